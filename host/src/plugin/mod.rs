@@ -1,0 +1,204 @@
+//! Indexers from dynamic libraries: finding, checking, loading, and the workers that run them.
+//!
+//! Owns: library search, cards, doors (binary contracts), worker processes and their protocol.
+//! Never: touches the dataset's tables or decides what is stale.
+
+use crate::dataset::{Dataset, Record};
+use arrow::array::RecordBatch;
+use kymhost_plugin_api::RunMarker;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a library says of one of its indexers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IndexerInfo {
+    /// Its name: `[a-z0-9_]+`.
+    pub name: String,
+    /// Its analysis version.
+    pub analysis_version: String,
+    /// The artifact that holds its run marker.
+    pub marker_name: String,
+    /// The JSON artifacts that hold its params.
+    pub params_artifacts: Vec<String>,
+}
+
+/// An indexer that was found: which library, and what its card says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plugin {
+    /// The library's file.
+    pub library: PathBuf,
+    /// The indexer in it.
+    pub indexer: IndexerInfo,
+}
+
+/// Why an image failed; the names are those of `run --json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// `error`: the indexer returned one.
+    Error,
+    /// `panic`
+    Panic,
+    /// `abort`
+    Abort,
+    /// `signal`
+    Signal,
+    /// `exit`
+    Exit,
+    /// `timeout`
+    Timeout,
+    /// `memory`
+    Memory,
+    /// `bad_table`
+    BadTable,
+    /// `input_changed`
+    InputChanged,
+    /// `unreadable`: an artifact is there but broken.
+    Unreadable,
+}
+
+/// Why one image could not be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What sort.
+    pub kind: FailureKind,
+    /// For people.
+    pub message: String,
+}
+
+/// Why a plugin cannot be used at all. At most five lines of text each.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PluginError {
+    /// No library holds such an indexer.
+    #[error("there is no indexer '{name}'\nsearched: {searched}\nfound: {found}\nhelp: {help}")]
+    NotFound {
+        /// The name asked for.
+        name: String,
+        /// Where was looked.
+        searched: String,
+        /// Which indexers there are.
+        found: String,
+        /// What to do.
+        help: String,
+    },
+    /// The library cannot be used.
+    #[error("cannot use {library}: {why}")]
+    Refused {
+        /// The file.
+        library: String,
+        /// A stable code, e.g. `api_major`.
+        code: &'static str,
+        /// Both versions, and which side to upgrade.
+        why: String,
+    },
+    /// Workers cannot be started or do not speak our protocol.
+    #[error("cannot run workers: {0}")]
+    Worker(String),
+}
+
+/// How a plugin is run.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PoolOptions {
+    /// Workers (or threads) at most.
+    pub jobs: usize,
+    /// For one image; none by default.
+    pub timeout: Option<Duration>,
+    /// Bytes of resident memory a worker.
+    pub max_memory: Option<u64>,
+    /// No worker processes: for debuggers.
+    pub in_process: bool,
+}
+
+/// What runs an indexer over images. The pools of this room implement it; tests of `index` bring their own.
+///
+/// Each call answers every index exactly once through its sink, in rising order of the index (results that come
+/// early wait, bounded), unless it returns an error or the sink says to stop.
+pub trait Workforce: Send {
+    /// The current params hash of each image.
+    fn params_hashes(
+        &mut self,
+        image_ids: &[String],
+        sink: &mut dyn FnMut(usize, Result<String, Failure>),
+    ) -> Result<(), PluginError>;
+    /// What the indexer makes of old markers' JSON texts.
+    fn read_old_markers(
+        &mut self,
+        payloads: &[Vec<u8>],
+        sink: &mut dyn FnMut(usize, Result<Option<RunMarker>, Failure>),
+    ) -> Result<(), PluginError>;
+    /// The rows of each image, with the params hash that held when they were extracted. The sink returns `false` to stop: nothing more is begun,
+    /// what runs is cancelled, and the call returns `Ok`.
+    fn extract_rows(
+        &mut self,
+        image_ids: &[String],
+        sink: &mut dyn FnMut(usize, Result<Extracted, Failure>) -> bool,
+    ) -> Result<(), PluginError>;
+}
+
+/// One image's rows as the indexer gave them, checked to be a table (no ragged, duplicate or unnamed columns).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Extracted {
+    /// The rows, without the host's provenance columns unless the indexer had them.
+    pub rows: RecordBatch,
+    /// The image's params hash, asked for right before the extraction.
+    pub params_hash: String,
+}
+
+/// Starts the pool that the options ask for. Workers are started lazily, at the first call that needs them.
+pub fn open_pool(plugin: &Plugin, dataset: &Dataset, options: &PoolOptions) -> Result<Box<dyn Workforce>, PluginError> {
+    let _ = (plugin, dataset, options);
+    unimplemented!()
+}
+
+/// One loaded indexer, whichever door it came through. Called from any thread.
+pub trait Indexer: Send + Sync {
+    /// What it says of itself.
+    fn info(&self) -> &IndexerInfo;
+    /// The image's params hash.
+    fn params_hash(&self, record: &Record) -> Result<String, Failure>;
+    /// The image's rows; `cancelled` is asked by the plugin now and then.
+    fn extract_rows(
+        &self,
+        record: &Record,
+        threads: usize,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<RecordBatch, Failure>;
+    /// An old marker's fields.
+    fn read_old_marker(&self, payload: &[u8]) -> Result<Option<RunMarker>, Failure>;
+}
+
+/// Where libraries are sought, in order; built by the program from its arguments and environment.
+#[derive(Debug, Clone, Default)]
+pub struct SearchPath {
+    /// Folders, in order.
+    pub folders: Vec<PathBuf>,
+}
+
+/// Finds an indexer by name, or by a library's path (`PATH` or `PATH:NAME`), reading cards only.
+pub fn find_plugin(spec: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
+    let _ = (spec, search);
+    unimplemented!()
+}
+
+/// Every library on the search path: what its card lists, or why it cannot be used.
+pub fn list_plugins(search: &SearchPath) -> Vec<(PathBuf, Result<Vec<Plugin>, PluginError>)> {
+    let _ = search;
+    unimplemented!()
+}
+
+/// Opens a library after checking its card, layout and what it lists. It stays loaded for the life of the process.
+pub fn load_library(library: &std::path::Path) -> Result<Vec<Box<dyn Indexer>>, PluginError> {
+    let _ = library;
+    unimplemented!()
+}
+
+/// The worker process: loads one library and answers batches of image ids over standard input and output.
+/// What the hidden subcommand `worker` calls, before anything else has touched standard output.
+pub fn worker_main() -> std::process::ExitCode {
+    unimplemented!()
+}

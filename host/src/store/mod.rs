@@ -1,0 +1,120 @@
+//! Keys and bytes: every read, write, sync, rename and delete of the program goes through here.
+//!
+//! Owns: the [`Store`] trait, keys, atomic whole-key writes, bounds on reads.
+//! Never: knows images, tables or formats.
+
+mod key;
+mod local;
+
+pub use key::Key;
+pub use local::LocalStore;
+
+use std::io::{self, Read, Seek, Write};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// No JSON document, attribute file or marker of ours or kymflow's comes near this many bytes.
+pub const MAX_DOCUMENT_BYTES: u64 = 256 << 20;
+
+/// What can go wrong with a key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The text is no key.
+    #[error("'{key}' is not a key of a dataset: {why}")]
+    BadKey {
+        /// The text.
+        key: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A symbolic link on the way leads out of the dataset.
+    #[error("{key} leads out of the dataset through a symbolic link; kymhost does not follow it")]
+    LeadsOut {
+        /// The key.
+        key: String,
+    },
+    /// More bytes than the caller is ready to take.
+    #[error("{key} has more than {limit} bytes, the most that kymhost reads of such a file")]
+    TooLarge {
+        /// The key.
+        key: String,
+        /// The bound.
+        limit: u64,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {key}: {source}")]
+    Io {
+        /// `read`, `write`, `list`, `delete` …
+        action: &'static str,
+        /// The key.
+        key: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What is known of a key without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Length in bytes.
+    pub size: u64,
+    /// Time of the last change of the content.
+    pub modified: Option<SystemTime>,
+    /// Identity of the stored object (device and inode on a local file system): another one after every atomic write.
+    pub identity: (u64, u64),
+}
+
+/// A line of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The last segment of its key.
+    pub name: String,
+    /// Whether keys may stand below it.
+    pub is_dir: bool,
+}
+
+/// An open key that can be read at any place.
+pub trait StoredFile: Read + Seek + Send {
+    /// What is known of it, as it was opened.
+    fn stat(&self) -> Stat;
+    /// Another handle on the same stored object, at its own position.
+    fn try_clone(&self) -> io::Result<Box<dyn StoredFile>>;
+}
+
+/// What a streaming write is given to write into.
+pub trait Sink: Write + Send {}
+impl<T: Write + Send> Sink for T {}
+
+/// A place that keeps bytes under keys.
+///
+/// Promised: `put*` is atomic for each whole key (a reader sees the old bytes or the new ones), and when it returns
+/// the bytes are on disk. Absent keys are `None`, never an error. Nothing leads out of the root.
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// The bytes of a key, at most `limit` of them.
+    fn get(&self, key: &Key, limit: u64) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Opens a key for reading at any place.
+    fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError>;
+    /// What is known of a key without reading it. `None` also for a folder.
+    fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError>;
+    /// What stands directly below a folder, sorted by name; `None` where there is no such folder.
+    /// Our own temporary files are left out.
+    fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError>;
+    /// Writes a key, whole.
+    fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError>;
+    /// Writes a key from a stream; nothing is seen of it when `write` fails.
+    fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError>;
+    /// Writes many keys, each atomically, with one wait for the disk instead of one per key.
+    /// All are staged before the first is published. On an error some may have been published.
+    fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError>;
+    /// Deletes a key; `false` where there was none.
+    fn delete(&self, key: &Key) -> Result<bool, StoreError>;
+    /// Deletes a folder with all below it; `false` where there was none.
+    fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError>;
+    /// Where it is, for messages and for workers that open it again.
+    fn root(&self) -> PathBuf;
+    /// How a key is called in messages: the root joined with the key.
+    fn describe(&self, key: &Key) -> String {
+        self.root().join(key.as_str()).display().to_string()
+    }
+}
