@@ -1,0 +1,1 @@
+//! Tables read back into plain values, for comparing.
