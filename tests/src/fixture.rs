@@ -48,6 +48,11 @@ impl Fixture {
         fixture
     }
 
+    /// A dataset that is there already.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
     /// Makes a dataset of images 0 to `images` - 1, each with pixels, params and so many events.
     pub fn with_images(root: impl Into<PathBuf>, images: u64, events: usize) -> Self {
         let fixture = Self::new(root);
@@ -278,12 +283,52 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("gzip in memory")
 }
 
-/// A gzip stream of a few megabytes at most that unpacks to so many bytes of spaces.
-pub fn gzip_bomb(unpacked: u64) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let block = vec![b' '; 1 << 20];
-    for _ in 0..unpacked >> 20 {
-        encoder.write_all(&block).expect("gzip in memory");
+/// A gzip stream of about a thousandth of the bytes that it unpacks to: so many MiB, all of them `byte`.
+pub fn gzip_bomb(mebibytes: u32, byte: u8) -> Vec<u8> {
+    // A block that is flushed fully refers to nothing before it, so it can be repeated as it is.
+    let plain = vec![byte; 1 << 20];
+    let mut compress = flate2::Compress::new(flate2::Compression::best(), false);
+    let mut block = Vec::with_capacity(1 << 16);
+    compress.compress_vec(&plain, &mut block, flate2::FlushCompress::Full).expect("deflate in memory");
+    let mut one = flate2::Crc::new();
+    one.update(&plain);
+    let mut sum = flate2::Crc::new();
+    let mut bytes = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    for _ in 0..mebibytes {
+        bytes.extend_from_slice(&block);
+        sum.combine(&one);
     }
-    encoder.finish().expect("gzip in memory")
+    bytes.extend_from_slice(&[3, 0]);
+    bytes.extend_from_slice(&sum.sum().to_le_bytes());
+    bytes.extend_from_slice(&(mebibytes << 20).to_le_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    #[test]
+    fn a_bomb_is_gzip() {
+        let bomb = gzip_bomb(3, b' ');
+        assert!(bomb.len() < 20_000, "{} bytes", bomb.len());
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(bomb.as_slice()).read_to_end(&mut plain).expect("sum and length are right");
+        assert_eq!(plain, vec![b' '; 3 << 20]);
+    }
+
+    #[test]
+    fn params_hashes_are_those_of_python() {
+        // hashlib.sha256(b'{"a":[1,null],"b":{"c":"x","d":0.5}}').hexdigest() and so on.
+        for (value, expected) in [
+            (json!({}), "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
+            (
+                json!({"b": {"d": 0.5, "c": "x"}, "a": [1, null]}),
+                "b740365035ee89889fc5a161a96bb026e27b9b2f1ff76efe9b413b874c1667d9",
+            ),
+        ] {
+            assert_eq!(params_hash(&value), expected, "{value}");
+        }
+    }
 }
