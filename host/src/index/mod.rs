@@ -3,6 +3,8 @@
 //! Owns: the rules. Never: parses arguments, prints.
 
 pub mod merge;
+pub mod names;
+pub mod provenance;
 pub mod staleness;
 
 use crate::dataset::{Dataset, DatasetError};
