@@ -475,6 +475,12 @@ fn refused() -> Vec<Refused> {
         one("no dataset at all", 5, &["--dataset", "KYMHOST_DATASET"], &["status", "--plugin", "velocity_events"]),
         one("an unknown table", 2, &["nobody"], &["table", "show", "nobody", "--dataset", "{data}"]),
         one(
+            "an unknown image",
+            2,
+            &["nobody"],
+            &["table", "show", "velocity_events", "--image", "nobody", "--dataset", "{data}"],
+        ),
+        one(
             "a table's name that leads out",
             2,
             &["../../secret"],
