@@ -1,8 +1,12 @@
 //! What an author implements.
+//! Owns: the trait and its defaults. Never: how it reaches a host (see `ffi`).
 
 use crate::{Json, Record, Result, Run, RunMarker, Table};
 
-/// Turns one image's record into rows of a table. Must be callable from any thread, one call at a time per value.
+/// Turns one image's record into rows of a table.
+///
+/// Methods are called from any thread. In worker processes, where plugins normally run, one call at a time; with
+/// `--in-process` several at once, which `Sync` makes safe. A panic fails that image alone.
 pub trait Indexer: Send + Sync + 'static {
     /// The table's name, less its prefix: `[a-z0-9_]+`.
     const NAME: &'static str;

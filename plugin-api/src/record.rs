@@ -2,7 +2,8 @@
 //! Owns: the safe, typed face of the host's record. Never: file names or formats (the host's).
 
 use crate::array::Array;
-use crate::{Json, Result, Table};
+use crate::ffi::{self, RecordRef};
+use crate::{Error, ErrorKind, Json, Result, Table};
 
 /// What form an artifact is kept in. The numbers are part of the binary contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,55 +30,125 @@ pub struct Artifact {
     pub kind: ArtifactKind,
 }
 
+impl Artifact {
+    /// A line of the list.
+    pub fn new(name: impl Into<String>, kind: ArtifactKind) -> Self {
+        Self { name: name.into(), kind }
+    }
+}
+
 /// One image: reads only. Absent is `None`; there but unreadable is an error that names the key.
+///
+/// It may be used from several threads of an extraction at once.
 pub struct Record<'a> {
-    inner: crate::ffi::RecordRef<'a>,
+    inner: RecordRef<'a>,
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn new(inner: RecordRef<'a>) -> Self {
+        Self { inner }
+    }
 }
 
 impl Record<'_> {
     /// The image's id.
     pub fn image_id(&self) -> &str {
-        unimplemented!()
+        self.inner.image_id().as_str()
     }
+
     /// The JSON artifact `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreadable`] where it is there but broken.
     pub fn json(&self, name: &str) -> Result<Option<Json>> {
-        let _ = name;
-        unimplemented!()
+        let text = self.inner.json(name.into()).into_result().map_err(Error::from)?;
+        text.into_option().map(|text| self.parse(&text, &format_args!("the JSON artifact '{name}'"))).transpose()
     }
+
     /// The table artifact `name`: Parquet, where there is none CSV.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreadable`] where it is there but broken.
     pub fn table(&self, name: &str) -> Result<Option<Table>> {
-        let _ = name;
-        unimplemented!()
+        Ok(match self.parquet(name)? {
+            Some(table) => Some(table),
+            None => self.csv(name)?,
+        })
     }
+
     /// The Parquet artifact `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreadable`] where it is there but broken.
     pub fn parquet(&self, name: &str) -> Result<Option<Table>> {
-        let _ = name;
-        unimplemented!()
+        self.table_of(name, ArtifactKind::Parquet)
     }
+
     /// The CSV artifact `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreadable`] where it is there but broken.
     pub fn csv(&self, name: &str) -> Result<Option<Table>> {
-        let _ = name;
-        unimplemented!()
+        self.table_of(name, ArtifactKind::Csv)
     }
+
+    fn table_of(&self, name: &str, kind: ArtifactKind) -> Result<Option<Table>> {
+        let table = self.inner.table(name.into(), kind as u8).into_result().map_err(Error::from)?;
+        Ok(table.into_option().map(Table::from_c_table))
+    }
+
     /// The image's pixels.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreadable`] where they are there but broken.
     pub fn pixels(&self) -> Result<Option<Array>> {
-        unimplemented!()
+        let array = self.inner.pixels().into_result().map_err(Error::from)?;
+        array.into_option().map(Array::try_from).transpose()
     }
+
     /// The array artifact `name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreadable`] where it is there but broken.
     pub fn array(&self, name: &str) -> Result<Option<Array>> {
-        let _ = name;
-        unimplemented!()
+        let array = self.inner.array(name.into()).into_result().map_err(Error::from)?;
+        array.into_option().map(Array::try_from).transpose()
     }
+
     /// The group attributes of the record (`axes`, `created_utc` …); an empty object where there are none.
+    ///
+    /// `updated_utc` is left out: every run, also one that changes nothing that an indexer may depend on, sets it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreadable`] where they are there but broken.
     pub fn attributes(&self) -> Result<Json> {
-        unimplemented!()
+        let text = self.inner.attributes().into_result().map_err(Error::from)?;
+        self.parse(&text, &"the attributes")
     }
+
     /// The metadata payload: the JSON artifact `metadata`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreadable`] where it is there but broken.
     pub fn metadata(&self) -> Result<Option<Json>> {
         self.json("metadata")
     }
-    /// All artifacts, sorted by name.
+
+    /// All artifacts, sorted by name. Kinds that are newer than this plugin's API are left out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreadable`] where the record cannot be listed.
     pub fn artifacts(&self) -> Result<Vec<Artifact>> {
-        unimplemented!()
+        let artifacts = self.inner.artifacts().into_result().map_err(Error::from)?;
+        Ok(artifacts
+            .into_iter()
+            .filter_map(|artifact| Some(Artifact::new(artifact.0.into_string(), ffi::artifact_kind(artifact.1)?)))
+            .collect())
+    }
+
+    fn parse(&self, text: &[u8], what: &dyn std::fmt::Display) -> Result<Json> {
+        Json::parse(text).map_err(|error| {
+            Error::new(ErrorKind::Unreadable, format!("{what} of image {} is no JSON: {error}", self.image_id()))
+        })
     }
 }

@@ -1,4 +1,5 @@
 //! What a run tells an indexer, and what it takes from it.
+//! Owns: the safe face of the host's run. Never: decides when to stop (the host's).
 
 /// How loud a log line is. The numbers are part of the binary contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,28 +16,35 @@ pub enum LogLevel {
     Debug = 3,
 }
 
-/// The run that an extraction is part of.
+/// The run that an extraction is part of. It may be used from several threads of an extraction at once.
 pub struct Run<'a> {
     inner: crate::ffi::RunRef<'a>,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(inner: crate::ffi::RunRef<'a>) -> Self {
+        Self { inner }
+    }
 }
 
 impl Run<'_> {
     /// Whether to stop. Long loops ask now and then and return [`crate::ErrorKind::Cancelled`].
     pub fn cancelled(&self) -> bool {
-        unimplemented!()
+        self.inner.cancelled()
     }
+
     /// How many threads this extraction may use, itself included: at least 1.
     pub fn threads(&self) -> usize {
-        unimplemented!()
+        usize::try_from(self.inner.threads()).unwrap_or(1).max(1)
     }
+
     /// A line for the host's log.
     pub fn log(&self, level: LogLevel, message: &str) {
-        let _ = (level, message);
-        unimplemented!()
+        self.inner.log(level as u8, message.into());
     }
+
     /// How much of this image is done, 0 to 1.
     pub fn progress(&self, fraction: f64) {
-        let _ = fraction;
-        unimplemented!()
+        self.inner.progress(fraction);
     }
 }
