@@ -141,13 +141,8 @@ impl From<RunMarker> for Marker {
 
 impl From<Marker> for RunMarker {
     fn from(wire: Marker) -> Self {
-        let mut marker = Self::new(
-            wire.indexer_name,
-            wire.params_hash,
-            wire.analysis_version,
-            wire.n_rows,
-            wire.ran_utc_epoch_ns,
-        );
+        let mut marker =
+            Self::new(wire.indexer_name, wire.params_hash, wire.analysis_version, wire.n_rows, wire.ran_utc_epoch_ns);
         marker.status = wire.status;
         marker
     }
