@@ -3,6 +3,7 @@
 //! Owns: where each thing is kept and in what form. Never: decides what is stale or what is to be done.
 //! The format in words: `docs/dataset-format.md`.
 
+mod csv;
 mod record;
 
 pub use record::Record;
