@@ -243,9 +243,11 @@ fn deliver(file: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> io::Result
     store.put(&key, &bytes).map_err(|error| cannot(&error))
 }
 
-/// The first rows of a table as text, for the demo.
-pub fn head(rows: &RecordBatch, limit: usize, out: &mut dyn Write) -> io::Result<()> {
-    write::text(out, &rows.slice(0, rows.num_rows().min(limit)), write::terminal_width()).map(drop)
+/// The first rows of a table as text, no wider than the terminal or else `width`; how many columns are left out.
+pub fn head(rows: &RecordBatch, limit: usize, width: usize, out: &mut dyn Write) -> io::Result<usize> {
+    let width = write::terminal_width().unwrap_or(width);
+    let left_out = write::text(out, &rows.slice(0, rows.num_rows().min(limit)), Some(width))?;
+    Ok(left_out.len())
 }
 
 #[cfg(test)]
