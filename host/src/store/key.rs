@@ -17,20 +17,7 @@ impl Key {
     /// Checks a text.
     pub fn new(text: impl Into<String>) -> Result<Self, StoreError> {
         let text = text.into();
-        let why = if text.is_empty() {
-            Some("it is empty")
-        } else if text.contains('\0') {
-            Some("it has a NUL character")
-        } else if text.contains('\\') {
-            Some("it has a backslash")
-        } else if text.split('/').any(str::is_empty) {
-            Some("it has an empty segment")
-        } else if text.split('/').any(|segment| segment == "." || segment == "..") {
-            Some("it has a segment '.' or '..'")
-        } else {
-            None
-        };
-        match why {
+        match fault(&text) {
             Some(why) => Err(StoreError::BadKey { key: text, why }),
             None => Ok(Self(text)),
         }
@@ -45,10 +32,81 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether this is the root folder.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The folder that the key stands in, and its last segment; `None` for the root.
+    pub fn split(&self) -> Option<(Key, &str)> {
+        if self.is_root() {
+            return None;
+        }
+        match self.0.rsplit_once('/') {
+            Some((folder, name)) => Some((Key(folder.to_owned()), name)),
+            None => Some((Key::root(), &self.0)),
+        }
+    }
+}
+
+/// What keeps a text from being a key. One pass: this is asked for every file of every image.
+fn fault(text: &str) -> Option<&'static str> {
+    if text.is_empty() {
+        return Some("it is empty");
+    }
+    let mut length = 0usize;
+    let mut only_dots = true;
+    for byte in text.bytes().chain(std::iter::once(b'/')) {
+        match byte {
+            0 => return Some("it has a NUL character"),
+            b'\\' => return Some("it has a backslash"),
+            b'/' => {
+                if length == 0 {
+                    return Some("it has an empty segment");
+                }
+                if only_dots && length <= 2 {
+                    return Some("it has a segment '.' or '..'");
+                }
+                length = 0;
+                only_dots = true;
+            }
+            _ => {
+                length += 1;
+                only_dots &= byte == b'.';
+            }
+        }
+    }
+    None
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_are_keys_and_texts_that_are_not() {
+        for good in ["a", "a/b", "images/1/.zgroup", "...", "a/..b", "ä/ö", "a b", ".hidden"] {
+            assert!(Key::new(good).is_ok(), "{good:?}");
+        }
+        for bad in ["", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "./a", "a/.", "a\\b", "a\0b", "..\\x"] {
+            assert!(Key::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn splits_into_folder_and_name() {
+        for (text, folder, name) in [("a", "", "a"), ("a/b", "a", "b"), ("a/b/c", "a/b", "c")] {
+            let key = Key::new(text).unwrap();
+            let (found, last) = key.split().unwrap();
+            assert_eq!((found.as_str(), last), (folder, name));
+        }
+        assert!(Key::root().split().is_none());
     }
 }

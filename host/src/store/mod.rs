@@ -3,6 +3,8 @@
 //! Owns: the [`Store`] trait, keys, atomic whole-key writes, bounds on reads.
 //! Never: knows images, tables or formats.
 
+mod beneath;
+mod disk;
 mod key;
 mod local;
 

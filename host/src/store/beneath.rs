@@ -1,0 +1,134 @@
+//! Opening what stands below a folder, and nothing else.
+//!
+//! Owns: the rule that no key leads out of the root, also not through a symbolic link.
+//! Never: writes.
+//!
+//! On Linux the kernel keeps the rule (`openat2`, one call). Where it cannot (an old kernel, a sandbox that
+//! forbids the call, another Unix) the canonical path is compared with the canonical root first.
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// How often a lookup that raced with a rename is tried again.
+#[cfg(target_os = "linux")]
+const RETRIES: usize = 16;
+
+/// Why something could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// A symbolic link leads out of the root.
+    LeadsOut,
+    /// The operating system's word.
+    Os(Errno),
+}
+
+impl Refusal {
+    /// Whether there is simply nothing under that name. (A name too long for the file system cannot be there.)
+    pub(super) fn is_absent(self) -> bool {
+        matches!(self, Self::Os(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG))
+    }
+}
+
+/// A held root folder.
+#[derive(Debug)]
+pub(super) struct Root {
+    path: PathBuf,
+    canonical: PathBuf,
+    fd: OwnedFd,
+    #[cfg(target_os = "linux")]
+    kernel_keeps: bool,
+}
+
+impl Root {
+    /// Opens a folder that exists.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let path = std::path::absolute(path)?;
+        let canonical = std::fs::canonicalize(&path)?;
+        let fd = rustix::fs::openat(
+            CWD,
+            &canonical,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        #[cfg(target_os = "linux")]
+        let kernel_keeps = !matches!(
+            kernel_open(&fd, ".", OFlags::PATH | OFlags::CLOEXEC),
+            Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::INVAL)
+        );
+        Ok(Self {
+            path,
+            canonical,
+            fd,
+            #[cfg(target_os = "linux")]
+            kernel_keeps,
+        })
+    }
+
+    /// The folder as it was named, made absolute.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens what stands under a key's text; the empty text is the root itself. Never creates.
+    pub(super) fn open_beneath(&self, key: &str, flags: OFlags) -> Result<OwnedFd, Refusal> {
+        let flags = flags | OFlags::CLOEXEC;
+        let key = if key.is_empty() { "." } else { key };
+        #[cfg(target_os = "linux")]
+        if self.kernel_keeps {
+            return match kernel_open(&self.fd, key, flags) {
+                Ok(fd) => Ok(fd),
+                // Links inside the root may be absolute: the kernel refuses those too, so follow them by name and ask again.
+                Err(Errno::XDEV) => {
+                    let inside = self.canonical_below(key)?;
+                    kernel_open(&self.fd, &inside, flags).map_err(|errno| match errno {
+                        Errno::XDEV => Refusal::LeadsOut,
+                        other => Refusal::Os(other),
+                    })
+                }
+                Err(errno) => Err(Refusal::Os(errno)),
+            };
+        }
+        let inside = self.canonical_below(key)?;
+        rustix::fs::openat(&self.fd, &inside, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(Refusal::Os)
+    }
+
+    /// The path below the root, without links, that a key's text leads to.
+    fn canonical_below(&self, key: &str) -> Result<PathBuf, Refusal> {
+        let target = match std::fs::canonicalize(self.canonical.join(key)) {
+            Ok(target) => target,
+            Err(error) => return Err(Refusal::Os(Errno::from_io_error(&error).unwrap_or(Errno::IO))),
+        };
+        match target.strip_prefix(&self.canonical) {
+            Ok(below) if below.as_os_str().is_empty() => Ok(PathBuf::from(".")),
+            Ok(below) => Ok(below.to_owned()),
+            Err(_) => Err(Refusal::LeadsOut),
+        }
+    }
+
+    /// The same folder, with the rule kept by comparing paths: how other systems work, tried on this one.
+    #[cfg(all(test, target_os = "linux"))]
+    pub(super) fn without_kernel(mut self) -> Self {
+        self.kernel_keeps = false;
+        self
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn kernel_open<P: rustix::path::Arg + Copy>(root: &OwnedFd, key: P, flags: OFlags) -> Result<OwnedFd, Errno>
+{
+    use rustix::fs::ResolveFlags;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let mut result = rustix::fs::openat2(root, key, flags, Mode::empty(), resolve);
+    for _ in 0..RETRIES {
+        match result {
+            Err(Errno::AGAIN | Errno::INTR) => {
+                result = rustix::fs::openat2(root, key, flags, Mode::empty(), resolve);
+            }
+            _ => break,
+        }
+    }
+    result
+}
