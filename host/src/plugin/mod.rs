@@ -201,6 +201,13 @@ impl Default for PoolOptions {
     }
 }
 
+impl PoolOptions {
+    /// So many workers, without limits.
+    pub fn new(jobs: usize) -> Self {
+        Self { jobs, timeout: None, max_memory: None, in_process: false }
+    }
+}
+
 /// What runs an indexer over images. The pools of this room implement it; tests of `index` bring their own.
 ///
 /// Each call answers every index exactly once through its sink, in rising order of the index (results that come
