@@ -204,7 +204,7 @@ impl Default for PoolOptions {
 impl PoolOptions {
     /// So many workers, without limits.
     pub fn new(jobs: usize) -> Self {
-        Self { jobs, timeout: None, max_memory: None, in_process: false }
+        Self { jobs, ..Self::default() }
     }
 }
 
