@@ -41,12 +41,17 @@ impl fmt::Display for Mode {
     }
 }
 
-impl FromStr for Mode {
-    type Err = IndexError;
+/// There is no such mode.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no mode '{0}'; it is 'replace' (every image) or 'incremental' (stale images only)")]
+pub struct UnknownMode(pub String);
 
-    fn from_str(text: &str) -> Result<Self, IndexError> {
+impl FromStr for Mode {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMode> {
         let modes = [Self::Replace, Self::Incremental];
-        modes.into_iter().find(|mode| mode.name() == text).ok_or_else(|| IndexError::UnknownMode(text.to_owned()))
+        modes.into_iter().find(|mode| mode.name() == text).ok_or_else(|| UnknownMode(text.to_owned()))
     }
 }
 
@@ -71,11 +76,8 @@ pub enum IndexError {
         /// The rule.
         why: &'static str,
     },
-    /// There is no such mode.
-    #[error("there is no mode '{0}'; it is 'replace' (every image) or 'incremental' (stale images only)")]
-    UnknownMode(String),
     /// Another run holds the table.
-    #[error("another run holds {table}: {holder}; wait until it has ended")]
+    #[error("another run holds {table}: {holder}")]
     Locked {
         /// The table.
         table: String,
@@ -189,3 +191,6 @@ pub fn run(
     let Compat::Kymflow = compat;
     run::run(dataset, indexer, workforce, mode, observer)
 }
+
+#[cfg(test)]
+mod tests;

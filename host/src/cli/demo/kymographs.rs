@@ -279,8 +279,8 @@ mod tests {
         let (a, b) = (row(line), row(line + apart));
         let difference = |shift: i32| {
             let pairs = (0..PIXELS as i32).filter_map(|x| Some((a.get(x as usize)?, b.get((x + shift) as usize)?)));
-            let (sum, count) =
-                pairs.fold((0.0, 0.0), |(sum, count), (&a, &b)| (sum + (f64::from(a) - f64::from(b)).powi(2), count + 1.0));
+            let (sum, count) = pairs
+                .fold((0.0, 0.0), |(sum, count), (&a, &b)| (sum + (f64::from(a) - f64::from(b)).powi(2), count + 1.0));
             sum / count
         };
         let best = (-20..=20).min_by(|&x, &y| difference(x).total_cmp(&difference(y))).unwrap();

@@ -79,7 +79,8 @@ fn make(dir: &Path) -> Result<Dataset, CliError> {
         clear(dir)?;
     }
     let dataset = Dataset::create(dir)?;
-    let made_by = Json::object([("made_by", Json::from("kymhost demo")), ("version", env!("CARGO_PKG_VERSION").into())]);
+    let made_by =
+        Json::object([("made_by", Json::from("kymhost demo")), ("version", env!("CARGO_PKG_VERSION").into())]);
     dataset.store().put(&Key::new(MADE_BY)?, made_by.to_file_text().as_bytes())?;
     Ok(dataset)
 }
@@ -87,10 +88,8 @@ fn make(dir: &Path) -> Result<Dataset, CliError> {
 /// Empties a folder that an earlier demo made; refuses any other that is not empty.
 fn clear(dir: &Path) -> Result<(), CliError> {
     let refuse = |why: &str| {
-        CliError::new(Exit::Refused, "not_ours", format!("{} {why}; it is left as it is", dir.display())).help(format!(
-            "name a folder that does not exist yet: kymhost demo {}",
-            quoted(&unused_beside(dir))
-        ))
+        CliError::new(Exit::Refused, "not_ours", format!("{} {why}; it is left as it is", dir.display()))
+            .help(format!("name a folder that does not exist yet: kymhost demo {}", quoted(&unused_beside(dir))))
     };
     if !dir.is_dir() {
         return Err(refuse("is no folder"));
@@ -112,7 +111,11 @@ fn clear(dir: &Path) -> Result<(), CliError> {
     // The sign that it is ours goes last, so that a clearing that was cut short can be done again.
     for entry in entries.iter().filter(|entry| entry.name != "index") {
         let key = Key::new(entry.name.as_str())?;
-        if entry.is_dir { store.delete_tree(&key)? } else { store.delete(&key)? };
+        if entry.is_dir {
+            store.delete_tree(&key)?
+        } else {
+            store.delete(&key)?
+        };
     }
     store.delete_tree(&Key::new("index")?)?;
     Ok(())
@@ -194,8 +197,7 @@ impl Show<'_> {
     fn table(&self, dataset: &Dataset) -> Result<(), CliError> {
         let Some(rows) = dataset.read_table(&format!("kym_{INDEXER}"), None)? else { return Ok(()) };
         let mut text = Vec::new();
-        let left_out =
-            table::head(&rows, ROWS, WIDTH, &mut text).map_err(|error| CliError::output(&error))?;
+        let left_out = table::head(&rows, ROWS, WIDTH, &mut text).map_err(|error| CliError::output(&error))?;
         self.print(&format!(
             "\nThe table ({} rows, {} columns; the first {} and {}):\n\n{}",
             rows.num_rows(),
@@ -226,7 +228,11 @@ impl Show<'_> {
 fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) { text.into_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if !text.is_empty() && text.chars().all(plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]
