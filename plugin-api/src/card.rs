@@ -434,6 +434,9 @@ fn version(object: &Object, key: &'static str) -> Result<ApiVersion, CardError> 
         .ok_or(CardError::Key { key, expected: "a version such as \"1.0\"" })
 }
 
+#[cfg(test)]
+mod tests;
+
 /// Makes a library of one or more indexers, each named by the path of a unit struct: `export_plugin!(Stalls, Diameters);`.
 ///
 /// To be used once in a `cdylib` crate. The crate may not `#![forbid(unsafe_code)]`: exporting symbols counts as such;
