@@ -47,12 +47,8 @@ impl Root {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let canonical = std::fs::canonicalize(&path)?;
-        let fd = rustix::fs::openat(
-            CWD,
-            &canonical,
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let fd =
+            rustix::fs::openat(CWD, &canonical, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         #[cfg(target_os = "linux")]
         let kernel_keeps = !matches!(
             kernel_open(&fd, ".", OFlags::PATH | OFlags::CLOEXEC),
@@ -117,8 +113,7 @@ impl Root {
 }
 
 #[cfg(target_os = "linux")]
-fn kernel_open<P: rustix::path::Arg + Copy>(root: &OwnedFd, key: P, flags: OFlags) -> Result<OwnedFd, Errno>
-{
+fn kernel_open<P: rustix::path::Arg + Copy>(root: &OwnedFd, key: P, flags: OFlags) -> Result<OwnedFd, Errno> {
     use rustix::fs::ResolveFlags;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let mut result = rustix::fs::openat2(root, key, flags, Mode::empty(), resolve);
