@@ -3,16 +3,31 @@
 //! Owns: where each thing is kept and in what form. Never: decides what is stale or what is to be done.
 //! The format in words: `docs/dataset-format.md`.
 
+mod arrays;
+mod attributes;
 mod csv;
+mod gzip;
+mod names;
 mod record;
+mod tables;
 
 pub use record::Record;
 
-use crate::store::{Store, StoreError};
+use crate::store::{Key, LocalStore, Store, StoreError};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::Json;
-use std::path::Path;
+use kymhost_plugin_api::array::Array;
+use kymhost_plugin_api::json::Object;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tables::Form;
+
+/// What `format` says in the root attributes.
+pub const FORMAT: &str = "kymflow_zarr_v1";
+/// The `schema_version` that this program reads and writes.
+pub const SCHEMA_VERSION: i64 = 1;
 
 /// What can go wrong with a dataset. Every kind names the key or file.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +74,14 @@ pub enum DatasetError {
     Store(#[from] StoreError),
 }
 
+fn unreadable(store: &dyn Store, key: &Key, expected: &'static str, found: impl fmt::Display) -> DatasetError {
+    DatasetError::Unreadable { key: store.describe(key), expected, found: found.to_string() }
+}
+
+fn unwritable(store: &dyn Store, key: &Key, why: String) -> DatasetError {
+    DatasetError::Unwritable { key: store.describe(key), why }
+}
+
 /// An open dataset. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Dataset {
@@ -68,79 +91,244 @@ pub struct Dataset {
 impl Dataset {
     /// Opens the dataset in a folder of the local file system.
     pub fn open(path: &Path) -> Result<Self, DatasetError> {
-        let _ = path;
-        unimplemented!()
+        match LocalStore::open(path) {
+            Ok(store) => Self::open_store(Arc::new(store)),
+            Err(StoreError::Io { source, .. }) => {
+                let why = match source.kind() {
+                    io::ErrorKind::NotFound => {
+                        "there is nothing at this path; `kymhost dataset create` makes a new dataset".to_owned()
+                    }
+                    io::ErrorKind::NotADirectory => "it is a file; a dataset is a folder, usually NAME.zarr".to_owned(),
+                    io::ErrorKind::PermissionDenied => "you may not open the folder; ask its owner".to_owned(),
+                    _ => format!("the folder cannot be opened: {source}"),
+                };
+                Err(DatasetError::NotADataset { path: path.display().to_string(), why })
+            }
+            Err(other) => Err(other.into()),
+        }
     }
+
     /// Opens the dataset in a store.
     pub fn open_store(store: Arc<dyn Store>) -> Result<Self, DatasetError> {
-        let _ = store;
-        unimplemented!()
+        let refused = |why: String| Err(DatasetError::NotADataset { path: store.root().display().to_string(), why });
+        if !attributes::is_group(&*store, &Key::root())? {
+            if store.stat(&Key::new("zarr.json")?)?.is_some() {
+                return refused("it is a Zarr v3 store; kymflow and kymhost keep datasets in Zarr v2".to_owned());
+            }
+            return refused("it has no file .zgroup; is it the folder above or below the dataset?".to_owned());
+        }
+        let root = attributes::read(&*store, &Key::root())?;
+        match root.get("format").and_then(Json::as_str) {
+            Some(FORMAT) => {}
+            Some(other) => return refused(format!("its attribute 'format' is '{other}', expected '{FORMAT}'")),
+            None => {
+                return refused(format!(
+                    "it is a Zarr group without the attribute format = '{FORMAT}', so not one of kymflow's"
+                ));
+            }
+        }
+        match root.get("schema_version").map(|version| (version, version.as_i64())) {
+            Some((_, Some(SCHEMA_VERSION))) => {}
+            Some((_, Some(newer))) if newer > SCHEMA_VERSION => {
+                return refused(format!(
+                    "its schema_version is {newer}, this kymhost knows {SCHEMA_VERSION}; use a newer kymhost"
+                ));
+            }
+            found => {
+                let found = found.map_or_else(|| "missing".to_owned(), |(version, _)| version.to_string());
+                return refused(format!("its attribute 'schema_version' is {found}, expected {SCHEMA_VERSION}"));
+            }
+        }
+        Ok(Self { store })
     }
+
     /// Makes a new, empty dataset in a folder that does not exist or is empty.
     pub fn create(path: &Path) -> Result<Self, DatasetError> {
-        let _ = path;
-        unimplemented!()
+        let store = LocalStore::create(path)?;
+        if store.list(&Key::root())?.is_some_and(|entries| !entries.is_empty()) {
+            let why = "the folder is not empty; a new dataset needs a folder of its own".to_owned();
+            return Err(DatasetError::Unwritable { key: path.display().to_string(), why });
+        }
+        let now = attributes::now_utc();
+        let mut root = Object::new();
+        root.insert("created_utc".to_owned(), now.as_str().into());
+        root.insert("format".to_owned(), FORMAT.into());
+        root.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
+        root.insert("updated_utc".to_owned(), now.into());
+        // The root's `.zgroup` comes last: what a crash leaves is no dataset, rather than half of one.
+        let items = [
+            attributes::group_item(&Key::new(names::IMAGES)?)?,
+            attributes::group_item(&Key::new(names::INDEX)?)?,
+            attributes::item(&Key::root(), root)?,
+            attributes::group_item(&Key::root())?,
+        ];
+        store.put_many(&mut items.into_iter())?;
+        Ok(Self { store: Arc::new(store) })
     }
+
     /// The store below.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
+
+    /// Where the dataset is: the path by which another process opens it again.
+    pub fn path(&self) -> PathBuf {
+        self.store.root()
+    }
+
     /// The ids of all images (sub-groups of `images/`), sorted. An `images` folder that is missing or cannot be listed is an error.
     pub fn image_ids(&self) -> Result<Vec<String>, DatasetError> {
-        unimplemented!()
+        let images = Key::new(names::IMAGES)?;
+        let Some(entries) = self.store.list(&images)? else {
+            let found = "there is no such folder; `kymhost dataset validate` says what else is wrong";
+            return Err(unreadable(&*self.store, &images, "the folder of the images", found));
+        };
+        let mut ids = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if entry.is_dir && attributes::is_group(&*self.store, &images.join(&entry.name)?)? {
+                ids.push(entry.name);
+            }
+        }
+        Ok(ids)
     }
+
     /// An image's record. Does not check that it exists (see [`Dataset::find_record`]).
     pub fn record(&self, image_id: &str) -> Result<Record, DatasetError> {
-        let _ = image_id;
-        unimplemented!()
+        Record::new(Arc::clone(&self.store), image_id)
     }
+
     /// An image's record, or [`DatasetError::UnknownImage`].
     pub fn find_record(&self, image_id: &str) -> Result<Record, DatasetError> {
-        let _ = image_id;
-        unimplemented!()
+        let unknown =
+            || DatasetError::UnknownImage { id: image_id.to_owned(), dataset: self.path().display().to_string() };
+        let record = match self.record(image_id) {
+            // A text that no image can have as its id.
+            Err(DatasetError::Store(StoreError::BadKey { .. })) => return Err(unknown()),
+            other => other?,
+        };
+        if record.exists()? { Ok(record) } else { Err(unknown()) }
     }
+
     /// Adds an image with pixels; its id is a new UUID v4 where none is given. `chunks`: kymflow's default where none are given.
     pub fn add_image(
         &self,
         image_id: Option<&str>,
-        pixels: &kymhost_plugin_api::array::Array,
+        pixels: &Array,
         chunks: Option<&[usize]>,
     ) -> Result<Record, DatasetError> {
-        let _ = (image_id, pixels, chunks);
-        unimplemented!()
+        let id = image_id.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+        let record = self.record(&id)?;
+        let group = names::image_key(&id)?;
+        let refused = |why: String| unwritable(&*self.store, &group, why);
+        if record.exists()? {
+            return Err(refused("there is an image of this id already".to_owned()));
+        }
+        arrays::check_pixels(pixels).map_err(refused)?;
+        let root = attributes::touched(&*self.store, &Key::root())?;
+        let mut items = arrays::encode(&group.join(names::DATA)?, pixels, chunks).map_err(refused)?;
+        let now = attributes::now_utc();
+        let mut described = Object::new();
+        described.insert("axes".to_owned(), pixels.axes.iter().map(String::as_str).collect());
+        described.insert("created_utc".to_owned(), now.as_str().into());
+        described.insert("updated_utc".to_owned(), now.into());
+        items.push(attributes::item(&group, described)?);
+        // Last: the image is there when all of it is.
+        items.push(attributes::group_item(&group)?);
+        items.push(root);
+        self.store.put_many(&mut items.into_iter())?;
+        Ok(record)
     }
+
     /// Deletes an image with all its artifacts; `false` where there was none.
     pub fn delete_image(&self, image_id: &str) -> Result<bool, DatasetError> {
-        let _ = image_id;
-        unimplemented!()
+        let group = names::image_key(image_id)?;
+        let (key, bytes) = attributes::touched(&*self.store, &Key::root())?;
+        let found = self.store.delete_tree(&group)?;
+        if found {
+            self.store.put(&key, &bytes)?;
+        }
+        Ok(found)
     }
+
     /// The root group's attributes.
     pub fn attributes(&self) -> Result<Json, DatasetError> {
-        unimplemented!()
+        Ok(Json::Object(attributes::read(&*self.store, &Key::root())?))
     }
+
     /// Names of the dataset tables (`kym_velocity_events`, `sources` …), sorted.
     pub fn table_names(&self) -> Result<Vec<String>, DatasetError> {
-        unimplemented!()
+        let entries = self.store.list(&Key::new(names::TABLES)?)?.unwrap_or_default();
+        let names = entries.iter().filter(|entry| !entry.is_dir).filter_map(|e| e.name.strip_suffix(".parquet"));
+        let mut names: Vec<String> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        names.sort_unstable();
+        Ok(names)
     }
+
     /// A whole dataset table as one batch with dictionaries cast away; `None` where there is none.
     /// `columns`: only these, in the table's order; those that it lacks are left out.
     pub fn read_table(&self, table: &str, columns: Option<&[&str]>) -> Result<Option<RecordBatch>, DatasetError> {
-        let _ = (table, columns);
-        unimplemented!()
+        let key = names::table_key(table)?;
+        let Some(file) = self.store.open(&key)? else { return Ok(None) };
+        match tables::read(tables::Chunks::new(file), columns) {
+            Ok(rows) => Ok(Some(rows)),
+            Err(found) => Err(unreadable(&*self.store, &key, "Parquet", found)),
+        }
     }
+
+    /// How many rows a dataset table has, from its metadata alone; `None` where there is no such table.
+    pub fn table_rows(&self, table: &str) -> Result<Option<u64>, DatasetError> {
+        let key = names::table_key(table)?;
+        let Some(file) = self.store.open(&key)? else { return Ok(None) };
+        match tables::row_count(tables::Chunks::new(file)) {
+            Ok(rows) => Ok(Some(rows)),
+            Err(found) => Err(unreadable(&*self.store, &key, "Parquet", found)),
+        }
+    }
+
     /// Replaces a dataset table atomically, and sets the root's `updated_utc`.
     pub fn write_table(&self, table: &str, rows: &RecordBatch) -> Result<(), DatasetError> {
-        let _ = (table, rows);
-        unimplemented!()
+        let key = names::table_key(table)?;
+        let rows = tables::prepare(rows).map_err(|why| unwritable(&*self.store, &key, why))?;
+        let (root, attributes) = attributes::touched(&*self.store, &Key::root())?;
+        let written = self.store.put_with(&key, &mut |sink| tables::write(&rows, Form::Dataset, sink));
+        match written {
+            Ok(_) => {}
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
+                return Err(unwritable(&*self.store, &key, source.to_string()));
+            }
+            Err(other) => return Err(other.into()),
+        }
+        Ok(self.store.put(&root, &attributes)?)
     }
+
     /// Deletes a dataset table; `false` where there was none.
     pub fn delete_table(&self, table: &str) -> Result<bool, DatasetError> {
-        let _ = table;
-        unimplemented!()
+        let (root, attributes) = attributes::touched(&*self.store, &Key::root())?;
+        let found = self.store.delete(&names::table_key(table)?)?;
+        if found {
+            self.store.put(&root, &attributes)?;
+        }
+        Ok(found)
     }
+
     /// Writes one JSON artifact for each of many images with one wait for the disk, and sets their `updated_utc`.
+    ///
+    /// An image that cannot take it (its attributes are broken, it is gone) keeps the others from nothing: they are
+    /// written, and the first such error is returned.
     pub fn put_json_many(&self, items: &mut dyn Iterator<Item = (String, String, Json)>) -> Result<(), DatasetError> {
-        let _ = items;
-        unimplemented!()
+        let mut first_error = None;
+        let mut pairs = items.filter_map(|(image_id, name, payload)| {
+            match self.record(&image_id).and_then(|record| record.json_items(&name, &payload)) {
+                Ok(pair) => Some(pair),
+                Err(error) => {
+                    tracing::warn!(image_id, name, %error, "a JSON artifact was not written");
+                    first_error.get_or_insert(error);
+                    None
+                }
+            }
+        });
+        self.store.put_many(&mut pairs.by_ref().flatten())?;
+        drop(pairs);
+        first_error.map_or(Ok(()), Err)
     }
 }

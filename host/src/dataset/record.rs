@@ -1,75 +1,213 @@
 //! One image's record: attributes, artifacts, pixels.
-//! Owns: how artifact names become keys. Never: decides anything.
+//! Owns: which key each is read from and what else a write touches. Never: decides anything.
 
-use super::DatasetError;
-use crate::store::Store;
+use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA, ENDINGS};
+use super::tables::Form;
+use super::{DatasetError, arrays, attributes, csv, gzip, tables, unreadable, unwritable};
+use crate::store::{Key, MAX_DOCUMENT_BYTES, Store};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
-use kymhost_plugin_api::{Artifact, Json};
+use kymhost_plugin_api::{Artifact, ArtifactKind, Json};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// How deep artifacts' names may nest.
+pub(super) const MAX_FOLDERS: usize = 32;
 
 /// One image's record. Reads see the files as they are now; nothing is cached.
 #[derive(Debug, Clone)]
 pub struct Record {
     store: Arc<dyn Store>,
     image_id: String,
+    group: Key,
 }
 
 impl Record {
+    pub(super) fn new(store: Arc<dyn Store>, image_id: &str) -> Result<Self, DatasetError> {
+        let group = names::image_key(image_id)?;
+        Ok(Self { store, image_id: image_id.to_owned(), group })
+    }
+
     /// The image's id.
     pub fn image_id(&self) -> &str {
         &self.image_id
     }
+
     /// The bytes of the JSON artifact `name` (`.json`, else `.json.gz` decompressed within a bound), unparsed.
     pub fn json_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, DatasetError> {
-        let _ = (name, &self.store);
-        unimplemented!()
+        Ok(self.find_json(name)?.map(|(_, text)| text))
     }
+
     /// The JSON artifact `name`.
     pub fn json(&self, name: &str) -> Result<Option<Json>, DatasetError> {
-        let _ = name;
-        unimplemented!()
+        let Some((key, text)) = self.find_json(name)? else { return Ok(None) };
+        match Json::parse(&text) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(unreadable(&*self.store, &key, "JSON", error)),
+        }
     }
+
+    fn find_json(&self, name: &str) -> Result<Option<(Key, Vec<u8>)>, DatasetError> {
+        let key = names::artifact_key(&self.image_id, name, ".json")?;
+        if let Some(text) = self.store.get(&key, MAX_DOCUMENT_BYTES)? {
+            return Ok(Some((key, text)));
+        }
+        let key = key_with(&key, ".gz")?;
+        Ok(self.unpacked(&key)?.map(|text| (key, text)))
+    }
+
+    fn unpacked(&self, key: &Key) -> Result<Option<Vec<u8>>, DatasetError> {
+        let Some(packed) = self.store.get(key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
+        match gzip::decompress(&packed, MAX_DOCUMENT_BYTES) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(found) => Err(unreadable(&*self.store, key, "gzip", found)),
+        }
+    }
+
     /// The Parquet artifact `name`, dictionaries cast away.
     pub fn parquet(&self, name: &str) -> Result<Option<RecordBatch>, DatasetError> {
-        let _ = name;
-        unimplemented!()
+        let key = names::artifact_key(&self.image_id, name, ".parquet")?;
+        let Some(bytes) = self.store.get(&key, tables::MAX_TABLE_BYTES)? else { return Ok(None) };
+        match tables::read(zarrs::storage::Bytes::from(bytes), None) {
+            Ok(rows) => Ok(Some(rows)),
+            Err(found) => Err(unreadable(&*self.store, &key, "Parquet", found)),
+        }
     }
+
     /// The CSV artifact `name`.
     pub fn csv(&self, name: &str) -> Result<Option<RecordBatch>, DatasetError> {
-        let _ = name;
-        unimplemented!()
+        let key = names::artifact_key(&self.image_id, name, ".csv.gz")?;
+        let Some(text) = self.unpacked(&key)? else { return Ok(None) };
+        match csv::parse(&text) {
+            Ok(rows) => Ok(Some(rows)),
+            Err(found) => Err(unreadable(&*self.store, &key, "CSV", found)),
+        }
     }
+
     /// The image's pixels.
     pub fn pixels(&self) -> Result<Option<Array>, DatasetError> {
-        unimplemented!()
+        arrays::read(&self.store, &self.group)
     }
+
     /// The array artifact `name`.
     pub fn array(&self, name: &str) -> Result<Option<Array>, DatasetError> {
-        let _ = name;
-        unimplemented!()
+        arrays::read(&self.store, &names::array_key(&self.image_id, name)?)
     }
+
     /// The group attributes; an empty object where there are none.
     pub fn attributes(&self) -> Result<Json, DatasetError> {
-        unimplemented!()
+        Ok(Json::Object(attributes::read(&*self.store, &self.group)?))
     }
+
     /// All artifacts, sorted by name, then kind.
     pub fn artifacts(&self) -> Result<Vec<Artifact>, DatasetError> {
-        unimplemented!()
+        // A set: `.json` and `.json.gz` of one name are one artifact.
+        let mut found = BTreeSet::new();
+        let mut open = vec![(self.group.join(ANALYSIS)?, String::new(), MAX_FOLDERS)];
+        while let Some((folder, prefix, depth)) = open.pop() {
+            for entry in self.store.list(&folder)?.unwrap_or_default() {
+                if entry.is_dir {
+                    if depth == 0 {
+                        return Err(self.too_deep(&folder));
+                    }
+                    open.push((folder.join(&entry.name)?, format!("{prefix}{}/", entry.name), depth - 1));
+                } else if let Some((name, kind)) = artifact_of(&entry.name) {
+                    found.insert(Artifact::new(format!("{prefix}{name}"), kind));
+                }
+            }
+        }
+        let mut open = vec![(self.group.join(ANALYSIS_ARRAYS)?, String::new(), MAX_FOLDERS)];
+        while let Some((folder, prefix, depth)) = open.pop() {
+            for entry in self.store.list(&folder)?.unwrap_or_default().into_iter().filter(|entry| entry.is_dir) {
+                let below = folder.join(&entry.name)?;
+                if entry.name == DATA && !prefix.is_empty() && self.store.stat(&below.join(ARRAY)?)?.is_some() {
+                    found.insert(Artifact::new(prefix.trim_end_matches('/'), ArtifactKind::Array));
+                } else if depth == 0 {
+                    return Err(self.too_deep(&folder));
+                } else {
+                    open.push((below, format!("{prefix}{}/", entry.name), depth - 1));
+                }
+            }
+        }
+        Ok(found.into_iter().collect())
     }
+
+    fn too_deep(&self, folder: &Key) -> DatasetError {
+        unreadable(&*self.store, folder, "artifacts", format!("its folders nest deeper than {MAX_FOLDERS}"))
+    }
+
     /// Writes the JSON artifact `name` and sets `updated_utc`.
     pub fn put_json(&self, name: &str, payload: &Json) -> Result<(), DatasetError> {
-        let _ = (name, payload);
-        unimplemented!()
+        let items = self.json_items(name, payload)?;
+        Ok(self.store.put_many(&mut items.into_iter())?)
     }
+
+    /// What a JSON artifact's write puts: the artifact, and the group's attributes. An older `.json.gz` stays; the plain one is read first.
+    pub(super) fn json_items(&self, name: &str, payload: &Json) -> Result<[(Key, Vec<u8>); 2], DatasetError> {
+        let key = names::artifact_key(&self.image_id, name, ".json")?;
+        Ok([(key, payload.to_file_text().into_bytes()), self.touched()?])
+    }
+
     /// Writes the Parquet artifact `name` and sets `updated_utc`.
     pub fn put_parquet(&self, name: &str, rows: &RecordBatch) -> Result<(), DatasetError> {
-        let _ = (name, rows);
-        unimplemented!()
+        let key = names::artifact_key(&self.image_id, name, ".parquet")?;
+        let refused = |why: String| unwritable(&*self.store, &key, why);
+        let rows = tables::prepare(rows).map_err(refused)?;
+        let touched = self.touched()?;
+        let mut bytes = Vec::new();
+        tables::write(&rows, Form::Artifact, &mut bytes).map_err(|error| refused(error.to_string()))?;
+        Ok(self.store.put_many(&mut [(key, bytes), touched].into_iter())?)
     }
+
     /// Writes the array artifact `name` and sets `updated_utc`.
     pub fn put_array(&self, name: &str, array: &Array) -> Result<(), DatasetError> {
-        let _ = (name, array);
-        unimplemented!()
+        let group = names::array_key(&self.image_id, name)?;
+        let touched = self.touched()?;
+        let mut items = Vec::new();
+        // Every group on the way, as zarr's `require_group` makes them.
+        let mut above = Some(group.clone());
+        while let Some(key) = above.filter(|key| *key != self.group) {
+            if !attributes::is_group(&*self.store, &key)? {
+                items.push(attributes::group_item(&key)?);
+            }
+            above = key.split().map(|(folder, _)| folder);
+        }
+        let mut described = attributes::read(&*self.store, &group)?;
+        described.insert("axes".to_owned(), array.axes.iter().map(String::as_str).collect());
+        described.insert("updated_utc".to_owned(), attributes::now_utc().into());
+        items.push(attributes::item(&group, described)?);
+        let data = group.join(DATA)?;
+        // `.zarray` comes last and goes first: a reader sees the old array, none, or the new one, never a mixture.
+        let encoded = arrays::encode(&data, array, None).map_err(|why| unwritable(&*self.store, &data, why))?;
+        items.extend(encoded);
+        self.store.delete(&data.join(ARRAY)?)?;
+        self.store.delete_tree(&data)?;
+        items.push(touched);
+        Ok(self.store.put_many(&mut items.into_iter())?)
     }
+
+    /// The item that sets `updated_utc`. An image that is not there gets none: its artifacts would be strays.
+    fn touched(&self) -> Result<(Key, Vec<u8>), DatasetError> {
+        if !attributes::is_group(&*self.store, &self.group)? {
+            return Err(self.unknown());
+        }
+        attributes::touched(&*self.store, &self.group)
+    }
+
+    pub(super) fn exists(&self) -> Result<bool, DatasetError> {
+        attributes::is_group(&*self.store, &self.group)
+    }
+
+    pub(super) fn unknown(&self) -> DatasetError {
+        DatasetError::UnknownImage { id: self.image_id.clone(), dataset: self.store.root().display().to_string() }
+    }
+}
+
+fn key_with(key: &Key, ending: &str) -> Result<Key, DatasetError> {
+    Ok(Key::new(format!("{key}{ending}"))?)
+}
+
+/// The artifact that a file under `analysis/` holds, if it is one.
+pub(super) fn artifact_of(file: &str) -> Option<(&str, ArtifactKind)> {
+    ENDINGS.iter().find_map(|(ending, kind)| file.strip_suffix(ending).map(|name| (name, *kind)))
 }
