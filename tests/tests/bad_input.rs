@@ -402,13 +402,23 @@ fn an_invalid_marker_counts_as_none() {
     }
 }
 
-/// A marker that cannot be read is named, and a replace run puts a good one in its place.
+/// A marker that cannot be read is named and fails its image; a replace run, which needs none, puts a good one in its
+/// place.
 #[test]
-fn a_broken_marker_is_replaced() {
+fn a_broken_marker_is_named_and_can_be_replaced() {
     let world = World::new();
-    put(&world, &format!("{MARKER}.json"), "{\"marker_version\": ");
-    run("replace", &world.data).output().expect_code(0);
-    check_updated("a broken marker", &world.data, &Table::read(&world.data.key(TABLE)), BROKEN);
+    let key = world.broken().key(&format!("{MARKER}.json"));
+    for bytes in ["{\"marker_version\": ", "", "\u{feff}{}"] {
+        world.data.put(&key, bytes);
+        let before = world.state();
+        let output = run("incremental", &world.data).output().expect_code(3);
+        let document = output.json();
+        assert_eq!(document["failures"][0]["kind"], "unreadable", "{output}");
+        assert_says("a broken marker", &output, &[&key]);
+        assert_eq!(before[&key], world.state()[&key], "the broken marker was touched");
+        run("replace", &world.data).output().expect_code(0);
+        check_updated("a broken marker", &world.data, &Table::read(&world.data.key(TABLE)), BROKEN);
+    }
 }
 
 // The whole run is refused, and writes nothing.
@@ -474,6 +484,12 @@ fn refused() -> Vec<Refused> {
         ),
         one("no dataset at all", 5, &["--dataset", "KYMHOST_DATASET"], &["status", "--plugin", "velocity_events"]),
         one("an unknown table", 2, &["nobody"], &["table", "show", "nobody", "--dataset", "{data}"]),
+        one(
+            "an unknown image",
+            2,
+            &["nobody"],
+            &["table", "show", "velocity_events", "--image", "nobody", "--dataset", "{data}"],
+        ),
         one(
             "a table's name that leads out",
             2,

@@ -124,10 +124,9 @@ impl From<IndexError> for CliError {
         match error {
             IndexError::Dataset(error) => error.into(),
             IndexError::Plugin(error) => error.into(),
+            IndexError::UnknownMode(_) => Self::of(Exit::Usage, "usage", &error),
             IndexError::BadName { .. } => Self::of(Exit::Unusable, "bad_name", &error),
-            IndexError::Locked { .. } => {
-                Self::of(Exit::Locked, "locked", &error).help("wait until it has finished, then run again")
-            }
+            IndexError::Locked { .. } => Self::of(Exit::Locked, "locked", &error),
         }
     }
 }
@@ -175,6 +174,7 @@ mod tests {
             "l.so",
         );
         check(PluginError::Worker("w".into()), Exit::Unusable, "worker", "workers");
+        check(IndexError::UnknownMode("x".into()), Exit::Usage, "usage", "'incremental'");
         check(IndexError::BadName { name: "X".into(), why: "w" }, Exit::Unusable, "bad_name", "'X'");
         check(IndexError::Locked { table: "t".into(), holder: "pid 7".into() }, Exit::Locked, "locked", "pid 7");
         check(IndexError::Dataset(DatasetError::Store(io(io::ErrorKind::Other))), Exit::Unusable, "io", "d/k");

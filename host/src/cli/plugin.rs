@@ -3,7 +3,7 @@
 
 use super::Context;
 use super::args::{PluginChoice, PluginCommand, PluginDirs, PluginInfoArgs};
-use super::documents::{PluginDocument, PluginsDocument, UnusableBody};
+use super::documents::{self, PluginDocument, PluginsDocument, UnusableBody};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output;
@@ -124,12 +124,13 @@ fn info(context: &Context, args: &PluginInfoArgs) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     let indexer = &plugin.indexer;
+    let table = documents::table_key(&indexer.name).unwrap_or_else(|| "(none: the name is not allowed)".to_owned());
     let params =
         if indexer.params_artifacts.is_empty() { "(not said)".to_owned() } else { indexer.params_artifacts.join(", ") };
     output::to_stdout(|out| {
         writeln!(out, "indexer           {}", indexer.name)?;
         writeln!(out, "analysis version  {}", indexer.analysis_version)?;
-        writeln!(out, "table             tables/kym_{}.parquet", indexer.name)?;
+        writeln!(out, "table             {table}")?;
         writeln!(out, "run marker        {}", indexer.marker_name)?;
         writeln!(out, "params artifacts  {params}")?;
         writeln!(out, "library           {}", plugin.library.display())

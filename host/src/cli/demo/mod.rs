@@ -4,7 +4,7 @@
 pub mod kymographs;
 
 use super::args::DemoArgs;
-use super::documents::{self, OneOf, RunDocument, reason_meaning, reason_word};
+use super::documents::{self, OneOf, RunDocument, reason_meaning};
 use super::error::CliError;
 use super::exit::Exit;
 use super::{Context, output, plugin, quantity, run, table};
@@ -170,7 +170,7 @@ impl Show<'_> {
 
     fn step(&self, dataset: &Dataset, number: usize, title: &str, mode: Mode) -> Result<RunOutcome, CliError> {
         let start = Instant::now();
-        let options = PoolOptions { jobs: run::cores(), timeout: None, max_memory: None, in_process: false };
+        let options = PoolOptions::new(run::cores());
         let outcome = run::one(self.context, dataset, self.plugin, &options, mode, Compat::default())?;
         let took = start.elapsed();
         let replace = if mode == Mode::Replace { " --mode replace" } else { "" };
@@ -183,7 +183,7 @@ impl Show<'_> {
                 None if mode == Mode::Replace || decision.is_stale => "updated",
                 None => "skipped",
             };
-            let (word, meaning) = (reason_word(decision.reason), reason_meaning(decision.reason));
+            let (word, meaning) = (decision.reason.code(), reason_meaning(decision.reason));
             let _ = writeln!(text, "     {}  {what}  {word}: {meaning}", decision.image_id);
             if let Some(failure) = failure {
                 let kind = documents::kind_word(failure.failure.kind);
