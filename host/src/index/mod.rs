@@ -41,17 +41,12 @@ impl fmt::Display for Mode {
     }
 }
 
-/// There is no such mode.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no mode '{0}'; it is 'replace' (every image) or 'incremental' (stale images only)")]
-pub struct UnknownMode(pub String);
-
 impl FromStr for Mode {
-    type Err = UnknownMode;
+    type Err = IndexError;
 
-    fn from_str(text: &str) -> Result<Self, UnknownMode> {
+    fn from_str(text: &str) -> Result<Self, IndexError> {
         let modes = [Self::Replace, Self::Incremental];
-        modes.into_iter().find(|mode| mode.name() == text).ok_or_else(|| UnknownMode(text.to_owned()))
+        modes.into_iter().find(|mode| mode.name() == text).ok_or_else(|| IndexError::UnknownMode(text.to_owned()))
     }
 }
 
@@ -76,6 +71,9 @@ pub enum IndexError {
         /// The rule.
         why: &'static str,
     },
+    /// There is no such mode.
+    #[error("there is no mode '{0}'; it is 'replace' (every image) or 'incremental' (stale images only)")]
+    UnknownMode(String),
     /// Another run holds the table.
     #[error("another run holds {table}: {holder}")]
     Locked {

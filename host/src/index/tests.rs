@@ -218,7 +218,7 @@ fn reasons(images: &[ImageReport]) -> Vec<(&str, Reason)> {
 #[test]
 fn modes_have_names() {
     for mode in [Mode::Replace, Mode::Incremental] {
-        assert_eq!(mode.name().parse(), Ok(mode));
+        assert_eq!(mode.name().parse::<Mode>().unwrap(), mode);
     }
     for text in ["", "Replace", "both"] {
         let error = text.parse::<Mode>().unwrap_err().to_string();
