@@ -194,17 +194,10 @@ pub struct PoolOptions {
     pub program: Option<PathBuf>,
 }
 
-impl Default for PoolOptions {
-    fn default() -> Self {
-        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { jobs, timeout: None, max_memory: None, in_process: false, program: None }
-    }
-}
-
 impl PoolOptions {
     /// So many workers, without limits.
     pub fn new(jobs: usize) -> Self {
-        Self { jobs, ..Self::default() }
+        Self { jobs, timeout: None, max_memory: None, in_process: false, program: None }
     }
 }
 
