@@ -145,7 +145,7 @@ fn failure_lines(outcome: &RunOutcome) -> Vec<String> {
         format!(
             "{}  {}: {}",
             failure.image_id,
-            documents::kind_word(failure.failure.kind),
+            failure.failure.kind.as_str(),
             output::indented(&failure.failure.message)
         )
     });

@@ -4,11 +4,11 @@
 pub mod kymographs;
 
 use super::args::DemoArgs;
-use super::documents::{self, OneOf, RunDocument, reason_meaning};
+use super::documents::{OneOf, RunDocument, reason_meaning};
 use super::error::CliError;
 use super::exit::Exit;
 use super::{Context, output, plugin, quantity, run, table};
-use crate::dataset::{self, Dataset};
+use crate::dataset::Dataset;
 use crate::index::{Compat, Mode, RunOutcome};
 use crate::plugin::{Plugin, PoolOptions, find_plugin};
 use crate::store::{Key, LocalStore, MAX_DOCUMENT_BYTES, Store};
@@ -48,7 +48,7 @@ pub(super) fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, CliError>
     for kymograph in &kymographs {
         kymographs::add(&dataset, kymograph)?;
     }
-    dataset::manifest::rebuild(&dataset)?;
+    dataset.rebuild_manifest()?;
     show.made(&kymographs, start.elapsed())?;
 
     let mut outcomes = vec![show.step(&dataset, 1, "Every image, from nothing", Mode::Replace)?];
@@ -186,7 +186,7 @@ impl Show<'_> {
             let (word, meaning) = (decision.reason.code(), reason_meaning(decision.reason));
             let _ = writeln!(text, "     {}  {what}  {word}: {meaning}", decision.image_id);
             if let Some(failure) = failure {
-                let kind = documents::kind_word(failure.failure.kind);
+                let kind = failure.failure.kind.as_str();
                 let _ = writeln!(text, "       {kind}: {}", output::indented(&failure.failure.message));
             }
         }
