@@ -27,6 +27,8 @@ pub const API: ApiVersion =
 /// The least minor version of a host that a plugin of this crate can do with. Raised with a method that has no
 /// sensible way to be missing.
 pub const NEEDS_API_MINOR: u32 = 0;
+/// The target triple that this crate was built for.
+pub const TARGET: &str = env!("KYMHOST_TARGET");
 /// How long a card's JSON may be.
 pub const MAX_CARD_BYTES: usize = 64 * 1024;
 /// How long one text of a card may be, in bytes.
@@ -137,7 +139,7 @@ impl Writer<'_> {
         self.raw(",\"rustc\":");
         self.text(env!("KYMHOST_RUSTC"), "");
         self.raw(",\"target\":");
-        self.text(env!("KYMHOST_TARGET"), "");
+        self.text(TARGET, "");
         self.raw(",\"indexers\":[");
         let mut i = 0;
         while i < entries.len() {
@@ -431,6 +433,9 @@ fn version(object: &Object, key: &'static str) -> Result<ApiVersion, CardError> 
         .and_then(|(major, minor)| Some(ApiVersion { major: digits(major)?, minor: digits(minor)? }))
         .ok_or(CardError::Key { key, expected: "a version such as \"1.0\"" })
 }
+
+#[cfg(test)]
+mod tests;
 
 /// Makes a library of one or more indexers, each named by the path of a unit struct: `export_plugin!(Stalls, Diameters);`.
 ///

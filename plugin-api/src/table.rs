@@ -153,3 +153,75 @@ mod with_arrow {
 
 #[cfg(feature = "arrow")]
 pub use with_arrow::{IntoColumn, TableBuilder};
+
+#[cfg(all(test, feature = "arrow"))]
+mod tests {
+    use super::Table;
+    use crate::{ErrorKind, Result};
+    use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
+    use arrow::datatypes::Schema;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_built_table_is_the_batch_that_one_would_think() -> Result<()> {
+        let table = Table::builder()
+            .column("f", vec![1.5, -0.0])?
+            .column("of", vec![None, Some(2.0)])?
+            .column("i", vec![1_i64, i64::MIN])?
+            .column("oi", vec![Some(7_i64), None])?
+            .column("b", vec![true, false])?
+            .column("s", vec!["a", ""])?
+            .column("os", vec![None, Some("b".to_owned())])?
+            .column("any", Arc::new(Int64Array::from(vec![4, 5])) as ArrayRef)?
+            .build()?;
+        assert_eq!(table.num_rows(), 2);
+        assert_eq!(table.column_names(), ["f", "of", "i", "oi", "b", "s", "os", "any"]);
+        let batch = table.into_batch()?;
+        assert_eq!((batch.num_rows(), batch.num_columns()), (2, 8));
+        let nulls: Vec<_> = batch.columns().iter().map(|column| column.null_count()).collect();
+        assert_eq!(nulls, [0, 1, 0, 1, 0, 0, 1, 0]);
+        let text = batch.column(6).as_any().downcast_ref::<StringArray>().map(|column| column.value(1).to_owned());
+        assert_eq!(text.as_deref(), Some("b"));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_table_is_refused() -> Result<()> {
+        let begun = || Table::builder().column("a", vec![1.0, 2.0]);
+        for (columns, words) in [
+            (begun()?.column("a", vec![1.0, 2.0]), "two columns 'a'"),
+            (begun()?.column("", vec![1.0, 2.0]), "no name"),
+            (begun()?.column("b", vec![1.0]), "'b' has 1 rows, expected 2"),
+        ] {
+            match columns {
+                Ok(_) => panic!("{words} was accepted"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::BadTable);
+                    assert!(error.message().contains(words), "{error}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn batches_cross_whole() -> Result<()> {
+        let columns = |batch: &RecordBatch| -> Vec<_> { batch.columns().to_vec() };
+        let full = Table::builder()
+            .column("a", vec![1.0, 2.0, 3.0])?
+            .column("b", vec!["x", "y", "z"])?
+            .build()?
+            .into_batch()?;
+        let no_columns = RecordBatch::try_new_with_options(
+            Arc::new(Schema::empty()),
+            vec![],
+            &RecordBatchOptions::new().with_row_count(Some(3)),
+        )?;
+        for batch in [full.clone(), full.slice(1, 2), full.slice(3, 0), no_columns] {
+            let back = Table::from_batch(batch.clone())?.into_batch()?;
+            assert_eq!(back.num_rows(), batch.num_rows());
+            assert_eq!(columns(&back), columns(&batch));
+        }
+        Ok(())
+    }
+}

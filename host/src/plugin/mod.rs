@@ -3,6 +3,12 @@
 //! Owns: library search, cards, doors (binary contracts), worker processes and their protocol.
 //! Never: touches the dataset's tables or decides what is stale.
 
+mod card_file;
+mod door;
+mod library;
+
+pub use library::load_library;
+
 use crate::dataset::{Dataset, Record};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::RunMarker;
@@ -188,12 +194,6 @@ pub fn find_plugin(spec: &str, search: &SearchPath) -> Result<Plugin, PluginErro
 /// Every library on the search path: what its card lists, or why it cannot be used.
 pub fn list_plugins(search: &SearchPath) -> Vec<(PathBuf, Result<Vec<Plugin>, PluginError>)> {
     let _ = search;
-    unimplemented!()
-}
-
-/// Opens a library after checking its card, layout and what it lists. It stays loaded for the life of the process.
-pub fn load_library(library: &std::path::Path) -> Result<Vec<Box<dyn Indexer>>, PluginError> {
-    let _ = library;
     unimplemented!()
 }
 

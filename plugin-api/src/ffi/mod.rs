@@ -54,17 +54,10 @@ pub fn artifact_kind(code: u8) -> Option<ArtifactKind> {
         .find(|kind| *kind as u8 == code)
 }
 
-fn dtype(code: u8) -> Option<DType> {
-    use DType::*;
-    [Bool, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64, Float16, Float32, Float64, Complex64, Complex128]
-        .into_iter()
-        .find(|dtype| *dtype as u8 == code)
-}
-
 impl From<Array> for ArrayAbi {
     fn from(array: Array) -> Self {
         Self {
-            dtype: array.dtype as u8,
+            dtype: array.dtype.number(),
             shape: array.shape.iter().map(|length| *length as u64).collect(),
             axes: array.axes.into_iter().map(Into::into).collect(),
             bytes: array.bytes.into(),
@@ -76,7 +69,7 @@ impl TryFrom<ArrayAbi> for Array {
     type Error = Error;
 
     fn try_from(array: ArrayAbi) -> Result<Self, Error> {
-        let dtype = dtype(array.dtype).ok_or_else(|| {
+        let dtype = DType::from_number(array.dtype).ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
                 format!("the array's dtype (number {}) is newer than this plugin; rebuild the plugin", array.dtype),
@@ -88,12 +81,12 @@ impl TryFrom<ArrayAbi> for Array {
             .map(|length| usize::try_from(*length))
             .collect::<Result<_, _>>()
             .map_err(|_| Error::new(ErrorKind::Unreadable, "the array's shape does not fit this machine"))?;
-        Ok(Self {
-            dtype,
-            shape,
-            axes: array.axes.into_iter().map(Into::into).collect(),
-            // No copy where both sides use one allocator; else abi_stable copies once.
-            bytes: array.bytes.into_vec(),
-        })
+        let axes = array.axes.into_iter().map(Into::into).collect();
+        // Other libraries' allocators cost one copy here.
+        Self::new(dtype, shape, axes, array.bytes.into_vec())
+            .map_err(|error| Error::new(ErrorKind::Unreadable, error.message()))
     }
 }
+
+#[cfg(test)]
+mod tests;

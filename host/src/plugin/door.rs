@@ -1,0 +1,241 @@
+//! The `abi_stable` door: a plugin's indexer behind the room's [`Indexer`] trait, over a dataset's record.
+//!
+//! Owns: what crosses and the checks of what comes back. Never: loads libraries, has `unsafe`.
+
+use super::{Failure, FailureKind, Indexer, IndexerInfo};
+use crate::dataset::{DatasetError, Record};
+use abi_stable::std_types::RSlice;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use kymhost_plugin_api::array::Array;
+use kymhost_plugin_api::ffi::{ArrowTable, HostRecord, HostRun, IndexerObject, ServedRecord, ServedRun};
+use kymhost_plugin_api::{Artifact, ArtifactKind, Error, ErrorKind, Json, LogLevel, RunMarker, Table};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// How long a params hash may be, in bytes.
+const MAX_HASH_BYTES: usize = 1024;
+/// How deep a column's type may nest.
+const MAX_TYPE_DEPTH: usize = 32;
+
+/// One indexer that came through the door.
+pub(super) struct AbiIndexer {
+    info: IndexerInfo,
+    object: IndexerObject,
+}
+
+impl AbiIndexer {
+    pub(super) fn new(object: IndexerObject) -> Self {
+        let info = IndexerInfo {
+            name: object.name().into(),
+            analysis_version: object.analysis_version().into(),
+            marker_name: object.marker_name().into(),
+            params_artifacts: object.params_artifacts().into_iter().map(Into::into).collect(),
+        };
+        Self { info, object }
+    }
+}
+
+impl Indexer for AbiIndexer {
+    fn info(&self) -> &IndexerInfo {
+        &self.info
+    }
+
+    fn params_hash(&self, record: &Record) -> Result<String, Failure> {
+        let hash: String = self
+            .object
+            .params_hash(ServedRecord(DatasetRecord(record)).to_ref())
+            .into_result()
+            .map_err(failure)?
+            .into();
+        if hash.is_empty() || hash.len() > MAX_HASH_BYTES {
+            return Err(Failure {
+                kind: FailureKind::Error,
+                message: format!(
+                    "the indexer gave a params hash of {} bytes, expected 1 to {MAX_HASH_BYTES}",
+                    hash.len()
+                ),
+            });
+        }
+        Ok(hash)
+    }
+
+    fn extract_rows(
+        &self,
+        record: &Record,
+        threads: usize,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<RecordBatch, Failure> {
+        let run = ExtractionRun { indexer: &self.info.name, image_id: record.image_id(), threads, cancelled };
+        let record = ServedRecord(DatasetRecord(record));
+        let run = ServedRun(run);
+        import(self.object.extract_rows(record.to_ref(), run.to_ref()).into_result().map_err(failure)?)
+    }
+
+    fn read_old_marker(&self, payload: &[u8]) -> Result<Option<RunMarker>, Failure> {
+        let marker = self.object.read_old_marker(RSlice::from_slice(payload)).into_result().map_err(failure)?;
+        let Some(marker) = marker.into_option() else {
+            return Ok(None);
+        };
+        let marker = Json::parse(&marker).map_err(|error| Failure {
+            kind: FailureKind::Error,
+            message: format!("the indexer made no JSON of an old marker: {error}"),
+        })?;
+        Ok(RunMarker::from_json(&marker))
+    }
+}
+
+fn failure(error: impl Into<Error>) -> Failure {
+    let error: Error = error.into();
+    let kind = match error.kind() {
+        ErrorKind::Panicked => FailureKind::Panic,
+        ErrorKind::Unreadable => FailureKind::Unreadable,
+        ErrorKind::BadTable => FailureKind::BadTable,
+        _ => FailureKind::Error,
+    };
+    let message = match error.message() {
+        "" => "the indexer gave no reason".to_owned(),
+        text => text.to_owned(),
+    };
+    Failure { kind, message }
+}
+
+fn bad_table(message: String) -> Failure {
+    Failure { kind: FailureKind::BadTable, message }
+}
+
+/// Takes a plugin's rows: checked in full, columns plain and named.
+fn import(table: ArrowTable) -> Result<RecordBatch, Failure> {
+    let batch = table.into_batch().map_err(failure)?;
+    let schema = batch.schema();
+    let mut names = HashSet::new();
+    for (index, field) in schema.fields().iter().enumerate() {
+        if field.name().is_empty() {
+            return Err(bad_table(format!("column {} of {} has no name", index + 1, batch.num_columns())));
+        }
+        if !names.insert(field.name().as_str()) {
+            return Err(bad_table(format!("there are two columns '{}'", field.name())));
+        }
+    }
+    let mut fields: Vec<FieldRef> = Vec::with_capacity(batch.num_columns());
+    let mut columns = Vec::with_capacity(batch.num_columns());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        let plain = plain_type(field.data_type(), 0)
+            .ok_or_else(|| bad_table(format!("column '{}' nests more than {MAX_TYPE_DEPTH} types", field.name())))?;
+        // Rows of other images may lack a cell.
+        fields.push(Arc::new(Field::new(field.name(), plain.clone(), true)));
+        columns.push(if plain == *field.data_type() {
+            Arc::clone(column)
+        } else {
+            cast(column, &plain)
+                .map_err(|error| bad_table(format!("column '{}' cannot be made plain: {error}", field.name())))?
+        });
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+        .map_err(|error| bad_table(format!("the rows are no table: {error}")))
+}
+
+/// The type without dictionaries, run ends and views, which tables are not kept in.
+fn plain_type(data_type: &DataType, depth: usize) -> Option<DataType> {
+    if depth > MAX_TYPE_DEPTH {
+        return None;
+    }
+    let plain_field = |field: &FieldRef| -> Option<FieldRef> {
+        let plain = plain_type(field.data_type(), depth + 1)?;
+        Some(Arc::new(field.as_ref().clone().with_data_type(plain)))
+    };
+    Some(match data_type {
+        DataType::Dictionary(_, values) => plain_type(values, depth + 1)?,
+        DataType::RunEndEncoded(_, values) => plain_type(values.data_type(), depth + 1)?,
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        DataType::List(field) | DataType::ListView(field) => DataType::List(plain_field(field)?),
+        DataType::LargeList(field) | DataType::LargeListView(field) => DataType::LargeList(plain_field(field)?),
+        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(plain_field(field)?, *size),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect::<Option<_>>()?),
+        other => other.clone(),
+    })
+}
+
+/// A dataset's record as plugins see it.
+struct DatasetRecord<'a>(&'a Record);
+
+fn record_error(error: DatasetError) -> Error {
+    let kind = match error {
+        DatasetError::Unreadable { .. } | DatasetError::Store(_) => ErrorKind::Unreadable,
+        _ => ErrorKind::Failed,
+    };
+    Error::new(kind, error)
+}
+
+impl HostRecord for DatasetRecord<'_> {
+    fn image_id(&self) -> &str {
+        self.0.image_id()
+    }
+
+    fn json(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.0.json_bytes(name).map_err(record_error)
+    }
+
+    fn table(&self, name: &str, kind: ArtifactKind) -> Result<Option<Table>, Error> {
+        let batch = match kind {
+            ArtifactKind::Csv => self.0.csv(name),
+            _ => self.0.parquet(name),
+        };
+        batch.map_err(record_error)?.map(Table::from_batch).transpose()
+    }
+
+    fn pixels(&self) -> Result<Option<Array>, Error> {
+        self.0.pixels().map_err(record_error)
+    }
+
+    fn array(&self, name: &str) -> Result<Option<Array>, Error> {
+        self.0.array(name).map_err(record_error)
+    }
+
+    fn attributes(&self) -> Result<Vec<u8>, Error> {
+        let mut attributes = self.0.attributes().map_err(record_error)?;
+        if let Json::Object(members) = &mut attributes {
+            // Every marker that we write sets it: params that held it would make each image stale for ever.
+            members.shift_remove("updated_utc");
+        }
+        Ok(attributes.to_file_text().into_bytes())
+    }
+
+    fn artifacts(&self) -> Result<Vec<Artifact>, Error> {
+        self.0.artifacts().map_err(record_error)
+    }
+}
+
+/// One extraction as plugins see it.
+struct ExtractionRun<'a> {
+    indexer: &'a str,
+    image_id: &'a str,
+    threads: usize,
+    cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl HostRun for ExtractionRun<'_> {
+    fn cancelled(&self) -> bool {
+        (self.cancelled)()
+    }
+
+    fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn log(&self, level: LogLevel, message: &str) {
+        let Self { indexer, image_id, .. } = self;
+        match level {
+            LogLevel::Error => tracing::error!(indexer, image_id, "{message}"),
+            LogLevel::Warn => tracing::warn!(indexer, image_id, "{message}"),
+            LogLevel::Info => tracing::info!(indexer, image_id, "{message}"),
+            _ => tracing::debug!(indexer, image_id, "{message}"),
+        }
+    }
+
+    // Progress is shown by images.
+    fn progress(&self, _fraction: f64) {}
+}

@@ -1,0 +1,375 @@
+//! Loading a library: card, versions, layout, and what it lists, each checked before the next.
+//!
+//! Owns: what is refused and why. Never: searches for libraries, calls indexers.
+//! A loaded library is never unloaded: its vtables and Arrow release callbacks live as long as the process.
+#![allow(unsafe_code)]
+
+use super::card_file::read_card;
+use super::door::AbiIndexer;
+use super::{Indexer, IndexerInfo, PluginError};
+use abi_stable::StableAbi;
+use abi_stable::abi_stability::abi_checking::{AbiInstabilityErrors, check_layout_compatibility};
+use abi_stable::library::{AbiHeaderRef, LibHeader, ROOT_MODULE_LOADER_NAME_WITH_NUL};
+use abi_stable::type_layout::TypeLayout;
+use kymhost_plugin_api::card::{API, ApiVersion, Card, CardIndexer, DOOR};
+use kymhost_plugin_api::ffi::ModuleRef;
+use libloading::Library;
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// Why a library is not loaded: two lines, what and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    code: &'static str,
+    what: String,
+    help: String,
+}
+
+impl Refusal {
+    fn new(code: &'static str, what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { code, what: what.into(), help: help.into() }
+    }
+
+    fn for_library(self, library: &Path) -> PluginError {
+        PluginError::Refused { library: library.display().to_string(), code: self.code, why: self.to_string() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\nhelp: {}", self.what, self.help)
+    }
+}
+
+/// Whether a host of this API may load a plugin with this card.
+///
+/// The promise: the same major version, older or newer minor, unless the plugin needs more than the host has.
+pub(super) fn check_api(card: &Card, host: ApiVersion) -> Result<(), Refusal> {
+    let Card { api, needs_api, sdk, .. } = card;
+    if api.major != host.major {
+        return Err(Refusal::new(
+            "api_major",
+            format!("it was built for plugin API {api} (kymhost-plugin-api {sdk}), this kymhost has plugin API {host}"),
+            if api.major > host.major {
+                format!("upgrade kymhost to one with plugin API {}.x", api.major)
+            } else {
+                format!("upgrade the plugin: get or build one made with kymhost-plugin-api {}.x", host.major)
+            },
+        ));
+    }
+    if *needs_api > host {
+        return Err(Refusal::new(
+            "api_minor",
+            format!(
+                "it needs plugin API {needs_api} at least (built with kymhost-plugin-api {sdk}), this kymhost has plugin API {host}"
+            ),
+            format!("upgrade kymhost to one with plugin API {needs_api} or a later {}.x", host.major),
+        ));
+    }
+    Ok(())
+}
+
+fn check_door(card: &Card) -> Result<(), Refusal> {
+    if card.door == DOOR {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        "door",
+        format!(
+            "it speaks the binary contract '{}' (plugin API {}), this kymhost '{DOOR}' (plugin API {API})",
+            card.door, card.api
+        ),
+        if card.api > API {
+            "upgrade kymhost".to_owned()
+        } else {
+            format!("upgrade kymhost, or rebuild the plugin with kymhost-plugin-api {API}")
+        },
+    ))
+}
+
+/// Opens a library after checking its card, layout and what it lists. It stays loaded for the life of the process.
+///
+/// # Errors
+/// [`PluginError::Refused`] where any of these is not as it must be.
+pub fn load_library(library: &Path) -> Result<Vec<Box<dyn Indexer>>, PluginError> {
+    let card = read_card(library)?;
+    load(library, &card).map_err(|refusal| refusal.for_library(library))
+}
+
+fn load(library: &Path, card: &Card) -> Result<Vec<Box<dyn Indexer>>, Refusal> {
+    check_api(card, API)?;
+    check_door(card)?;
+    let header = open(library, card)?;
+    check_layout(header, card)?;
+    // SAFETY: the layout was checked, in the direction in which it fits.
+    let module: ModuleRef = unsafe { header.unchecked_layout() }.map_err(|error| {
+        Refusal::new(
+            "init",
+            format!("it does not start: {}", one_line(&error.to_string())),
+            format!("rebuild the plugin with kymhost-plugin-api {API}"),
+        )
+    })?;
+    if let Some(loaded) = module.card() {
+        if Card::parse(loaded.as_slice()).as_ref() != Ok(card) {
+            return Err(mismatch("the card in its file is not the one that it was built with"));
+        }
+    }
+    let objects = (module.indexers())().into_result().map_err(|error| {
+        Refusal::new(
+            "init",
+            format!("it does not give its indexers: {}", one_line(&error.message)),
+            "rebuild or reinstall the plugin",
+        )
+    })?;
+    let mut indexers = BTreeMap::new();
+    for object in objects {
+        let indexer = AbiIndexer::new(object);
+        indexers.insert(indexer.info().name.clone(), indexer);
+    }
+    let mut listed: Vec<Box<dyn Indexer>> = Vec::with_capacity(card.indexers.len());
+    for expected in &card.indexers {
+        let Some(indexer) = indexers.remove(&expected.name) else {
+            return Err(mismatch(format!("its card lists the indexer '{}', which it does not have", expected.name)));
+        };
+        if let Some((what, card, loaded)) = difference(expected, indexer.info()) {
+            return Err(mismatch(format!(
+                "its card says that the {what} of '{}' is {card}, the library {}",
+                expected.name,
+                one_line(&loaded)
+            )));
+        }
+        listed.push(Box::new(indexer));
+    }
+    match indexers.into_keys().next() {
+        Some(name) => Err(mismatch(format!("it has an indexer '{}' that its card does not list", one_line(&name)))),
+        None => Ok(listed),
+    }
+}
+
+fn mismatch(what: impl Into<String>) -> Refusal {
+    Refusal::new(
+        "card_mismatch",
+        what,
+        format!("rebuild or reinstall the plugin (export_plugin! of kymhost-plugin-api {API} keeps both the same)"),
+    )
+}
+
+fn difference(card: &CardIndexer, loaded: &IndexerInfo) -> Option<(&'static str, String, String)> {
+    [
+        ("analysis version", card.analysis_version.clone(), loaded.analysis_version.clone()),
+        ("marker", card.marker.clone(), loaded.marker_name.clone()),
+        ("params artifacts", card.params_artifacts.join(", "), loaded.params_artifacts.join(", ")),
+    ]
+    .into_iter()
+    .find(|(_, card, loaded)| card != loaded)
+    .map(|(what, card, loaded)| (what, format!("'{card}'"), format!("'{loaded}'")))
+}
+
+fn open(library: &Path, card: &Card) -> Result<&'static LibHeader, Refusal> {
+    let cannot_open = |why: String| {
+        Refusal::new(
+            "open",
+            format!("it cannot be opened: {}", one_line(&why)),
+            format!(
+                "it was built for {}, this kymhost runs on {}; where they agree, reinstall or rebuild the plugin",
+                card.target,
+                kymhost_plugin_api::card::TARGET
+            ),
+        )
+    };
+    // A bare file name would be sought in the system's folders.
+    let path = std::path::absolute(library).map_err(|error| cannot_open(error.to_string()))?;
+    // SAFETY: its constructors run now. The card says that it is a plugin; that a plugin may be trusted is its user's word.
+    let handle = unsafe { Library::new(&path) }.map_err(|error| cannot_open(with_sources(&error)))?;
+    // SAFETY: abi_stable exports a `LibHeader`, which begins with an `AbiHeader`, under this name.
+    let header = unsafe { handle.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL) }.map(|symbol| *symbol);
+    // Vtables, release callbacks and thread-locals of the library must stay.
+    std::mem::forget(handle);
+    let header = header.map_err(|_| {
+        Refusal::new(
+            "no_root",
+            format!("it has a card (plugin API {}) but not the root symbol of '{DOOR}'", card.api),
+            format!("rebuild the plugin with export_plugin! of kymhost-plugin-api {API}"),
+        )
+    })?;
+    header.upgrade().map_err(|error| {
+        Refusal::new(
+            "abi_header",
+            format!(
+                "its abi_stable is not ours (plugin API {}, here {API}): {}",
+                card.api,
+                one_line(&error.to_string())
+            ),
+            layout_help(card),
+        )
+    })
+}
+
+/// The plugin may be older or newer than the host: one of the two must fit into the other.
+fn check_layout(header: &'static LibHeader, card: &Card) -> Result<(), Refusal> {
+    let refusal = |why: String| {
+        Refusal::new(
+            "layout",
+            format!(
+                "its binary layout (plugin API {}) does not fit this kymhost's (plugin API {API})\n{why}",
+                card.api
+            ),
+            layout_help(card),
+        )
+    };
+    let Some(theirs) = header.layout() else {
+        return Err(refusal("it was built without a layout".to_owned()));
+    };
+    let ours = ModuleRef::LAYOUT;
+    match fits(ours, theirs) {
+        Ok(()) => Ok(()),
+        // abi_stable takes "too many fields" on our side for an error; with the sides swapped an older plugin fits. Fields
+        // that it lacks are read as `None`, methods as their default bodies.
+        Err(error) => fits(theirs, ours).map_err(|_| refusal(error)),
+    }
+}
+
+fn fits(interface: &'static TypeLayout, implementation: &'static TypeLayout) -> Result<(), String> {
+    // A foreign layout may trip abi_stable's own assertions.
+    match catch_unwind(AssertUnwindSafe(|| check_layout_compatibility(interface, implementation))) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(errors)) => {
+            tracing::debug!("layout check failed:\n{errors}");
+            Err(condensed(&errors))
+        }
+        Err(_) => Err("its layout is damaged".to_owned()),
+    }
+}
+
+fn layout_help(card: &Card) -> String {
+    if card.api > API {
+        "upgrade kymhost".to_owned()
+    } else {
+        format!("rebuild the plugin with kymhost-plugin-api {API} as published")
+    }
+}
+
+/// The first of the errors in one line; abi_stable prints hundreds.
+fn condensed(errors: &AbiInstabilityErrors) -> String {
+    let Some(error) = errors.errors.iter().find(|error| !error.errs.is_empty()) else {
+        return "abi_stable does not say why".to_owned();
+    };
+    let place: Vec<_> =
+        error.stack_trace.iter().map(|entry| one_line(&first_line(&entry.expected.to_string()))).collect();
+    let place = place.last().map_or_else(String::new, |place| format!(" in {place}"));
+    let text = error.to_string();
+    match labelled(&text) {
+        Some((error, expected, found)) => format!("{error}{place}: expected {expected}, found {found}"),
+        None => one_line(&text),
+    }
+}
+
+/// The `Error:`, `Expected:` and `Found:` parts of abi_stable's text.
+fn labelled(text: &str) -> Option<(String, String, String)> {
+    let (_, rest) = text.split_once("\nError:")?;
+    let (error, rest) = rest.split_once("\nExpected:")?;
+    let (expected, found) = rest.split_once("\nFound:")?;
+    let found = found.split_once("\n\n").map_or(found, |(found, _)| found);
+    Some((one_line(error), one_line(expected), one_line(found)))
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
+}
+
+/// A foreign text as one line of at most 200 characters.
+fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(201));
+        if line.chars().count() > 200 {
+            return line.chars().take(199).chain(['…']).collect();
+        }
+    }
+    line
+}
+
+/// libloading's own text leaves out why.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kymhost_plugin_api::card::MAGIC;
+
+    fn card(api: &str, needs_api: &str) -> Card {
+        let json = format!(
+            r#"{{"card": 1, "api": "{api}", "needs_api": "{needs_api}", "door": "{DOOR}", "sdk": "{api}.3", "rustc": "r",
+                "target": "t", "indexers": [{{"name": "a", "analysis_version": "v", "marker": "m"}}]}}"#
+        );
+        let mut section = MAGIC.to_vec();
+        section.extend((json.len() as u32).to_le_bytes());
+        section.extend(json.as_bytes());
+        Card::parse(&section).expect("a card")
+    }
+
+    #[test]
+    fn the_version_rules() {
+        // host, plugin's api, its needs_api, the code and the words of the refusal
+        let cases: &[((u32, u32), &str, &str, Option<(&str, &str)>)] = &[
+            ((1, 0), "1.0", "1.0", None),
+            ((1, 3), "1.0", "1.0", None),
+            ((1, 3), "1.3", "1.3", None),
+            ((1, 3), "1.9", "1.3", None),
+            ((1, 3), "1.9", "1.4", Some(("api_minor", "upgrade kymhost"))),
+            ((1, 3), "1.9", "2.0", Some(("api_minor", "upgrade kymhost"))),
+            ((1, 3), "2.0", "2.0", Some(("api_major", "upgrade kymhost"))),
+            ((1, 3), "2.0", "1.0", Some(("api_major", "upgrade kymhost"))),
+            ((2, 0), "1.9", "1.0", Some(("api_major", "upgrade the plugin"))),
+            ((1, 0), "0.9", "0.9", Some(("api_major", "upgrade the plugin"))),
+        ];
+        for ((major, minor), api, needs_api, expected) in cases {
+            let host = ApiVersion { major: *major, minor: *minor };
+            let result = check_api(&card(api, needs_api), host);
+            match (result, expected) {
+                (Ok(()), None) => {}
+                (Err(refusal), Some((code, words))) => {
+                    assert_eq!(refusal.code, *code, "{api} in {host}");
+                    let text = refusal.to_string();
+                    assert!(text.contains(words) && text.contains(&host.to_string()), "{text}");
+                    assert!(text.contains(if *code == "api_major" { api } else { needs_api }), "{text}");
+                    assert!(text.lines().count() <= 4, "{text}");
+                }
+                (result, _) => panic!("{api} needing {needs_api} in {host}: {result:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn foreign_texts_become_one_short_line() {
+        let long = "x".repeat(1_000_000);
+        let many = "word \n\t".repeat(1000);
+        for (text, expected) in [("", ""), (" a\n b\t\u{7}c\r\n", "a b c")] {
+            assert_eq!(one_line(text), expected);
+        }
+        for text in [long, many] {
+            assert_eq!(one_line(&text).chars().count(), 200);
+        }
+    }
+
+    #[test]
+    fn labels_are_found_in_the_layout_checkers_text() {
+        let text = "1 error(s)inside:\n\nError:too many fields\nExpected:\n    7\nFound:\n    6\n\nError:b\nExpected:\n1\nFound:\n2";
+        assert_eq!(labelled(text), Some(("too many fields".into(), "7".into(), "6".into())));
+        assert_eq!(labelled("nothing of the kind"), None);
+    }
+}

@@ -1,0 +1,159 @@
+//! The card's bytes, written and read.
+
+use super::*;
+use crate::{Record, Result, Run, Table};
+use proptest::prelude::*;
+
+struct Plain;
+struct Named;
+
+macro_rules! indexer {
+    ($type:ty, $name:literal, $version:literal, $marker:literal, $artifacts:expr) => {
+        impl Indexer for $type {
+            const NAME: &'static str = $name;
+            const ANALYSIS_VERSION: &'static str = $version;
+            const MARKER: &'static str = $marker;
+            const PARAMS_ARTIFACTS: &'static [&'static str] = $artifacts;
+            fn params(&self, _: &Record<'_>) -> Result<Json> {
+                Ok(Json::Null)
+            }
+            fn extract_rows(&self, _: &Record<'_>, _: &Run<'_>) -> Result<Table> {
+                Err(crate::Error::msg("no rows here"))
+            }
+        }
+    };
+}
+
+indexer!(Plain, "plain", "lab.plain@1", "", &[]);
+indexer!(Named, "named", "läb \"quoted\" \\ v2", "named/summary", &["named/params", "named.params"]);
+
+const ENTRIES: &[CardEntry] = &[CardEntry::of::<Plain>(), CardEntry::of::<Named>()];
+static CARD: [u8; encoded_len(ENTRIES)] = encode(ENTRIES);
+
+fn section(json: &str) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend((json.len() as u32).to_le_bytes());
+    bytes.extend(json.as_bytes());
+    bytes
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let card = Card::parse(&CARD).expect("our own card");
+    assert_eq!((card.api, card.needs_api), (API, NEEDS_API));
+    assert_eq!((card.door.as_str(), card.sdk.as_str()), (DOOR, env!("CARGO_PKG_VERSION")));
+    assert_eq!((card.rustc.as_str(), card.target.as_str()), (env!("KYMHOST_RUSTC"), TARGET));
+    let indexer = |name: &str, analysis_version: &str, marker: &str, artifacts: &[&str]| CardIndexer {
+        name: name.into(),
+        analysis_version: analysis_version.into(),
+        marker: marker.into(),
+        params_artifacts: artifacts.iter().map(|name| (*name).into()).collect(),
+    };
+    assert_eq!(
+        card.indexers,
+        [
+            indexer("plain", "lab.plain@1", "plain_run", &[]),
+            indexer("named", "läb \"quoted\" \\ v2", "named/summary", &["named/params", "named.params"]),
+        ]
+    );
+    assert_eq!((marker_name::<Plain>(), marker_name::<Named>()), ("plain_run".into(), "named/summary".into()));
+    let mut padded = CARD.to_vec();
+    padded.extend([0; 100]);
+    assert_eq!(Card::parse(&padded), Ok(card), "what follows is ignored");
+}
+
+#[test]
+fn control_characters_are_escaped() {
+    const CONTROL: &[CardEntry] =
+        &[CardEntry { name: "a\n\u{1f}\u{0}b", analysis_version: "", marker: "", params_artifacts: &[] }];
+    const LEN: usize = encoded_len(CONTROL);
+    let text = String::from_utf8(encode::<LEN>(CONTROL)[HEADER..].to_vec()).expect("text");
+    assert!(text.contains(r#"{"name":"a\u000a\u001f\u0000b""#), "{text}");
+}
+
+#[test]
+fn readers_are_strict_where_it_matters_and_lenient_where_not() {
+    let base = r#""card":1,"api":"1.0","needs_api":"1.0","door":"d","sdk":"s","rustc":"r","target":"t""#;
+    let one = r#""indexers":[{"name":"a","analysis_version":"v","marker":"m"}]"#;
+    let key = |key: &'static str| move |error: &CardError| matches!(error, CardError::Key { key: k, .. } if *k == key);
+    type Check = Box<dyn Fn(&CardError) -> bool>;
+    let cases: Vec<(String, Option<Check>)> = vec![
+        (format!("{{{base},{one}}}"), None),
+        (format!(r#"{{{base},{one},"later":{{"x":[1,NaN]}}}}"#), None),
+        (format!(r#"{{{base},"indexers":[{{"name":"a","analysis_version":"v","marker":"m","more":1}}]}}"#), None),
+        (format!("{{{base}}}"), Some(Box::new(key("indexers")))),
+        (format!(r#"{{{base},"indexers":[]}}"#), Some(Box::new(key("indexers")))),
+        (format!(r#"{{{base},"indexers":[1]}}"#), Some(Box::new(key("indexers")))),
+        (format!(r#"{{{base},"indexers":[{{"name":"a","marker":"m"}}]}}"#), Some(Box::new(key("analysis_version")))),
+        (
+            format!(r#"{{{base},"indexers":[{{"name":"a\nb","analysis_version":"v","marker":"m"}}]}}"#),
+            Some(Box::new(key("name"))),
+        ),
+        (
+            format!(r#"{{{base},"indexers":[{{"name":"{}","analysis_version":"v","marker":"m"}}]}}"#, "x".repeat(257)),
+            Some(Box::new(key("name"))),
+        ),
+        (
+            format!(
+                r#"{{{base},"indexers":[{{"name":"a","analysis_version":"v","marker":"m","params_artifacts":[1]}}]}}"#
+            ),
+            Some(Box::new(key("params_artifacts"))),
+        ),
+        (
+            format!(
+                "{{{base},{}}}",
+                one.replace("}]", "},{\"name\":\"a\",\"analysis_version\":\"w\",\"marker\":\"m\"}]")
+            ),
+            Some(Box::new(|error| matches!(error, CardError::DuplicateIndexer(name) if name == "a"))),
+        ),
+        (format!("{{{base},{one}}}").replace("\"1.0\"", "\"1\""), Some(Box::new(key("api")))),
+        (format!("{{{base},{one}}}").replace("\"1.0\"", "\"1.0.0\""), Some(Box::new(key("api")))),
+        (format!("{{{base},{one}}}").replace("\"1.0\"", "\"+1.0\""), Some(Box::new(key("api")))),
+        (format!("{{{base},{one}}}").replace("\"1.0\"", "\"1.99999999999\""), Some(Box::new(key("api")))),
+        (format!("{{{base},{one}}}").replace("\"card\":1", "\"card\":\"1\""), Some(Box::new(key("card")))),
+        (
+            format!("{{{base},{one}}}").replace("\"card\":1", "\"card\":2"),
+            Some(Box::new(|error| matches!(error, CardError::NewerFormat { found: 2 }))),
+        ),
+        ("[]".into(), Some(Box::new(key("card")))),
+        ("{".into(), Some(Box::new(|error| matches!(error, CardError::NotJson(_))))),
+    ];
+    for (json, expected) in cases {
+        match (Card::parse(&section(&json)), expected) {
+            (Ok(_), None) => {}
+            (Err(error), Some(check)) => assert!(check(&error), "{json}: {error}"),
+            (result, _) => panic!("{json}: {result:?}"),
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_card_are_refused() {
+    let too_long = [&MAGIC[..], &u32::MAX.to_le_bytes(), b"{}"].concat();
+    for (bytes, expected) in [
+        (&b""[..], CardError::Truncated { expected: 12, found: 0 }),
+        (&MAGIC[..], CardError::Truncated { expected: 12, found: 8 }),
+        (&CARD[..CARD.len() - 1], CardError::Truncated { expected: CARD.len(), found: CARD.len() - 1 }),
+        (b"KYMCARD\0\0\0\0\0", CardError::NoMagic),
+        (&too_long, CardError::TooLong { found: u32::MAX }),
+    ] {
+        assert_eq!(Card::parse(bytes), Err(expected));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_bytes_give_a_card_or_an_error(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        at in 0..CARD.len(),
+        replaced in any::<u8>(),
+    ) {
+        let _ = Card::parse(&bytes);
+        let _ = Card::parse(&section(&String::from_utf8_lossy(&bytes)));
+        let mut damaged = CARD.to_vec();
+        damaged[at] = replaced;
+        let _ = Card::parse(&damaged);
+    }
+}

@@ -1,0 +1,364 @@
+//! Both sides of the boundary in one process: an indexer's object called with a served record.
+
+use super::contract::{ArrayAbi, ErrorAbi};
+use super::*;
+use crate::prelude::*;
+use abi_stable::std_types::RSlice;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+
+/// A record that has one of everything named `a`, something broken named `broken`, and panics for `panic`.
+struct Shelf;
+
+fn shelf<T>(name: &str, value: T) -> Result<Option<T>> {
+    match name {
+        "a" => Ok(Some(value)),
+        "broken" => Err(Error::new(ErrorKind::Unreadable, "key/broken cannot be read")),
+        "panic" => panic!("the host's own panic"),
+        _ => Ok(None),
+    }
+}
+
+fn pixels() -> Array {
+    Array::new(DType::UInt16, vec![2, 1], vec!["y".into(), "x".into()], vec![1, 0, 2, 0]).expect("an array")
+}
+
+static RELEASED: AtomicUsize = AtomicUsize::new(0);
+
+/// Arrow C data of `rows` rows and no columns, which counts its release.
+fn c_table(rows: i64) -> Table {
+    unsafe extern "C" fn release_array(array: *mut ArrowArray) {
+        RELEASED.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: called with the array that holds this callback.
+        unsafe { (*array).release = None };
+    }
+    unsafe extern "C" fn release_schema(schema: *mut ArrowSchema) {
+        RELEASED.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: called with the schema that holds this callback.
+        unsafe { (*schema).release = None };
+    }
+    static NO_BUFFERS: [usize; 1] = [0];
+    let array = ArrowArray {
+        length: rows,
+        null_count: 0,
+        offset: 0,
+        n_buffers: 1,
+        n_children: 0,
+        buffers: NO_BUFFERS.as_ptr().cast_mut().cast::<*const c_void>(),
+        children: std::ptr::null_mut(),
+        dictionary: std::ptr::null_mut(),
+        release: Some(release_array),
+        private_data: std::ptr::null_mut(),
+    };
+    let schema = ArrowSchema {
+        format: c"+s".as_ptr(),
+        name: c"".as_ptr(),
+        metadata: std::ptr::null(),
+        flags: 0,
+        n_children: 0,
+        children: std::ptr::null_mut(),
+        dictionary: std::ptr::null_mut(),
+        release: Some(release_schema),
+        private_data: std::ptr::null_mut(),
+    };
+    // SAFETY: a struct array without children, as the specification has it.
+    unsafe { Table::from_c_data(array, schema) }
+}
+
+impl HostRecord for Shelf {
+    fn image_id(&self) -> &str {
+        "image-1"
+    }
+    fn json(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match name {
+            "no_json" => Ok(Some(b"{".to_vec())),
+            _ => shelf(name, br#"{"x": NaN}"#.to_vec()),
+        }
+    }
+    fn table(&self, name: &str, kind: ArtifactKind) -> Result<Option<Table>> {
+        match (name, kind) {
+            ("csv_only", ArtifactKind::Csv) => Ok(Some(c_table(2))),
+            _ => shelf(name, c_table(3)),
+        }
+    }
+    fn pixels(&self) -> Result<Option<Array>> {
+        Ok(Some(pixels()))
+    }
+    fn array(&self, name: &str) -> Result<Option<Array>> {
+        shelf(name, pixels())
+    }
+    fn attributes(&self) -> Result<Vec<u8>> {
+        Ok(br#"{"axes": ["y", "x"]}"#.to_vec())
+    }
+    fn artifacts(&self) -> Result<Vec<Artifact>> {
+        Ok(vec![Artifact::new("a", ArtifactKind::Json), Artifact::new("b", ArtifactKind::Csv)])
+    }
+}
+
+#[derive(Default)]
+struct Log(Mutex<Vec<String>>);
+
+impl HostRun for Log {
+    fn cancelled(&self) -> bool {
+        panic!("cancelled panics")
+    }
+    fn threads(&self) -> usize {
+        0
+    }
+    fn log(&self, level: LogLevel, message: &str) {
+        self.0.lock().expect("log").push(format!("{level:?} {message}"));
+    }
+    fn progress(&self, fraction: f64) {
+        self.0.lock().expect("log").push(format!("{fraction}"));
+    }
+}
+
+#[test]
+fn a_served_record_gives_what_the_host_has() {
+    let served = ServedRecord(Shelf);
+    let record = served.to_record();
+    assert_eq!(record.image_id(), "image-1");
+    assert!(
+        matches!(record.json("a"), Ok(Some(json)) if json.get("x").and_then(Json::as_f64).is_some_and(f64::is_nan))
+    );
+    assert_eq!(record.pixels(), Ok(Some(pixels())));
+    assert_eq!(record.array("a"), Ok(Some(pixels())));
+    assert_eq!(record.attributes(), Ok(Json::object([("axes", Json::from(vec!["y", "x"]))])));
+    assert_eq!(
+        record.artifacts(),
+        Ok(vec![Artifact::new("a", ArtifactKind::Json), Artifact::new("b", ArtifactKind::Csv)])
+    );
+    let rows = |table: Result<Option<Table>>| table.map(|table| table.map(|table| table.num_rows()));
+    for (name, table, parquet, csv) in
+        [("a", Some(3), Some(3), Some(3)), ("csv_only", Some(2), None, Some(2)), ("none", None, None, None)]
+    {
+        assert_eq!(rows(record.table(name)), Ok(table), "{name}");
+        assert_eq!(rows(record.parquet(name)), Ok(parquet), "{name}");
+        assert_eq!(rows(record.csv(name)), Ok(csv), "{name}");
+    }
+    assert_eq!((record.json("none"), record.array("none"), record.metadata()), (Ok(None), Ok(None), Ok(None)));
+
+    let kinds = |name: &str| {
+        [
+            record.json(name).map(drop),
+            record.table(name).map(drop),
+            record.parquet(name).map(drop),
+            record.csv(name).map(drop),
+            record.array(name).map(drop),
+        ]
+        .map(|result| result.map_err(|error| (error.kind(), error.message().to_owned())))
+    };
+    for result in kinds("broken") {
+        assert_eq!(result, Err((ErrorKind::Unreadable, "key/broken cannot be read".into())));
+    }
+    for result in kinds("panic") {
+        assert_eq!(result, Err((ErrorKind::Panicked, "the host's own panic".into())));
+    }
+    let error = record.json("no_json").expect_err("no JSON");
+    assert_eq!(error.kind(), ErrorKind::Unreadable);
+    assert!(error.message().contains("'no_json' of image image-1"), "{error}");
+}
+
+#[test]
+fn a_hosts_panic_stays_with_the_host() {
+    let served = ServedRun(Log::default());
+    let run = served.to_run();
+    assert!(run.cancelled());
+    assert_eq!(run.threads(), 1);
+    run.log(LogLevel::Warn, "hm");
+    run.progress(0.5);
+    served.to_ref().log(200, "later".into());
+    assert_eq!(*served.0 .0.lock().expect("log"), ["Warn hm", "0.5", "Debug later"]);
+}
+
+struct Actor(&'static str);
+
+impl Indexer for Actor {
+    const NAME: &'static str = "actor";
+    const ANALYSIS_VERSION: &'static str = "actor@1";
+
+    fn params(&self, record: &Record<'_>) -> Result<Json> {
+        match self.0 {
+            "panic" => panic!("params of {}", record.image_id()),
+            "error" => Err(Error::msg("no params")),
+            "unreadable" => record.json("broken").map(Option::unwrap_or_default),
+            _ => Ok(Json::from("ä")),
+        }
+    }
+    fn extract_rows(&self, _: &Record<'_>, run: &Run<'_>) -> Result<Table> {
+        struct Odd;
+        impl Drop for Odd {
+            fn drop(&mut self) {
+                panic!("a payload whose drop panics");
+            }
+        }
+        match self.0 {
+            "panic" => std::panic::panic_any(Odd),
+            "error" => Err(Error::new(ErrorKind::Cancelled, "stopped")),
+            "unreadable" => Err(std::io::Error::other("disk").into()),
+            _ => Ok(c_table(run.threads() as i64)),
+        }
+    }
+    fn read_old_marker(&self, payload: &Json) -> Option<RunMarker> {
+        assert!(self.0 != "panic", "old marker");
+        Some(RunMarker::new("actor", "h", "v", u64::try_from(payload.get("n")?.as_i64()?).ok()?, 1))
+    }
+}
+
+#[test]
+fn every_method_of_an_indexer_answers_whatever_it_does() {
+    let record = ServedRecord(Shelf);
+    let run = ServedRun(Log::default());
+    let ok = |text: &str| Ok::<_, (u8, String)>(text.to_owned());
+    let bad = |kind: ErrorKind, text: &str| Err((kind as u8, text.to_owned()));
+    let hash = crate::params_hash(&Json::from("ä"));
+    for (how, params, params_hash, rows, marker) in [
+        ("fine", ok("\"\\u00e4\""), ok(&hash), ok("1 rows"), ok("n_rows 4")),
+        (
+            "panic",
+            bad(ErrorKind::Panicked, "params of image-1"),
+            bad(ErrorKind::Panicked, "params of image-1"),
+            bad(ErrorKind::Panicked, "a panic without text"),
+            bad(ErrorKind::Panicked, "old marker"),
+        ),
+        (
+            "error",
+            bad(ErrorKind::Failed, "no params"),
+            bad(ErrorKind::Failed, "no params"),
+            bad(ErrorKind::Cancelled, "stopped"),
+            ok("n_rows 4"),
+        ),
+        (
+            "unreadable",
+            bad(ErrorKind::Unreadable, "key/broken cannot be read"),
+            bad(ErrorKind::Unreadable, "key/broken cannot be read"),
+            bad(ErrorKind::Failed, "disk"),
+            ok("n_rows 4"),
+        ),
+    ] {
+        let object = indexer_object(Actor(how));
+        let error = |error: ErrorAbi| (error.kind, error.message.into_string());
+        assert_eq!(
+            (object.name().as_str(), object.analysis_version().as_str(), object.marker_name().as_str()),
+            ("actor", "actor@1", "actor_run")
+        );
+        assert!(object.params_artifacts().is_empty());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let found = object.params(record.to_ref()).into_result().map(|bytes| text(&bytes)).map_err(error);
+        assert_eq!(found, params, "{how}");
+        let found = object.params_hash(record.to_ref()).into_result().map(Into::into).map_err(error);
+        assert_eq!(found, params_hash, "{how}");
+        let found = object
+            .extract_rows(record.to_ref(), run.to_ref())
+            .into_result()
+            .map(|table| format!("{} rows", table.num_rows()))
+            .map_err(error);
+        assert_eq!(found, rows, "{how}");
+        let found = object
+            .read_old_marker(RSlice::from_slice(br#"{"n": 4}"#))
+            .into_result()
+            .map(|marker| {
+                let json = marker.into_option().and_then(|bytes| Json::parse(&bytes).ok()).unwrap_or(Json::Null);
+                format!("n_rows {}", json.get("n_rows").and_then(Json::as_i64).unwrap_or(-1))
+            })
+            .map_err(error);
+        assert_eq!(found, marker, "{how}");
+    }
+    let object = indexer_object(Actor("fine"));
+    for (payload, expected) in [(&b"{}"[..], Ok(false)), (b"{", Err(ErrorKind::Unreadable as u8))] {
+        let found = object.read_old_marker(RSlice::from_slice(payload)).into_result();
+        assert_eq!(found.map(|marker| marker.is_some()).map_err(|error| error.kind), expected);
+    }
+}
+
+#[test]
+fn unknown_numbers_have_a_meaning() {
+    for (kind, expected) in [(0, ErrorKind::Failed), (5, ErrorKind::BadTable), (200, ErrorKind::Failed)] {
+        let error = Error::from(ErrorAbi { kind, message: "m".into() });
+        assert_eq!((error.kind(), error.message()), (expected, "m"));
+    }
+    assert_eq!(artifact_kind(3), Some(ArtifactKind::Array));
+    assert_eq!(artifact_kind(4), None);
+    let array = ArrayAbi::from(pixels());
+    for (array, kind) in [
+        (ArrayAbi { dtype: 99, ..array.clone() }, ErrorKind::Unsupported),
+        (ArrayAbi { shape: vec![3, 1].into(), ..array.clone() }, ErrorKind::Unreadable),
+    ] {
+        assert_eq!(Array::try_from(array).map_err(|error| error.kind()), Err(kind));
+    }
+}
+
+#[test]
+fn the_exported_name_is_the_one_that_abi_stable_looks_for() {
+    assert_eq!(abi_stable::library::ROOT_MODULE_LOADER_NAME, "_1as_0lib_1header_0root_bmodule_bloader");
+    assert!(include_str!("../card.rs").contains("export_name = \"_1as_0lib_1header_0root_bmodule_bloader\""));
+}
+
+#[test]
+fn c_data_is_released_once() {
+    let before = RELEASED.load(Ordering::SeqCst);
+    drop(c_table(1));
+    // Other tests release too: at least ours.
+    assert!(RELEASED.load(Ordering::SeqCst) >= before + 2);
+    let (mut array, mut schema) = c_table(1).into_c_data();
+    array.release = None;
+    schema.release = None;
+    drop((array, schema));
+}
+
+#[cfg(feature = "arrow")]
+mod with_arrow {
+    use super::*;
+
+    /// A table of C data with columns of these lengths.
+    fn with_lengths(rows: i64, lengths: &[i64]) -> ArrowTable {
+        let columns = lengths.iter().enumerate().fold(Table::builder(), |builder, (index, _)| {
+            builder.column(format!("c{index}"), vec![1.0, 2.0, 3.0]).expect("a column")
+        });
+        let mut table = columns.build().expect("a table").into_c_table();
+        table.array.length = rows;
+        for (index, length) in lengths.iter().enumerate() {
+            // SAFETY: the table has as many children, made above.
+            unsafe { (**table.array.children.add(index)).length = *length };
+        }
+        table
+    }
+
+    #[test]
+    fn ragged_and_damaged_tables_are_refused() {
+        for (rows, lengths, expected) in [
+            (3, &[3, 3][..], Ok(3)),
+            (2, &[3, 3], Ok(2)),
+            (0, &[], Ok(0)),
+            (3, &[3, 2], Err("'c1' has 2 rows, expected 3")),
+            (2, &[2, 3], Err("'c1' has 3 rows, expected 2")),
+            (3, &[2, 2], Err("'c0' has 2 rows, expected 3")),
+            (-1, &[3], Err("negative")),
+            (i64::MAX, &[3], Err("'c0' has 3 rows")),
+        ] {
+            match (with_lengths(rows, lengths).into_batch(), expected) {
+                (Ok(batch), Ok(rows)) => assert_eq!(batch.num_rows(), rows),
+                (Err(error), Err(words)) => {
+                    assert_eq!(error.kind(), ErrorKind::BadTable);
+                    assert!(error.message().contains(words), "{error}");
+                }
+                (found, expected) => panic!("{rows} {lengths:?}: {found:?}, expected {expected:?}"),
+            }
+        }
+        let mut no_struct = with_lengths(3, &[3]);
+        no_struct.schema.format = c"g".as_ptr();
+        let mut children = with_lengths(3, &[3]);
+        children.array.n_children = 2;
+        let mut unknown = with_lengths(3, &[3]);
+        unknown.schema.format = c"?what".as_ptr();
+        for table in [children] {
+            assert_eq!(table.into_batch().map_err(|error| error.kind()), Err(ErrorKind::BadTable));
+        }
+        for mut table in [no_struct, unknown] {
+            // The borrowed format is not the producer's to free: leak the little that hangs on it.
+            table.schema.release = None;
+            assert_eq!(table.into_batch().map_err(|error| error.kind()), Err(ErrorKind::BadTable));
+        }
+    }
+}
