@@ -413,6 +413,54 @@ fn a_broken_marker_is_named_and_can_be_replaced() {
     }
 }
 
+// A plugin that gives what is no table, or not one that fits.
+
+/// One image's rows are bad: that image fails alone, with the rows that it had.
+#[test]
+fn a_bad_table_of_a_plugin_fails_its_image() {
+    let cases = [
+        ("ragged", "bad_table", "ragged"),
+        ("duplicate", "bad_table", "'a'"),
+        ("unnamed", "bad_table", "name"),
+        ("text", "bad_table", "value"),
+        ("err", "error", "told to err"),
+        ("panic", "panic", "told to panic"),
+    ];
+    let plugin = kymhost_tests::library("misbehave");
+    let plugin = format!("{}:misbehave", plugin.display());
+    let rules: &[&[&str]] =
+        &[&["--mode", "replace"], &["--mode", "incremental"], &["--mode", "replace", "--in-process"]];
+    for (order, kind, says) in cases {
+        for rule in rules {
+            let name = format!("{order} {rule:?}");
+            let world = World::new();
+            let run =
+                || Run::new(["run", "--json", "--plugin", &plugin]).args(*rule).dataset(world.data.path()).output();
+            run().expect_code(0);
+            let key = "tables/kym_misbehave.parquet";
+            let old = Table::read(&world.data.key(key));
+            for image in 0..IMAGES {
+                world.data.image(&image_id(image)).json("params", &json!({"threshold": image}));
+            }
+            world.broken().json("misbehave", &json!({"do": order}));
+
+            let output = run();
+            assert_eq!(output.code(), Some(3), "{name}\n{output}");
+            assert_says(&name, &output, &[says]);
+            let failure = &output.json()["failures"][0];
+            assert_eq!(failure["image_id"], json!(image_id(BROKEN)), "{name}\n{output}");
+            assert_eq!(failure["kind"], kind, "{name}\n{output}");
+            assert_eq!(output.json()["stats"]["updated"], IMAGES - 1, "{name}\n{output}");
+            let new = Table::read(&world.data.key(key));
+            assert_eq!(new.columns, old.columns, "{name}");
+            assert_eq!(new.rows_of(&image_id(BROKEN)), old.rows_of(&image_id(BROKEN)), "{name}: its old rows");
+            for image in (0..IMAGES).filter(|image| *image != BROKEN) {
+                assert_ne!(new.rows_of(&image_id(image)), old.rows_of(&image_id(image)), "{name}: image {image}");
+            }
+        }
+    }
+}
+
 // The whole run is refused, and writes nothing.
 
 struct Refused {
