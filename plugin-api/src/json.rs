@@ -747,7 +747,7 @@ fn push_float(out: &mut String, value: f64) {
     let digit_count = digits.len() as i32;
     if digits.is_empty() {
         out.push_str("0.0");
-    } else if point > 16 || point < -3 {
+    } else if !(-3..=16).contains(&point) {
         let (first, rest) = digits.split_at(1);
         out.push_str(first);
         if !rest.is_empty() {

@@ -188,11 +188,12 @@ fn build(variant: &str) -> PathBuf {
     let workspace = museum().join(variant);
     let mut texts: BTreeMap<&str, String> = BTreeMap::new();
     let manifest = fs::read_to_string(root().join(MANIFEST)).expect("the workspace's manifest");
-    let members = manifest.lines().find(|line| line.starts_with("members = ")).expect("members").to_owned();
+    let members = manifest.find("members = [").expect("members");
+    let members = &manifest[members..=members + manifest[members..].find(']').expect("the list's end")];
     texts.insert(
         MANIFEST,
         manifest
-            .replace(&members, "members = [\"plugin-api\", \"tests/plugins/abi_probe\"]")
+            .replace(members, "members = [\"plugin-api\", \"tests/plugins/abi_probe\"]")
             .replace("features = [\"ffi\", \"ipc\"]", "features = [\"ffi\"]")
             // Cargo tells packages apart by their place in their workspace, which is the same for all variants: a
             // setting that does no harm keeps their builds in the shared target folder apart.

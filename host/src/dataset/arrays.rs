@@ -160,6 +160,19 @@ impl Layout {
         name
     }
 
+    /// Whether a file below the array is one of its chunks.
+    pub(super) fn has_chunk(&self, name: &str) -> bool {
+        let grid = self.grid();
+        let parts: Vec<&str> = name.split(self.separator).collect();
+        // Written as numbers are: `01` is no chunk.
+        let number = |part: &&str| part.parse::<usize>().ok().filter(|number| number.to_string() == **part);
+        match parts.iter().map(number).collect::<Option<Vec<usize>>>() {
+            Some(index) if grid.is_empty() => index == [0],
+            Some(index) => index.len() == grid.len() && index.iter().zip(&grid).all(|(at, length)| at < length),
+            None => false,
+        }
+    }
+
     /// The array's codecs: what is left once zlib, gzip and zstd are unpacked by ourselves, within a bound.
     fn codecs(&self) -> Result<Codecs, String> {
         let compressor = match self.packing {

@@ -7,11 +7,17 @@ mod arrays;
 mod attributes;
 mod csv;
 mod gzip;
+mod info;
+mod manifest;
 mod names;
 mod record;
 mod tables;
+mod validate;
 
+pub use info::{Info, TableInfo};
+pub use manifest::Difference;
 pub use record::Record;
+pub use validate::{Problem, validate};
 
 use crate::store::{Key, LocalStore, Store, StoreError};
 use arrow::array::RecordBatch;
@@ -275,12 +281,13 @@ impl Dataset {
         }
     }
 
-    /// How many rows a dataset table has, from its metadata alone; `None` where there is no such table.
-    pub fn table_rows(&self, table: &str) -> Result<Option<u64>, DatasetError> {
+    /// How many rows and bytes a dataset table has, from its metadata alone; `None` where there is no such table.
+    pub fn table_size(&self, table: &str) -> Result<Option<(u64, u64)>, DatasetError> {
         let key = names::table_key(table)?;
         let Some(file) = self.store.open(&key)? else { return Ok(None) };
+        let bytes = file.stat().size;
         match tables::row_count(tables::Chunks::new(file)) {
-            Ok(rows) => Ok(Some(rows)),
+            Ok(rows) => Ok(Some((rows, bytes))),
             Err(found) => Err(unreadable(&*self.store, &key, "Parquet", found)),
         }
     }

@@ -93,9 +93,17 @@ impl Root {
 
     /// The path below the root, without links, that a key's text leads to.
     fn canonical_below(&self, key: &str) -> Result<PathBuf, Refusal> {
-        let target = match std::fs::canonicalize(self.canonical.join(key)) {
+        let asked = self.canonical.join(key);
+        let target = match std::fs::canonicalize(&asked) {
             Ok(target) => target,
-            Err(error) => return Err(Refusal::Os(Errno::from_io_error(&error).unwrap_or(Errno::IO))),
+            Err(error) => {
+                // Nothing there; whether that is inside or outside, the nearest folder that is there tells.
+                let above = asked.ancestors().skip(1).find_map(|above| std::fs::canonicalize(above).ok());
+                return Err(match above {
+                    Some(above) if !above.starts_with(&self.canonical) => Refusal::LeadsOut,
+                    _ => Refusal::Os(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+                });
+            }
         };
         match target.strip_prefix(&self.canonical) {
             Ok(below) if below.as_os_str().is_empty() => Ok(PathBuf::from(".")),

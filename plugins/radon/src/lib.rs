@@ -1,1 +1,101 @@
-//! x
+//! The indexer `radon`: the rows of an image's radon analysis, one or more for each region of interest.
+//!
+//! Owns: where params and results are kept, the order of columns. Never: computes velocities; it collects what is there.
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use kymhost_plugin_api::prelude::*;
+use std::sync::Arc;
+
+/// Added at the end where the artifact lacks it.
+const ROI_ID: &str = "roi_id";
+/// The host puts these on every row, at the end when the rows lack them.
+const PROVENANCE: [&str; 3] = ["image_id", "analysis_version", "params_hash"];
+/// The Parquet artifacts that hold results.
+const PARQUET: [&str; 3] = ["radon/results", "radon_report", "radon"];
+/// The CSV artifacts that hold results, where there is no Parquet.
+const CSV: [&str; 2] = ["radon/results", "radon"];
+
+struct Radon;
+
+impl Indexer for Radon {
+    const NAME: &'static str = "radon";
+    const ANALYSIS_VERSION: &'static str = "kymflow.radon@0.1";
+    const PARAMS_ARTIFACTS: &'static [&'static str] = &["radon/params", "radon_params", "radon.params"];
+
+    fn params(&self, record: &Record<'_>) -> Result<Json> {
+        let params = first_object(Self::PARAMS_ARTIFACTS, |name| record.json(name))?;
+        Ok(Json::object([("params", params), ("rois", rois(record.metadata()?))]))
+    }
+
+    fn extract_rows(&self, record: &Record<'_>, _run: &Run<'_>) -> Result<Table> {
+        let rows = match first_table(|name| record.parquet(name), |name| record.csv(name))? {
+            Some(table) => table.into_batch()?,
+            None => RecordBatch::new_empty(Arc::new(Schema::empty())),
+        };
+        Table::from_batch(arrange(&rows)?)
+    }
+}
+
+export_plugin!(Radon);
+
+/// The first artifact that is a JSON object; an empty object where none is.
+fn first_object(names: &[&str], read: impl Fn(&str) -> Result<Option<Json>>) -> Result<Json> {
+    for name in names {
+        if let Some(params @ Json::Object(_)) = read(name)? {
+            return Ok(params);
+        }
+    }
+    Ok(Json::object::<&str>([]))
+}
+
+/// The objects among the metadata's regions of interest.
+fn rois(metadata: Option<Json>) -> Json {
+    let Some(Json::Object(mut fields)) = metadata else { return Json::Array(Vec::new()) };
+    match fields.swap_remove("rois") {
+        Some(Json::Array(mut rois)) => {
+            rois.retain(|roi| roi.as_object().is_some());
+            Json::Array(rois)
+        }
+        _ => Json::Array(Vec::new()),
+    }
+}
+
+/// The first results that exist: Parquet, then CSV.
+fn first_table<T>(
+    parquet: impl Fn(&str) -> Result<Option<T>>,
+    csv: impl Fn(&str) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    for name in PARQUET {
+        if let Some(table) = parquet(name)? {
+            return Ok(Some(table));
+        }
+    }
+    for name in CSV {
+        if let Some(table) = csv(name)? {
+            return Ok(Some(table));
+        }
+    }
+    Ok(None)
+}
+
+/// The columns in their order but for the host's own; `roi_id` at the end where absent.
+fn arrange(rows: &RecordBatch) -> Result<RecordBatch> {
+    let schema = rows.schema_ref();
+    let (mut fields, mut columns): (Vec<FieldRef>, Vec<ArrayRef>) = schema
+        .fields()
+        .iter()
+        .zip(rows.columns())
+        .filter(|(field, _)| !PROVENANCE.contains(&field.name().as_str()))
+        .map(|(field, values)| (field.clone(), values.clone()))
+        .unzip();
+    if schema.column_with_name(ROI_ID).is_none() {
+        fields.push(Arc::new(Field::new(ROI_ID, DataType::Null, true)));
+        columns.push(new_null_array(&DataType::Null, rows.num_rows()));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,146 @@
-//! x
+//! The indexer `velocity_events`: one row for each event that kymflow found in an image's velocities.
+//!
+//! Owns: where params and events are kept, the order of columns, the old form of the run marker.
+//! Never: computes events; it collects what is there.
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use kymhost_plugin_api::prelude::*;
+use std::sync::Arc;
+
+/// The columns that come first, whether the artifact has them or not.
+const COLUMNS: [&str; 7] = ["roi_id", "event_id", "t_start_s", "t_end_s", "peak_t_s", "peak_value", "score"];
+/// The host puts these on every row, at the end when the rows lack them.
+const PROVENANCE: [&str; 3] = ["image_id", "analysis_version", "params_hash"];
+/// The table artifacts that hold events, Parquet or CSV.
+const EVENTS: [&str; 2] = ["velocity_events/events", "velocity_events"];
+
+struct VelocityEvents;
+
+impl Indexer for VelocityEvents {
+    const NAME: &'static str = "velocity_events";
+    const ANALYSIS_VERSION: &'static str = "kymflow.velocity_events@0.1";
+    const MARKER: &'static str = "velocity_events/summary";
+    const PARAMS_ARTIFACTS: &'static [&'static str] =
+        &["velocity_events/params", "velocity_events_params", "velocity_events.params"];
+
+    fn params(&self, record: &Record<'_>) -> Result<Json> {
+        first_object(Self::PARAMS_ARTIFACTS, |name| record.json(name))
+    }
+
+    fn extract_rows(&self, record: &Record<'_>, _run: &Run<'_>) -> Result<Table> {
+        let rows = match first_table(|name| record.parquet(name), |name| record.csv(name))? {
+            Some(table) => table.into_batch()?,
+            None => RecordBatch::new_empty(Arc::new(Schema::empty())),
+        };
+        Table::from_batch(arrange(&rows)?)
+    }
+
+    fn read_old_marker(&self, payload: &Json) -> Option<RunMarker> {
+        old_marker(payload)
+    }
+}
+
+export_plugin!(VelocityEvents);
+
+/// The first artifact that is a JSON object; an empty object where none is.
+fn first_object(names: &[&str], read: impl Fn(&str) -> Result<Option<Json>>) -> Result<Json> {
+    for name in names {
+        if let Some(params @ Json::Object(_)) = read(name)? {
+            return Ok(params);
+        }
+    }
+    Ok(Json::object::<&str>([]))
+}
+
+/// The first events that exist: Parquet under either name, then CSV.
+fn first_table<T>(
+    parquet: impl Fn(&str) -> Result<Option<T>>,
+    csv: impl Fn(&str) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    for name in EVENTS {
+        if let Some(table) = parquet(name)? {
+            return Ok(Some(table));
+        }
+    }
+    for name in EVENTS {
+        if let Some(table) = csv(name)? {
+            return Ok(Some(table));
+        }
+    }
+    Ok(None)
+}
+
+/// The event columns first, null where absent; then the others but for the host's own.
+fn arrange(rows: &RecordBatch) -> Result<RecordBatch> {
+    let schema = rows.schema_ref();
+    let column = |(field, values): (&FieldRef, &ArrayRef)| (field.clone(), values.clone());
+    let all = || schema.fields().iter().zip(rows.columns());
+    let events = COLUMNS.iter().map(|&name| match all().find(|(field, _)| field.name() == name) {
+        Some(found) => column(found),
+        None => (Arc::new(Field::new(name, DataType::Null, true)), new_null_array(&DataType::Null, rows.num_rows())),
+    });
+    let is_other = |name: &str| !COLUMNS.contains(&name) && !PROVENANCE.contains(&name);
+    let others = all().filter(|(field, _)| is_other(field.name())).map(column);
+    let (fields, columns): (Vec<FieldRef>, Vec<ArrayRef>) = events.chain(others).unzip();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+}
+
+/// A marker of the time before markers had a version: a summary with a count of events.
+fn old_marker(payload: &Json) -> Option<RunMarker> {
+    let fields = payload.as_object()?;
+    if fields.contains_key("marker_version") {
+        return None;
+    }
+    let n_rows = python_int(fields.get("n_events")?)?;
+    let text = |name| fields.get(name)?.as_str();
+    let time = match fields.get("computed_utc_epoch_ns") {
+        None | Some(Json::Bool(true)) => 1,
+        Some(Json::Int(time)) if !time.is_negative() => time.as_i64().unwrap_or(i64::MAX),
+        Some(_) => return None,
+    };
+    if time == 0 {
+        return None;
+    }
+    let mut marker =
+        RunMarker::new(VelocityEvents::NAME, text("params_hash")?, text("analysis_version")?, n_rows, time);
+    if let Some(status) = fields.get("status") {
+        marker.status = status.as_str()?.to_owned();
+    }
+    Some(marker)
+}
+
+/// What Python's `int(value)` gives, when that is 0 or more; `None` also where Python raises.
+fn python_int(value: &Json) -> Option<u64> {
+    match value {
+        Json::Bool(value) => Some(u64::from(*value)),
+        Json::Int(value) if !value.is_negative() => Some(value.as_u64().unwrap_or(u64::MAX)),
+        Json::Float(value) if value.is_finite() && *value > -1.0 => Some(*value as u64),
+        Json::String(text) => python_int_of_text(text),
+        _ => None,
+    }
+}
+
+/// Digits, single underscores between them, a sign before and blanks around them.
+fn python_int_of_text(text: &str) -> Option<u64> {
+    let is_space = |character: char| character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character);
+    let number = text.trim_matches(is_space);
+    let (is_negative, digits) = match number.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, number.strip_prefix('+').unwrap_or(number)),
+    };
+    let is_group = |group: &str| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits.split('_').all(is_group) {
+        return None;
+    }
+    let digits = digits.replace('_', "");
+    if digits.len() > kymhost_plugin_api::json::MAX_INT_DIGITS {
+        return None;
+    }
+    let value = digits.parse().unwrap_or(u64::MAX);
+    (!is_negative || value == 0).then_some(value)
+}
+
+#[cfg(test)]
+mod tests;
