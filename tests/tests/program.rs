@@ -29,7 +29,7 @@ fn the_demo_shows_replace_nothing_to_do_and_one_change() {
         "updated 6, skipped 0, missing 6, failed 0",
         "updated 0, skipped 6, missing 0, failed 0",
         "updated 1, skipped 5, missing 0, failed 0",
-        "STALE_MISSING_MARKER: it was never run",
+        "STALE_MISSING_MARKER: it has no run marker",
         "FRESH_ZERO_ROWS: it was run and has no rows",
         "STALE_PARAMS_CHANGED: its params have changed",
         "kymhost-demo.zarr",

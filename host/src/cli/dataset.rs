@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::{Context, output, quantity};
 use crate::dataset::{self, Dataset, Info};
-use crate::store::LocalStore;
+use crate::store::{Key, LocalStore, Store};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -143,8 +143,11 @@ struct ProblemBody<'a> {
 
 fn validate(context: &Context, args: &DatasetPathArg) -> Result<Exit, CliError> {
     let path = context.dataset_path(args.path.as_deref())?;
-    // What keeps a dataset from being opened is a problem like another; a folder that is none at all is an error.
     let store = LocalStore::open(&path)?;
+    // What keeps a dataset from being opened is a problem like another; a folder that is none at all is an error.
+    if store.stat(&Key::new(".zgroup")?)?.is_none() && store.stat(&Key::new(".zattrs")?)?.is_none() {
+        Dataset::open(&path)?;
+    }
     let problems = dataset::validate(Arc::new(store));
     let dataset = path.display().to_string();
     let exit = if problems.is_empty() { Exit::Done } else { Exit::Unusable };

@@ -118,22 +118,21 @@ fn show(context: &Context, args: &TableShowArgs) -> Result<Exit, CliError> {
         _ => usize::MAX,
     };
     let shown = rows.slice(0, rows.num_rows().min(limit));
+    let mut left_out = Vec::new();
     deliver(args.output.as_deref(), |out| match format {
         TableFormat::Text => {
             let width = if args.output.is_none() { write::terminal_width() } else { None };
-            let left_out = write::text(out, &shown, width)?;
-            if !left_out.is_empty() && !context.quiet {
-                output::say(format_args!(
-                    "columns left out to fit the terminal: {} (--format csv has all)",
-                    left_out.join(", ")
-                ));
-            }
+            left_out = write::text(out, &shown, width)?;
             Ok(())
         }
         TableFormat::Csv => write::csv(out, &shown),
         TableFormat::Json => write::json(out, &shown),
         TableFormat::Parquet => write::parquet(out, &shown),
     })?;
+    if !left_out.is_empty() && !context.quiet {
+        let names = left_out.join(", ");
+        output::say(format_args!("columns left out to fit the terminal: {names} (--format csv has all)"));
+    }
     let hidden = rows.num_rows() - shown.num_rows();
     if hidden > 0 && format == TableFormat::Text && !context.quiet {
         output::say(format_args!("... and {hidden} more rows (--all shows them)"));
