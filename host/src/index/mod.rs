@@ -2,12 +2,19 @@
 //!
 //! Owns: the rules. Never: parses arguments, prints.
 
+mod markers;
 pub mod merge;
+pub mod names;
+mod plan;
+pub mod provenance;
+mod run;
 pub mod staleness;
 
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, IndexerInfo, PluginError, Workforce};
-use staleness::{ImageReport, Reason};
+use staleness::ImageReport;
+use std::fmt;
+use std::str::FromStr;
 
 /// Which images a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +23,31 @@ pub enum Mode {
     Replace,
     /// Stale images only.
     Incremental,
+}
+
+impl Mode {
+    /// Its name in arguments and documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Replace => "replace",
+            Self::Incremental => "incremental",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Mode {
+    type Err = IndexError;
+
+    fn from_str(text: &str) -> Result<Self, IndexError> {
+        let modes = [Self::Replace, Self::Incremental];
+        modes.into_iter().find(|mode| mode.name() == text).ok_or_else(|| IndexError::UnknownMode(text.to_owned()))
+    }
 }
 
 /// Whose rules decide.
@@ -39,8 +71,11 @@ pub enum IndexError {
         /// The rule.
         why: &'static str,
     },
+    /// There is no such mode.
+    #[error("there is no mode '{0}'; it is 'replace' (every image) or 'incremental' (stale images only)")]
+    UnknownMode(String),
     /// Another run holds the table.
-    #[error("another run holds {table}: {holder}")]
+    #[error("another run holds {table}: {holder}; wait until it has ended")]
     Locked {
         /// The table.
         table: String,
@@ -119,6 +154,10 @@ pub trait Observer {
     }
     /// Rows are being committed.
     fn committing(&mut self) {}
+    /// Whether to stop: asked after each image. What is done by then is committed.
+    fn interrupted(&mut self) -> bool {
+        false
+    }
 }
 
 /// Judges every image; writes nothing.
@@ -128,11 +167,17 @@ pub fn status(
     workforce: &mut dyn Workforce,
     compat: Compat,
 ) -> Result<Status, IndexError> {
-    let _ = (dataset, indexer, workforce, compat);
-    unimplemented!()
+    let Compat::Kymflow = compat;
+    let name = names::TableName::of(&indexer.name)?;
+    let plan = plan::plan(dataset, indexer, &name, workforce)?;
+    Ok(Status {
+        indexer: name.indexer().to_owned(),
+        table: name.key_text(),
+        images: plan.images.into_iter().map(|image| image.report).collect(),
+    })
 }
 
-/// Brings the indexer's table up to date.
+/// Brings the indexer's table up to date. Where nothing is to be done, nothing is written.
 pub fn run(
     dataset: &Dataset,
     indexer: &IndexerInfo,
@@ -141,6 +186,6 @@ pub fn run(
     compat: Compat,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, IndexError> {
-    let _ = (dataset, indexer, workforce, mode, compat, observer, Reason::FreshRows);
-    unimplemented!()
+    let Compat::Kymflow = compat;
+    run::run(dataset, indexer, workforce, mode, observer)
 }

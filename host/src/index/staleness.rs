@@ -1,5 +1,8 @@
 //! Whether an image is stale, and why: a pure function over values.
-//! Owns: the seven reasons and their order. Never: I/O.
+//! Owns: the reasons and their order. Never: I/O.
+
+use kymhost_plugin_api::RunMarker;
+use std::fmt;
 
 /// Why an image is fresh or stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +26,50 @@ pub enum Reason {
     StaleUnreadable,
 }
 
+impl Reason {
+    /// All of them, in the order in which they are declared.
+    pub const ALL: [Self; 8] = [
+        Self::FreshRows,
+        Self::FreshZeroRows,
+        Self::StaleMissingMarker,
+        Self::StaleMarkerTableMismatch,
+        Self::StaleVersionChanged,
+        Self::StaleParamsChanged,
+        Self::StaleUnknown,
+        Self::StaleUnreadable,
+    ];
+
+    /// The name in reports.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::FreshRows => "FRESH_ROWS",
+            Self::FreshZeroRows => "FRESH_ZERO_ROWS",
+            Self::StaleMissingMarker => "STALE_MISSING_MARKER",
+            Self::StaleMarkerTableMismatch => "STALE_MARKER_TABLE_MISMATCH",
+            Self::StaleVersionChanged => "STALE_VERSION_CHANGED",
+            Self::StaleParamsChanged => "STALE_PARAMS_CHANGED",
+            Self::StaleUnknown => "STALE_UNKNOWN",
+            Self::StaleUnreadable => "STALE_UNREADABLE",
+        }
+    }
+
+    /// The reason of that name.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+
+    /// Whether such an image is to be done.
+    pub fn is_stale(self) -> bool {
+        !matches!(self, Self::FreshRows | Self::FreshZeroRows)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
 /// The report for one image; the names are those of `status --json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -38,4 +85,148 @@ pub struct ImageReport {
     pub analysis_version_matches: bool,
     /// Why it cannot be judged, with [`Reason::StaleUnreadable`].
     pub error: Option<String>,
+}
+
+/// What an image's rows and marker are held against.
+#[derive(Debug, Clone, Copy)]
+pub struct Current<'a> {
+    /// The params hash of now.
+    pub params_hash: &'a str,
+    /// The indexer's analysis version.
+    pub analysis_version: &'a str,
+}
+
+/// What the table tells of one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RowFacts {
+    /// It has rows.
+    pub present: bool,
+    /// Every row has the current params hash, in a table with both provenance columns.
+    pub match_params: bool,
+    /// Every row has the current analysis version, in a table with both provenance columns.
+    pub match_version: bool,
+}
+
+/// What [`judge`] finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement {
+    /// Why the image is fresh or stale.
+    pub reason: Reason,
+    /// Rows match params, or the marker's params hash is current.
+    pub params_agree: bool,
+    /// Rows match version, or the marker's version is current.
+    pub version_agrees: bool,
+}
+
+/// Judges one image by kymflow's rules. `marker`: a valid one; an invalid one counts as none.
+pub fn judge(current: Current<'_>, rows: RowFacts, marker: Option<&RunMarker>) -> Judgement {
+    let marker_params = marker.is_some_and(|m| m.params_hash == current.params_hash);
+    let marker_version = marker.is_some_and(|m| m.analysis_version == current.analysis_version);
+    let zero_rows = marker_params && marker_version && marker.is_some_and(|m| m.n_rows == 0);
+    let rows_match_params = rows.present && rows.match_params;
+    let rows_match_version = rows.present && rows.match_version;
+    let params_agree = rows_match_params || marker_params;
+    let version_agrees = rows_match_version || marker_version;
+
+    let early = if rows.present {
+        if zero_rows {
+            Some(Reason::StaleMarkerTableMismatch)
+        } else if rows_match_params && rows_match_version {
+            Some(Reason::FreshRows)
+        } else {
+            None
+        }
+    } else if zero_rows {
+        Some(Reason::FreshZeroRows)
+    } else {
+        match marker {
+            None => Some(Reason::StaleMissingMarker),
+            Some(marker) if marker.n_rows > 0 => Some(Reason::StaleMarkerTableMismatch),
+            Some(_) => None,
+        }
+    };
+    let reason = early.unwrap_or(if !version_agrees {
+        Reason::StaleVersionChanged
+    } else if !params_agree {
+        Reason::StaleParamsChanged
+    } else {
+        Reason::StaleUnknown
+    });
+    Judgement { reason, params_agree, version_agrees }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Current<'static> = Current { params_hash: "p", analysis_version: "v" };
+
+    fn rows(match_params: bool, match_version: bool) -> RowFacts {
+        RowFacts { present: true, match_params, match_version }
+    }
+
+    fn marker(params: &str, version: &str, n_rows: u64) -> Option<RunMarker> {
+        Some(RunMarker::new("whoever", params, version, n_rows, 1))
+    }
+
+    #[test]
+    fn every_row_of_the_table_of_rules() {
+        use Reason::*;
+        let none = RowFacts::default();
+        // (rows, marker, reason, params agree, version agrees)
+        let cases = [
+            // There are rows.
+            (rows(true, true), marker("p", "v", 0), StaleMarkerTableMismatch, true, true),
+            (rows(false, false), marker("p", "v", 0), StaleMarkerTableMismatch, true, true),
+            (rows(true, true), marker("p", "v", 3), FreshRows, true, true),
+            (rows(true, true), marker("p", "v", 99), FreshRows, true, true),
+            (rows(true, true), None, FreshRows, true, true),
+            (rows(true, true), marker("old", "v", 0), FreshRows, true, true),
+            (rows(true, true), marker("p", "old", 0), FreshRows, true, true),
+            (rows(true, true), marker("old", "old", 7), FreshRows, true, true),
+            (rows(true, false), None, StaleVersionChanged, true, false),
+            (rows(false, false), None, StaleVersionChanged, false, false),
+            (rows(false, false), marker("old", "old", 0), StaleVersionChanged, false, false),
+            (rows(false, false), marker("p", "old", 2), StaleVersionChanged, true, false),
+            (rows(false, true), None, StaleParamsChanged, false, true),
+            (rows(false, true), marker("old", "old", 1), StaleParamsChanged, false, true),
+            (rows(false, false), marker("old", "v", 1), StaleParamsChanged, false, true),
+            (rows(false, false), marker("old", "v", 0), StaleParamsChanged, false, true),
+            (rows(false, true), marker("p", "v", 3), StaleUnknown, true, true),
+            (rows(true, false), marker("p", "v", 3), StaleUnknown, true, true),
+            (rows(true, false), marker("old", "v", 0), StaleUnknown, true, true),
+            (rows(false, true), marker("p", "old", 0), StaleUnknown, true, true),
+            // There are none.
+            (none, marker("p", "v", 0), FreshZeroRows, true, true),
+            (none, None, StaleMissingMarker, false, false),
+            (none, marker("p", "v", 1), StaleMarkerTableMismatch, true, true),
+            (none, marker("old", "old", 1), StaleMarkerTableMismatch, false, false),
+            (none, marker("p", "old", 0), StaleVersionChanged, true, false),
+            (none, marker("old", "old", 0), StaleVersionChanged, false, false),
+            (none, marker("old", "v", 0), StaleParamsChanged, false, true),
+            // Flags of rows that are not there count for nothing.
+            (
+                RowFacts { present: false, match_params: true, match_version: true },
+                None,
+                StaleMissingMarker,
+                false,
+                false,
+            ),
+        ];
+        for (rows, marker, reason, params_agree, version_agrees) in cases {
+            let found = judge(NOW, rows, marker.as_ref());
+            let expected = Judgement { reason, params_agree, version_agrees };
+            assert_eq!(found, expected, "{rows:?} {marker:?}");
+        }
+    }
+
+    #[test]
+    fn codes_name_reasons() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_code(reason.code()), Some(reason));
+            assert_eq!(reason.is_stale(), reason.code().starts_with("STALE_"), "{reason}");
+        }
+        assert_eq!(Reason::from_code("FRESH"), None);
+        assert_eq!(Reason::from_code("fresh_rows"), None);
+    }
 }

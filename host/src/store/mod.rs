@@ -7,9 +7,11 @@ mod beneath;
 mod disk;
 mod key;
 mod local;
+mod lock;
 
 pub use key::Key;
 pub use local::LocalStore;
+pub use lock::LockGuard;
 
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
@@ -113,6 +115,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn delete(&self, key: &Key) -> Result<bool, StoreError>;
     /// Deletes a folder with all below it; `false` where there was none.
     fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError>;
+    /// Takes a lock that only one process can hold; `None` where another does. Its file and the folders above are made.
+    fn lock(&self, key: &Key) -> Result<Option<LockGuard>, StoreError> {
+        let source = io::Error::new(io::ErrorKind::Unsupported, "this store has no locks");
+        Err(StoreError::Io { action: "lock", key: self.describe(key), source })
+    }
     /// Where it is, for messages and for workers that open it again.
     fn root(&self) -> PathBuf;
     /// How a key is called in messages: the root joined with the key.

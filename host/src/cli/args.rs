@@ -1,0 +1,416 @@
+//! The command line: commands, options and the help that teaches them.
+//! Owns: names and forms of arguments. Never: acts on them.
+
+use super::{help, quantity};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Keeps tables over a Zarr dataset of kymographs up to date, with indexers loaded from plugins.
+///
+/// A dataset is a Zarr v2 folder of kymograph recordings, shared with kymflow. An indexer, loaded from a
+/// dynamic library (a plugin), turns one image's record into rows. kymhost decides which images are stale, has the indexer
+/// extract their rows in worker processes, and replaces those images' rows in one Parquet table per indexer.
+#[derive(Debug, Parser)]
+#[command(name = "kymhost", version, after_help = help::main(), subcommand_required = true, arg_required_else_help = true)]
+#[command(max_term_width = 110)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Dataset to work on [default: KYMHOST_DATASET, else the working folder, else the one *.zarr in it]
+    #[arg(long, value_name = "PATH", global = true, help_heading = "Options of every command")]
+    pub dataset: Option<PathBuf>,
+    /// Put one JSON document on standard output and nothing else
+    #[arg(long, global = true, help_heading = "Options of every command")]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Options of every command")]
+    pub quiet: bool,
+    /// Log more (-v info, -vv debug, -vvv all); RUST_LOG, where set, decides instead
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Options of every command")]
+    pub verbose: u8,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring an indexer's table up to date
+    Run(RunArgs),
+    /// Tell which images are stale, and why; writes nothing
+    Status(StatusArgs),
+    /// List the indexers that can be found, or tell all about one
+    #[command(subcommand, arg_required_else_help = true)]
+    Plugin(PluginCommand),
+    /// List or show the dataset's tables
+    #[command(subcommand, arg_required_else_help = true)]
+    Table(TableCommand),
+    /// Create, describe or check a dataset
+    #[command(subcommand, arg_required_else_help = true)]
+    Dataset(DatasetCommand),
+    /// Print the params hash of a JSON file, as kymflow computes it
+    ParamsHash(ParamsHashArgs),
+    /// Make a dataset of synthetic kymographs and keep its table up to date before your eyes
+    Demo(DemoArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// Which indexers.
+#[derive(Debug, Args)]
+pub struct PluginChoice {
+    /// Indexer: a NAME that is looked for, a library's PATH, or PATH:NAME where the library has several; repeatable
+    #[arg(long, short, value_name = "NAME|PATH|PATH:NAME", required = true)]
+    pub plugin: Vec<String>,
+    /// Where else to look.
+    #[command(flatten)]
+    pub dirs: PluginDirs,
+}
+
+/// Where to look for plugins first.
+#[derive(Debug, Args)]
+pub struct PluginDirs {
+    /// Look for plugins in this folder first; repeatable
+    #[arg(long, value_name = "DIR")]
+    pub plugin_dir: Vec<PathBuf>,
+}
+
+/// How plugins are run.
+#[derive(Debug, Args)]
+pub struct PoolArgs {
+    /// Worker processes at most [default: the number of cores]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Give up on an image after so long, e.g. 30 or 0.5 [default: never]
+    #[arg(long, value_name = "SECONDS", value_parser = quantity::parse_seconds)]
+    pub timeout: Option<Duration>,
+    /// Memory that one worker may use, e.g. 2G or 500M; the image at which it uses more fails [default: no bound]
+    #[arg(long, value_name = "SIZE", value_parser = quantity::parse_size)]
+    pub max_memory: Option<u64>,
+    /// Run the plugin in this process, for debuggers: a crash of the plugin then ends the whole run
+    #[arg(long, conflicts_with_all = ["timeout", "max_memory"])]
+    pub in_process: bool,
+}
+
+/// Which images a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ModeArg {
+    /// Stale images only
+    Incremental,
+    /// Every image
+    Replace,
+}
+
+/// Whose rules decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompatArg {
+    /// The predecessor's, to the letter
+    Kymflow,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = help::RUN)]
+pub struct RunArgs {
+    /// Which indexers.
+    #[command(flatten)]
+    pub choice: PluginChoice,
+    /// Images to do: stale ones only, or every one
+    #[arg(long, short, value_enum, value_name = "MODE", default_value = "incremental")]
+    pub mode: ModeArg,
+    /// Decide and write exactly as another program does
+    #[arg(long, value_enum, value_name = "PROGRAM")]
+    pub compat: Option<CompatArg>,
+    /// How.
+    #[command(flatten)]
+    pub pool: PoolArgs,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+#[command(after_help = help::STATUS)]
+pub struct StatusArgs {
+    /// Which indexers.
+    #[command(flatten)]
+    pub choice: PluginChoice,
+    /// Decide exactly as another program does
+    #[arg(long, value_enum, value_name = "PROGRAM")]
+    pub compat: Option<CompatArg>,
+    /// End with exit code 10 when an image is stale
+    #[arg(long)]
+    pub exit_code: bool,
+    /// How.
+    #[command(flatten)]
+    pub pool: PoolArgs,
+}
+
+/// Commands of `plugin`.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// List the indexers on the search path, and the libraries that cannot be used
+    #[command(after_help = help::PLUGIN_LIST)]
+    List(PluginDirs),
+    /// Tell all about one indexer
+    #[command(after_help = help::PLUGIN_INFO)]
+    Info(PluginInfoArgs),
+}
+
+/// Arguments of `plugin info`.
+#[derive(Debug, Args)]
+pub struct PluginInfoArgs {
+    /// Indexer: a NAME that is looked for, a library's PATH, or PATH:NAME where the library has several
+    #[arg(value_name = "NAME|PATH|PATH:NAME")]
+    pub plugin: String,
+    /// Where else to look.
+    #[command(flatten)]
+    pub dirs: PluginDirs,
+}
+
+/// Commands of `table`.
+#[derive(Debug, Subcommand)]
+pub enum TableCommand {
+    /// List the dataset's tables
+    #[command(after_help = help::TABLE_LIST)]
+    List,
+    /// Show a table's rows
+    #[command(after_help = help::TABLE_SHOW)]
+    Show(TableShowArgs),
+}
+
+/// Forms in which a table is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TableFormat {
+    /// Aligned columns for people: floats to 6 digits, long texts cut
+    Text,
+    /// Comma-separated values, exact; a missing value is an empty cell
+    Csv,
+    /// An array with one object a row, exact; a missing value is null
+    Json,
+    /// A Parquet file
+    Parquet,
+}
+
+/// Arguments of `table show`.
+#[derive(Debug, Args)]
+pub struct TableShowArgs {
+    /// Table: the name of its indexer (velocity_events), or of another table (sources)
+    pub name: String,
+    /// Show at most so many rows [default: 20 as text, else all]
+    #[arg(long, short = 'n', value_name = "N")]
+    pub limit: Option<usize>,
+    /// Show every row
+    #[arg(long, conflicts_with = "limit")]
+    pub all: bool,
+    /// Form of the output [default: text, or json with --json]
+    #[arg(long, short, value_enum, value_name = "FORMAT")]
+    pub format: Option<TableFormat>,
+    /// Write to this file instead of standard output; it appears whole or not at all
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Show the rows of this image only; repeatable
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub image: Vec<String>,
+}
+
+/// Commands of `dataset`.
+#[derive(Debug, Subcommand)]
+pub enum DatasetCommand {
+    /// Make a new, empty dataset
+    #[command(after_help = help::DATASET_CREATE)]
+    Create(DatasetCreateArgs),
+    /// Describe a dataset: how many images, which tables
+    #[command(after_help = help::DATASET_INFO)]
+    Info(DatasetPathArg),
+    /// Check everything in a dataset and tell all that is wrong
+    #[command(after_help = help::DATASET_VALIDATE)]
+    Validate(DatasetPathArg),
+    /// Rebuild the list of images that other programs read
+    #[command(after_help = help::DATASET_MANIFEST)]
+    Manifest(DatasetManifestArgs),
+}
+
+/// Arguments of `dataset create`.
+#[derive(Debug, Args)]
+pub struct DatasetCreateArgs {
+    /// Folder to make; it must not exist yet, or be empty
+    #[arg(value_name = "PATH", required_unless_present = "dataset")]
+    pub path: Option<PathBuf>,
+}
+
+/// A dataset as an argument instead of `--dataset`.
+#[derive(Debug, Args)]
+pub struct DatasetPathArg {
+    /// Dataset, instead of --dataset
+    #[arg(value_name = "PATH", conflicts_with = "dataset")]
+    pub path: Option<PathBuf>,
+}
+
+/// Arguments of `dataset manifest`.
+#[derive(Debug, Args)]
+pub struct DatasetManifestArgs {
+    /// Which dataset.
+    #[command(flatten)]
+    pub dataset: DatasetPathArg,
+    /// Write nothing; tell whether the manifest agrees with the images (exit 5 when not)
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Arguments of `params-hash`.
+#[derive(Debug, Args)]
+#[command(after_help = help::PARAMS_HASH)]
+pub struct ParamsHashArgs {
+    /// JSON file; - is standard input
+    #[arg(value_name = "FILE|-")]
+    pub file: PathBuf,
+    /// Print the canonical text that is hashed instead of its hash
+    #[arg(long)]
+    pub canonical: bool,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+#[command(after_help = help::DEMO)]
+pub struct DemoArgs {
+    /// Folder to make; one that an earlier demo made is made anew
+    #[arg(value_name = "DIR", default_value = "kymhost-demo.zarr")]
+    pub dir: PathBuf,
+    /// Where else to look for the indexer.
+    #[command(flatten)]
+    pub dirs: PluginDirs,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+#[command(after_help = help::COMPLETIONS)]
+pub struct CompletionsArgs {
+    /// Shell
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("kymhost").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn lines_that_are_taken() {
+        for line in [
+            "run --plugin velocity_events",
+            "run -p a -p b.so:c --mode replace --compat kymflow -j 4 --timeout 0.5 --max-memory 2G --plugin-dir x --plugin-dir y",
+            "--dataset d --json run --plugin a --in-process",
+            "status --plugin a --exit-code --json -vv",
+            "plugin list --plugin-dir x",
+            "plugin info velocity_events",
+            "table list --dataset d",
+            "table show velocity_events --limit 5 --format csv --output f --image a b --image c",
+            "table show velocity_events --all",
+            "dataset create d",
+            "dataset create --dataset d",
+            "dataset info",
+            "dataset info d",
+            "dataset validate --json",
+            "dataset manifest --check",
+            "params-hash -",
+            "params-hash --canonical p.json",
+            "demo",
+            "demo d --json",
+            "completions zsh",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_that_are_refused() {
+        for (line, kind) in [
+            ("run", ErrorKind::MissingRequiredArgument),
+            ("run --plugin a --mode sometimes", ErrorKind::InvalidValue),
+            ("run --plugin a --jobs 0", ErrorKind::ValueValidation),
+            ("run --plugin a --timeout 0", ErrorKind::ValueValidation),
+            ("run --plugin a --max-memory 2GB", ErrorKind::ValueValidation),
+            ("run --plugin a --in-process --timeout 1", ErrorKind::ArgumentConflict),
+            ("run --plugin a -q -v", ErrorKind::ArgumentConflict),
+            ("table show a --all --limit 1", ErrorKind::ArgumentConflict),
+            ("dataset create", ErrorKind::MissingRequiredArgument),
+            ("dataset info a --dataset b", ErrorKind::ArgumentConflict),
+            ("frobnicate", ErrorKind::InvalidSubcommand),
+            ("worker", ErrorKind::InvalidSubcommand),
+        ] {
+            assert_eq!(parse(line).err().map(|error| error.kind()), Some(kind), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_mode_is_told_the_two() {
+        let text = parse("run --plugin a --mode sometimes").unwrap_err().to_string();
+        assert!(text.contains("incremental") && text.contains("replace") && text.contains("sometimes"), "{text}");
+    }
+
+    #[test]
+    fn help_teaches() {
+        let help = |line: &str| parse(line).unwrap_err().to_string();
+        for (line, lines) in [
+            (
+                "--help",
+                &[
+                    "Exit codes:",
+                    "   3  some images failed; the others are committed",
+                    "KYMHOST_DATASET",
+                    "KYMHOST_PLUGIN_PATH",
+                    "kymhost demo",
+                ][..],
+            ),
+            (
+                "run --help",
+                &["kymhost run --plugin velocity_events", "[default: incremental]", "[default: the number of cores]"],
+            ),
+            ("status --help", &["--exit-code", "kymhost status --plugin velocity_events"]),
+            ("table show --help", &["kymhost table show velocity_events --format csv", "default: 20 as text"]),
+            ("params-hash --help", &["kymhost params-hash params.json"]),
+            ("completions --help", &["kymhost completions bash"]),
+        ] {
+            let text = help(line);
+            for expected in lines {
+                assert!(text.contains(expected), "`{line}` does not say {expected:?}:\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_that_acts_has_examples() {
+        fn check(command: &clap::Command, path: &str) {
+            if command.has_subcommands() {
+                for below in command.get_subcommands() {
+                    check(below, &format!("{path} {}", below.get_name()));
+                }
+            } else {
+                let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(after.contains("Examples:") && after.contains(path), "`{path}` has no examples");
+            }
+        }
+        check(&Cli::command(), "kymhost");
+    }
+}

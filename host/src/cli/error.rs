@@ -1,0 +1,209 @@
+//! What the program says when it cannot do what was asked: one error type with exit code, stable code, message and help.
+//! Owns: the mapping from every room's errors. Never: prints (see `output`).
+
+use super::exit::Exit;
+use crate::dataset::DatasetError;
+use crate::index::IndexError;
+use crate::plugin::PluginError;
+use crate::store::StoreError;
+use std::error::Error;
+use std::io;
+
+/// An error on its way to the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CliError {
+    /// How the program ends.
+    pub exit: Exit,
+    /// A stable word for scripts.
+    pub code: &'static str,
+    /// What went wrong, with its causes.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl CliError {
+    /// An error without help.
+    pub fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
+        Self { exit, code, message: message.into(), help: None }
+    }
+
+    /// Wrong usage.
+    pub fn usage(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, code, message)
+    }
+
+    /// Adds what to do.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Output that could not be written.
+    pub fn output(error: &io::Error) -> Self {
+        Self::new(Exit::Internal, "output", format!("cannot write the output: {error}"))
+    }
+
+    fn of(exit: Exit, code: &'static str, error: &(dyn Error + 'static)) -> Self {
+        Self::new(exit, code, with_causes(error))
+    }
+}
+
+/// An error's text and, once each, those of its causes.
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str("\ncaused by: ");
+            text.push_str(&more);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        let (code, help) = match &error {
+            StoreError::BadKey { .. } => ("bad_key", None),
+            StoreError::LeadsOut { .. } => {
+                ("leads_out", Some("replace the symbolic link by the file or folder it points to".to_owned()))
+            }
+            StoreError::TooLarge { .. } => ("too_large", None),
+            StoreError::Io { source, .. } => ("io", io_help(source)),
+        };
+        Self { help, ..Self::of(Exit::Unusable, code, &error) }
+    }
+}
+
+fn io_help(error: &io::Error) -> Option<String> {
+    let help = match error.kind() {
+        io::ErrorKind::PermissionDenied => "check who owns the dataset's files and their permissions",
+        io::ErrorKind::ReadOnlyFilesystem => "the disk is mounted read-only; copy the dataset to where you may write",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space and run again; the table is as it was before"
+        }
+        _ => return None,
+    };
+    Some(help.to_owned())
+}
+
+impl From<DatasetError> for CliError {
+    fn from(error: DatasetError) -> Self {
+        match error {
+            DatasetError::Store(error) => error.into(),
+            DatasetError::UnknownImage { .. } => Self::of(Exit::Usage, "unknown_image", &error),
+            DatasetError::NotADataset { .. } => Self::of(Exit::Unusable, "not_a_dataset", &error)
+                .help("give the dataset's folder (it holds .zgroup and images/) with --dataset PATH"),
+            DatasetError::Unreadable { .. } => Self::of(Exit::Unusable, "unreadable", &error)
+                .help("`kymhost dataset validate` lists all that is wrong in the dataset"),
+            DatasetError::Unwritable { .. } => Self::of(Exit::Unusable, "unwritable", &error),
+        }
+    }
+}
+
+impl From<PluginError> for CliError {
+    fn from(error: PluginError) -> Self {
+        match error {
+            PluginError::NotFound { name, searched, found, help } => Self::new(
+                Exit::Unusable,
+                "unknown_plugin",
+                format!("there is no indexer '{name}'\nsearched: {searched}\nfound: {found}"),
+            )
+            .help(help),
+            PluginError::Refused { code, .. } => Self::of(Exit::Unusable, code, &error),
+            PluginError::Worker(_) => Self::of(Exit::Unusable, "worker", &error),
+        }
+    }
+}
+
+impl From<IndexError> for CliError {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Dataset(error) => error.into(),
+            IndexError::Plugin(error) => error.into(),
+            IndexError::BadName { .. } => Self::of(Exit::Unusable, "bad_name", &error),
+            IndexError::Locked { .. } => {
+                Self::of(Exit::Locked, "locked", &error).help("wait until it has finished, then run again")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: impl Into<CliError>, exit: Exit, code: &str, says: &str) {
+        let error = error.into();
+        assert_eq!((error.exit, error.code), (exit, code), "{error:?}");
+        assert!(error.message.contains(says), "{error:?} does not say {says}");
+    }
+
+    #[test]
+    fn every_error_has_its_exit_code_and_word() {
+        let io = |kind| StoreError::Io { action: "write", key: "d/k".into(), source: io::Error::from(kind) };
+        check(StoreError::BadKey { key: "../x".into(), why: "bad" }, Exit::Unusable, "bad_key", "../x");
+        check(StoreError::LeadsOut { key: "d/k".into() }, Exit::Unusable, "leads_out", "d/k");
+        check(StoreError::TooLarge { key: "d/k".into(), limit: 7 }, Exit::Unusable, "too_large", "7 bytes");
+        check(DatasetError::Store(io(io::ErrorKind::StorageFull)), Exit::Unusable, "io", "d/k");
+        check(
+            DatasetError::NotADataset { path: "p".into(), why: "no .zgroup".into() },
+            Exit::Unusable,
+            "not_a_dataset",
+            "no .zgroup",
+        );
+        check(
+            DatasetError::UnknownImage { id: "zz".into(), dataset: "d".into() },
+            Exit::Usage,
+            "unknown_image",
+            "'zz'",
+        );
+        check(
+            DatasetError::Unreadable { key: "d/k".into(), expected: "JSON", found: "x".into() },
+            Exit::Unusable,
+            "unreadable",
+            "d/k",
+        );
+        check(DatasetError::Unwritable { key: "d/k".into(), why: "x".into() }, Exit::Unusable, "unwritable", "d/k");
+        check(
+            PluginError::Refused { library: "l.so".into(), code: "api_major", why: "w".into() },
+            Exit::Unusable,
+            "api_major",
+            "l.so",
+        );
+        check(PluginError::Worker("w".into()), Exit::Unusable, "worker", "workers");
+        check(IndexError::BadName { name: "X".into(), why: "w" }, Exit::Unusable, "bad_name", "'X'");
+        check(IndexError::Locked { table: "t".into(), holder: "pid 7".into() }, Exit::Locked, "locked", "pid 7");
+        check(IndexError::Dataset(DatasetError::Store(io(io::ErrorKind::Other))), Exit::Unusable, "io", "d/k");
+    }
+
+    #[test]
+    fn an_unknown_plugin_puts_its_help_apart() {
+        let error = CliError::from(PluginError::NotFound {
+            name: "nope".into(),
+            searched: "/a, /b".into(),
+            found: "radon".into(),
+            help: "build it".into(),
+        });
+        assert_eq!(error.exit, Exit::Unusable);
+        assert!(error.message.contains("'nope'") && error.message.contains("/a, /b"), "{}", error.message);
+        assert!(!error.message.contains("build it"));
+        assert_eq!(error.help.as_deref(), Some("build it"));
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = StoreError::Io { action: "read", key: "k".into(), source: io::Error::other("the disk is on fire") };
+        assert_eq!(with_causes(&error).matches("on fire").count(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_says_what_to_do() {
+        let error =
+            StoreError::Io { action: "write", key: "k".into(), source: io::Error::from(io::ErrorKind::StorageFull) };
+        assert!(CliError::from(error).help.is_some_and(|help| help.contains("space")));
+    }
+}

@@ -1,0 +1,67 @@
+//! The progress bar of a run.
+//! Owns: when it is shown and what it says. Never: anything else on standard error.
+
+use super::logging;
+use crate::index::Observer;
+use crate::plugin::Failure;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+/// Shows a run's progress on a terminal; nothing anywhere else.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    failed: u64,
+}
+
+impl Progress {
+    /// A bar named for the indexer, unless standard error is no terminal, or is asked to be quiet, or shows logs.
+    pub fn new(indexer: &str, quiet: bool, verbose: u8) -> Self {
+        let shown = !quiet && !logging::is_loud(verbose) && io::stderr().is_terminal();
+        let bar = shown.then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.set_prefix(indexer.to_owned());
+            bar.set_style(style("{spinner} {prefix}: {msg}"));
+            bar.set_message("judging images");
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Self { bar, failed: 0 }
+    }
+
+    /// Takes the bar off the terminal.
+    pub fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+impl Observer for Progress {
+    fn planned(&mut self, to_do: usize, _total: usize) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(to_do as u64);
+            bar.set_style(style("{spinner} {prefix} [{bar:30}] {pos}/{len} images{msg} ({eta} left)"));
+            bar.set_message("");
+        }
+    }
+
+    fn image_done(&mut self, _image_id: &str, failure: Option<&Failure>) {
+        let Some(bar) = &self.bar else { return };
+        bar.inc(1);
+        if failure.is_some() {
+            self.failed += 1;
+            bar.set_message(format!(", {} failed", self.failed));
+        }
+    }
+
+    fn committing(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.set_style(style("{spinner} {prefix}: writing the table"));
+        }
+    }
+}

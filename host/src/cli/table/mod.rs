@@ -1,0 +1,273 @@
+//! `table list`, `table show`.
+//! Owns: which rows are shown and where to. Never: how a cell looks (see `cells`).
+
+mod cells;
+mod write;
+
+use super::args::{TableCommand, TableFormat, TableShowArgs};
+use super::error::CliError;
+use super::exit::Exit;
+use super::{Context, output, quantity};
+use crate::dataset::{Dataset, DatasetError};
+use crate::store::{Key, LocalStore, Store};
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use cells::Column;
+use serde::Serialize;
+use std::collections::HashSet;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+/// How many rows the text shows unless asked for more.
+const TEXT_ROWS: usize = 20;
+/// The column that says whose rows they are.
+const IMAGE_ID: &str = "image_id";
+/// What the names of indexers' tables begin with.
+const PREFIX: &str = "kym_";
+
+/// Does `table …`.
+pub fn table(context: &Context, command: &TableCommand) -> Result<Exit, CliError> {
+    match command {
+        TableCommand::List => list(context),
+        TableCommand::Show(args) => show(context, args),
+    }
+}
+
+/// `table list --json`
+#[derive(Debug, Serialize)]
+struct TablesDocument {
+    tables: Vec<TableBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct TableBody {
+    /// As `table show` takes it.
+    name: String,
+    table: String,
+    rows: Option<usize>,
+    images: Option<usize>,
+    size_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+fn list(context: &Context) -> Result<Exit, CliError> {
+    let dataset = context.open_dataset()?;
+    let tables: Vec<TableBody> =
+        dataset.table_names()?.iter().map(|table| describe(&dataset, table)).collect::<Result<_, _>>()?;
+    let exit = if tables.iter().any(|table| table.error.is_some()) { Exit::Unusable } else { Exit::Done };
+    if context.json {
+        output::document(&TablesDocument { tables })?;
+        return Ok(exit);
+    }
+    if tables.is_empty() && !context.quiet {
+        output::say("the dataset has no tables yet; `kymhost run` makes them");
+    }
+    let width = tables.iter().map(|table| table.name.len()).max().unwrap_or(0);
+    output::to_stdout(|out| {
+        for table in &tables {
+            let count = |number: Option<usize>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
+            let rows = format!("{} rows of {} images", count(table.rows), count(table.images));
+            let size = table.size_bytes.map(quantity::show_size).unwrap_or_default();
+            writeln!(out, "{:width$}  {rows}  {size}  {}", table.name, table.table)?;
+            if let Some(error) = &table.error {
+                writeln!(out, "  cannot be read: {}", output::indented(error))?;
+            }
+        }
+        Ok(())
+    })?;
+    Ok(exit)
+}
+
+/// What the list says of a table; a broken one is a line, not the end.
+fn describe(dataset: &Dataset, table: &str) -> Result<TableBody, CliError> {
+    let key = format!("tables/{table}.parquet");
+    let size_bytes = dataset.store().stat(&Key::new(key.as_str())?)?.map(|stat| stat.size);
+    let name = table.strip_prefix(PREFIX).unwrap_or(table).to_owned();
+    let mut body = TableBody { name, table: key, rows: None, images: None, size_bytes, error: None };
+    match dataset.read_table(table, Some(&[IMAGE_ID])) {
+        Ok(Some(batch)) => {
+            body.rows = Some(batch.num_rows());
+            body.images = Some(images_of(&batch));
+        }
+        Ok(None) => {}
+        Err(error) => body.error = Some(super::error::with_causes(&error)),
+    }
+    Ok(body)
+}
+
+fn images_of(batch: &RecordBatch) -> usize {
+    let Some(column) = batch.column_by_name(IMAGE_ID) else { return 0 };
+    let column = Column::new(column);
+    let ids: HashSet<_> = (0..batch.num_rows()).filter_map(|row| column.text(row)).collect();
+    ids.len()
+}
+
+fn show(context: &Context, args: &TableShowArgs) -> Result<Exit, CliError> {
+    let format = format(context, args)?;
+    let dataset = context.open_dataset()?;
+    let table = find(&dataset, &args.name)?;
+    let rows = dataset.read_table(&table, None)?.ok_or_else(|| unknown(&dataset, &args.name, &[]))?;
+    let rows = if args.image.is_empty() { rows } else { of_images(&dataset, &table, &rows, &args.image)? };
+    let limit = match (args.limit, args.all, format) {
+        (Some(limit), _, _) => limit,
+        (None, false, TableFormat::Text) => TEXT_ROWS,
+        _ => usize::MAX,
+    };
+    let shown = rows.slice(0, rows.num_rows().min(limit));
+    deliver(args.output.as_deref(), |out| match format {
+        TableFormat::Text => {
+            let width = if args.output.is_none() { write::terminal_width() } else { None };
+            let left_out = write::text(out, &shown, width)?;
+            if !left_out.is_empty() && !context.quiet {
+                output::say(format_args!(
+                    "columns left out to fit the terminal: {} (--format csv has all)",
+                    left_out.join(", ")
+                ));
+            }
+            Ok(())
+        }
+        TableFormat::Csv => write::csv(out, &shown),
+        TableFormat::Json => write::json(out, &shown),
+        TableFormat::Parquet => write::parquet(out, &shown),
+    })?;
+    let hidden = rows.num_rows() - shown.num_rows();
+    if hidden > 0 && format == TableFormat::Text && !context.quiet {
+        output::say(format_args!("... and {hidden} more rows (--all shows them)"));
+    }
+    Ok(Exit::Done)
+}
+
+fn format(context: &Context, args: &TableShowArgs) -> Result<TableFormat, CliError> {
+    let format = match (context.json, args.format) {
+        (false, None) => TableFormat::Text,
+        (false, Some(format)) => format,
+        (true, None | Some(TableFormat::Json)) => TableFormat::Json,
+        (true, Some(_)) => {
+            return Err(CliError::usage("usage", "--json is --format json; it cannot go with another --format"));
+        }
+    };
+    if format == TableFormat::Parquet && args.output.is_none() && io::stdout().is_terminal() {
+        return Err(CliError::usage("terminal", "a Parquet file is nothing for a terminal")
+            .help("give --output FILE, or redirect standard output"));
+    }
+    Ok(format)
+}
+
+/// The table that a name means: an indexer's, else any by its own name or key.
+fn find(dataset: &Dataset, name: &str) -> Result<String, CliError> {
+    let names = dataset.table_names()?;
+    named(&names, name).ok_or_else(|| unknown(dataset, name, &names))
+}
+
+fn named(names: &[String], name: &str) -> Option<String> {
+    let plain = name.strip_prefix("tables/").unwrap_or(name);
+    let plain = plain.strip_suffix(".parquet").unwrap_or(plain);
+    let of_indexer = format!("{PREFIX}{plain}");
+    [of_indexer.as_str(), plain].into_iter().find(|wanted| names.iter().any(|name| name == wanted)).map(str::to_owned)
+}
+
+fn unknown(dataset: &Dataset, name: &str, names: &[String]) -> CliError {
+    let there = match names {
+        [] => "it has none yet".to_owned(),
+        names => {
+            let names: Vec<&str> = names.iter().map(|name| name.strip_prefix(PREFIX).unwrap_or(name)).collect();
+            format!("it has {}", names.join(", "))
+        }
+    };
+    let at = dataset.store().root();
+    CliError::usage("unknown_table", format!("there is no table '{name}' in {}; {there}", at.display()))
+        .help("`kymhost run --plugin NAME` makes an indexer's table")
+}
+
+/// The rows of these images. An image that is in neither the table nor the dataset is an error.
+fn of_images(dataset: &Dataset, table: &str, rows: &RecordBatch, images: &[String]) -> Result<RecordBatch, CliError> {
+    let Some(column) = rows.column_by_name(IMAGE_ID) else {
+        return Err(CliError::usage("no_image_id", format!("the table {table} has no column {IMAGE_ID}"))
+            .help("leave --image out"));
+    };
+    let column = Column::new(column);
+    let wanted: HashSet<&str> = images.iter().map(String::as_str).collect();
+    let mut seen = HashSet::new();
+    let mask: BooleanArray = (0..rows.num_rows())
+        .map(|row| {
+            let hit = column.text(row).and_then(|id| wanted.get(id.as_ref()).copied());
+            seen.extend(hit);
+            Some(hit.is_some())
+        })
+        .collect();
+    for id in images.iter().filter(|id| !seen.contains(id.as_str())) {
+        match dataset.find_record(id) {
+            Ok(_) => {}
+            // An id that cannot even be a key is no image's either.
+            Err(DatasetError::Store(crate::store::StoreError::BadKey { .. })) => {
+                return Err(DatasetError::UnknownImage {
+                    id: id.clone(),
+                    dataset: dataset.store().root().display().to_string(),
+                }
+                .into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    filter_record_batch(rows, &mask)
+        .map_err(|error| CliError::new(Exit::Internal, "internal", format!("cannot filter the rows: {error}")))
+}
+
+/// Writes to a file, whole or not at all, else to standard output.
+fn deliver(file: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
+    let Some(file) = file.filter(|file| *file != Path::new("-")) else { return output::to_stdout(write) };
+    let cannot = |why: &dyn std::fmt::Display| {
+        CliError::usage("output", format!("cannot write {}: {why}", file.display()))
+            .help("give a file in a folder that exists and that you may write to")
+    };
+    let mut bytes = Vec::new();
+    write(&mut bytes).map_err(|error| CliError::output(&error))?;
+    if file.exists() && !file.is_file() && !file.is_dir() {
+        // A device or a pipe: there is nothing to replace.
+        return std::fs::OpenOptions::new()
+            .write(true)
+            .open(file)
+            .and_then(|mut device| device.write_all(&bytes))
+            .map_err(|error| cannot(&error));
+    }
+    // Through a symbolic link, the file it points to is the one that is replaced.
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let Some(name) = file.file_name().and_then(|name| name.to_str()) else { return Err(cannot(&"it is no file name")) };
+    let store = LocalStore::open(folder).map_err(|error| cannot(&error))?;
+    let key = Key::new(name).map_err(|error| cannot(&error))?;
+    store.put(&key, &bytes).map_err(|error| cannot(&error))
+}
+
+/// The first rows of a table as text, for the demo.
+pub fn head(rows: &RecordBatch, limit: usize, out: &mut dyn Write) -> io::Result<()> {
+    write::text(out, &rows.slice(0, rows.num_rows().min(limit)), write::terminal_width()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_named_by_its_indexer_or_itself() {
+        let names: Vec<String> =
+            ["kym_radon", "kym_sources", "kym_velocity_events", "sources"].map(str::to_owned).to_vec();
+        for (name, expected) in [
+            ("velocity_events", Some("kym_velocity_events")),
+            ("kym_velocity_events", Some("kym_velocity_events")),
+            ("tables/kym_velocity_events.parquet", Some("kym_velocity_events")),
+            ("kym_velocity_events.parquet", Some("kym_velocity_events")),
+            ("sources", Some("kym_sources")),
+            ("nope", None),
+            ("", None),
+            ("kym_", None),
+        ] {
+            assert_eq!(named(&names, name).as_deref(), expected, "{name:?}");
+        }
+        assert_eq!(named(&["sources".to_owned()], "sources").as_deref(), Some("sources"));
+    }
+}

@@ -1,0 +1,203 @@
+//! A run: plan, extract what is stale, commit once.
+//! Owns: the order of what is written, the figures. Never: how images are judged or rows merged.
+
+use super::merge::{self, MergeError, Piece};
+use super::names::TableName;
+use super::plan::{Plan, plan, table_stat};
+use super::staleness::Reason;
+use super::{ImageFailure, IndexError, Mode, Observer, RunOutcome, Stats};
+use crate::dataset::{Dataset, DatasetError};
+use crate::plugin::{Failure, FailureKind, IndexerInfo, Workforce};
+use crate::store::LockGuard;
+use kymhost_plugin_api::RunMarker;
+use std::collections::{HashMap, HashSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The text in a lock's file is for people: more than this is not ours.
+const MAX_HOLDER_BYTES: u64 = 4096;
+
+pub(super) fn run(
+    dataset: &Dataset,
+    indexer: &IndexerInfo,
+    workforce: &mut dyn Workforce,
+    mode: Mode,
+    observer: &mut dyn Observer,
+) -> Result<RunOutcome, IndexError> {
+    let name = TableName::of(&indexer.name)?;
+    let mut judged = plan(dataset, indexer, &name, workforce)?;
+    let mut lock = None;
+    if !to_extract(&judged, mode).is_empty() {
+        lock = Some(hold(dataset, &name)?);
+        // Another run may have ended between the plan and the lock.
+        if table_stat(dataset, &name)? != judged.table {
+            judged = plan(dataset, indexer, &name, workforce)?;
+        }
+    }
+    let outcome = carry_out(dataset, indexer, &name, workforce, mode, judged, observer);
+    drop(lock);
+    outcome
+}
+
+/// The images that the mode does and that can be tried.
+fn to_extract(plan: &Plan, mode: Mode) -> Vec<String> {
+    let images = plan.images.iter().filter(|image| image.to_do(mode) && image.blocked(mode).is_none());
+    images.map(|image| image.report.image_id.clone()).collect()
+}
+
+fn hold(dataset: &Dataset, name: &TableName) -> Result<LockGuard, IndexError> {
+    let key = name.lock_key()?;
+    let store = dataset.store();
+    if let Some(guard) = store.lock(&key).map_err(DatasetError::from)? {
+        return Ok(guard);
+    }
+    let text = store.get(&key, MAX_HOLDER_BYTES).ok().flatten().unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let holder = if text.is_empty() { "a process that has not said which".to_owned() } else { text.into_owned() };
+    Err(IndexError::Locked { table: name.key_text(), holder })
+}
+
+fn carry_out(
+    dataset: &Dataset,
+    indexer: &IndexerInfo,
+    name: &TableName,
+    workforce: &mut dyn Workforce,
+    mode: Mode,
+    plan: Plan,
+    observer: &mut dyn Observer,
+) -> Result<RunOutcome, IndexError> {
+    let to_do = plan.images.iter().filter(|image| image.to_do(mode)).count();
+    observer.planned(to_do, plan.images.len());
+    let mut failures: HashMap<String, Failure> = HashMap::new();
+    for image in &plan.images {
+        if let Some(failure) = image.blocked(mode).filter(|_| image.to_do(mode)) {
+            observer.image_done(&image.report.image_id, Some(failure));
+            failures.insert(image.report.image_id.clone(), failure.clone());
+        }
+    }
+
+    let image_ids = to_extract(&plan, mode);
+    let pieces = extract(workforce, &image_ids, &mut failures, observer)?;
+    let updated = commit(dataset, indexer, name, pieces, &mut failures, observer)?;
+
+    let mut stats = Stats { total_images: plan.images.len() as u64, ..Stats::default() };
+    for image in &plan.images {
+        let (id, reason) = (image.report.image_id.as_str(), image.report.reason);
+        if !image.to_do(mode) {
+            match reason {
+                Reason::FreshZeroRows => stats.skipped_zero_rows += 1,
+                _ => stats.skipped_fresh += 1,
+            }
+            continue;
+        }
+        stats.missing += u64::from(image.rows == 0);
+        if failures.contains_key(id) {
+            stats.failed += 1;
+        } else if updated.contains(id) {
+            stats.updated += 1;
+            match reason {
+                Reason::StaleMissingMarker if mode == Mode::Incremental => stats.stale_missing_marker += 1,
+                Reason::StaleMarkerTableMismatch if mode == Mode::Incremental => {
+                    stats.stale_marker_table_mismatch += 1;
+                }
+                _ => {}
+            }
+        } else {
+            stats.not_run += 1;
+        }
+    }
+    let failures = plan
+        .images
+        .iter()
+        .filter_map(|image| {
+            let (image_id, failure) = failures.remove_entry(&image.report.image_id)?;
+            Some(ImageFailure { image_id, failure })
+        })
+        .collect();
+    Ok(RunOutcome {
+        indexer: name.indexer().to_owned(),
+        mode,
+        table: name.key_text(),
+        stats,
+        failures,
+        decisions: plan.images.into_iter().map(|image| image.report).collect(),
+    })
+}
+
+/// The rows of each image, in id order; those that fail or are not begun are left out.
+fn extract(
+    workforce: &mut dyn Workforce,
+    image_ids: &[String],
+    failures: &mut HashMap<String, Failure>,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Piece>, IndexError> {
+    let mut pieces = Vec::with_capacity(image_ids.len());
+    if image_ids.is_empty() {
+        return Ok(pieces);
+    }
+    workforce.extract_rows(image_ids, &mut |index, answer| {
+        if let Some(image_id) = image_ids.get(index) {
+            observer.image_done(image_id, answer.as_ref().err());
+            match answer {
+                Ok(extracted) => pieces.push(Piece {
+                    image_id: image_id.clone(),
+                    params_hash: extracted.params_hash,
+                    rows: extracted.rows,
+                }),
+                Err(failure) => {
+                    failures.insert(image_id.clone(), failure);
+                }
+            }
+        }
+        !observer.interrupted()
+    })?;
+    Ok(pieces)
+}
+
+/// Writes the table, then the markers. Gives the images whose rows are now in the table.
+fn commit(
+    dataset: &Dataset,
+    indexer: &IndexerInfo,
+    name: &TableName,
+    pieces: Vec<Piece>,
+    failures: &mut HashMap<String, Failure>,
+    observer: &mut dyn Observer,
+) -> Result<HashSet<String>, IndexError> {
+    if pieces.is_empty() {
+        return Ok(HashSet::new());
+    }
+    observer.committing();
+    let done: Vec<(String, String, u64)> = pieces
+        .iter()
+        .map(|piece| (piece.image_id.clone(), piece.params_hash.clone(), piece.rows.num_rows() as u64))
+        .collect();
+    let old = dataset.read_table(name.table(), None)?;
+    let merged = merge::merge(old, &indexer.analysis_version, pieces).map_err(|error| unwritable(name, &error))?;
+    let mut refused: HashMap<usize, String> = merged.refused.into_iter().map(|r| (r.piece, r.why)).collect();
+    if let Some(table) = merged.table {
+        dataset.write_table(name.table(), &table)?;
+    }
+
+    // The table first: rows without a marker are judged by what they hold, a marker without rows says that they are there.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let now = i64::try_from(now).unwrap_or(i64::MAX).max(1);
+    let mut updated = HashSet::with_capacity(done.len());
+    let mut markers = Vec::with_capacity(done.len());
+    for (index, (image_id, params_hash, n_rows)) in done.into_iter().enumerate() {
+        if let Some(message) = refused.remove(&index) {
+            failures.insert(image_id, Failure { kind: FailureKind::BadTable, message });
+            continue;
+        }
+        let marker = RunMarker::new(name.indexer(), params_hash, &indexer.analysis_version, n_rows, now);
+        markers.push((image_id.clone(), marker));
+        updated.insert(image_id);
+    }
+    if !markers.is_empty() {
+        let mut items = markers.into_iter().map(|(id, marker)| (id, indexer.marker_name.clone(), marker.to_json()));
+        dataset.put_json_many(&mut items)?;
+    }
+    Ok(updated)
+}
+
+fn unwritable(name: &TableName, error: &MergeError) -> DatasetError {
+    DatasetError::Unwritable { key: name.key_text(), why: error.to_string() }
+}

@@ -1,0 +1,159 @@
+//! A workforce of threads of this process: for plugins under a debugger.
+//!
+//! Owns: loading the library here and sharing images out to threads. Never: saves the program from a plugin that
+//! crashes, hangs or eats memory; that is what worker processes are for.
+
+use super::job::{self, Answer, Drive, Job, check_version, pick, threads_per_extraction};
+use super::protocol::failure;
+use super::schedule::Schedule;
+use super::{Indexer, Plugin, PluginError, PoolOptions};
+use crate::dataset::Dataset;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Images that a thread takes at once where there is little to do for each.
+const PORTION: usize = 16;
+
+/// Threads for one indexer over one dataset.
+pub(super) struct Threads {
+    plugin: Plugin,
+    dataset: Dataset,
+    options: PoolOptions,
+    indexer: Option<Box<dyn Indexer>>,
+}
+
+impl Threads {
+    /// Nothing is loaded yet.
+    pub(super) fn new(plugin: Plugin, dataset: Dataset, options: PoolOptions) -> Self {
+        if options.timeout.is_some() || options.max_memory.is_some() {
+            tracing::warn!("--timeout and --max-memory have no effect with --in-process: a thread cannot be ended");
+        }
+        Self { plugin, dataset, options, indexer: None }
+    }
+
+    fn load(&mut self) -> Result<(), PluginError> {
+        if self.indexer.is_none() {
+            let indexers = super::load_library(&self.plugin.library)?;
+            let indexer = pick(indexers, &self.plugin.library, &self.plugin.indexer.name)?;
+            let info = indexer.info();
+            check_version(&self.plugin, &info.name, &info.analysis_version)?;
+            self.indexer = Some(indexer);
+        }
+        Ok(())
+    }
+
+    fn answer(&self, indexer: &dyn Indexer, job: &Job<'_>, index: usize, cancelled: &AtomicBool) -> Answer {
+        let threads = threads_per_extraction(self.options.jobs);
+        let done = catch_unwind(AssertUnwindSafe(|| match job {
+            Job::ParamsHash(images) => {
+                images.get(index).map(|image| job::params_hash(indexer, &self.dataset, image).map(Answer::Hash))
+            }
+            Job::OldMarker(payloads) => {
+                payloads.get(index).map(|payload| indexer.read_old_marker(payload).map(Answer::Marker))
+            }
+            Job::Extract(images) => images.get(index).map(|image| {
+                let cancelled = || cancelled.load(Ordering::Relaxed);
+                job::extract(indexer, &self.dataset, image, threads, &cancelled).map(Answer::Rows)
+            }),
+        }));
+        match done {
+            Ok(Some(Ok(answer))) => answer,
+            Ok(Some(Err(failure))) => Answer::Failed(failure),
+            Ok(None) => Answer::Failed(failure("error", format!("there is no {}", job.describe(index)))),
+            // The plugin's own panics are caught on its side: this one is the host's.
+            Err(_) => Answer::Failed(failure("panic", format!("kymhost itself panicked in {}", job.describe(index)))),
+        }
+    }
+}
+
+/// What the threads of one call share.
+struct Shared {
+    ledger: Mutex<Schedule<Answer>>,
+    changed: Condvar,
+    cancelled: AtomicBool,
+}
+
+impl Shared {
+    fn ledger(&self) -> MutexGuard<'_, Schedule<Answer>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, ledger: MutexGuard<'a, Schedule<Answer>>) -> MutexGuard<'a, Schedule<Answer>> {
+        self.changed.wait(ledger).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The calling thread's part: passes answers on in order until all are, or it is told to stop.
+    fn deliver(&self, deliver: &mut dyn FnMut(usize, Answer) -> bool) {
+        let mut ledger = self.ledger();
+        while !ledger.is_done() {
+            let Some((index, answer)) = ledger.next_answer() else {
+                ledger = self.wait(ledger);
+                continue;
+            };
+            drop(ledger);
+            self.changed.notify_all();
+            if !deliver(index, answer) {
+                return;
+            }
+            ledger = self.ledger();
+        }
+    }
+}
+
+/// Stops the threads also when the sink panics.
+struct StopOnDrop<'a>(&'a Shared);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        // Under the lock, so that no thread is between looking and waiting.
+        let _ledger = self.0.ledger();
+        self.0.cancelled.store(true, Ordering::Relaxed);
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drive for Threads {
+    fn drive(&mut self, job: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {
+        if job.len() == 0 {
+            return Ok(());
+        }
+        self.load()?;
+        let Some(indexer) = self.indexer.as_deref() else { return Ok(()) };
+        let portion = if matches!(job, Job::Extract(_)) { 1 } else { PORTION };
+        let shared = Shared {
+            ledger: Mutex::new(Schedule::new(job.len())),
+            changed: Condvar::new(),
+            cancelled: AtomicBool::new(false),
+        };
+        let work = || {
+            let mut ledger = shared.ledger();
+            while !shared.cancelled.load(Ordering::Relaxed) && ledger.remaining() > 0 {
+                let Some(batch) = ledger.take(portion, false) else {
+                    ledger = shared.wait(ledger);
+                    continue;
+                };
+                drop(ledger);
+                for index in batch.range {
+                    if shared.cancelled.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let answer = self.answer(indexer, &job, index, &shared.cancelled);
+                    let bytes = answer.bytes();
+                    shared.ledger().answer(index, answer, bytes);
+                    shared.changed.notify_all();
+                }
+                ledger = shared.ledger();
+            }
+        };
+        let count = self.options.jobs.max(1).min(job.len().div_ceil(portion));
+        std::thread::scope(|scope| {
+            let _stop = StopOnDrop(&shared);
+            for _ in 0..count {
+                scope.spawn(work);
+            }
+            shared.deliver(deliver);
+        });
+        Ok(())
+    }
+}

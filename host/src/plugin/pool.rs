@@ -1,0 +1,479 @@
+//! A workforce of worker processes.
+//!
+//! Owns: how many there are, what each is given, when one is ended and replaced: one loop around one `poll`.
+//! Never: loads a library itself; never runs on without bound (see `schedule`).
+
+use super::job::{Answer, Drive, Job, check_version, threads_per_extraction};
+use super::process::{Death, Heard, Process};
+use super::protocol::{self, Item, PROTOCOL, Reply, Request, Start, failure};
+use super::schedule::{Batch, Schedule};
+use super::{Extracted, Plugin, PluginError, PoolOptions};
+use arrow::buffer::Buffer;
+use rustix::event::{PollFd, Timespec, poll};
+use std::collections::VecDeque;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Images in one request, at most.
+const MAX_BATCH: usize = 256;
+/// A batch that took less is doubled, one that took more than four times as much is halved.
+const SHORT: Duration = Duration::from_millis(5);
+/// A worker gets a second batch ahead while its batches take less than this.
+const AHEAD_BELOW: Duration = Duration::from_millis(20);
+/// How often the memory of busy workers is looked at.
+const MEMORY_EVERY: Duration = Duration::from_millis(15);
+/// How often busy workers are looked at that may have died with their pipe held open by a child.
+const DEATH_EVERY: Duration = Duration::from_millis(100);
+/// From a worker's start until its library is loaded.
+const LOAD_WITHIN: Duration = Duration::from_secs(60);
+/// Workers in a row that may die while loading the library.
+const MAX_FAILED_STARTS: u32 = 2;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Started,
+    Loading,
+    Ready,
+}
+
+#[derive(Debug)]
+struct Worker {
+    process: Process,
+    stage: Stage,
+    /// What it has been sent and has not answered, the oldest first; a batch's range shrinks as answers come.
+    queue: VecDeque<(Batch, usize)>,
+    /// Images answered in its life.
+    answered: u64,
+    /// When it could begin with what it has in hand.
+    since: Instant,
+    /// What the batch in hand has taken so far, and what the last one took.
+    spent: Duration,
+    last: Option<Duration>,
+}
+
+/// How many images to send at once, for each sort of job.
+#[derive(Debug)]
+struct Sizes {
+    params_hash: usize,
+    old_marker: usize,
+    extract: usize,
+}
+
+impl Sizes {
+    fn of(&mut self, job: &Job<'_>) -> &mut usize {
+        match job {
+            Job::ParamsHash(_) => &mut self.params_hash,
+            Job::OldMarker(_) => &mut self.old_marker,
+            Job::Extract(_) => &mut self.extract,
+        }
+    }
+}
+
+/// Worker processes for one indexer over one dataset.
+#[derive(Debug)]
+pub(super) struct Processes {
+    plugin: Plugin,
+    dataset: PathBuf,
+    program: PathBuf,
+    options: PoolOptions,
+    workers: Vec<Worker>,
+    sizes: Sizes,
+    failed_starts: u32,
+}
+
+type Ledger = Schedule<Answer>;
+
+impl Processes {
+    /// No process is started yet.
+    pub(super) fn new(plugin: Plugin, dataset: PathBuf, program: PathBuf, options: PoolOptions) -> Self {
+        let sizes = Sizes { params_hash: 16, old_marker: 16, extract: 1 };
+        Self { plugin, dataset, program, options, workers: Vec::new(), sizes, failed_starts: 0 }
+    }
+
+    fn jobs(&self) -> usize {
+        self.options.jobs.max(1)
+    }
+
+    fn refused(&self, code: &'static str, why: String) -> PluginError {
+        PluginError::Refused { library: self.plugin.library.display().to_string(), code, why }
+    }
+
+    fn start_worker(&mut self) -> Result<(), PluginError> {
+        let cannot = |why: String| PluginError::Worker(format!("{}: {why}", self.program.display()));
+        let mut process = Process::start(&self.program).map_err(|error| cannot(format!("cannot start it: {error}")))?;
+        let library = self.plugin.library.as_os_str().as_bytes();
+        let dataset = self.dataset.as_os_str().as_bytes();
+        let start = Request::Start(Start {
+            protocol: PROTOCOL,
+            indexer: self.plugin.indexer.name.clone(),
+            library_bytes: library.len(),
+            dataset_bytes: dataset.len(),
+            threads: threads_per_extraction(self.jobs()),
+            max_memory: self.options.max_memory,
+            log: tracing::level_filters::LevelFilter::current().to_string(),
+        });
+        let frame = protocol::frame(&start, &[library, dataset].concat()).map_err(|error| cannot(error.to_string()))?;
+        process.send(&frame);
+        self.workers.push(Worker {
+            process,
+            stage: Stage::Started,
+            queue: VecDeque::new(),
+            answered: 0,
+            since: Instant::now(),
+            spent: Duration::ZERO,
+            last: None,
+        });
+        Ok(())
+    }
+
+    /// How many images to send now, so that none takes too long and the last ones are shared out.
+    fn batch_size(&mut self, job: &Job<'_>, ledger: &Ledger) -> usize {
+        let share = ledger.remaining() / (2 * self.jobs());
+        (*self.sizes.of(job)).min(share.max(1))
+    }
+
+    /// Gives workers what there is to do: first those without any, then one batch ahead to those that are quick.
+    fn assign(&mut self, job: &Job<'_>, ledger: &mut Ledger) -> Result<(), PluginError> {
+        for index in 0..self.workers.len() {
+            self.give(index, 0, job, ledger)?;
+        }
+        while ledger.has_work() {
+            let idle = self.workers.iter().position(|worker| worker.queue.is_empty());
+            // Marginal work is left to the workers there are.
+            let portion = match job {
+                Job::Extract(_) => *self.sizes.of(job),
+                Job::ParamsHash(_) | Job::OldMarker(_) => *self.sizes.of(job) * 4,
+            };
+            let enough = self.workers.len() >= self.jobs().min(job.len().div_ceil(portion.max(1)));
+            match idle {
+                // What is left is for a worker that has done nothing else: this one makes room for it.
+                Some(index) if ledger.wants_fresh() => drop(self.workers.remove(index)),
+                Some(_) => break,
+                None if !enough || self.workers.is_empty() => {}
+                None if ledger.wants_fresh() && self.workers.len() < self.jobs() => {}
+                None => break,
+            }
+            self.start_worker()?;
+            self.give(self.workers.len() - 1, 0, job, ledger)?;
+        }
+        for index in 0..self.workers.len() {
+            self.give(index, 1, job, ledger)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a batch to a worker that has exactly `depth` of them, if it may have one more and there is one for it.
+    fn give(&mut self, index: usize, depth: usize, job: &Job<'_>, ledger: &mut Ledger) -> Result<(), PluginError> {
+        let limit = self.batch_size(job, ledger);
+        let Some(worker) = self.workers.get_mut(index) else { return Ok(()) };
+        let quick = depth == 0 || worker.last.is_some_and(|last| last < AHEAD_BELOW);
+        if worker.queue.len() != depth || !quick {
+            return Ok(());
+        }
+        let fresh = worker.answered == 0 && depth == 0;
+        let Some(batch) = ledger.take(limit, fresh) else { return Ok(()) };
+        if depth == 0 {
+            worker.since = Instant::now();
+            worker.spent = Duration::ZERO;
+        }
+        worker.process.send(&request(&job.part(&batch.range))?);
+        let length = batch.range.len();
+        worker.queue.push_back((batch, length));
+        Ok(())
+    }
+
+    /// Waits until a worker says something, or somebody must be looked at.
+    fn wait(&self) -> Result<(), PluginError> {
+        let now = Instant::now();
+        let mut timeout = DEATH_EVERY;
+        if self.options.max_memory.is_some() {
+            timeout = timeout.min(MEMORY_EVERY);
+        }
+        for worker in self.workers.iter().filter(|worker| !worker.queue.is_empty()) {
+            if let Some(deadline) = self.deadline(worker) {
+                timeout = timeout.min(deadline.saturating_duration_since(now) + Duration::from_millis(1));
+            }
+        }
+        let mut watched: Vec<PollFd<'_>> = self
+            .workers
+            .iter()
+            .flat_map(|worker| worker.process.watch())
+            .map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags))
+            .collect();
+        let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 10_000_000 });
+        match poll(&mut watched, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(PluginError::Worker(format!("cannot wait for workers: {error}"))),
+        }
+    }
+
+    /// When a busy worker has taken too long.
+    fn deadline(&self, worker: &Worker) -> Option<Instant> {
+        let limit = if worker.stage == Stage::Ready { self.options.timeout? } else { LOAD_WITHIN };
+        worker.since.checked_add(limit)
+    }
+
+    /// Takes all that one worker has to say. The death it came to, if it did.
+    fn attend(&mut self, index: usize, job: &Job<'_>, ledger: &mut Ledger) -> Result<Option<Death>, PluginError> {
+        let Some(worker) = self.workers.get_mut(index) else { return Ok(None) };
+        worker.process.turn();
+        worker.process.write();
+        loop {
+            let Some(worker) = self.workers.get_mut(index) else { return Ok(None) };
+            match worker.process.hear() {
+                Heard::Reply(reply, body) => {
+                    if let Some(why) = self.take_reply(index, reply, body, job, ledger)? {
+                        return Ok(Some(Death::Mute(why)));
+                    }
+                }
+                Heard::Nothing => {
+                    worker.process.listen();
+                    return Ok(None);
+                }
+                Heard::Garbage(why) => return Ok(Some(Death::Mute(why))),
+                Heard::End => {
+                    if !worker.process.dies() {
+                        return Ok(Some(Death::Mute("it closed its pipe".into())));
+                    }
+                    return Ok(Some(ended(&mut worker.process)?));
+                }
+            }
+        }
+    }
+
+    /// Takes one message. `Some` is why it cannot be one.
+    fn take_reply(
+        &mut self,
+        index: usize,
+        reply: Reply,
+        body: Vec<u8>,
+        job: &Job<'_>,
+        ledger: &mut Ledger,
+    ) -> Result<Option<String>, PluginError> {
+        let Some(worker) = self.workers.get_mut(index) else { return Ok(None) };
+        match (reply, worker.stage) {
+            (Reply::Hello { protocol, version }, Stage::Started) => {
+                if protocol != PROTOCOL {
+                    let program = self.program.display();
+                    return Err(PluginError::Worker(format!(
+                        "{program} (version {version}) speaks worker protocol {protocol}, this host {PROTOCOL}; \
+                         use one version of kymhost for both"
+                    )));
+                }
+                worker.stage = Stage::Loading;
+            }
+            (Reply::Ready { indexer, analysis_version }, Stage::Loading) => {
+                worker.stage = Stage::Ready;
+                worker.since = Instant::now();
+                self.failed_starts = 0;
+                check_version(&self.plugin, &indexer, &analysis_version)?;
+            }
+            (Reply::Refused { code, message }, Stage::Started | Stage::Loading) => {
+                return Err(match code.as_str() {
+                    "protocol" | "dataset" => PluginError::Worker(message),
+                    code => self.refused(known_code(code), message),
+                });
+            }
+            (Reply::Results { micros, items }, Stage::Ready) => {
+                return Ok(self.take_results(index, Duration::from_micros(micros), items, body, job, ledger).err());
+            }
+            (reply, stage) => return Ok(Some(format!("{reply:?} while {stage:?}").chars().take(200).collect())),
+        }
+        Ok(None)
+    }
+
+    fn take_results(
+        &mut self,
+        index: usize,
+        took: Duration,
+        items: Vec<Item>,
+        body: Vec<u8>,
+        job: &Job<'_>,
+        ledger: &mut Ledger,
+    ) -> Result<(), String> {
+        let worker = self.workers.get_mut(index).ok_or("no such worker")?;
+        let body = Buffer::from_vec(body);
+        let mut offset = 0;
+        for item in items {
+            let (batch, _) = worker.queue.front_mut().ok_or("an answer that nobody asked for")?;
+            let image = batch.range.next().ok_or("more answers than images")?;
+            let answer = match (item, job) {
+                (Item::Hash(hash), Job::ParamsHash(_)) => Answer::Hash(hash),
+                (Item::Marker(marker), Job::OldMarker(_)) => Answer::Marker(marker.map(Into::into)),
+                (Item::Rows { hash, bytes }, Job::Extract(_)) => {
+                    if body.len() - offset < bytes {
+                        batch.range.start = image;
+                        return Err("rows beyond the end of the body".into());
+                    }
+                    let rows = protocol::read_rows(body.slice_with_length(offset, bytes));
+                    offset += bytes;
+                    match rows {
+                        Ok(rows) => Answer::Rows(Extracted { rows, params_hash: hash }),
+                        Err(error) => Answer::Failed(failure("bad_table", format!("the rows cannot be read: {error}"))),
+                    }
+                }
+                (Item::Failed { kind, message }, _) => Answer::Failed(failure(&kind, message)),
+                (Item::Hash(_) | Item::Marker(_) | Item::Rows { .. }, _) => {
+                    batch.range.start = image;
+                    return Err("an answer to another question".into());
+                }
+            };
+            let bytes = answer.bytes();
+            ledger.answer(image, answer, bytes);
+            worker.answered += 1;
+        }
+        if offset != body.len() {
+            return Err("a body longer than its rows".into());
+        }
+        worker.spent = worker.spent.saturating_add(took);
+        worker.since = Instant::now();
+        worker.process.forget_words();
+        if let Some((_, length)) = worker.queue.pop_front_if(|(batch, _)| batch.range.is_empty()) {
+            let spent = std::mem::take(&mut worker.spent);
+            worker.last = Some(spent);
+            let size = self.sizes.of(job);
+            if spent < SHORT && length >= *size {
+                *size = (*size * 2).min(MAX_BATCH);
+            } else if spent > SHORT * 4 {
+                *size = (length / 2).clamp(1, *size);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a worker that has said nothing.
+    fn examine(&mut self, index: usize, now: Instant) -> Result<Option<Death>, PluginError> {
+        let Some(worker) = self.workers.get(index).filter(|worker| !worker.queue.is_empty()) else { return Ok(None) };
+        if let (Some(allowed), Some(used)) = (self.options.max_memory, worker.process.resident())
+            && used > allowed
+        {
+            return Ok(Some(Death::Memory { used, allowed }));
+        }
+        let late = self.deadline(worker).is_some_and(|deadline| now > deadline);
+        if late && !worker.process.is_answering() {
+            if worker.stage != Stage::Ready {
+                let why = format!("a worker did not finish loading it within {} s", LOAD_WITHIN.as_secs());
+                return Err(self.refused("load_timeout", why));
+            }
+            return Ok(self.options.timeout.map(Death::Timeout));
+        }
+        Ok(None)
+    }
+
+    /// A worker is at its end: what it had in hand is run again, or fails.
+    fn bury(&mut self, index: usize, death: &Death, job: &Job<'_>, ledger: &mut Ledger) -> Result<(), PluginError> {
+        let mut worker = self.workers.remove(index);
+        // A process that cannot be waited for is no reason to stop: it was killed.
+        let _ = worker.process.end();
+        worker.process.listen();
+        let (tail, words) = (worker.process.tail(), worker.process.last_words());
+        tracing::debug!(?death, words, "a worker ended");
+        if worker.stage != Stage::Ready {
+            self.failed_starts += 1;
+            let (_, what) = death.describe(&tail);
+            let said = if words.is_empty() { String::new() } else { format!("; it said: {words}") };
+            if worker.stage == Stage::Started {
+                let program = self.program.display();
+                return Err(PluginError::Worker(format!("{program} does not serve as a worker: it {what}{said}")));
+            }
+            if self.failed_starts >= MAX_FAILED_STARTS {
+                return Err(self.refused("load_crash", format!("loading it ended the worker: it {what}{said}")));
+            }
+        } else if let Some((batch, _)) = worker.queue.pop_front() {
+            let blame = worker.answered == 0 || death.is_the_image_s();
+            if let Some(image) = ledger.died(batch, blame) {
+                let failure = death.failure(&tail, &words, &format!("in {}", job.describe(image)));
+                ledger.answer(image, Answer::Failed(failure), 0);
+            }
+        }
+        worker.queue.into_iter().for_each(|(batch, _)| ledger.put_back(batch));
+        Ok(())
+    }
+
+    /// Passes on what has come, in order; `false` when told to stop. Time spent here is nobody's.
+    fn deliver(&mut self, ledger: &mut Ledger, sink: &mut dyn FnMut(usize, Answer) -> bool) -> bool {
+        let Some(mut next) = ledger.next_answer() else { return true };
+        let before = Instant::now();
+        loop {
+            if !sink(next.0, next.1) {
+                return false;
+            }
+            match ledger.next_answer() {
+                Some(answer) => next = answer,
+                None => break,
+            }
+        }
+        let spent = before.elapsed();
+        for worker in &mut self.workers {
+            worker.since += spent;
+        }
+        true
+    }
+
+    fn run(&mut self, job: Job<'_>, sink: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {
+        let mut ledger = Ledger::new(job.len());
+        let mut looked = Instant::now();
+        while !ledger.is_done() {
+            self.assign(&job, &mut ledger)?;
+            self.wait()?;
+            let now = Instant::now();
+            let look_for_deaths = now.duration_since(looked) >= DEATH_EVERY;
+            if look_for_deaths {
+                looked = now;
+            }
+            // From the end, since the dead are taken out.
+            for index in (0..self.workers.len()).rev() {
+                // Before its pipe is read: what it said before it died is in the pipe then.
+                let gone = look_for_deaths && self.workers.get(index).is_some_and(|worker| worker.process.is_gone());
+                let mut death = self.attend(index, &job, &mut ledger)?;
+                if death.is_none() {
+                    death = match self.workers.get_mut(index) {
+                        Some(worker) if gone => Some(ended(&mut worker.process)?),
+                        _ => self.examine(index, now)?,
+                    };
+                }
+                if let Some(death) = death {
+                    self.bury(index, &death, &job, &mut ledger)?;
+                }
+            }
+            if !self.deliver(&mut ledger, sink) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drive for Processes {
+    fn drive(&mut self, job: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {
+        let result = self.run(job, deliver);
+        // Stopped or failed: what still runs is cancelled. Workers only read, so nothing is lost.
+        if result.is_err() {
+            self.workers.clear();
+        }
+        self.workers.retain(|worker| worker.queue.is_empty());
+        result
+    }
+}
+
+fn ended(process: &mut Process) -> Result<Death, PluginError> {
+    process.end().map(Death::Ended).map_err(|error| PluginError::Worker(format!("cannot wait for a worker: {error}")))
+}
+
+fn request(job: &Job<'_>) -> Result<Vec<u8>, PluginError> {
+    let frame = match job {
+        Job::ParamsHash(images) => protocol::frame(&Request::ParamsHash { images: images.to_vec() }, &[]),
+        Job::Extract(images) => protocol::frame(&Request::Extract { images: images.to_vec() }, &[]),
+        Job::OldMarker(payloads) => {
+            let lengths = payloads.iter().map(Vec::len).collect();
+            protocol::frame(&Request::OldMarker { lengths }, &payloads.concat())
+        }
+    };
+    frame.map_err(|error| PluginError::Worker(format!("cannot ask a worker: {error}")))
+}
+
+/// The codes that travel in `refused`, as this program's own.
+fn known_code(code: &str) -> &'static str {
+    super::REFUSAL_CODES.iter().copied().find(|known| *known == code).unwrap_or("refused")
+}
