@@ -5,7 +5,7 @@ use super::error::CliError;
 use crate::index::names::TableName;
 use crate::index::staleness::{ImageReport, Reason};
 use crate::index::{ImageFailure, RunOutcome, Stats, Status};
-use crate::plugin::{FailureKind, Plugin};
+use crate::plugin::Plugin;
 use serde::Serialize;
 
 /// An error before there is another document.
@@ -135,7 +135,7 @@ impl<'a> RunDocument<'a> {
 
 impl<'a> FailureBody<'a> {
     fn new(failure: &'a ImageFailure) -> Self {
-        Self { image_id: &failure.image_id, kind: kind_word(failure.failure.kind), message: &failure.failure.message }
+        Self { image_id: &failure.image_id, kind: failure.failure.kind.as_str(), message: &failure.failure.message }
     }
 }
 
@@ -270,28 +270,12 @@ pub fn reason_meaning(reason: Reason) -> &'static str {
     }
 }
 
-/// The word of a failure's kind.
-pub fn kind_word(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Error => "error",
-        FailureKind::Panic => "panic",
-        FailureKind::Abort => "abort",
-        FailureKind::Signal => "signal",
-        FailureKind::Exit => "exit",
-        FailureKind::Timeout => "timeout",
-        FailureKind::Memory => "memory",
-        FailureKind::BadTable => "bad_table",
-        FailureKind::InputChanged => "input_changed",
-        FailureKind::Unreadable => "unreadable",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::exit::Exit;
     use crate::index::Mode;
-    use crate::plugin::Failure;
+    use crate::plugin::{Failure, FailureKind};
     use serde_json::json;
 
     fn value(document: &impl Serialize) -> serde_json::Value {

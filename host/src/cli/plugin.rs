@@ -40,9 +40,9 @@ pub fn search_path(dirs: &PluginDirs) -> Result<SearchPath, CliError> {
 /// The folders in order, each once.
 fn folders(dirs: &[PathBuf], variable: Option<&OsStr>, data: Option<&Path>, own: Option<&Path>) -> SearchPath {
     let mut folders = dirs.to_vec();
-    // An empty entry would be the working folder, which is never searched by itself.
-    folders.extend(variable.iter().flat_map(env::split_paths).filter(|path| !path.as_os_str().is_empty()));
-    folders.extend(data.map(|data| data.join("kymhost").join("plugins")));
+    // A relative or empty entry would mean the working folder, which is never searched by itself.
+    folders.extend(variable.iter().flat_map(env::split_paths).filter(|path| path.is_absolute()));
+    folders.extend(data.filter(|data| data.is_absolute()).map(|data| data.join("kymhost").join("plugins")));
     folders.extend(own.map(Path::to_owned));
     folders.extend(own.map(|own| own.join("plugins")));
     let mut seen = HashSet::new();
@@ -149,12 +149,12 @@ mod tests {
             let search = folders(&dirs, variable.map(OsStr::new), data.map(Path::new), own.map(Path::new));
             search.folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>()
         };
-        let variable = env::join_paths(["/v1", "", "/v2", "/a"]).unwrap();
+        let variable = env::join_paths(["/v1", "", "here", "/v2", "/a"]).unwrap();
         assert_eq!(
             texts(&["/a", "b"], variable.to_str(), Some("/data"), Some("/bin")),
             ["/a", "b", "/v1", "/v2", "/data/kymhost/plugins", "/bin", "/bin/plugins"]
         );
         assert_eq!(texts(&[], None, None, None), Vec::<String>::new());
-        assert_eq!(texts(&[], Some(""), None, Some("/bin")), ["/bin", "/bin/plugins"]);
+        assert_eq!(texts(&[], Some(""), Some("relative"), Some("/bin")), ["/bin", "/bin/plugins"]);
     }
 }

@@ -50,13 +50,18 @@ struct Flow {
 /// How many stalls each image has: one has none, and so no rows.
 const STALLS: [usize; COUNT] = [2, 1, 3, 0, 2, 1];
 
+/// The id of the kymograph of this number.
+pub fn image_id(number: usize) -> String {
+    uuid::Builder::from_random_bytes(Random::new(!(number as u64)).bytes()).into_uuid().to_string()
+}
+
 /// The kymograph of this number; those from [`COUNT`] on begin the stalls' pattern anew.
 ///
 /// # Errors
 /// None that a user could cause.
 pub fn kymograph(number: usize) -> Result<Kymograph, DatasetError> {
+    let image_id = image_id(number);
     let mut random = Random::new(number as u64);
-    let image_id = uuid::Builder::from_random_bytes(random.bytes()).into_uuid().to_string();
     let flow = flow(&mut random, STALLS[number % COUNT]);
     let broken = |why: String| DatasetError::Unwritable { key: format!("images/{image_id}"), why };
     let axes = vec!["y".to_owned(), "x".to_owned()];
