@@ -117,10 +117,10 @@ fn load(library: &Path, card: &Card) -> Result<Vec<Box<dyn Indexer>>, Refusal> {
             format!("rebuild the plugin with kymhost-plugin-api {API}"),
         )
     })?;
-    if let Some(loaded) = module.card() {
-        if Card::parse(loaded.as_slice()).as_ref() != Ok(card) {
-            return Err(mismatch("the card in its file is not the one that it was built with"));
-        }
+    if let Some(loaded) = module.card()
+        && Card::parse(loaded.as_slice()).as_ref() != Ok(card)
+    {
+        return Err(mismatch("the card in its file is not the one that it was built with"));
     }
     let objects = (module.indexers())().into_result().map_err(|error| {
         Refusal::new(
