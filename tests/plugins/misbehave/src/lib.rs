@@ -2,7 +2,7 @@
 //!
 //! Owns: one way of going wrong for each that a host must survive. Never: anything a real plugin should copy.
 //! The artifact: `{"do": WHAT, "when": "params", "file": PATH}`; without `when` it happens in the extraction.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::print_stdout)]
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -36,10 +36,10 @@ impl Indexer for Misbehave {
 
     fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
         let order = order(record)?;
-        if text(&order, "when") != "params" {
-            if let Some(table) = act(&order)? {
-                return Ok(table);
-            }
+        if text(&order, "when") != "params"
+            && let Some(table) = act(&order)?
+        {
+            return Ok(table);
         }
         run.log(LogLevel::Warn, &format!("extracted {}", record.image_id()));
         Table::builder().column("value", vec![1_i64, 2])?.column("image", vec![record.image_id(); 2])?.build()
