@@ -48,7 +48,6 @@ pub(super) fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, CliError>
     for kymograph in &kymographs {
         kymographs::add(&dataset, kymograph)?;
     }
-    dataset::manifest::rebuild(&dataset)?;
     show.made(&kymographs, start.elapsed())?;
 
     let mut outcomes = vec![show.step(&dataset, 1, "Every image, from nothing", Mode::Replace)?];
