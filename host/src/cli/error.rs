@@ -125,7 +125,6 @@ impl From<IndexError> for CliError {
             IndexError::Dataset(error) => error.into(),
             IndexError::Plugin(error) => error.into(),
             IndexError::UnknownMode(_) => Self::of(Exit::Usage, "usage", &error),
-            IndexError::UnknownMode(_) => Self::of(Exit::Usage, "usage", &error),
             IndexError::BadName { .. } => Self::of(Exit::Unusable, "bad_name", &error),
             IndexError::Locked { .. } => Self::of(Exit::Locked, "locked", &error),
         }

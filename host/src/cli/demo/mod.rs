@@ -8,7 +8,7 @@ use super::documents::{self, OneOf, RunDocument, reason_meaning};
 use super::error::CliError;
 use super::exit::Exit;
 use super::{Context, output, plugin, quantity, run, table};
-use crate::dataset::{self, Dataset};
+use crate::dataset::Dataset;
 use crate::index::{Compat, Mode, RunOutcome};
 use crate::plugin::{Plugin, PoolOptions, find_plugin};
 use crate::store::{Key, LocalStore, MAX_DOCUMENT_BYTES, Store};
