@@ -328,3 +328,44 @@ fn params_hashes_of_files_and_pipes() {
     Run::new(["params-hash", "-"]).stdin("{").output().expect_code(2).expect_stderr(&["standard input", "byte 1"]);
     Run::new(["params-hash", "/absent.json"]).output().expect_code(2).expect_stderr(&["/absent.json"]);
 }
+
+// Datasets.
+
+#[test]
+fn a_dataset_is_made_described_and_checked() {
+    let dir = TestDir::new();
+    let dataset = |args: &[&str]| Run::new([&["dataset"], args].concat()).folder(dir.path()).output();
+    dataset(&["create", "lab.zarr"]).expect_code(0);
+    dataset(&["create", "lab.zarr"]).expect_code(5).expect_stderr(&["not empty"]);
+    dataset(&["info"]).expect_code(0).expect_stdout(&["images     0"]);
+    let fixture = Fixture::with_images(dir.join("full.zarr"), 3, 1);
+    let info = dataset(&["info", "full.zarr", "--json"]).expect_code(0).json();
+    assert_eq!((&info["images"], &info["has_manifest"]), (&json!(3), &json!(false)));
+
+    dataset(&["manifest", "full.zarr", "--check"]).expect_code(5);
+    assert_eq!(dataset(&["manifest", "full.zarr", "--json"]).expect_code(0).json()["images"], 3);
+    let check = dataset(&["manifest", "full.zarr", "--check", "--json"]).expect_code(0);
+    assert_eq!(check.json()["differences"], json!([]));
+
+    assert_eq!(dataset(&["validate", "full.zarr", "--json"]).expect_code(0).json()["problems"], json!([]));
+    let broken = fixture.image(&image_id(1)).key("velocity_events/params.json");
+    fixture.put(&broken, "{");
+    let problems = dataset(&["validate", "full.zarr", "--json"]).expect_code(5).json()["problems"].clone();
+    assert_eq!(problems[0]["key"], broken, "{problems}");
+    dataset(&["validate", "full.zarr"]).expect_code(5).expect_stdout(&[&broken]);
+    dataset(&["validate", "full.zarr/images", "--json"]).expect_code(5);
+    let nothing = dataset(&["validate", ".", "--json"]).expect_code(5);
+    assert_eq!(nothing.json()["error"]["code"], "not_a_dataset", "{nothing}");
+}
+
+#[test]
+fn logs_go_to_stderr_where_they_are_asked_for() {
+    let dir = TestDir::new();
+    let data = settled(&dir, 1);
+    let args = ["run", "--plugin", "velocity_events", "--json"];
+    let says = "velocity_events kymflow.velocity_events@0.1, incremental";
+    let log = Run::new(args).arg("-v").dataset(data.path()).output().expect_code(0).expect_stderr(&["INFO", says]);
+    assert_eq!(log.json()["stats"]["skipped"], 1);
+    Run::new(args).env("RUST_LOG", "kymhost=info").dataset(data.path()).output().expect_stderr(&["INFO", says]);
+    assert!(!Run::new(args).dataset(data.path()).output().stderr().contains("INFO"));
+}
