@@ -160,12 +160,6 @@ fn put_fifo(world: &World, name: &str) {
     assert!(made.success(), "mkfifo {}", path.display());
 }
 
-fn put_folder(world: &World, name: &str) {
-    let key = world.broken().key(name);
-    world.data.remove(&key);
-    fs::create_dir(world.data.key(&key)).expect("make a folder");
-}
-
 /// Moves a file out of the dataset and leaves a link to it.
 fn lead_out(world: &World, key: &str) {
     let outside = world.dir.join("outside");
@@ -189,7 +183,6 @@ fn broken() -> Vec<Broken> {
         unreadable("params with an integer of 5,000 digits", PARAMS, |w| {
             put_params(w, format!("{{\"threshold\": {}}}", "7".repeat(5_000)));
         }),
-        unreadable("params a folder", PARAMS, |w| put_folder(w, "velocity_events/params.json")),
         unreadable("params a FIFO", PARAMS, |w| put_fifo(w, "velocity_events/params.json")),
         unreadable("params lead out", PARAMS, |w| lead_out(w, &w.broken().key("velocity_events/params.json"))),
         unreadable("params lead in circles", PARAMS, |w| {
@@ -223,7 +216,6 @@ fn broken() -> Vec<Broken> {
             put(w, "velocity_events/events.parquet", b"PAR1\xff\xff\xff\x7fPAR1");
         }),
         unreadable("events are text", EVENTS_PARQUET, |w| put(w, "velocity_events/events.parquet", "a,b\n1,2\n")),
-        unreadable("events a folder", EVENTS_PARQUET, |w| put_folder(w, "velocity_events/events.parquet")),
         unreadable("events a FIFO", EVENTS_PARQUET, |w| put_fifo(w, "velocity_events/events.parquet")),
         unreadable("events lead out", EVENTS_PARQUET, |w| {
             lead_out(w, &w.broken().key("velocity_events/events.parquet"));
@@ -421,6 +413,54 @@ fn a_broken_marker_is_named_and_can_be_replaced() {
     }
 }
 
+// A plugin that gives what is no table, or not one that fits.
+
+/// One image's rows are bad: that image fails alone, with the rows that it had.
+#[test]
+fn a_bad_table_of_a_plugin_fails_its_image() {
+    let cases = [
+        ("ragged", "bad_table", "ragged"),
+        ("duplicate", "bad_table", "'a'"),
+        ("unnamed", "bad_table", "name"),
+        ("text", "bad_table", "value"),
+        ("err", "error", "told to err"),
+        ("panic", "panic", "told to panic"),
+    ];
+    let plugin = kymhost_tests::library("misbehave");
+    let plugin = format!("{}:misbehave", plugin.display());
+    let rules: &[&[&str]] =
+        &[&["--mode", "replace"], &["--mode", "incremental"], &["--mode", "replace", "--in-process"]];
+    for (order, kind, says) in cases {
+        for rule in rules {
+            let name = format!("{order} {rule:?}");
+            let world = World::new();
+            let run =
+                || Run::new(["run", "--json", "--plugin", &plugin]).args(*rule).dataset(world.data.path()).output();
+            run().expect_code(0);
+            let key = "tables/kym_misbehave.parquet";
+            let old = Table::read(&world.data.key(key));
+            for image in 0..IMAGES {
+                world.data.image(&image_id(image)).json("params", &json!({"threshold": image}));
+            }
+            world.broken().json("misbehave", &json!({"do": order}));
+
+            let output = run();
+            assert_eq!(output.code(), Some(3), "{name}\n{output}");
+            let failure = &output.json()["failures"][0];
+            assert_eq!(failure["image_id"], json!(image_id(BROKEN)), "{name}\n{output}");
+            assert_eq!(failure["kind"], kind, "{name}\n{output}");
+            assert!(failure["message"].as_str().is_some_and(|message| message.contains(says)), "{name}\n{output}");
+            assert_eq!(output.json()["stats"]["updated"], IMAGES - 1, "{name}\n{output}");
+            let new = Table::read(&world.data.key(key));
+            assert_eq!(new.columns, old.columns, "{name}");
+            assert_eq!(new.rows_of(&image_id(BROKEN)), old.rows_of(&image_id(BROKEN)), "{name}: its old rows");
+            for image in (0..IMAGES).filter(|image| *image != BROKEN) {
+                assert_ne!(new.rows_of(&image_id(image)), old.rows_of(&image_id(image)), "{name}: image {image}");
+            }
+        }
+    }
+}
+
 // The whole run is refused, and writes nothing.
 
 struct Refused {
@@ -532,10 +572,6 @@ fn refused() -> Vec<Refused> {
     cases.extend(everywhere("a table that is cut", &[TABLE], |w| w.data.cut(TABLE)));
     cases.extend(everywhere("a table that is empty", &[TABLE], |w| w.data.put(TABLE, "")));
     cases.extend(everywhere("a table that is text", &[TABLE], |w| w.data.put(TABLE, "image_id\n1\n")));
-    cases.extend(everywhere("a table that is a folder", &[TABLE], |w| {
-        w.data.remove(TABLE);
-        fs::create_dir(w.data.key(TABLE)).expect("make a folder");
-    }));
     cases.extend(everywhere("a table that leads out", &[TABLE], |w| lead_out(w, TABLE)));
     cases.extend(everywhere("a table that is a FIFO", &[TABLE], |w| {
         w.data.remove(TABLE);
@@ -551,8 +587,14 @@ fn refused() -> Vec<Refused> {
         fs::rename(w.data.key("images"), w.dir.join("outside")).expect("move it out");
         w.data.link("images", &w.dir.join("outside"));
     }));
-    // A run writes the root's attributes: what it cannot read it must not lose.
+    // A folder under a key is no table (the predecessor, too, takes it for none), but it is in the way of one; and a run
+    // writes the root's attributes: what it cannot read it must not lose.
     for args in [REPLACE, INCREMENTAL] {
+        let harm: fn(&World) = |w| {
+            w.data.remove(TABLE);
+            fs::create_dir(w.data.key(TABLE)).expect("make a folder");
+        };
+        cases.push(Refused { name: "a table that is a folder", harm, args, code: 5, says: &[TABLE] });
         let (name, says): (_, &[&str]) = ("the root's attributes cut", &[".zattrs"]);
         cases.push(Refused { name, harm: |w| w.data.cut(".zattrs"), args, code: 5, says });
     }

@@ -339,3 +339,6 @@ impl Dataset {
         first_error.map_or(Ok(()), Err)
     }
 }
+
+#[cfg(test)]
+mod tests;

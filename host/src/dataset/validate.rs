@@ -12,6 +12,9 @@ use crate::store::{Entry, Key, MAX_DOCUMENT_BYTES, Store, StoreError};
 use kymhost_plugin_api::{ArtifactKind, Json};
 use std::fmt;
 
+/// A listing shows it, but it cannot be opened.
+const NOTHING_THERE: &str = "is listed, but nothing is there: a symbolic link that leads nowhere, or a folder";
+
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -278,21 +281,26 @@ impl Inspection {
                 self.tell(&key, "cannot be read as an artifact: its name has characters that names may not have");
                 continue;
             }
-            match kind {
-                ArtifactKind::Parquet => {
-                    self.note(&key, record.parquet(&name));
+            let found = match kind {
+                ArtifactKind::Parquet => record.parquet(&name).map(|rows| rows.is_some()),
+                ArtifactKind::Csv => record.csv(&name).map(|rows| rows.is_some()),
+                _ => {
+                    self.json(&key);
+                    continue;
                 }
-                ArtifactKind::Csv => {
-                    self.note(&key, record.csv(&name));
-                }
-                _ => self.json(&key),
+            };
+            if self.note(&key, found) == Some(false) {
+                self.tell(&key, NOTHING_THERE);
             }
         }
     }
 
     /// A JSON file by its own key: a `.json.gz` is looked at also where a `.json` hides it.
     fn json(&mut self, key: &str) {
-        let Some(bytes) = self.get(key) else { return };
+        let bytes =
+            Key::new(key).and_then(|key| self.store().get(&key, MAX_DOCUMENT_BYTES)).map_err(DatasetError::from);
+        let Some(bytes) = self.note(key, bytes) else { return };
+        let Some(bytes) = bytes else { return self.tell(key, NOTHING_THERE) };
         let text = if key.ends_with(".gz") {
             match super::gzip::decompress(&bytes, MAX_DOCUMENT_BYTES) {
                 Ok(text) => text,

@@ -170,7 +170,7 @@ impl Show<'_> {
 
     fn step(&self, dataset: &Dataset, number: usize, title: &str, mode: Mode) -> Result<RunOutcome, CliError> {
         let start = Instant::now();
-        let options = PoolOptions::new(run::cores());
+        let options = PoolOptions::default();
         let outcome = run::one(self.context, dataset, self.plugin, &options, mode, Compat::default())?;
         let took = start.elapsed();
         let replace = if mode == Mode::Replace { " --mode replace" } else { "" };
