@@ -411,7 +411,6 @@ fn check_refused(library: &Path, words: &[&str]) {
     };
     assert!(matches!(error, PluginError::Refused { .. }), "{error:?}");
     let text = error.to_string();
-    println!("{text}\n");
     assert!(text.lines().count() <= 5, "{} lines:\n{text}", text.lines().count());
     assert!(text.lines().all(|line| line.chars().count() <= 600), "{text}");
     assert!(text.contains(&library.display().to_string()), "no file name:\n{text}");
