@@ -2,9 +2,10 @@
 //! Owns: their fields, which are only ever added to. In words: `docs/user-guide.md`. Never: prints.
 
 use super::error::CliError;
+use crate::index::names::TableName;
 use crate::index::staleness::{ImageReport, Reason};
-use crate::index::{ImageFailure, Mode, RunOutcome, Stats, Status};
-use crate::plugin::{FailureKind, Plugin};
+use crate::index::{ImageFailure, RunOutcome, Stats, Status};
+use crate::plugin::Plugin;
 use serde::Serialize;
 
 /// An error before there is another document.
@@ -113,7 +114,7 @@ impl<'a> RunDocument<'a> {
         } = outcome.stats;
         Self {
             indexer: &outcome.indexer,
-            mode: mode_word(outcome.mode),
+            mode: outcome.mode.name(),
             table: &outcome.table,
             stats: StatsBody {
                 updated,
@@ -134,7 +135,7 @@ impl<'a> RunDocument<'a> {
 
 impl<'a> FailureBody<'a> {
     fn new(failure: &'a ImageFailure) -> Self {
-        Self { image_id: &failure.image_id, kind: kind_word(failure.failure.kind), message: &failure.failure.message }
+        Self { image_id: &failure.image_id, kind: failure.failure.kind.as_str(), message: &failure.failure.message }
     }
 }
 
@@ -187,7 +188,7 @@ impl<'a> ImageBody<'a> {
     fn new(report: &'a ImageReport) -> Self {
         Self {
             image_id: &report.image_id,
-            reason: reason_word(report.reason),
+            reason: report.reason.code(),
             is_stale: report.is_stale,
             has_run_marker: report.has_run_marker,
             table_rows_present: report.table_rows_present,
@@ -204,7 +205,7 @@ impl<'a> ImageBody<'a> {
 pub struct PluginDocument<'a> {
     indexer: &'a str,
     analysis_version: &'a str,
-    table: String,
+    table: Option<String>,
     marker: &'a str,
     params_artifacts: &'a [String],
     library: String,
@@ -216,12 +217,17 @@ impl<'a> PluginDocument<'a> {
         Self {
             indexer: &plugin.indexer.name,
             analysis_version: &plugin.indexer.analysis_version,
-            table: format!("tables/kym_{}.parquet", plugin.indexer.name),
+            table: table_key(&plugin.indexer.name),
             marker: &plugin.indexer.marker_name,
             params_artifacts: &plugin.indexer.params_artifacts,
             library: plugin.library.display().to_string(),
         }
     }
+}
+
+/// The key of an indexer's table; none where the name may not be an indexer's.
+pub fn table_key(indexer: &str) -> Option<String> {
+    TableName::of(indexer).ok().map(|name| name.key_text())
 }
 
 /// `plugin list --json`
@@ -250,28 +256,6 @@ impl<'a> UnusableBody<'a> {
     }
 }
 
-/// The word of a mode.
-pub fn mode_word(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Replace => "replace",
-        Mode::Incremental => "incremental",
-    }
-}
-
-/// The word of a reason.
-pub fn reason_word(reason: Reason) -> &'static str {
-    match reason {
-        Reason::FreshRows => "FRESH_ROWS",
-        Reason::FreshZeroRows => "FRESH_ZERO_ROWS",
-        Reason::StaleMissingMarker => "STALE_MISSING_MARKER",
-        Reason::StaleMarkerTableMismatch => "STALE_MARKER_TABLE_MISMATCH",
-        Reason::StaleVersionChanged => "STALE_VERSION_CHANGED",
-        Reason::StaleParamsChanged => "STALE_PARAMS_CHANGED",
-        Reason::StaleUnknown => "STALE_UNKNOWN",
-        Reason::StaleUnreadable => "STALE_UNREADABLE",
-    }
-}
-
 /// A reason in plain words.
 pub fn reason_meaning(reason: Reason) -> &'static str {
     match reason {
@@ -286,27 +270,12 @@ pub fn reason_meaning(reason: Reason) -> &'static str {
     }
 }
 
-/// The word of a failure's kind.
-pub fn kind_word(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Error => "error",
-        FailureKind::Panic => "panic",
-        FailureKind::Abort => "abort",
-        FailureKind::Signal => "signal",
-        FailureKind::Exit => "exit",
-        FailureKind::Timeout => "timeout",
-        FailureKind::Memory => "memory",
-        FailureKind::BadTable => "bad_table",
-        FailureKind::InputChanged => "input_changed",
-        FailureKind::Unreadable => "unreadable",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::exit::Exit;
-    use crate::plugin::Failure;
+    use crate::index::Mode;
+    use crate::plugin::{Failure, FailureKind};
     use serde_json::json;
 
     fn value(document: &impl Serialize) -> serde_json::Value {

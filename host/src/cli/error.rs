@@ -45,7 +45,11 @@ impl CliError {
     }
 
     fn of(exit: Exit, code: &'static str, error: &(dyn Error + 'static)) -> Self {
-        Self::new(exit, code, with_causes(error))
+        let text = with_causes(error);
+        match text.split_once("\nhelp: ") {
+            Some((message, help)) => Self::new(exit, code, message).help(help),
+            None => Self::new(exit, code, text),
+        }
     }
 }
 
@@ -124,10 +128,9 @@ impl From<IndexError> for CliError {
         match error {
             IndexError::Dataset(error) => error.into(),
             IndexError::Plugin(error) => error.into(),
+            IndexError::UnknownMode(_) => Self::of(Exit::Usage, "usage", &error),
             IndexError::BadName { .. } => Self::of(Exit::Unusable, "bad_name", &error),
-            IndexError::Locked { .. } => {
-                Self::of(Exit::Locked, "locked", &error).help("wait until it has finished, then run again")
-            }
+            IndexError::Locked { .. } => Self::of(Exit::Locked, "locked", &error),
         }
     }
 }
@@ -175,6 +178,7 @@ mod tests {
             "l.so",
         );
         check(PluginError::Worker("w".into()), Exit::Unusable, "worker", "workers");
+        check(IndexError::UnknownMode("x".into()), Exit::Usage, "usage", "'incremental'");
         check(IndexError::BadName { name: "X".into(), why: "w" }, Exit::Unusable, "bad_name", "'X'");
         check(IndexError::Locked { table: "t".into(), holder: "pid 7".into() }, Exit::Locked, "locked", "pid 7");
         check(IndexError::Dataset(DatasetError::Store(io(io::ErrorKind::Other))), Exit::Unusable, "io", "d/k");
@@ -192,6 +196,14 @@ mod tests {
         assert!(error.message.contains("'nope'") && error.message.contains("/a, /b"), "{}", error.message);
         assert!(!error.message.contains("build it"));
         assert_eq!(error.help.as_deref(), Some("build it"));
+    }
+
+    #[test]
+    fn help_within_an_error_is_set_apart() {
+        let why = "it has several indexers: a, b\nhelp: say which".to_owned();
+        let error = CliError::from(PluginError::Refused { library: "l.so".into(), code: "several_indexers", why });
+        assert_eq!(error.message, "cannot use l.so: it has several indexers: a, b");
+        assert_eq!(error.help.as_deref(), Some("say which"));
     }
 
     #[test]

@@ -14,8 +14,8 @@ First steps:
   kymhost run --plugin velocity_events          bring the table up to date
   kymhost table show velocity_events            look at it
 
-The dataset is --dataset PATH, else KYMHOST_DATASET, else the working folder when it is one, else the one *.zarr
-dataset in it.
+The dataset is --dataset PATH, else KYMHOST_DATASET, else the working folder when it is one, else
+the one *.zarr dataset in it.
 
 Plugins (indexers' libraries) are sought, first found first:
   1. a path given with --plugin
@@ -116,8 +116,9 @@ Examples:
   kymhost params-hash --canonical params.json
   echo '{\"b\": 1, \"a\": 2.0}' | kymhost params-hash -
 
-The hash is the SHA-256 of the canonical text: Python's json.dumps(params, sort_keys=True, separators=(\",\", \":\"),
-ensure_ascii=False). In a pipe the canonical text has no final newline, so that its SHA-256 is the params hash.";
+The hash is the SHA-256 of the canonical text: Python's json.dumps(params, sort_keys=True,
+separators=(\",\", \":\"), ensure_ascii=False). In a pipe the canonical text has no final newline, so that
+its SHA-256 is the params hash.";
 
 /// `demo`
 pub const DEMO: &str = "\

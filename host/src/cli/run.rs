@@ -100,10 +100,10 @@ fn mode(arg: ModeArg) -> Mode {
 /// The pool that the arguments ask for.
 pub fn pool_options(args: &PoolArgs) -> PoolOptions {
     PoolOptions {
-        jobs: args.jobs.map_or_else(cores, usize::from),
         timeout: args.timeout,
         max_memory: args.max_memory,
         in_process: args.in_process,
+        ..PoolOptions::new(args.jobs.map_or_else(cores, usize::from))
     }
 }
 
@@ -145,7 +145,7 @@ fn failure_lines(outcome: &RunOutcome) -> Vec<String> {
         format!(
             "{}  {}: {}",
             failure.image_id,
-            documents::kind_word(failure.failure.kind),
+            failure.failure.kind.as_str(),
             output::indented(&failure.failure.message)
         )
     });

@@ -2,7 +2,7 @@
 //! Owns: the text for people and the exit code. Never: decides what is stale.
 
 use super::args::StatusArgs;
-use super::documents::{OneOf, StatusDocument, StatusesDocument, reason_meaning, reason_word};
+use super::documents::{OneOf, StatusDocument, StatusesDocument, reason_meaning};
 use super::error::CliError;
 use super::exit::Exit;
 use super::run::{compat, pool_options};
@@ -68,10 +68,10 @@ fn write_text(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     for image in &status.images {
         *counts.entry(image.reason).or_insert(0_usize) += 1;
     }
-    let width = counts.keys().map(|&reason| reason_word(reason).len()).max().unwrap_or(0);
+    let width = counts.keys().map(|&reason| reason.code().len()).max().unwrap_or(0);
     let digits = counts.values().map(|count| count.to_string().len()).max().unwrap_or(0);
     for (&reason, count) in &counts {
-        writeln!(out, "  {:width$}  {count:>digits$}  {}", reason_word(reason), reason_meaning(reason))?;
+        writeln!(out, "  {:width$}  {count:>digits$}  {}", reason.code(), reason_meaning(reason))?;
     }
     if stale == 0 {
         return Ok(());
@@ -80,7 +80,7 @@ fn write_text(out: &mut dyn Write, status: &Status) -> io::Result<()> {
     let stale: Vec<_> = status.images.iter().filter(|image| image.is_stale).collect();
     let lines = stale.iter().map(|image| {
         let error = image.error.as_ref().map(|error| format!(": {}", output::indented(error)));
-        format!("{}  {}{}", image.image_id, reason_word(image.reason), error.unwrap_or_default())
+        format!("{}  {}{}", image.image_id, image.reason.code(), error.unwrap_or_default())
     });
     for line in output::bounded(lines, MAX_STALE_SHOWN, " (--json lists all)") {
         writeln!(out, "  {}", line.replace('\n', "\n  "))?;

@@ -75,7 +75,7 @@ pub enum IndexError {
     #[error("there is no mode '{0}'; it is 'replace' (every image) or 'incremental' (stale images only)")]
     UnknownMode(String),
     /// Another run holds the table.
-    #[error("another run holds {table}: {holder}; wait until it has ended")]
+    #[error("another run holds {table}: {holder}")]
     Locked {
         /// The table.
         table: String,
@@ -189,3 +189,6 @@ pub fn run(
     let Compat::Kymflow = compat;
     run::run(dataset, indexer, workforce, mode, observer)
 }
+
+#[cfg(test)]
+mod tests;

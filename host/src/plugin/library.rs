@@ -99,6 +99,11 @@ pub fn load_library(library: &Path) -> Result<Vec<Box<dyn Indexer>>, PluginError
     load(library, &card).map_err(|refusal| refusal.for_library(library))
 }
 
+/// What can be said against a library from its card alone.
+pub(super) fn check_card(library: &Path, card: &Card) -> Result<(), PluginError> {
+    check_api(card, API).and_then(|()| check_door(card)).map_err(|refusal| refusal.for_library(library))
+}
+
 fn load(library: &Path, card: &Card) -> Result<Vec<Box<dyn Indexer>>, Refusal> {
     check_api(card, API)?;
     check_door(card)?;

@@ -5,9 +5,20 @@
 
 mod card_file;
 mod door;
+mod in_process;
+mod job;
 mod library;
+mod pool;
+mod process;
+mod protocol;
+mod schedule;
+mod search;
+mod worker;
 
+pub use card_file::read_card;
 pub use library::load_library;
+pub use search::{PATH_VARIABLE, SearchPath, find_plugin, list_plugins};
+pub use worker::worker_main;
 
 use crate::dataset::{Dataset, Record};
 use arrow::array::RecordBatch;
@@ -65,6 +76,48 @@ pub enum FailureKind {
     Unreadable,
 }
 
+impl FailureKind {
+    const ALL: [Self; 10] = [
+        Self::Error,
+        Self::Panic,
+        Self::Abort,
+        Self::Signal,
+        Self::Exit,
+        Self::Timeout,
+        Self::Memory,
+        Self::BadTable,
+        Self::InputChanged,
+        Self::Unreadable,
+    ];
+
+    /// Its name in `run --json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Panic => "panic",
+            Self::Abort => "abort",
+            Self::Signal => "signal",
+            Self::Exit => "exit",
+            Self::Timeout => "timeout",
+            Self::Memory => "memory",
+            Self::BadTable => "bad_table",
+            Self::InputChanged => "input_changed",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl std::fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Why one image could not be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -105,6 +158,26 @@ pub enum PluginError {
     Worker(String),
 }
 
+/// The codes of [`PluginError::Refused`] that a worker may report.
+const REFUSAL_CODES: [&str; 16] = [
+    "unreadable",
+    "no_library",
+    "truncated",
+    "no_card",
+    "bad_card",
+    "api_major",
+    "api_minor",
+    "door",
+    "open",
+    "no_root",
+    "abi_header",
+    "layout",
+    "init",
+    "card_mismatch",
+    "no_indexer",
+    "plugin",
+];
+
 /// How a plugin is run.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -117,6 +190,15 @@ pub struct PoolOptions {
     pub max_memory: Option<u64>,
     /// No worker processes: for debuggers.
     pub in_process: bool,
+    /// The program that serves as worker when started with the argument `worker` (see [`worker_main`]); this program by default.
+    pub program: Option<PathBuf>,
+}
+
+impl PoolOptions {
+    /// So many workers, without limits.
+    pub fn new(jobs: usize) -> Self {
+        Self { jobs, timeout: None, max_memory: None, in_process: false, program: None }
+    }
 }
 
 /// What runs an indexer over images. The pools of this room implement it; tests of `index` bring their own.
@@ -156,9 +238,25 @@ pub struct Extracted {
 }
 
 /// Starts the pool that the options ask for. Workers are started lazily, at the first call that needs them.
+///
+/// # Errors
+/// [`PluginError::Worker`] where the program that serves as worker cannot be told.
 pub fn open_pool(plugin: &Plugin, dataset: &Dataset, options: &PoolOptions) -> Result<Box<dyn Workforce>, PluginError> {
-    let _ = (plugin, dataset, options);
-    unimplemented!()
+    if options.in_process {
+        return Ok(Box::new(job::Pool(in_process::Threads::new(plugin.clone(), dataset.clone(), options.clone()))));
+    }
+    if std::env::var_os(process::INSIDE).is_some() {
+        return Err(PluginError::Worker("this process is a worker itself; workers do not start workers".into()));
+    }
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()
+            .map_err(|error| PluginError::Worker(format!("this program's own file cannot be told: {error}")))?,
+    };
+    let dataset = dataset.store().root();
+    let dataset = std::path::absolute(&dataset)
+        .map_err(|error| PluginError::Worker(format!("{}: {error}", dataset.display())))?;
+    Ok(Box::new(job::Pool(pool::Processes::new(plugin.clone(), dataset, program, options.clone()))))
 }
 
 /// One loaded indexer, whichever door it came through. Called from any thread.
@@ -176,29 +274,4 @@ pub trait Indexer: Send + Sync {
     ) -> Result<RecordBatch, Failure>;
     /// An old marker's fields.
     fn read_old_marker(&self, payload: &[u8]) -> Result<Option<RunMarker>, Failure>;
-}
-
-/// Where libraries are sought, in order; built by the program from its arguments and environment.
-#[derive(Debug, Clone, Default)]
-pub struct SearchPath {
-    /// Folders, in order.
-    pub folders: Vec<PathBuf>,
-}
-
-/// Finds an indexer by name, or by a library's path (`PATH` or `PATH:NAME`), reading cards only.
-pub fn find_plugin(spec: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
-    let _ = (spec, search);
-    unimplemented!()
-}
-
-/// Every library on the search path: what its card lists, or why it cannot be used.
-pub fn list_plugins(search: &SearchPath) -> Vec<(PathBuf, Result<Vec<Plugin>, PluginError>)> {
-    let _ = search;
-    unimplemented!()
-}
-
-/// The worker process: loads one library and answers batches of image ids over standard input and output.
-/// What the hidden subcommand `worker` calls, before anything else has touched standard output.
-pub fn worker_main() -> std::process::ExitCode {
-    unimplemented!()
 }

@@ -14,6 +14,7 @@ use kymhost_plugin_api::RunMarker;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
+use std::panic::catch_unwind;
 use std::sync::Arc;
 
 /// The version that both sides must name.
@@ -141,13 +142,8 @@ impl From<RunMarker> for Marker {
 
 impl From<Marker> for RunMarker {
     fn from(wire: Marker) -> Self {
-        let mut marker = Self::new(
-            wire.indexer_name,
-            wire.params_hash,
-            wire.analysis_version,
-            wire.n_rows,
-            wire.ran_utc_epoch_ns,
-        );
+        let mut marker =
+            Self::new(wire.indexer_name, wire.params_hash, wire.analysis_version, wire.n_rows, wire.ran_utc_epoch_ns);
         marker.status = wire.status;
         marker
     }
@@ -275,7 +271,12 @@ pub(super) fn write_rows(rows: &RecordBatch, body: &mut Vec<u8>) -> Result<(), A
 }
 
 /// Reads one Arrow IPC stream: whole, and nothing after it.
-pub(super) fn read_rows(mut stream: Buffer) -> Result<RecordBatch, ArrowError> {
+pub(super) fn read_rows(stream: Buffer) -> Result<RecordBatch, ArrowError> {
+    // Arrow's reader checks values, but asserts on some damaged offsets. A plugin may spoil its worker's memory.
+    catch_unwind(|| decode(stream)).unwrap_or_else(|_| Err(ArrowError::IpcError("the stream is damaged".into())))
+}
+
+fn decode(mut stream: Buffer) -> Result<RecordBatch, ArrowError> {
     let mut decoder = StreamDecoder::new();
     let mut batches = Vec::new();
     while !stream.is_empty() {

@@ -88,9 +88,7 @@ impl<A> Schedule<A> {
     /// Whether a new worker would find something to do.
     pub(super) fn has_work(&self) -> bool {
         !self.again.is_empty()
-            || (self.next < self.total
-                && self.next - self.delivered < MAX_AHEAD_IMAGES
-                && self.held < MAX_AHEAD_BYTES)
+            || (self.next < self.total && self.next - self.delivered < MAX_AHEAD_IMAGES && self.held < MAX_AHEAD_BYTES)
     }
 
     /// Whether something waits for a worker that has answered nothing yet.

@@ -150,8 +150,8 @@ fn prepare(request: Request, body: &[u8]) -> Result<(Start, Box<dyn Indexer>, Da
         let why = format!("the host speaks worker protocol {}, this worker {PROTOCOL}", start.protocol);
         return Err(("protocol", why));
     }
-    let (library, dataset) = paths(&start, body)
-        .ok_or_else(|| ("protocol", "the paths' lengths are not those of the body".to_owned()))?;
+    let (library, dataset) =
+        paths(&start, body).ok_or_else(|| ("protocol", "the paths' lengths are not those of the body".to_owned()))?;
     log_to_stderr(&start.log);
     if let Some(bytes) = start.max_memory {
         limit_memory(bytes);

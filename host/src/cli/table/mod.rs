@@ -9,6 +9,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::{Context, output, quantity};
 use crate::dataset::{Dataset, DatasetError};
+use crate::index::names::TableName;
 use crate::store::{Key, LocalStore, Store};
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -163,8 +164,9 @@ fn find(dataset: &Dataset, name: &str) -> Result<String, CliError> {
 fn named(names: &[String], name: &str) -> Option<String> {
     let plain = name.strip_prefix("tables/").unwrap_or(name);
     let plain = plain.strip_suffix(".parquet").unwrap_or(plain);
-    let of_indexer = format!("{PREFIX}{plain}");
-    [of_indexer.as_str(), plain].into_iter().find(|wanted| names.iter().any(|name| name == wanted)).map(str::to_owned)
+    let of_indexer = TableName::of(plain).ok();
+    let wanted = of_indexer.iter().map(TableName::table).chain([plain]);
+    wanted.into_iter().find(|wanted| names.iter().any(|name| name == wanted)).map(str::to_owned)
 }
 
 fn unknown(dataset: &Dataset, name: &str, names: &[String]) -> CliError {
@@ -243,9 +245,11 @@ fn deliver(file: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> io::Result
     store.put(&key, &bytes).map_err(|error| cannot(&error))
 }
 
-/// The first rows of a table as text, for the demo.
-pub fn head(rows: &RecordBatch, limit: usize, out: &mut dyn Write) -> io::Result<()> {
-    write::text(out, &rows.slice(0, rows.num_rows().min(limit)), write::terminal_width()).map(drop)
+/// The first rows of a table as text, no wider than the terminal or else `width`; how many columns are left out.
+pub fn head(rows: &RecordBatch, limit: usize, width: usize, out: &mut dyn Write) -> io::Result<usize> {
+    let width = write::terminal_width().unwrap_or(width);
+    let left_out = write::text(out, &rows.slice(0, rows.num_rows().min(limit)), Some(width))?;
+    Ok(left_out.len())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A table as aligned text, CSV, JSON or Parquet.
 //! Owns: those forms. Never: which rows.
 
+use super::IMAGE_ID;
 use super::cells::{Cell, Column};
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::Compression;
@@ -19,14 +20,18 @@ pub fn terminal_width() -> Option<usize> {
     Table::new().width().map(usize::from)
 }
 
-/// Aligned text; the names of the columns that are left out because they do not fit the width.
+/// Aligned text, the image's id first, for it says whose row it is; the names of the columns that are left out because they
+/// do not fit the width.
 pub fn text(out: &mut dyn Write, rows: &RecordBatch, width: Option<usize>) -> io::Result<Vec<String>> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let mut used = 0;
     let mut left_out = Vec::new();
     let mut shown: Vec<(String, bool, Vec<String>)> = Vec::new();
-    for (field, array) in rows.schema().fields().iter().zip(rows.columns()) {
+    let schema = rows.schema();
+    let mut columns: Vec<_> = schema.fields().iter().zip(rows.columns()).collect();
+    columns.sort_by_key(|(field, _)| field.name() != IMAGE_ID);
+    for (field, array) in columns {
         let column = Column::new(array);
         let cells: Vec<String> = (0..rows.num_rows()).map(|row| column.cell(row).brief(TEXT_WIDTH)).collect();
         let widest = cells.iter().chain([field.name()]).map(|text| text.chars().count()).max().unwrap_or(0);
@@ -119,6 +124,7 @@ mod tests {
             ("t", Arc::new(Float64Array::from(vec![0.1 + 0.2, f64::NAN]))),
             ("note", Arc::new(StringArray::from(vec![Some("a,\"b\""), None]))),
             ("ok", Arc::new(BooleanArray::from(vec![true, false]))),
+            ("image_id", Arc::new(StringArray::from(vec!["i1", "i2"]))),
         ])
         .unwrap()
     }
@@ -133,22 +139,24 @@ mod tests {
     fn as_text() {
         assert_eq!(
             written(|out| text(out, &rows(), None).map(drop)),
-            "id    t  note   ok\n 1  0.3  a,\"b\"  true\n                false\n"
+            "image_id  id    t  note   ok\n\
+             i1         1  0.3  a,\"b\"  true\n\
+             i2                        false\n"
         );
     }
 
     #[test]
     fn text_leaves_out_what_does_not_fit() {
         let mut out = Vec::new();
-        assert_eq!(text(&mut out, &rows(), Some(9)).unwrap(), ["note", "ok"]);
-        assert_eq!(String::from_utf8(out).unwrap(), "id    t\n 1  0.3\n\n");
+        assert_eq!(text(&mut out, &rows(), Some(17)).unwrap(), ["note", "ok"]);
+        assert_eq!(String::from_utf8(out).unwrap(), "image_id  id    t\ni1         1  0.3\ni2\n");
     }
 
     #[test]
     fn as_csv() {
         assert_eq!(
             written(|out| csv(out, &rows())),
-            "id,t,note,ok\n1,0.30000000000000004,\"a,\"\"b\"\"\",true\n,,,false\n"
+            "id,t,note,ok,image_id\n1,0.30000000000000004,\"a,\"\"b\"\"\",true,i1\n,,,false,i2\n"
         );
     }
 
@@ -157,8 +165,8 @@ mod tests {
         let text = written(|out| json(out, &rows()));
         assert_eq!(
             text,
-            "[\n{\"id\":1,\"t\":0.30000000000000004,\"note\":\"a,\\\"b\\\"\",\"ok\":true},\n\
-             {\"id\":null,\"t\":null,\"note\":null,\"ok\":false}\n]\n"
+            "[\n{\"id\":1,\"t\":0.30000000000000004,\"note\":\"a,\\\"b\\\"\",\"ok\":true,\"image_id\":\"i1\"},\n\
+             {\"id\":null,\"t\":null,\"note\":null,\"ok\":false,\"image_id\":\"i2\"}\n]\n"
         );
         assert_eq!(written(|out| json(out, &rows().slice(0, 0))), "[]\n");
     }

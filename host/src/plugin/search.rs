@@ -1,0 +1,390 @@
+//! Finding libraries by an indexer's name or a path: cards only, nothing is run.
+//!
+//! Owns: the search path, what a `--plugin` text means, which files and folders are safe to take code from.
+//! Never: loads a library; never looks into the dataset or, unless told by a path, the working folder.
+//!
+//! Of the files in a folder those count that have the platform's suffix and our section. A library whose card cannot
+//! be read is nobody's in [`find_plugin`] (its names are unknown) and listed with its error by [`list_plugins`];
+//! libraries without our section are not ours in either.
+
+use super::card_file::read_card;
+use super::library::check_card;
+use super::{IndexerInfo, Plugin, PluginError};
+use kymhost_plugin_api::card::Card;
+use std::collections::HashSet;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+
+/// The platform's own suffix of dynamic libraries.
+const SUFFIX: &str = std::env::consts::DLL_EXTENSION;
+/// Every platform's: such a text is a path, never a name.
+const SUFFIXES: [&str; 3] = ["so", "dylib", "dll"];
+/// More files than this are not looked at in one folder.
+const MAX_FILES: usize = 10_000;
+/// More names or folders than this are not listed in one message.
+const MAX_LISTED: usize = 20;
+/// Environment variable with folders, separated as in `PATH`.
+pub const PATH_VARIABLE: &str = "KYMHOST_PLUGIN_PATH";
+
+/// Where libraries are sought, in order.
+#[derive(Debug, Clone, Default)]
+pub struct SearchPath {
+    /// Folders, in order.
+    pub folders: Vec<PathBuf>,
+}
+
+impl SearchPath {
+    /// The folders given, those of `KYMHOST_PLUGIN_PATH`, the user's, the program's own and `plugins` beside it.
+    ///
+    /// Relative and empty parts of the variable are left out: they would mean the working folder.
+    pub fn standard(given: impl IntoIterator<Item = PathBuf>) -> Self {
+        let mut folders: Vec<PathBuf> = given.into_iter().collect();
+        let variable = std::env::var_os(PATH_VARIABLE).unwrap_or_default();
+        folders.extend(std::env::split_paths(&variable).filter(|folder| folder.is_absolute()));
+        folders.extend(user_folder());
+        if let Some(own) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
+            folders.push(own.to_owned());
+            folders.push(own.join("plugins"));
+        }
+        Self { folders }
+    }
+}
+
+/// The folder for a user's own plugins: `kymhost/plugins` in the user's data folder.
+pub fn user_folder() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    let base = etcetera::choose_base_strategy().ok()?;
+    Some(base.data_dir().join("kymhost").join("plugins")).filter(|folder| folder.is_absolute())
+}
+
+/// A library on the search path.
+struct Candidate {
+    library: PathBuf,
+    card: Result<Card, PluginError>,
+    /// Why no code may be taken from it.
+    unsafe_because: Option<PluginError>,
+}
+
+/// Finds an indexer by name, or by a library's path (`PATH` or `PATH:NAME`), reading cards only.
+pub fn find_plugin(spec: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
+    match Spec::of(spec) {
+        Spec::Name(name) => find_name(name, search),
+        Spec::Path(path, name) => find_path(path, name),
+    }
+}
+
+/// Every library on the search path: what its card lists, or why it cannot be used.
+pub fn list_plugins(search: &SearchPath) -> Vec<(PathBuf, Result<Vec<Plugin>, PluginError>)> {
+    let list = |Candidate { library, card, unsafe_because }: Candidate| {
+        let plugins = match (card, unsafe_because) {
+            (_, Some(error)) | (Err(error), None) => Err(error),
+            (Ok(card), None) => check_card(&library, &card).map(|()| plugins(&library, &card)),
+        };
+        (library, plugins)
+    };
+    candidates(search).into_iter().map(list).collect()
+}
+
+/// What a `--plugin` text means.
+#[derive(Debug, PartialEq, Eq)]
+enum Spec<'a> {
+    Name(&'a str),
+    Path(&'a Path, Option<&'a str>),
+}
+
+impl<'a> Spec<'a> {
+    fn of(text: &'a str) -> Self {
+        if let Some((path, name)) = text.rsplit_once(':')
+            && is_path(path)
+            && !name.is_empty()
+            && !is_path(name)
+        {
+            return Self::Path(Path::new(path), Some(name));
+        }
+        if is_path(text) { Self::Path(Path::new(text), None) } else { Self::Name(text) }
+    }
+}
+
+fn is_path(text: &str) -> bool {
+    text.contains(std::path::is_separator)
+        || Path::new(text)
+            .extension()
+            .is_some_and(|found| SUFFIXES.iter().any(|suffix| found.eq_ignore_ascii_case(suffix)))
+}
+
+fn find_path(path: &Path, name: Option<&str>) -> Result<Plugin, PluginError> {
+    // Where the file really is counts, for what may be changed by whom, and for the loader.
+    let library = path.canonicalize().map_err(|error| PluginError::Refused {
+        library: shown(path),
+        code: "unreadable",
+        why: format!("{error}\nhelp: give an indexer's name, or the path of a plugin's library"),
+    })?;
+    let card = read_card(&library)?;
+    check_safe(&library, Given::Path)?;
+    check_card(&library, &card)?;
+    let found = plugins(&library, &card);
+    let names = names_of(&found);
+    let chosen: Vec<Plugin> =
+        found.into_iter().filter(|plugin| name.is_none_or(|name| plugin.indexer.name == name)).collect();
+    let refused = |code, why| Err(PluginError::Refused { library: shown(&library), code, why });
+    match <[Plugin; 1]>::try_from(chosen) {
+        Ok([plugin]) => Ok(plugin),
+        Err(chosen) if chosen.is_empty() => {
+            refused("no_indexer", format!("it has no indexer '{}', but {names}", one_line(name.unwrap_or_default())))
+        }
+        Err(_) => refused(
+            "several_indexers",
+            format!("it has several indexers: {names}\nhelp: say which, as in {}:NAME", shown(path)),
+        ),
+    }
+}
+
+fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
+    let candidates = candidates(search);
+    let mut holders: Vec<&Candidate> = Vec::new();
+    let mut known: Vec<&str> = Vec::new();
+    for candidate in &candidates {
+        let Ok(card) = &candidate.card else { continue };
+        known.extend(card.indexers.iter().map(|indexer| indexer.name.as_str()));
+        if card.indexers.iter().any(|indexer| indexer.name == name) {
+            holders.push(candidate);
+        }
+    }
+    let (library, card) = match holders.as_slice() {
+        [] => return Err(not_found(name, search, known, candidates.iter().filter(|one| one.card.is_err()).count())),
+        [Candidate { unsafe_because: Some(PluginError::Refused { library, code, why }), .. }] => {
+            return Err(PluginError::Refused { library: library.clone(), code, why: why.clone() });
+        }
+        [Candidate { library, card: Ok(card), .. }] => (library, card),
+        several => {
+            let paths: Vec<String> = several.iter().map(|holder| shown(&holder.library)).collect();
+            let (first, others) = paths.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
+            return Err(PluginError::Refused {
+                library: first.to_owned(),
+                code: "two_libraries",
+                why: format!(
+                    "the indexer '{name}' is also in {}\nhelp: give the path of the one that is meant, or remove the other",
+                    listed(others.iter().map(String::as_str))
+                ),
+            });
+        }
+    };
+    check_card(library, card)?;
+    let mut found = plugins(library, card).into_iter();
+    found.find(|plugin| plugin.indexer.name == name).ok_or_else(|| not_found(name, search, known, 0))
+}
+
+fn not_found(name: &str, search: &SearchPath, mut known: Vec<&str>, unreadable: usize) -> PluginError {
+    known.sort_unstable();
+    known.dedup();
+    let absent = |folder: &PathBuf| if folder.is_dir() { "" } else { " (absent)" };
+    let searched: Vec<String> =
+        search.folders.iter().map(|folder| format!("{}{}", shown(folder), absent(folder))).collect();
+    let near = known.iter().map(|other| (distance(name, other), other)).min();
+    let help = match near {
+        Some((edits, other)) if edits <= 1 + other.len() / 4 => format!("did you mean '{other}'?"),
+        _ => format!("give a library's path, or its folder by --plugin-dir or {PATH_VARIABLE}"),
+    };
+    let broken = match unreadable {
+        0 => String::new(),
+        count => format!("; {count} whose card cannot be read (see `kymhost plugin list`)"),
+    };
+    PluginError::NotFound {
+        name: one_line(name),
+        searched: listed(searched.iter().map(String::as_str)),
+        found: format!("{}{broken}", listed(known.into_iter())),
+        help,
+    }
+}
+
+/// The libraries on the search path that are ours, in order, each once however it is reached.
+fn candidates(search: &SearchPath) -> Vec<Candidate> {
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    for folder in search.folders.iter().filter(|folder| !folder.as_os_str().is_empty()) {
+        let Ok(entries) = std::fs::read_dir(folder) else { continue };
+        let mut files: Vec<PathBuf> = entries
+            .take(MAX_FILES)
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|found| found == SUFFIX))
+            .collect();
+        files.sort_unstable();
+        for file in files {
+            let Ok(library) = file.canonicalize() else { continue };
+            let Ok(metadata) = library.metadata() else { continue };
+            if !metadata.is_file() || !seen.insert(identity(&library, &metadata)) {
+                continue;
+            }
+            let card = read_card(&library);
+            if let Err(PluginError::Refused { code: "no_library" | "no_card" | "truncated" | "unreadable", .. }) = card
+            {
+                continue;
+            }
+            let unsafe_because = check_safe(&library, Given::Folder).and_then(|()| check_folder(folder)).err();
+            found.push(Candidate { library, card, unsafe_because });
+        }
+    }
+    found
+}
+
+fn plugins(library: &Path, card: &Card) -> Vec<Plugin> {
+    let plugin = |indexer: &kymhost_plugin_api::card::CardIndexer| Plugin {
+        library: library.to_owned(),
+        indexer: IndexerInfo {
+            name: indexer.name.clone(),
+            analysis_version: indexer.analysis_version.clone(),
+            marker_name: indexer.marker.clone(),
+            params_artifacts: indexer.params_artifacts.clone(),
+        },
+    };
+    card.indexers.iter().map(plugin).collect()
+}
+
+fn names_of(plugins: &[Plugin]) -> String {
+    listed(plugins.iter().map(|plugin| plugin.indexer.name.as_str()))
+}
+
+/// How a library came to be considered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Given {
+    /// Its user named it.
+    Path,
+    /// It was in a folder.
+    Folder,
+}
+
+/// That nobody but this user and root can have put the code there.
+fn check_safe(library: &Path, given: Given) -> Result<(), PluginError> {
+    check(library, false)?;
+    let folder = library.parent().unwrap_or(library);
+    // A sticky folder such as /tmp lets others add files, not replace this user's: enough for a file that was named.
+    check(folder, given == Given::Path)
+}
+
+fn check_folder(folder: &Path) -> Result<(), PluginError> {
+    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    check(&real, false)
+}
+
+#[cfg(unix)]
+fn check(path: &Path, sticky_is_safe: bool) -> Result<(), PluginError> {
+    use std::os::unix::fs::MetadataExt;
+    let refused = |code, why: String| PluginError::Refused { library: shown(path), code, why };
+    let metadata = path.metadata().map_err(|error| refused("unreadable", error.to_string()))?;
+    let me = rustix::process::geteuid().as_raw();
+    let quoted = format!("'{}'", shown(path));
+    let (writable, sticky) = (metadata.mode() & 0o002 != 0, metadata.mode() & 0o1000 != 0);
+    if writable && !(sticky && sticky_is_safe) {
+        let why = "everybody may write to it, so its code may be anybody's".to_owned();
+        return Err(refused("world_writable", format!("{why}\nhelp: look at what is in it, then chmod o-w {quoted}")));
+    }
+    if metadata.uid() != me && metadata.uid() != 0 {
+        let why = format!("it belongs to user {}, neither to you (user {me}) nor to root", metadata.uid());
+        return Err(refused(
+            "foreign_owner",
+            format!("{why}\nhelp: copy the library to a folder of your own, or as root: chown {me} {quoted}"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn check(_path: &Path, _sticky_is_safe: bool) -> Result<(), PluginError> {
+    Ok(())
+}
+
+/// The same for every way to one file, hard links included.
+#[cfg(unix)]
+fn identity(_library: &Path, metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+/// The same for every way to one file.
+#[cfg(not(unix))]
+fn identity(library: &Path, _metadata: &Metadata) -> PathBuf {
+    library.to_owned()
+}
+
+fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = items.len().saturating_sub(MAX_LISTED);
+    let mut text: Vec<String> = items.take(MAX_LISTED).map(one_line).collect();
+    if text.is_empty() {
+        text.push("nothing".to_owned());
+    }
+    if more > 0 {
+        text.push(format!("{more} more"));
+    }
+    text.join(", ")
+}
+
+fn shown(path: &Path) -> String {
+    one_line(&path.display().to_string())
+}
+
+/// Names come from arguments, cards and file systems: nothing in them may break a message's lines.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// How many letters must be added, left out, changed or swapped with their neighbour, ignoring case.
+fn distance(one: &str, other: &str) -> usize {
+    let one: Vec<char> = one.chars().take(64).flat_map(char::to_lowercase).collect();
+    let other: Vec<char> = other.chars().take(64).flat_map(char::to_lowercase).collect();
+    let mut rows: [Vec<usize>; 3] = [Vec::new(), Vec::new(), (0..=other.len()).collect()];
+    for (i, a) in one.iter().enumerate() {
+        rows.rotate_left(1);
+        let [before, above, row] = &mut rows;
+        *row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
+            let mut best = (at(above, j) + usize::from(a != b)).min(at(above, j + 1) + 1).min(at(row, j) + 1);
+            let swapped = i > 0 && j > 0 && one.get(i - 1) == Some(b) && other.get(j - 1) == Some(a);
+            if swapped {
+                best = best.min(at(before, j - 1) + 1);
+            }
+            row.push(best);
+        }
+    }
+    rows[2].last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_text_means() {
+        let path = |path, name| Spec::Path(Path::new(path), name);
+        for (text, expected) in [
+            ("velocity_events", Spec::Name("velocity_events")),
+            ("", Spec::Name("")),
+            ("a:b", Spec::Name("a:b")),
+            ("./x", path("./x", None)),
+            ("x.so", path("x.so", None)),
+            ("X.DLL", path("X.DLL", None)),
+            ("x.so:stalls", path("x.so", Some("stalls"))),
+            ("/a/b:stalls", path("/a/b", Some("stalls"))),
+            ("/a:b/x.so", path("/a:b/x.so", None)),
+            ("/a/x.so:", path("/a/x.so:", None)),
+            ("/a/x.so:y.so", path("/a/x.so:y.so", None)),
+        ] {
+            assert_eq!(Spec::of(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn near_names() {
+        for (one, other, expected) in [
+            ("radon", "radon", 0),
+            ("Radon", "radon", 0),
+            ("radom", "radon", 1),
+            ("rdaon", "radon", 1),
+            ("rado", "radon", 1),
+            ("", "radon", 5),
+            ("velocity-events", "velocity_events", 1),
+        ] {
+            assert_eq!(distance(one, other), expected, "{one} {other}");
+        }
+    }
+}

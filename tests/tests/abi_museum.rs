@@ -1,0 +1,538 @@
+//! The binary contract held to its promise: plugins built against other versions of plugin-api, loaded by this one.
+//!
+//! Owns: the variants (copies of plugin-api's source, edited, built in a folder of their own) and what each must do.
+//! Never: edits the source tree. Slow the first time, for it builds plugins with cargo.
+
+use kymhost::dataset::{Dataset, Record};
+use kymhost::plugin::{Failure, FailureKind, Indexer, PluginError, load_library};
+use kymhost_plugin_api::array::{Array, DType};
+use kymhost_plugin_api::card::{Card, MAGIC};
+use kymhost_plugin_api::{Json, Table};
+use std::collections::BTreeMap;
+use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// A replacement in a source file: what must be there exactly once, and what stands there instead.
+type Edit = (&'static str, &'static str, &'static str);
+
+const MANIFEST: &str = "Cargo.toml";
+const API_MANIFEST: &str = "plugin-api/Cargo.toml";
+const CARD: &str = "plugin-api/src/card.rs";
+const CONTRACT: &str = "plugin-api/src/ffi/contract.rs";
+const EXPORT: &str = "plugin-api/src/ffi/export.rs";
+const SERVE: &str = "plugin-api/src/ffi/serve.rs";
+const RECORD: &str = "plugin-api/src/record.rs";
+const RUN: &str = "plugin-api/src/run.rs";
+const PROBE: &str = "tests/plugins/abi_probe/src/lib.rs";
+
+/// As if the last field of the module and the last method of each trait had not been there yet.
+const FEWER: &[Edit] = &[
+    (CONTRACT, "    pub card: RSlice<'static, u8>,\n", ""),
+    (EXPORT, "Module { indexers, card: RSlice::from_slice(E::CARD) }", "Module { indexers }"),
+    (
+        CONTRACT,
+        "    fn artifacts(&self) -> Answer<RVec<Tuple2<RString, u8>>> {\n        unsupported(\"Record::artifacts\")\n    }\n",
+        "",
+    ),
+    (
+        SERVE,
+        "    fn artifacts(&self) -> Answer<RVec<Tuple2<RString, u8>>> {",
+        "}\nimpl<R: HostRecord> ServedRecord<R> {\n    #[allow(dead_code)]\n    fn artifacts(&self) -> Answer<RVec<Tuple2<RString, u8>>> {",
+    ),
+    (
+        RECORD,
+        "self.inner.artifacts().into_result().map_err(Error::from)?;",
+        "Vec::<abi_stable::std_types::Tuple2<abi_stable::std_types::RString, u8>>::new();",
+    ),
+    (CONTRACT, "    fn progress(&self, fraction: f64) {\n        let _ = fraction;\n    }\n", ""),
+    (
+        SERVE,
+        "    fn progress(&self, fraction: f64) {\n        guard::value((), || self.0.progress(fraction));\n    }\n",
+        "",
+    ),
+    (RUN, "        self.inner.progress(fraction);\n", "        let _ = fraction;\n"),
+    (
+        CONTRACT,
+        "    fn read_old_marker(&self, payload: RSlice<'_, u8>) -> Answer<ROption<RVec<u8>>> {\n        let _ = payload;\n        ROk(RNone)\n    }\n",
+        "",
+    ),
+    (
+        EXPORT,
+        "    fn read_old_marker(&self, payload: RSlice<'_, u8>) -> Answer<ROption<RVec<u8>>> {",
+        "}\nimpl<I: Indexer> Adapter<I> {\n    #[allow(dead_code)]\n    fn read_old_marker(&self, payload: RSlice<'_, u8>) -> Answer<ROption<RVec<u8>>> {",
+    ),
+];
+
+/// A version 1.1 with a field in the module and a method in each trait more, of which the probe calls those of the host.
+const MORE: &[Edit] = &[
+    (API_MANIFEST, "version = \"1.0.0\"", "version = \"1.1.0\""),
+    (MANIFEST, "path = \"plugin-api\", version = \"1.0.0\"", "path = \"plugin-api\", version = \"1.1.0\""),
+    (
+        CONTRACT,
+        "    pub card: RSlice<'static, u8>,\n",
+        "    pub card: RSlice<'static, u8>,\n    pub later: extern \"C\" fn() -> u64,\n",
+    ),
+    (
+        EXPORT,
+        "Module { indexers, card: RSlice::from_slice(E::CARD) }",
+        "extern \"C\" fn later() -> u64 { 7 }\n    Module { indexers, card: RSlice::from_slice(E::CARD), later }",
+    ),
+    (
+        CONTRACT,
+        "        unsupported(\"Record::artifacts\")\n    }\n",
+        "        unsupported(\"Record::artifacts\")\n    }\n    fn later(&self, name: RStr<'_>) -> Answer<RString> {\n        let _ = name;\n        unsupported(\"Record::later\")\n    }\n",
+    ),
+    (
+        CONTRACT,
+        "        let _ = fraction;\n    }\n",
+        "        let _ = fraction;\n    }\n    fn later(&self, payload: RVec<u8>) -> Answer<u64> {\n        let _ = payload;\n        unsupported(\"Run::later\")\n    }\n",
+    ),
+    (
+        CONTRACT,
+        "        ROk(RNone)\n    }\n",
+        "        ROk(RNone)\n    }\n    fn later(&self) -> Answer<u64> {\n        unsupported(\"Indexer::later\")\n    }\n",
+    ),
+    (
+        RECORD,
+        "    fn parse(&self,",
+        "    /// Later.\n    pub fn later(&self) -> Result<String> {\n        self.inner.later(\"x\".into()).into_result().map(Into::into).map_err(Error::from)\n    }\n    fn parse(&self,",
+    ),
+    (
+        RUN,
+        "    /// A line for the host's log.",
+        "    /// Later.\n    pub fn later(&self) -> crate::Result<u64> {\n        self.inner.later(vec![1, 2].into()).into_result().map_err(Into::into)\n    }\n    /// A line for the host's log.",
+    ),
+];
+
+const OTHER_MAJOR: &[Edit] = &[
+    (API_MANIFEST, "version = \"1.0.0\"", "version = \"2.0.0\""),
+    (MANIFEST, "path = \"plugin-api\", version = \"1.0.0\"", "path = \"plugin-api\", version = \"2.0.0\""),
+];
+
+const NEEDS_LATER: &[Edit] = &[
+    (API_MANIFEST, "version = \"1.0.0\"", "version = \"1.3.0\""),
+    (MANIFEST, "path = \"plugin-api\", version = \"1.0.0\"", "path = \"plugin-api\", version = \"1.3.0\""),
+    (CARD, "NEEDS_API_MINOR: u32 = 0", "NEEDS_API_MINOR: u32 = 2"),
+];
+
+const ARROW_57: &[Edit] = &[(MANIFEST, "arrow = { version = \"60.1\"", "arrow = { version = \"57.3\"")];
+
+const LYING_LAYOUT: &[Edit] = &[
+    (CONTRACT, "    pub shape: RVec<u64>,", "    pub shape: RVec<u32>,"),
+    ("plugin-api/src/ffi/mod.rs", ".map(|length| *length as u64)", ".map(|length| *length as u32)"),
+];
+
+const LYING_METHOD: &[Edit] = &[
+    (CONTRACT, "    fn threads(&self) -> u32;", "    fn threads(&self) -> u64;"),
+    (SERVE, "    fn threads(&self) -> u32 {", "    fn threads(&self) -> u64 {"),
+    (SERVE, "u32::try_from(self.0.threads()).unwrap_or(u32::MAX).max(1)", "self.0.threads() as u64"),
+];
+
+const TWIN: &[Edit] = &[(PROBE, "\"probe@1\"", "\"probe@2\"")];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests' folder is in the workspace").to_owned()
+}
+
+fn museum() -> PathBuf {
+    // `CARGO_TARGET_TMPDIR` is `tmp` in whichever target folder is in use.
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("abi_museum")
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a readable folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            write_if_changed(&target, &fs::read(entry.path()).expect("a readable file"));
+        }
+    }
+}
+
+/// Leaves the time of an unchanged file alone, so that cargo builds nothing twice.
+fn write_if_changed(path: &Path, bytes: &[u8]) {
+    if fs::read(path).is_ok_and(|there| there == bytes) {
+        return;
+    }
+    fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+    fs::write(path, bytes).expect("a written file");
+}
+
+/// Builds the probe against a copy of plugin-api with these edits, and gives the library's file.
+fn build(variant: &str, edits: &[Edit], features: &[&str]) -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let workspace = museum().join(variant);
+    let mut texts: BTreeMap<&str, String> = BTreeMap::new();
+    let manifest = fs::read_to_string(root().join(MANIFEST)).expect("the workspace's manifest");
+    let members = manifest.lines().find(|line| line.starts_with("members = ")).expect("members").to_owned();
+    texts.insert(
+        MANIFEST,
+        manifest
+            .replace(&members, "members = [\"plugin-api\", \"tests/plugins/abi_probe\"]")
+            .replace("features = [\"ffi\", \"ipc\"]", "features = [\"ffi\"]"),
+    );
+    for (file, from, to) in edits {
+        let text = texts
+            .entry(file)
+            .or_insert_with(|| fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}")));
+        assert_eq!(text.matches(from).count(), 1, "the source changed: {file} should have once\n{from}");
+        *text = text.replace(from, to);
+    }
+    copy_edited("plugin-api", &workspace, &texts);
+    copy_edited("tests/plugins/abi_probe", &workspace, &texts);
+    write_if_changed(&workspace.join(MANIFEST), texts[MANIFEST].as_bytes());
+    let lock = workspace.join("Cargo.lock");
+    if !lock.exists() {
+        fs::copy(root().join("Cargo.lock"), &lock).expect("a copied lock file");
+    }
+
+    let target = museum().join("target");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(&workspace)
+        .env("CARGO_TARGET_DIR", &target)
+        .args(["rustc", "--quiet", "--lib", "--crate-type", "cdylib", "-p", "kymhost-abi-probe", "--features"])
+        .arg(features.join(","));
+    let output = cargo.output().expect("cargo runs");
+    assert!(output.status.success(), "{variant} does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    let built = target.join("debug").join(format!("{DLL_PREFIX}kymhost_abi_probe{DLL_SUFFIX}"));
+    let kept = workspace.join(format!("{DLL_PREFIX}{variant}{DLL_SUFFIX}"));
+    // A new file, never one that another test may have mapped.
+    let _ = fs::remove_file(&kept);
+    fs::copy(built, &kept).expect("a copied library");
+    kept
+}
+
+fn copy_edited(folder: &str, workspace: &Path, texts: &BTreeMap<&str, String>) {
+    let to = workspace.join(folder);
+    let staged = workspace.join(".staged").join(folder);
+    let _ = fs::remove_dir_all(&staged);
+    copy_tree(&root().join(folder), &staged);
+    for (file, text) in texts {
+        if let Ok(inner) = Path::new(file).strip_prefix(folder) {
+            write_if_changed(&staged.join(inner), text.as_bytes());
+        }
+    }
+    copy_tree(&staged, &to);
+}
+
+/// A dataset with an image for each thing that the probe is to do.
+struct Fixture {
+    _folder: tempfile::TempDir,
+    dataset: Dataset,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dataset = Dataset::create(&folder.path().join("probe.zarr")).expect("a new dataset");
+        Self { _folder: folder, dataset }
+    }
+
+    fn image(&self, what_to_do: &str) -> Record {
+        let pixels = Array::new(DType::UInt8, vec![2, 3], vec!["y".into(), "x".into()], vec![1, 2, 3, 4, 5, 6])
+            .expect("an array");
+        let record = self.dataset.add_image(None, &pixels, None).expect("a new image");
+        let params = Json::object([("do", Json::from(what_to_do))]);
+        record.put_json("probe/params", &params).expect("params");
+        record
+    }
+}
+
+fn never() -> bool {
+    false
+}
+
+fn load(library: &Path) -> Vec<Box<dyn Indexer>> {
+    load_library(library).unwrap_or_else(|error| panic!("{}: {error}", library.display()))
+}
+
+fn indexer<'a>(indexers: &'a [Box<dyn Indexer>], name: &str) -> &'a dyn Indexer {
+    indexers.iter().find(|indexer| indexer.info().name == name).expect("the indexer").as_ref()
+}
+
+/// Column `key` of a text table, by the text in column `by`.
+fn answers(rows: &arrow::array::RecordBatch) -> BTreeMap<String, String> {
+    let text = |name: &str| -> Vec<String> {
+        let column = rows.column_by_name(name).expect("the column");
+        let column = column.as_any().downcast_ref::<arrow::array::StringArray>().expect("text");
+        column.iter().map(|cell| cell.unwrap_or_default().to_owned()).collect()
+    };
+    text("asked").into_iter().zip(text("answer")).collect()
+}
+
+/// What every plugin that loads must do, whatever it was built with.
+fn check_runs(library: &Path, without: &[&str]) {
+    let fixture = Fixture::new();
+    let indexers = load(library);
+    let names: Vec<_> = indexers.iter().map(|indexer| indexer.info().name.as_str()).collect();
+    assert_eq!(names, ["abi_probe", "abi_second"]);
+    let probe = indexer(&indexers, "abi_probe");
+    let info = probe.info();
+    assert_eq!(
+        (info.marker_name.as_str(), &info.params_artifacts[..]),
+        ("abi_probe_run", &["probe/params".to_owned(), "probe.params".to_owned()][..])
+    );
+
+    let record = fixture.image("report");
+    let table = Table::builder().column("a", vec![1.0, 2.0]).and_then(|table| table.column("b", vec!["x", "y"]));
+    let table = table.and_then(|table| table.build()).and_then(Table::into_batch).expect("a table");
+    record.put_parquet("probe/table", &table).expect("a table artifact");
+    let array =
+        Array::new(DType::Float32, vec![1], vec!["t".into()], 1.5_f32.to_ne_bytes().to_vec()).expect("an array");
+    record.put_array("probe/array", &array).expect("an array artifact");
+    let params = Json::object([("do", Json::from("report"))]);
+    assert_eq!(probe.params_hash(&record), Ok(kymhost_plugin_api::params_hash(&params)));
+    let rows = probe.extract_rows(&record, 3, &never).expect("rows");
+    let answers = answers(&rows);
+    for (asked, words) in [
+        ("image_id", record.image_id()),
+        ("json", "report"),
+        ("json_absent", "None"),
+        ("metadata", "None"),
+        ("attributes", "created_utc"),
+        ("table", "Some((2, [\"a\", \"b\"]))"),
+        ("parquet_absent", "None"),
+        ("csv", "None"),
+        ("pixels", "[1, 2, 3, 4, 5, 6]"),
+        ("array", "Float32, [1], [\"t\"]"),
+        ("artifacts", "probe/table"),
+        ("threads", "3"),
+        ("cancelled", "false"),
+    ] {
+        let answer = answers.get(asked).map_or("", String::as_str);
+        assert!(without.contains(&asked) || answer.contains(words), "{asked}: {answer}");
+    }
+    assert!(!answers["attributes"].contains("updated_utc"), "{}", answers["attributes"]);
+
+    let failed = |kind, message: &str| Err(Failure { kind, message: message.to_owned() });
+    for (what, expected) in [
+        ("panic", FailureKind::Panic),
+        ("panic_in_thread", FailureKind::Panic),
+        ("error", FailureKind::Error),
+        ("cancelled", FailureKind::Error),
+        ("ragged", FailureKind::BadTable),
+        ("duplicate", FailureKind::BadTable),
+        ("unnamed", FailureKind::BadTable),
+    ] {
+        let found = probe.extract_rows(&fixture.image(what), 1, &|| true).map_err(|failure| failure.kind);
+        assert_eq!(found.map(drop), Err(expected), "{what}");
+    }
+    let record = fixture.image("panic");
+    let found = probe.extract_rows(&record, 1, &never).map(drop);
+    assert_eq!(found, failed(FailureKind::Panic, &format!("the probe panics for {}", record.image_id())));
+    for (what, kind, words) in
+        [("params_panic", FailureKind::Panic, "no params for"), ("params_error", FailureKind::Error, "no params today")]
+    {
+        let failure = probe.params_hash(&fixture.image(what)).expect_err(what);
+        assert!(failure.kind == kind && failure.message.contains(words), "{failure:?}");
+    }
+    for (what, rows, columns) in [
+        ("print", 1, "a: Float64"),
+        ("no_rows", 0, "a: Float64"),
+        ("cut_to_no_rows", 0, "a: Utf8"),
+        ("foreign_types", 3, "dictionary: Utf8, view: Utf8"),
+    ] {
+        let found = probe.extract_rows(&fixture.image(what), 1, &never).expect(what);
+        let types: Vec<_> =
+            found.schema().fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
+        assert_eq!((found.num_rows(), types.join(", ").as_str()), (rows, columns), "{what}");
+    }
+
+    let second = indexer(&indexers, "abi_second");
+    assert_eq!(
+        (second.info().analysis_version.as_str(), second.info().marker_name.as_str()),
+        ("second \"quoted\" @ä", "second/summary")
+    );
+    assert_eq!(second.params_hash(&record), Ok(format!("own hash of {}", record.image_id())));
+    if !without.contains(&"read_old_marker") {
+        for (payload, expected) in
+            [("{\"n_events\": 4}", Ok(Some(4))), ("{}", Ok(None)), ("{\"n_events\": 13}", Err(FailureKind::Panic))]
+        {
+            let found = second.read_old_marker(payload.as_bytes());
+            assert_eq!(
+                found.map(|marker| marker.map(|marker| marker.n_rows)).map_err(|failure| failure.kind),
+                expected
+            );
+        }
+    } else {
+        assert_eq!(second.read_old_marker(b"{\"n_events\": 4}"), Ok(None));
+    }
+}
+
+/// A refusal: at most five lines, with the file, these words, and which side to upgrade.
+#[track_caller]
+fn check_refused(library: &Path, words: &[&str]) {
+    let error = match load_library(library) {
+        Ok(_) => panic!("{} was loaded", library.display()),
+        Err(error) => error,
+    };
+    assert!(matches!(error, PluginError::Refused { .. }), "{error:?}");
+    let text = error.to_string();
+    println!("{text}\n");
+    assert!(text.lines().count() <= 5, "{} lines:\n{text}", text.lines().count());
+    assert!(text.lines().all(|line| line.chars().count() <= 600), "{text}");
+    assert!(text.contains(&library.display().to_string()), "no file name:\n{text}");
+    for word in words {
+        assert!(text.contains(word), "no '{word}':\n{text}");
+    }
+    let sides = ["upgrade kymhost", "upgrade the plugin", "rebuild", "reinstall"];
+    assert!(sides.iter().any(|side| text.contains(side)), "it does not say which side to upgrade:\n{text}");
+}
+
+#[test]
+fn plugins_of_this_version_run() {
+    check_runs(&build("same", &[], &[]), &[]);
+}
+
+#[test]
+fn older_plugins_run() {
+    check_runs(&build("fewer", FEWER, &[]), &["artifacts", "read_old_marker"]);
+}
+
+#[test]
+fn newer_plugins_run_and_do_without_what_we_lack() {
+    let library = build("more", MORE, &["later"]);
+    check_runs(&library, &[]);
+    let fixture = Fixture::new();
+    let indexers = load(&library);
+    let rows = indexer(&indexers, "abi_probe").extract_rows(&fixture.image("later"), 1, &never).expect("rows");
+    let column = rows.column(0).as_any().downcast_ref::<arrow::array::StringArray>().expect("text");
+    assert_eq!(column.iter().collect::<Vec<_>>(), [Some("Unsupported"), Some("Unsupported")]);
+}
+
+#[test]
+fn plugins_on_another_arrow_run() {
+    check_runs(&build("arrow_57", ARROW_57, &[]), &[]);
+}
+
+#[test]
+fn two_plugins_in_one_process_stay_two() {
+    let (first, second) = (load(&build("same", &[], &[])), load(&build("twin", TWIN, &[])));
+    let record = Fixture::new().image("report");
+    for (indexers, version) in [(&first, "probe@1"), (&second, "probe@2"), (&first, "probe@1")] {
+        assert_eq!(indexer(indexers, "abi_probe").info().analysis_version, version);
+        let rows = indexer(indexers, "abi_second").extract_rows(&record, 1, &never).expect("rows");
+        let column = rows.column(0).as_any().downcast_ref::<arrow::array::StringArray>().expect("text");
+        assert_eq!(column.value(0), version);
+    }
+}
+
+#[test]
+fn plugins_of_other_versions_are_refused() {
+    check_refused(&build("other_major", OTHER_MAJOR, &[]), &["2.0", "1.0", "upgrade kymhost"]);
+    check_refused(&build("needs_later", NEEDS_LATER, &[]), &["1.2", "1.0", "upgrade kymhost"]);
+}
+
+#[test]
+fn lying_layouts_are_refused() {
+    check_refused(&build("lying_layout", LYING_LAYOUT, &[]), &["layout", "1.0", "rebuild the plugin"]);
+    check_refused(&build("lying_method", LYING_METHOD, &[]), &["layout", "1.0", "rebuild the plugin"]);
+}
+
+/// A copy of a library with its card's bytes changed.
+fn with_card(library: &Path, name: &str, change: impl Fn(&str) -> String) -> PathBuf {
+    let mut bytes = fs::read(library).expect("the library");
+    let at = find_card(&bytes);
+    let length_at = at + MAGIC.len();
+    let json_at = length_at + 4;
+    let length = u32::from_le_bytes(bytes[length_at..json_at].try_into().expect("4 bytes")) as usize;
+    let json = std::str::from_utf8(&bytes[json_at..json_at + length]).expect("text").to_owned();
+    let changed = change(&json);
+    assert!(changed != json && changed.len() == json.len(), "a change of the same length: {changed}");
+    bytes[json_at..json_at + length].copy_from_slice(changed.as_bytes());
+    write_library(name, &bytes)
+}
+
+/// Where the card is: the magic bytes are elsewhere too, as a constant.
+fn find_card(bytes: &[u8]) -> usize {
+    bytes
+        .windows(MAGIC.len())
+        .enumerate()
+        .filter(|(_, window)| **window == MAGIC)
+        .map(|(at, _)| at)
+        .find(|at| Card::parse(&bytes[*at..]).is_ok())
+        .expect("a card")
+}
+
+fn write_library(name: &str, bytes: &[u8]) -> PathBuf {
+    let folder = museum().join("damaged");
+    fs::create_dir_all(&folder).expect("a folder");
+    let path = folder.join(format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"));
+    let _ = fs::remove_file(&path);
+    fs::write(&path, bytes).expect("a written library");
+    path
+}
+
+#[test]
+fn cards_that_do_not_match_are_refused() {
+    let library = build("same", &[], &[]);
+    for (name, from, to, words) in [
+        (
+            "card_version",
+            "\"probe@1\"",
+            "\"probe@9\"",
+            "analysis version of 'abi_probe' is 'probe@9', the library 'probe@1'",
+        ),
+        ("card_marker", "\"abi_probe_run\"", "\"abi_probe_ran\"", "marker of 'abi_probe'"),
+        ("card_params", "\"probe.params\"", "\"probe.parents\"", "params artifacts of 'abi_probe'"),
+        ("card_name", "\"name\":\"abi_second\"", "\"name\":\"abi_sixths\"", "'abi_sixths'"),
+    ] {
+        let change = |json: &str| {
+            let changed = json.replace(from, to);
+            // `needs_api` before `door` has a blank's room to spare nowhere: keep the length by a shorter rustc.
+            let surplus = changed.len() - json.len();
+            let at = changed.find("\"rustc\":\"").expect("rustc") + "\"rustc\":\"".len();
+            format!("{}{}", &changed[..at], &changed[at + surplus..])
+        };
+        check_refused(&with_card(&library, name, change), &[words, "card"]);
+    }
+    let change = |json: &str| json.replace("abi_stable-0.11", "abi_suited-9.99");
+    check_refused(&with_card(&library, "other_door", change), &["abi_suited-9.99", "upgrade kymhost"]);
+}
+
+#[test]
+fn what_is_no_plugin_is_refused() {
+    let library = build("same", &[], &[]);
+    let bytes = fs::read(&library).expect("the library");
+    check_refused(&write_library("text", b"this is a text file\nwith two lines\n"), &[]);
+    check_refused(&write_library("empty", b""), &[]);
+    for (name, keep) in [("half", bytes.len() / 2), ("nearly_whole", bytes.len() - 1), ("header", 64)] {
+        check_refused(&write_library(name, &bytes[..keep]), &[]);
+    }
+    check_refused(&museum().join("damaged").join("there_is_no_such_file.so"), &[]);
+
+    let folder = museum().join("no_plugin");
+    fs::create_dir_all(&folder).expect("a folder");
+    let at = find_card(&bytes);
+    let length = bytes[at..].len().min(4096);
+    fs::write(folder.join("card.bin"), &bytes[at..at + length]).expect("a card's file");
+    let section = if cfg!(target_vendor = "apple") { "__DATA,__kymhost" } else { ".kymhost" };
+    let card = format!(
+        "#[used]\n#[unsafe(link_section = \"{section}\")]\nstatic CARD: [u8; {length}] = *include_bytes!(\"card.bin\");\n\
+         #[unsafe(no_mangle)]\npub extern \"C\" fn card() -> *const u8 {{ CARD.as_ptr() }}\n"
+    );
+    for (name, source, words) in [
+        ("no_card", "#[unsafe(no_mangle)]\npub extern \"C\" fn hello() {}\n", "card"),
+        ("no_root", card.as_str(), "root symbol"),
+    ] {
+        let file = folder.join(format!("{name}.rs"));
+        fs::write(&file, source).expect("a source");
+        let library = folder.join(format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"));
+        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let status = Command::new(rustc)
+            .args(["--edition", "2024", "--crate-type", "cdylib", "-o"])
+            .args([&library, &file])
+            .status()
+            .expect("rustc runs");
+        assert!(status.success());
+        check_refused(&library, &[words]);
+    }
+}
