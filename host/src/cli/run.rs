@@ -107,6 +107,7 @@ fn mode(arg: ModeArg) -> Mode {
 
 /// The pool that the arguments ask for.
 pub fn pool_options(args: &PoolArgs) -> PoolOptions {
+    let default = PoolOptions::default();
     PoolOptions {
         jobs: args.jobs.map_or(default.jobs, usize::from),
         timeout: args.timeout,
@@ -114,11 +115,6 @@ pub fn pool_options(args: &PoolArgs) -> PoolOptions {
         in_process: args.in_process,
         ..default
     }
-}
-
-/// How many cores this process may use.
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn say_outcome(context: &Context, outcome: &RunOutcome, took: Duration) {
@@ -154,12 +150,7 @@ pub fn summary(outcome: &RunOutcome, took: Duration) -> String {
 fn failure_lines(outcome: &RunOutcome) -> Vec<String> {
     let mut lines = vec![format!("{}: images that failed; they keep their last good rows:", outcome.indexer)];
     let failures = outcome.failures.iter().map(|failure| {
-        format!(
-            "{}  {}: {}",
-            failure.image_id,
-            failure.failure.kind.as_str(),
-            output::indented(&failure.failure.message)
-        )
+        format!("{}  {}: {}", failure.image_id, failure.failure.kind, output::indented(&failure.failure.message))
     });
     let listed = output::bounded(failures, MAX_FAILURES_SHOWN, " (--json lists all)");
     lines.extend(listed.into_iter().map(|line| format!("  {}", line.replace('\n', "\n  "))));

@@ -17,7 +17,7 @@ mod worker;
 
 pub use card_file::read_card;
 pub use library::load_library;
-pub use search::{PATH_VARIABLE, SearchPath, find_plugin, list_plugins};
+pub use search::{SearchPath, find_plugin, list_plugins};
 pub use worker::worker_main;
 
 use crate::dataset::{Dataset, Record};
