@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-/// A replacement in a source file: what must be there exactly once, and what stands there instead.
+/// A replacement in a source file: what must be there exactly once, and what stands there instead (nothing: an item
+/// goes, with its doc comment).
 type Edit = (&'static str, &'static str, &'static str);
 
 const MANIFEST: &str = "Cargo.toml";
@@ -26,6 +27,7 @@ const EXPORT: &str = "plugin-api/src/ffi/export.rs";
 const SERVE: &str = "plugin-api/src/ffi/serve.rs";
 const RECORD: &str = "plugin-api/src/record.rs";
 const RUN: &str = "plugin-api/src/run.rs";
+const PROBE_MANIFEST: &str = "tests/plugins/abi_probe/Cargo.toml";
 const PROBE: &str = "tests/plugins/abi_probe/src/lib.rs";
 
 /// As if the last field of the module and the last method of each trait had not been there yet.
@@ -133,6 +135,19 @@ const LYING_METHOD: &[Edit] = &[
 
 const TWIN: &[Edit] = &[(PROBE, "\"probe@1\"", "\"probe@2\"")];
 
+/// All of the above, and the source as it is.
+const VARIANTS: [(&str, &[Edit], &[&str]); 9] = [
+    ("same", &[], &[]),
+    ("twin", TWIN, &[]),
+    ("fewer", FEWER, &[]),
+    ("more", MORE, &["later"]),
+    ("arrow_57", ARROW_57, &[]),
+    ("other_major", OTHER_MAJOR, &[]),
+    ("needs_later", NEEDS_LATER, &[]),
+    ("lying_layout", LYING_LAYOUT, &[]),
+    ("lying_method", LYING_METHOD, &[]),
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests' folder is in the workspace").to_owned()
 }
@@ -164,26 +179,36 @@ fn write_if_changed(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).expect("a written file");
 }
 
-/// Builds the probe against a copy of plugin-api with these edits, and gives the library's file.
-fn build(variant: &str, edits: &[Edit], features: &[&str]) -> PathBuf {
+/// Builds the probe against a copy of plugin-api with a variant's edits, and gives the library's file.
+fn build(variant: &str) -> PathBuf {
+    let number = VARIANTS.iter().position(|(name, ..)| *name == variant).expect("a variant");
+    let (_, edits, features) = VARIANTS[number];
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let workspace = museum().join(variant);
     let mut texts: BTreeMap<&str, String> = BTreeMap::new();
     let manifest = fs::read_to_string(root().join(MANIFEST)).expect("the workspace's manifest");
-    let members = manifest.lines().find(|line| line.starts_with("members = ")).expect("members").to_owned();
+    let members = manifest.find("members = [").expect("members");
+    let members = &manifest[members..=members + manifest[members..].find(']').expect("the list's end")];
     texts.insert(
         MANIFEST,
         manifest
-            .replace(&members, "members = [\"plugin-api\", \"tests/plugins/abi_probe\"]")
-            .replace("features = [\"ffi\", \"ipc\"]", "features = [\"ffi\"]"),
+            .replace(members, "members = [\"plugin-api\", \"tests/plugins/abi_probe\"]")
+            .replace("features = [\"ffi\", \"ipc\"]", "features = [\"ffi\"]")
+            // Cargo tells packages apart by their place in their workspace, which is the same for all variants: a
+            // setting that does no harm keeps their builds in the shared target folder apart.
+            + &format!("\n[profile.dev.package.kymhost-plugin-api]\ncodegen-units = {}\n", 100 + number),
     );
+    // Cargo keeps one cdylib of a name in a target folder.
+    let lib_name = format!("probe_{variant}");
+    let probe_manifest = fs::read_to_string(root().join(PROBE_MANIFEST)).expect("the probe's manifest");
+    texts.insert(PROBE_MANIFEST, probe_manifest.replace("[lib]\n", &format!("[lib]\nname = \"{lib_name}\"\n")));
     for (file, from, to) in edits {
         let text = texts
             .entry(file)
             .or_insert_with(|| fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}")));
         assert_eq!(text.matches(from).count(), 1, "the source changed: {file} should have once\n{from}");
-        *text = text.replace(from, to);
+        *text = if to.is_empty() { without_item(text, from) } else { text.replace(from, to) };
     }
     copy_edited("plugin-api", &workspace, &texts);
     copy_edited("tests/plugins/abi_probe", &workspace, &texts);
@@ -202,12 +227,22 @@ fn build(variant: &str, edits: &[Edit], features: &[&str]) -> PathBuf {
         .arg(features.join(","));
     let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{variant} does not build:\n{}", String::from_utf8_lossy(&output.stderr));
-    let built = target.join("debug").join(format!("{DLL_PREFIX}kymhost_abi_probe{DLL_SUFFIX}"));
+    let built = target.join("debug").join(format!("{DLL_PREFIX}{lib_name}{DLL_SUFFIX}"));
     let kept = workspace.join(format!("{DLL_PREFIX}{variant}{DLL_SUFFIX}"));
     // A new file, never one that another test may have mapped.
     let _ = fs::remove_file(&kept);
     fs::copy(built, &kept).expect("a copied library");
     kept
+}
+
+/// Takes an item out together with its doc comment.
+fn without_item(text: &str, item: &str) -> String {
+    let (before, after) = text.split_once(item).expect("the item, which was counted");
+    let mut before: Vec<_> = before.lines().collect();
+    while before.last().is_some_and(|line| line.trim_start().starts_with("///")) {
+        before.pop();
+    }
+    format!("{}\n{after}", before.join("\n"))
 }
 
 fn copy_edited(folder: &str, workspace: &Path, texts: &BTreeMap<&str, String>) {
@@ -376,7 +411,6 @@ fn check_refused(library: &Path, words: &[&str]) {
     };
     assert!(matches!(error, PluginError::Refused { .. }), "{error:?}");
     let text = error.to_string();
-    println!("{text}\n");
     assert!(text.lines().count() <= 5, "{} lines:\n{text}", text.lines().count());
     assert!(text.lines().all(|line| line.chars().count() <= 600), "{text}");
     assert!(text.contains(&library.display().to_string()), "no file name:\n{text}");
@@ -389,17 +423,17 @@ fn check_refused(library: &Path, words: &[&str]) {
 
 #[test]
 fn plugins_of_this_version_run() {
-    check_runs(&build("same", &[], &[]), &[]);
+    check_runs(&build("same"), &[]);
 }
 
 #[test]
 fn older_plugins_run() {
-    check_runs(&build("fewer", FEWER, &[]), &["artifacts", "read_old_marker"]);
+    check_runs(&build("fewer"), &["artifacts", "read_old_marker"]);
 }
 
 #[test]
 fn newer_plugins_run_and_do_without_what_we_lack() {
-    let library = build("more", MORE, &["later"]);
+    let library = build("more");
     check_runs(&library, &[]);
     let fixture = Fixture::new();
     let indexers = load(&library);
@@ -410,12 +444,12 @@ fn newer_plugins_run_and_do_without_what_we_lack() {
 
 #[test]
 fn plugins_on_another_arrow_run() {
-    check_runs(&build("arrow_57", ARROW_57, &[]), &[]);
+    check_runs(&build("arrow_57"), &[]);
 }
 
 #[test]
 fn two_plugins_in_one_process_stay_two() {
-    let (first, second) = (load(&build("same", &[], &[])), load(&build("twin", TWIN, &[])));
+    let (first, second) = (load(&build("same")), load(&build("twin")));
     let record = Fixture::new().image("report");
     for (indexers, version) in [(&first, "probe@1"), (&second, "probe@2"), (&first, "probe@1")] {
         assert_eq!(indexer(indexers, "abi_probe").info().analysis_version, version);
@@ -427,14 +461,14 @@ fn two_plugins_in_one_process_stay_two() {
 
 #[test]
 fn plugins_of_other_versions_are_refused() {
-    check_refused(&build("other_major", OTHER_MAJOR, &[]), &["2.0", "1.0", "upgrade kymhost"]);
-    check_refused(&build("needs_later", NEEDS_LATER, &[]), &["1.2", "1.0", "upgrade kymhost"]);
+    check_refused(&build("other_major"), &["2.0", "1.0", "upgrade kymhost"]);
+    check_refused(&build("needs_later"), &["1.2", "1.0", "upgrade kymhost"]);
 }
 
 #[test]
 fn lying_layouts_are_refused() {
-    check_refused(&build("lying_layout", LYING_LAYOUT, &[]), &["layout", "1.0", "rebuild the plugin"]);
-    check_refused(&build("lying_method", LYING_METHOD, &[]), &["layout", "1.0", "rebuild the plugin"]);
+    check_refused(&build("lying_layout"), &["layout", "1.0", "rebuild the plugin"]);
+    check_refused(&build("lying_method"), &["layout", "1.0", "rebuild the plugin"]);
 }
 
 /// A copy of a library with its card's bytes changed.
@@ -473,7 +507,7 @@ fn write_library(name: &str, bytes: &[u8]) -> PathBuf {
 
 #[test]
 fn cards_that_do_not_match_are_refused() {
-    let library = build("same", &[], &[]);
+    let library = build("same");
     for (name, from, to, words) in [
         (
             "card_version",
@@ -487,7 +521,7 @@ fn cards_that_do_not_match_are_refused() {
     ] {
         let change = |json: &str| {
             let changed = json.replace(from, to);
-            // `needs_api` before `door` has a blank's room to spare nowhere: keep the length by a shorter rustc.
+            // The length stays: what is added here is cut from the compiler's version.
             let surplus = changed.len() - json.len();
             let at = changed.find("\"rustc\":\"").expect("rustc") + "\"rustc\":\"".len();
             format!("{}{}", &changed[..at], &changed[at + surplus..])
@@ -500,7 +534,7 @@ fn cards_that_do_not_match_are_refused() {
 
 #[test]
 fn what_is_no_plugin_is_refused() {
-    let library = build("same", &[], &[]);
+    let library = build("same");
     let bytes = fs::read(&library).expect("the library");
     check_refused(&write_library("text", b"this is a text file\nwith two lines\n"), &[]);
     check_refused(&write_library("empty", b""), &[]);

@@ -261,7 +261,7 @@ pub fn reason_meaning(reason: Reason) -> &'static str {
     match reason {
         Reason::FreshRows => "its rows are up to date",
         Reason::FreshZeroRows => "it was run and has no rows",
-        Reason::StaleMissingMarker => "it was never run",
+        Reason::StaleMissingMarker => "it has no run marker: it was never run",
         Reason::StaleMarkerTableMismatch => "its run marker and the table's rows do not agree",
         Reason::StaleVersionChanged => "its rows were made by another version of the indexer",
         Reason::StaleParamsChanged => "its params have changed since its rows were made",

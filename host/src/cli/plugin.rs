@@ -1,5 +1,5 @@
-//! `plugin list`, `plugin info`, and which plugins `--plugin` means.
-//! Owns: how plugins are shown. Never: reads libraries (see the room `plugin`).
+//! `plugin list`, `plugin info`, and where plugins are sought.
+//! Owns: the search path and how plugins are shown. Never: reads libraries (see the room `plugin`).
 
 use super::Context;
 use super::args::{PluginChoice, PluginCommand, PluginDirs, PluginInfoArgs};
@@ -7,7 +7,15 @@ use super::documents::{self, PluginDocument, PluginsDocument, UnusableBody};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output;
-use crate::plugin::{PATH_VARIABLE, Plugin, SearchPath, find_plugin, list_plugins};
+use crate::plugin::{Plugin, SearchPath, find_plugin, list_plugins};
+use etcetera::BaseStrategy;
+use std::collections::HashSet;
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// The environment variable that lists folders of plugins.
+const VARIABLE: &str = "KYMHOST_PLUGIN_PATH";
 
 /// Does `plugin …`.
 pub fn plugin(context: &Context, command: &PluginCommand) -> Result<Exit, CliError> {
@@ -24,7 +32,22 @@ pub fn search_path(dirs: &PluginDirs) -> Result<SearchPath, CliError> {
             return Err(CliError::usage("plugin_dir", format!("--plugin-dir {} is no folder", dir.display())));
         }
     }
-    Ok(SearchPath::standard(dirs.plugin_dir.iter().cloned()))
+    let data = etcetera::choose_base_strategy().ok().map(|base| base.data_dir());
+    let own = env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+    Ok(folders(&dirs.plugin_dir, env::var_os(VARIABLE).as_deref(), data.as_deref(), own.as_deref()))
+}
+
+/// The folders in order, each once.
+fn folders(dirs: &[PathBuf], variable: Option<&OsStr>, data: Option<&Path>, own: Option<&Path>) -> SearchPath {
+    let mut folders = dirs.to_vec();
+    // A relative or empty entry would mean the working folder, which is never searched by itself.
+    folders.extend(variable.iter().flat_map(env::split_paths).filter(|path| path.is_absolute()));
+    folders.extend(data.filter(|data| data.is_absolute()).map(|data| data.join("kymhost").join("plugins")));
+    folders.extend(own.map(Path::to_owned));
+    folders.extend(own.map(|own| own.join("plugins")));
+    let mut seen = HashSet::new();
+    folders.retain(|folder| seen.insert(folder.clone()));
+    SearchPath { folders }
 }
 
 /// Every indexer asked for, in the order of the arguments.
@@ -88,7 +111,7 @@ fn list(context: &Context, dirs: &PluginDirs) -> Result<Exit, CliError> {
             output::say(format_args!("  {}{absent}", folder.display()));
         }
         output::say(format_args!(
-            "help: copy a plugin's library into one of them, or give --plugin-dir DIR or {PATH_VARIABLE}"
+            "help: copy a plugin's library into one of them, or give --plugin-dir DIR or {VARIABLE}"
         ));
     }
     Ok(Exit::Done)
@@ -113,4 +136,25 @@ fn info(context: &Context, args: &PluginInfoArgs) -> Result<Exit, CliError> {
         writeln!(out, "library           {}", plugin.library.display())
     })?;
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_stand_in_order_once() {
+        let texts = |dirs: &[&str], variable: Option<&str>, data: Option<&str>, own: Option<&str>| {
+            let dirs: Vec<PathBuf> = dirs.iter().map(PathBuf::from).collect();
+            let search = folders(&dirs, variable.map(OsStr::new), data.map(Path::new), own.map(Path::new));
+            search.folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>()
+        };
+        let variable = env::join_paths(["/v1", "", "here", "/v2", "/a"]).unwrap();
+        assert_eq!(
+            texts(&["/a", "b"], variable.to_str(), Some("/data"), Some("/bin")),
+            ["/a", "b", "/v1", "/v2", "/data/kymhost/plugins", "/bin", "/bin/plugins"]
+        );
+        assert_eq!(texts(&[], None, None, None), Vec::<String>::new());
+        assert_eq!(texts(&[], Some(""), Some("relative"), Some("/bin")), ["/bin", "/bin/plugins"]);
+    }
 }

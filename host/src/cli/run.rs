@@ -70,6 +70,14 @@ pub fn one(
     mode: Mode,
     compat: Compat,
 ) -> Result<RunOutcome, CliError> {
+    tracing::info!(
+        dataset = %dataset.store().root().display(),
+        library = %plugin.library.display(),
+        jobs = options.jobs,
+        "{} {}, {mode}",
+        plugin.indexer.name,
+        plugin.indexer.analysis_version,
+    );
     let mut workforce = open_pool(plugin, dataset, options)?;
     let mut progress = Progress::new(&plugin.indexer.name, context.quiet, context.verbose);
     let outcome = index::run(dataset, &plugin.indexer, workforce.as_mut(), mode, compat, &mut progress);
@@ -99,17 +107,14 @@ fn mode(arg: ModeArg) -> Mode {
 
 /// The pool that the arguments ask for.
 pub fn pool_options(args: &PoolArgs) -> PoolOptions {
+    let default = PoolOptions::default();
     PoolOptions {
+        jobs: args.jobs.map_or(default.jobs, usize::from),
         timeout: args.timeout,
         max_memory: args.max_memory,
         in_process: args.in_process,
-        ..PoolOptions::new(args.jobs.map_or_else(cores, usize::from))
+        ..default
     }
-}
-
-/// How many cores this process may use.
-pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn say_outcome(context: &Context, outcome: &RunOutcome, took: Duration) {
@@ -126,6 +131,9 @@ fn say_outcome(context: &Context, outcome: &RunOutcome, took: Duration) {
 /// One line: what was done, how long it took, where the table is.
 pub fn summary(outcome: &RunOutcome, took: Duration) -> String {
     let stats = &outcome.stats;
+    if stats.total_images == 0 {
+        return format!("{}: the dataset has no images, so there is nothing to do", outcome.indexer);
+    }
     let not_run = if stats.not_run > 0 { format!(", not run {}", stats.not_run) } else { String::new() };
     format!(
         "{}: updated {}, skipped {}, missing {}, failed {}{not_run} ({}) -> {}",
@@ -142,12 +150,7 @@ pub fn summary(outcome: &RunOutcome, took: Duration) -> String {
 fn failure_lines(outcome: &RunOutcome) -> Vec<String> {
     let mut lines = vec![format!("{}: images that failed; they keep their last good rows:", outcome.indexer)];
     let failures = outcome.failures.iter().map(|failure| {
-        format!(
-            "{}  {}: {}",
-            failure.image_id,
-            failure.failure.kind.as_str(),
-            output::indented(&failure.failure.message)
-        )
+        format!("{}  {}: {}", failure.image_id, failure.failure.kind, output::indented(&failure.failure.message))
     });
     let listed = output::bounded(failures, MAX_FAILURES_SHOWN, " (--json lists all)");
     lines.extend(listed.into_iter().map(|line| format!("  {}", line.replace('\n', "\n  "))));
@@ -170,6 +173,7 @@ mod tests {
             mode: Mode::Replace,
             table: "tables/kym_radon.parquet".into(),
             stats: Stats {
+                total_images: 9 + failed as u64,
                 updated: 2,
                 skipped_fresh: 3,
                 skipped_zero_rows: 4,
@@ -188,6 +192,9 @@ mod tests {
             summary(&outcome(0), Duration::from_millis(120)),
             "radon: updated 2, skipped 7, missing 1, failed 0 (0.12 s) -> tables/kym_radon.parquet"
         );
+        let mut empty = outcome(0);
+        empty.stats = Stats::default();
+        assert_eq!(summary(&empty, Duration::ZERO), "radon: the dataset has no images, so there is nothing to do");
         let mut some_left = outcome(1);
         some_left.stats.not_run = 5;
         assert!(summary(&some_left, Duration::ZERO).contains("failed 1, not run 5 ("));

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Images that a thread takes at once where there is little to do for each.
-const PORTION: usize = 16;
+const PORTION: usize = 64;
 
 /// Threads for one indexer over one dataset.
 pub(super) struct Threads {
@@ -87,14 +87,18 @@ impl Shared {
     fn deliver(&self, deliver: &mut dyn FnMut(usize, Answer) -> bool) {
         let mut ledger = self.ledger();
         while !ledger.is_done() {
-            let Some((index, answer)) = ledger.next_answer() else {
+            let answers: Vec<_> = std::iter::from_fn(|| ledger.next_answer()).collect();
+            if answers.is_empty() {
                 ledger = self.wait(ledger);
                 continue;
-            };
+            }
             drop(ledger);
+            // Those that wait because too much was held back.
             self.changed.notify_all();
-            if !deliver(index, answer) {
-                return;
+            for (index, answer) in answers {
+                if !deliver(index, answer) {
+                    return;
+                }
             }
             ledger = self.ledger();
         }
@@ -134,18 +138,23 @@ impl Drive for Threads {
                     continue;
                 };
                 drop(ledger);
+                let mut answers = Vec::with_capacity(batch.range.len());
                 for index in batch.range {
                     if shared.cancelled.load(Ordering::Relaxed) {
                         return;
                     }
-                    let answer = self.answer(indexer, &job, index, &shared.cancelled);
-                    let bytes = answer.bytes();
-                    shared.ledger().answer(index, answer, bytes);
-                    shared.changed.notify_all();
+                    answers.push((index, self.answer(indexer, &job, index, &shared.cancelled)));
                 }
+                // Together: waking the other side for each would cost more than the least images do.
                 ledger = shared.ledger();
+                for (index, answer) in answers {
+                    let bytes = answer.bytes();
+                    ledger.answer(index, answer, bytes);
+                }
+                shared.changed.notify_all();
             }
         };
+
         let count = self.options.jobs.max(1).min(job.len().div_ceil(portion));
         std::thread::scope(|scope| {
             let _stop = StopOnDrop(&shared);

@@ -10,7 +10,7 @@ use super::{Indexer, IndexerInfo, PluginError};
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::{AbiInstabilityErrors, check_layout_compatibility};
 use abi_stable::library::{AbiHeaderRef, LibHeader, ROOT_MODULE_LOADER_NAME_WITH_NUL};
-use abi_stable::type_layout::TypeLayout;
+use abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
 use kymhost_plugin_api::card::{API, ApiVersion, Card, CardIndexer, DOOR};
 use kymhost_plugin_api::ffi::ModuleRef;
 use libloading::Library;
@@ -117,10 +117,10 @@ fn load(library: &Path, card: &Card) -> Result<Vec<Box<dyn Indexer>>, Refusal> {
             format!("rebuild the plugin with kymhost-plugin-api {API}"),
         )
     })?;
-    if let Some(loaded) = module.card() {
-        if Card::parse(loaded.as_slice()).as_ref() != Ok(card) {
-            return Err(mismatch("the card in its file is not the one that it was built with"));
-        }
+    if let Some(loaded) = module.card()
+        && Card::parse(loaded.as_slice()).as_ref() != Ok(card)
+    {
+        return Err(mismatch("the card in its file is not the one that it was built with"));
     }
     let objects = (module.indexers())().into_result().map_err(|error| {
         Refusal::new(
@@ -262,9 +262,17 @@ fn condensed(errors: &AbiInstabilityErrors) -> String {
     let Some(error) = errors.errors.iter().find(|error| !error.errs.is_empty()) else {
         return "abi_stable does not say why".to_owned();
     };
-    let place: Vec<_> =
-        error.stack_trace.iter().map(|entry| one_line(&first_line(&entry.expected.to_string()))).collect();
-    let place = place.last().map_or_else(String::new, |place| format!(" in {place}"));
+    let names: Vec<_> = error
+        .stack_trace
+        .iter()
+        .filter_map(|entry| match entry.expected {
+            TLFieldOrFunction::Field(field) => Some(one_line(field.name())),
+            TLFieldOrFunction::Function(_) => None,
+        })
+        .collect();
+    // The last few say where; the first are the way from the root module.
+    let place = names.get(names.len().saturating_sub(4)..).unwrap_or_default().join(".");
+    let place = if place.is_empty() { place } else { format!(" in {place}") };
     let text = error.to_string();
     match labelled(&text) {
         Some((error, expected, found)) => format!("{error}{place}: expected {expected}, found {found}"),
@@ -279,10 +287,6 @@ fn labelled(text: &str) -> Option<(String, String, String)> {
     let (expected, found) = rest.split_once("\nFound:")?;
     let found = found.split_once("\n\n").map_or(found, |(found, _)| found);
     Some((one_line(error), one_line(expected), one_line(found)))
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned()
 }
 
 /// A foreign text as one line of at most 200 characters.

@@ -17,7 +17,7 @@ mod worker;
 
 pub use card_file::read_card;
 pub use library::load_library;
-pub use search::{PATH_VARIABLE, SearchPath, find_plugin, list_plugins};
+pub use search::{SearchPath, find_plugin, list_plugins};
 pub use worker::worker_main;
 
 use crate::dataset::{Dataset, Record};
@@ -194,10 +194,17 @@ pub struct PoolOptions {
     pub program: Option<PathBuf>,
 }
 
+impl Default for PoolOptions {
+    fn default() -> Self {
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { jobs, timeout: None, max_memory: None, in_process: false, program: None }
+    }
+}
+
 impl PoolOptions {
     /// So many workers, without limits.
     pub fn new(jobs: usize) -> Self {
-        Self { jobs, timeout: None, max_memory: None, in_process: false, program: None }
+        Self { jobs, ..Self::default() }
     }
 }
 

@@ -131,8 +131,7 @@ impl Process {
             }
             self.reads += 1;
             match self.reader.fill(&mut self.stdout) {
-                Ok(0) if self.reader.is_empty() => return Heard::End,
-                // Cut off in the middle of an answer: the images in it are not answered.
+                // Also in the middle of an answer: the images in it are not answered then.
                 Ok(0) => return Heard::End,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -23,38 +23,12 @@ const SUFFIXES: [&str; 3] = ["so", "dylib", "dll"];
 const MAX_FILES: usize = 10_000;
 /// More names or folders than this are not listed in one message.
 const MAX_LISTED: usize = 20;
-/// Environment variable with folders, separated as in `PATH`.
-pub const PATH_VARIABLE: &str = "KYMHOST_PLUGIN_PATH";
 
-/// Where libraries are sought, in order.
+/// Where libraries are sought, in order; built by the program from its arguments and environment.
 #[derive(Debug, Clone, Default)]
 pub struct SearchPath {
     /// Folders, in order.
     pub folders: Vec<PathBuf>,
-}
-
-impl SearchPath {
-    /// The folders given, those of `KYMHOST_PLUGIN_PATH`, the user's, the program's own and `plugins` beside it.
-    ///
-    /// Relative and empty parts of the variable are left out: they would mean the working folder.
-    pub fn standard(given: impl IntoIterator<Item = PathBuf>) -> Self {
-        let mut folders: Vec<PathBuf> = given.into_iter().collect();
-        let variable = std::env::var_os(PATH_VARIABLE).unwrap_or_default();
-        folders.extend(std::env::split_paths(&variable).filter(|folder| folder.is_absolute()));
-        folders.extend(user_folder());
-        if let Some(own) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
-            folders.push(own.to_owned());
-            folders.push(own.join("plugins"));
-        }
-        Self { folders }
-    }
-}
-
-/// The folder for a user's own plugins: `kymhost/plugins` in the user's data folder.
-pub fn user_folder() -> Option<PathBuf> {
-    use etcetera::BaseStrategy;
-    let base = etcetera::choose_base_strategy().ok()?;
-    Some(base.data_dir().join("kymhost").join("plugins")).filter(|folder| folder.is_absolute())
 }
 
 /// A library on the search path.
@@ -183,7 +157,7 @@ fn not_found(name: &str, search: &SearchPath, mut known: Vec<&str>, unreadable: 
     let near = known.iter().map(|other| (distance(name, other), other)).min();
     let help = match near {
         Some((edits, other)) if edits <= 1 + other.len() / 4 => format!("did you mean '{other}'?"),
-        _ => format!("give a library's path, or its folder by --plugin-dir or {PATH_VARIABLE}"),
+        _ => "give a library's path, or its folder by --plugin-dir or KYMHOST_PLUGIN_PATH".to_owned(),
     };
     let broken = match unreadable {
         0 => String::new(),

@@ -308,9 +308,9 @@ mod tests {
 
     #[test]
     fn the_events_are_the_stalls() {
-        for number in 0..COUNT {
+        for (number, stalls) in STALLS.into_iter().enumerate() {
             let kymograph = kymograph(number).unwrap();
-            assert_eq!(kymograph.events.num_rows(), STALLS[number]);
+            assert_eq!(kymograph.events.num_rows(), stalls);
             let column = |name: &str| {
                 kymograph.events.column_by_name(name).unwrap().as_primitive::<Float64Type>().values().to_vec()
             };

@@ -75,8 +75,16 @@ pub(super) fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, CliError>
 
 /// Makes the dataset: in a new or empty folder, or anew in one that an earlier demo made.
 fn make(dir: &Path) -> Result<Dataset, CliError> {
-    if dir.symlink_metadata().is_ok() {
-        clear(dir)?;
+    if dir.symlink_metadata().is_ok()
+        && let Some(dataset) = made_before(dir)?
+    {
+        for image in dataset.image_ids()? {
+            dataset.delete_image(&image)?;
+        }
+        for table in dataset.table_names()? {
+            dataset.delete_table(&table)?;
+        }
+        return Ok(dataset);
     }
     let dataset = Dataset::create(dir)?;
     let made_by =
@@ -85,8 +93,8 @@ fn make(dir: &Path) -> Result<Dataset, CliError> {
     Ok(dataset)
 }
 
-/// Empties a folder that an earlier demo made; refuses any other that is not empty.
-fn clear(dir: &Path) -> Result<(), CliError> {
+/// The dataset that an earlier demo made in a folder; none in an empty one. Any other folder is refused.
+fn made_before(dir: &Path) -> Result<Option<Dataset>, CliError> {
     let refuse = |why: &str| {
         CliError::new(Exit::Refused, "not_ours", format!("{} {why}; it is left as it is", dir.display()))
             .help(format!("name a folder that does not exist yet: kymhost demo {}", quoted(&unused_beside(dir))))
@@ -95,30 +103,18 @@ fn clear(dir: &Path) -> Result<(), CliError> {
         return Err(refuse("is no folder"));
     }
     let store = LocalStore::open(dir)?;
-    let entries = store.list(&Key::root())?.unwrap_or_default();
-    if entries.is_empty() {
-        return Ok(());
+    if store.list(&Key::root())?.is_none_or(|entries| entries.is_empty()) {
+        return Ok(None);
     }
     if store.get(&Key::new(MADE_BY)?, MAX_DOCUMENT_BYTES)?.is_none() {
         return Err(refuse("is there already and was not made by a demo"));
     }
-    let ours = (0..COUNT).map(kymograph).collect::<Result<Vec<Kymograph>, _>>()?;
-    for image in store.list(&Key::new("images")?)?.unwrap_or_default() {
-        if image.is_dir && ours.iter().all(|kymograph| kymograph.image_id != image.name) {
-            return Err(refuse("was made by a demo but holds images of yours"));
-        }
+    let dataset = Dataset::open(dir)?;
+    let ours = (0..COUNT).map(kymographs::image_id).collect::<Vec<_>>();
+    if dataset.image_ids()?.iter().any(|image| !ours.contains(image)) {
+        return Err(refuse("was made by a demo but holds images of yours"));
     }
-    // The sign that it is ours goes last, so that a clearing that was cut short can be done again.
-    for entry in entries.iter().filter(|entry| entry.name != "index") {
-        let key = Key::new(entry.name.as_str())?;
-        if entry.is_dir {
-            store.delete_tree(&key)?
-        } else {
-            store.delete(&key)?
-        };
-    }
-    store.delete_tree(&Key::new("index")?)?;
-    Ok(())
+    Ok(Some(dataset))
 }
 
 /// A name like this one that is still free.
@@ -170,7 +166,7 @@ impl Show<'_> {
 
     fn step(&self, dataset: &Dataset, number: usize, title: &str, mode: Mode) -> Result<RunOutcome, CliError> {
         let start = Instant::now();
-        let options = PoolOptions::new(run::cores());
+        let options = PoolOptions::default();
         let outcome = run::one(self.context, dataset, self.plugin, &options, mode, Compat::default())?;
         let took = start.elapsed();
         let replace = if mode == Mode::Replace { " --mode replace" } else { "" };
@@ -186,8 +182,8 @@ impl Show<'_> {
             let (word, meaning) = (decision.reason.code(), reason_meaning(decision.reason));
             let _ = writeln!(text, "     {}  {what}  {word}: {meaning}", decision.image_id);
             if let Some(failure) = failure {
-                let kind = failure.failure.kind.as_str();
-                let _ = writeln!(text, "       {kind}: {}", output::indented(&failure.failure.message));
+                let _ =
+                    writeln!(text, "       {}: {}", failure.failure.kind, output::indented(&failure.failure.message));
             }
         }
         self.print(&text)?;

@@ -10,13 +10,15 @@ use super::exit::Exit;
 use super::{Context, output, quantity};
 use crate::dataset::{Dataset, DatasetError};
 use crate::index::names::TableName;
-use crate::store::{Key, LocalStore, Store};
+use crate::store::Key;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use cells::Column;
 use serde::Serialize;
 use std::collections::HashSet;
-use std::io::{self, IsTerminal, Write};
+use std::fs::{File, Permissions};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// How many rows the text shows unless asked for more.
@@ -116,22 +118,21 @@ fn show(context: &Context, args: &TableShowArgs) -> Result<Exit, CliError> {
         _ => usize::MAX,
     };
     let shown = rows.slice(0, rows.num_rows().min(limit));
+    let mut left_out = Vec::new();
     deliver(args.output.as_deref(), |out| match format {
         TableFormat::Text => {
             let width = if args.output.is_none() { write::terminal_width() } else { None };
-            let left_out = write::text(out, &shown, width)?;
-            if !left_out.is_empty() && !context.quiet {
-                output::say(format_args!(
-                    "columns left out to fit the terminal: {} (--format csv has all)",
-                    left_out.join(", ")
-                ));
-            }
+            left_out = write::text(out, &shown, width)?;
             Ok(())
         }
         TableFormat::Csv => write::csv(out, &shown),
         TableFormat::Json => write::json(out, &shown),
         TableFormat::Parquet => write::parquet(out, &shown),
     })?;
+    if !left_out.is_empty() && !context.quiet {
+        let names = left_out.join(", ");
+        output::say(format_args!("columns left out to fit the terminal: {names} (--format csv has all)"));
+    }
     let hidden = rows.num_rows() - shown.num_rows();
     if hidden > 0 && format == TableFormat::Text && !context.quiet {
         output::say(format_args!("... and {hidden} more rows (--all shows them)"));
@@ -223,15 +224,11 @@ fn deliver(file: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> io::Result
         CliError::usage("output", format!("cannot write {}: {why}", file.display()))
             .help("give a file in a folder that exists and that you may write to")
     };
-    let mut bytes = Vec::new();
-    write(&mut bytes).map_err(|error| CliError::output(&error))?;
-    if file.exists() && !file.is_file() && !file.is_dir() {
+    let there = file.metadata().ok();
+    if there.as_ref().is_some_and(|there| !there.is_file() && !there.is_dir()) {
         // A device or a pipe: there is nothing to replace.
-        return std::fs::OpenOptions::new()
-            .write(true)
-            .open(file)
-            .and_then(|mut device| device.write_all(&bytes))
-            .map_err(|error| cannot(&error));
+        let mut device = File::options().write(true).open(file).map_err(|error| cannot(&error))?;
+        return write(&mut device).map_err(|error| cannot(&error));
     }
     // Through a symbolic link, the file it points to is the one that is replaced.
     let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
@@ -239,10 +236,18 @@ fn deliver(file: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> io::Result
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let Some(name) = file.file_name().and_then(|name| name.to_str()) else { return Err(cannot(&"it is no file name")) };
-    let store = LocalStore::open(folder).map_err(|error| cannot(&error))?;
-    let key = Key::new(name).map_err(|error| cannot(&error))?;
-    store.put(&key, &bytes).map_err(|error| cannot(&error))
+    // As a shell's redirection makes it: the old file's mode, else what the umask leaves.
+    let mode = there.map_or_else(|| Permissions::from_mode(0o666), |there| there.permissions());
+    let whole = || -> io::Result<()> {
+        let temporary = tempfile::Builder::new().prefix(".kymhost-").permissions(mode).tempfile_in(folder)?;
+        let mut out = BufWriter::new(temporary);
+        write(&mut out)?;
+        let temporary = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(&file)?;
+        Ok(())
+    };
+    whole().map_err(|error| cannot(&error))
 }
 
 /// The first rows of a table as text, no wider than the terminal or else `width`; how many columns are left out.
@@ -255,6 +260,27 @@ pub fn head(rows: &RecordBatch, limit: usize, width: usize, out: &mut dyn Write)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_appears_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let names =
+            || std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        let file = folder.path().join("out.csv");
+        let write = |text: &'static str| deliver(Some(&file), move |out| out.write_all(text.as_bytes()));
+        write("long and old").unwrap();
+        write("new").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        let fails = deliver(Some(&file), |out| {
+            out.write_all(b"half")?;
+            Err(io::Error::other("the disk is full"))
+        });
+        assert!(fails.unwrap_err().message.contains("the disk is full"));
+        assert_eq!((std::fs::read(&file).unwrap(), names()), (b"new".to_vec(), vec!["out.csv".into()]));
+        let error = deliver(Some(&folder.path().join("absent/out.csv")), |_| Ok(())).unwrap_err();
+        assert_eq!((error.exit, error.code), (Exit::Usage, "output"));
+        assert!(deliver(Some(folder.path()), |_| Ok(())).is_err(), "a folder");
+    }
 
     #[test]
     fn a_table_is_named_by_its_indexer_or_itself() {

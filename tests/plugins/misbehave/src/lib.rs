@@ -1,0 +1,167 @@
+//! A test fixture: indexers that do whatever an image's JSON artifact `misbehave` tells them.
+//!
+//! Owns: one way of going wrong for each that a host must survive. Never: anything a real plugin should copy.
+//! The artifact: `{"do": WHAT, "when": "params", "file": PATH}`; without `when` it happens in the extraction.
+#![allow(unsafe_code, clippy::print_stdout)]
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use kymhost_plugin_api::prelude::*;
+use std::hint::black_box;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Does as it is told.
+struct Misbehave;
+
+/// Gives one row with its process's id and the threads it may use.
+struct Behave;
+
+export_plugin!(Misbehave, Behave);
+
+impl Indexer for Misbehave {
+    const NAME: &'static str = "misbehave";
+    const ANALYSIS_VERSION: &'static str = "tests.misbehave@1";
+    const PARAMS_ARTIFACTS: &'static [&'static str] = &["params"];
+
+    fn params(&self, record: &Record<'_>) -> Result<Json> {
+        let order = order(record)?;
+        if text(&order, "when") == "params" {
+            act(&order)?;
+        }
+        Ok(record.json("params")?.unwrap_or(Json::Null))
+    }
+
+    fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
+        let order = order(record)?;
+        if text(&order, "when") != "params"
+            && let Some(table) = act(&order)?
+        {
+            return Ok(table);
+        }
+        run.log(LogLevel::Warn, &format!("extracted {}", record.image_id()));
+        Table::builder().column("value", vec![1_i64, 2])?.column("image", vec![record.image_id(); 2])?.build()
+    }
+
+    fn read_old_marker(&self, payload: &Json) -> Option<RunMarker> {
+        let order = payload.get("misbehave").cloned().unwrap_or(Json::Null);
+        if !matches!(act(&order), Ok(None)) {
+            return None;
+        }
+        let rows = payload.get("n_old").and_then(Json::as_i64)?;
+        Some(RunMarker::new("misbehave", "old", "tests.misbehave@0", rows.unsigned_abs(), 1))
+    }
+}
+
+impl Indexer for Behave {
+    const NAME: &'static str = "behave";
+    const ANALYSIS_VERSION: &'static str = "tests.behave@1";
+
+    fn params(&self, _record: &Record<'_>) -> Result<Json> {
+        Ok(Json::Null)
+    }
+
+    fn extract_rows(&self, _record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
+        let process = i64::from(std::process::id());
+        let threads = i64::try_from(run.threads())?;
+        Table::builder().column("process", vec![process])?.column("threads", vec![threads])?.build()
+    }
+}
+
+fn order(record: &Record<'_>) -> Result<Json> {
+    Ok(record.json("misbehave")?.unwrap_or(Json::Null))
+}
+
+fn text<'a>(order: &'a Json, key: &str) -> &'a str {
+    order.get(key).and_then(Json::as_str).unwrap_or_default()
+}
+
+/// Does what is ordered; `None` where the rows are to be as always.
+fn act(order: &Json) -> Result<Option<Table>> {
+    match text(order, "do") {
+        "" => {}
+        "err" => return Err(Error::msg("told to err")),
+        "panic" => panic!("told to panic"),
+        "abort" => std::process::abort(),
+        "segfault" => segfault(),
+        "exit" => std::process::exit(7),
+        "overflow" => drop(black_box(overflow(black_box(1)))),
+        "hang" => hang(),
+        "hang_with_child" => hang_with_child(text(order, "file"))?,
+        "eat" => eat(),
+        "grab" => drop(black_box(vec![1_u8; 1 << 40])),
+        "print" => println!("told to print"),
+        "slow" => sleep(Duration::from_millis(300)),
+        "ragged" => return table(&[("a", 2), ("b", 3)]).map(Some),
+        "duplicate" => return table(&[("a", 2), ("a", 2)]).map(Some),
+        "unnamed" => return table(&[("a", 2), ("", 2)]).map(Some),
+        "text" => return Table::builder().column("value", vec!["x"])?.build().map(Some),
+        "big" => return Table::builder().column("value", vec![7_i64; 1 << 20])?.build().map(Some),
+        other => return Err(Error::msg(format!("told to do what is unknown: {other}"))),
+    }
+    Ok(None)
+}
+
+fn table(columns: &[(&str, usize)]) -> Result<Table> {
+    let fields: Vec<Field> = columns.iter().map(|(name, _)| Field::new(*name, DataType::Int64, true)).collect();
+    let arrays = columns.iter().map(|(_, rows)| Arc::new(Int64Array::from(vec![0; *rows])) as ArrayRef).collect();
+    if columns.windows(2).all(|pair| pair[0].1 == pair[1].1) {
+        return Table::from_batch(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?);
+    }
+    let builder = Table::builder();
+    columns.iter().try_fold(builder, |builder, (name, rows)| builder.column(*name, vec![0_i64; *rows]))?.build()
+}
+
+fn segfault() {
+    let nowhere = std::ptr::without_provenance_mut::<u64>(black_box(64));
+    // SAFETY: there is none: this is meant to touch memory that is not ours.
+    unsafe { nowhere.write_volatile(1) };
+}
+
+#[allow(unconditional_recursion)]
+fn overflow(depth: u64) -> [u64; 64] {
+    let mut frame = black_box([depth; 64]);
+    frame[0] += overflow(depth + 1)[1];
+    black_box(frame)
+}
+
+fn hang() -> ! {
+    loop {
+        black_box(0);
+    }
+}
+
+fn hang_with_child(file: &str) -> Result<()> {
+    let child = Command::new("sleep").arg("600").spawn()?;
+    // In one step, so that a reader never sees half of it.
+    let half = format!("{file}.half");
+    std::fs::write(&half, format!("{} {}", std::process::id(), child.id()))?;
+    std::fs::rename(half, file)?;
+    hang()
+}
+
+fn eat() {
+    let mut eaten = Vec::new();
+    loop {
+        eaten.push(black_box(vec![1_u8; 4 << 20]));
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// Misbehaves while the library is loaded, when the environment says so.
+#[cfg(target_os = "linux")]
+#[used]
+// SAFETY: the loader calls the functions in this section once, before anything else of this library.
+#[unsafe(link_section = ".init_array")]
+static ON_LOAD: extern "C" fn() = on_load;
+
+#[cfg(target_os = "linux")]
+extern "C" fn on_load() {
+    match std::env::var("KYMHOST_MISBEHAVE_ON_LOAD").as_deref() {
+        Ok("abort") => std::process::abort(),
+        Ok("exit") => std::process::exit(3),
+        _ => {}
+    }
+}

@@ -1,0 +1,371 @@
+//! The program as people and scripts meet it: the demo, help, tables, documents, exit codes, pipes.
+//!
+//! Owns: what is promised of arguments and output. Never: staleness in depth, bad input (see the other suites).
+
+use kymhost_tests::fixture::{Fixture, TABLE, batch, floats, image_id, ints, texts};
+use kymhost_tests::{Output, Run, TestDir, assert_untouched, program, snapshot};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A dataset of these images with two events each, whose table is up to date.
+fn settled(dir: &TestDir, images: u64) -> Fixture {
+    let data = Fixture::with_images(dir.join("data.zarr"), images, 2);
+    run(&["run", "--plugin", "velocity_events"], &data).expect_code(0);
+    data
+}
+
+fn run(args: &[&str], data: &Fixture) -> Output {
+    Run::new(args).dataset(data.path()).output()
+}
+
+// The demo.
+
+#[test]
+fn the_demo_shows_replace_nothing_to_do_and_one_change() {
+    let dir = TestDir::new();
+    let output = Run::new(["demo"]).folder(dir.path()).output().expect_code(0).expect_stdout(&[
+        "updated 6, skipped 0, missing 6, failed 0",
+        "updated 0, skipped 6, missing 0, failed 0",
+        "updated 1, skipped 5, missing 0, failed 0",
+        "STALE_MISSING_MARKER: it has no run marker",
+        "FRESH_ZERO_ROWS: it was run and has no rows",
+        "STALE_PARAMS_CHANGED: its params have changed",
+        "kymhost-demo.zarr",
+        "9 rows",
+    ]);
+
+    // The commands that it ends with do as they are, in the same folder.
+    let stdout = output.stdout();
+    let (_, after) = stdout.split_once("Try next:\n").unwrap_or_else(|| panic!("no commands to try\n{output}"));
+    let commands: Vec<&str> = after.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    assert!(commands.len() >= 5, "{output}");
+    let mut said = Vec::new();
+    for command in commands {
+        let output = Run::program(Path::new("sh"), ["-c", command]).folder(dir.path()).output().expect_code(0);
+        said.push(format!("{}{}", output.stdout(), output.stderr()));
+    }
+    assert!(said.iter().any(|text| text.contains("1 of 6 images are stale")), "{said:#?}");
+    assert!(said.last().is_some_and(|text| text.contains("updated 1, skipped 5")), "{said:#?}");
+}
+
+#[test]
+fn the_demo_is_made_anew_but_touches_no_folder_of_others() {
+    let dir = TestDir::new();
+    let demo = || Run::new(["demo", "my demo.zarr", "--json"]).folder(dir.path()).output();
+    for _ in 0..2 {
+        let document = demo().expect_code(0).json();
+        let updated: Vec<&Value> = (0..3).map(|run| &document["runs"][run]["stats"]["updated"]).collect();
+        assert_eq!(updated, [6, 0, 1]);
+        assert_eq!(document["images"], 6);
+    }
+    Fixture::at(dir.join("my demo.zarr")).add_image(&image_id(7));
+    let demo_again = snapshot(&dir.join("my demo.zarr"));
+    let output = demo().expect_code(6).expect_stderr(&["images of yours", "kymhost demo"]);
+    assert_eq!(output.json()["error"]["code"], "not_ours");
+    assert_untouched(&demo_again, &snapshot(&dir.join("my demo.zarr")));
+
+    let mine = Fixture::with_images(dir.join("mine.zarr"), 1, 1);
+    let untouched = snapshot(mine.path());
+    Run::new(["demo", "mine.zarr"]).folder(dir.path()).output().expect_code(6).expect_stderr(&["mine-2.zarr"]);
+    assert_untouched(&untouched, &snapshot(mine.path()));
+}
+
+// Help.
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    Run::new(["--version"]).output().expect_code(0).expect_stdout(&["kymhost 0."]);
+    let commands: [&[&str]; 14] = [
+        &[],
+        &["run"],
+        &["status"],
+        &["plugin"],
+        &["plugin", "list"],
+        &["plugin", "info"],
+        &["table", "list"],
+        &["table", "show"],
+        &["dataset", "create"],
+        &["dataset", "info"],
+        &["dataset", "validate"],
+        &["dataset", "manifest"],
+        &["params-hash"],
+        &["demo"],
+    ];
+    for command in commands {
+        let output = Run::new(command).arg("--help").output().expect_code(0).expect_stdout(&["Usage: kymhost"]);
+        assert_eq!(output.stderr(), "", "{output}");
+        // The worker's command is for no one to see.
+        assert!(!output.stdout().contains("\n  worker"), "{output}");
+    }
+    Run::new(["--help"]).output().expect_stdout(&["Exit codes:", " 10  stale images found", "KYMHOST_PLUGIN_PATH"]);
+}
+
+#[test]
+fn every_shell_has_completions() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        Run::new(["completions", shell]).output().expect_code(0).expect_stdout(&["params-hash", "max-memory"]);
+    }
+    Run::new(["completions", "tcsh"]).output().expect_code(2).expect_stderr(&["bash", "zsh"]);
+}
+
+// Runs and status.
+
+#[test]
+fn the_summary_is_for_people_and_the_document_for_scripts() {
+    let dir = TestDir::new();
+    let data = Fixture::with_images(dir.join("data.zarr"), 3, 2);
+    let output = run(&["run", "--plugin", "velocity_events"], &data).expect_code(0);
+    assert_eq!(output.stdout(), "", "{output}");
+    let summary = "velocity_events: updated 3, skipped 0, missing 3, failed 0 (";
+    let output = output.expect_stderr(&[summary, TABLE]);
+    assert_eq!(output.stderr().lines().count(), 1, "{output}");
+    let output = run(&["run", "--plugin", "velocity_events", "--quiet"], &data).expect_code(0);
+    assert_eq!((output.stdout(), output.stderr()), (String::new(), String::new()));
+    let output = run(&["run", "--plugin", "velocity_events", "--json", "--mode", "replace"], &data).expect_code(0);
+    assert_eq!(
+        output.json(),
+        json!({
+            "indexer": "velocity_events", "mode": "replace", "table": TABLE, "failures": [],
+            "stats": {
+                "updated": 3, "skipped_fresh": 0, "skipped_zero_rows": 0, "stale_missing_marker": 0,
+                "stale_marker_table_mismatch": 0, "total_images": 3, "failed": 0, "not_run": 0, "skipped": 0,
+                "missing": 0
+            }
+        })
+    );
+}
+
+#[test]
+fn several_plugins_are_several_documents() {
+    let dir = TestDir::new();
+    let data = Fixture::with_images(dir.join("data.zarr"), 2, 2);
+    let both = |command: &str| run(&[command, "-p", "velocity_events", "-p", "radon", "--json"], &data).expect_code(0);
+    let names = |list: &Value| [list[0]["indexer"].clone(), list[1]["indexer"].clone()];
+    assert_eq!(names(&both("run").json()["runs"]), ["velocity_events", "radon"]);
+    assert_eq!(names(&both("status").json()["statuses"]), ["velocity_events", "radon"]);
+    run(&["run", "-p", "radon", "-p", "radon"], &data).expect_code(2).expect_stderr(&["twice"]);
+    // One that cannot be used is known before any is run.
+    run(&["run", "-p", "radon", "-p", "nobody", "--mode", "replace"], &data).expect_code(5);
+}
+
+#[test]
+fn status_tells_scripts_by_its_exit_code() {
+    let dir = TestDir::new();
+    let data = Fixture::with_images(dir.join("data.zarr"), 25, 1);
+    let status = |more: &[&str]| run(&[&["status", "--plugin", "velocity_events"], more].concat(), &data);
+    status(&[]).expect_code(0).expect_stdout(&["25 of 25 images are stale", "STALE_MISSING_MARKER", "... and 5 more"]);
+    status(&["--exit-code"]).expect_code(10);
+    assert_eq!(status(&["--exit-code", "--json"]).expect_code(10).json()["images"].as_array().map(Vec::len), Some(25));
+    run(&["run", "--plugin", "velocity_events"], &data).expect_code(0);
+    status(&["--exit-code"]).expect_code(0).expect_stdout(&["0 of 25 images are stale"]);
+}
+
+#[test]
+fn a_table_that_another_run_holds_is_exit_4() {
+    use kymhost::store::{Key, LocalStore, Store as _};
+    let dir = TestDir::new();
+    let data = settled(&dir, 2);
+    let store = LocalStore::open(data.path()).expect("the dataset's store");
+    let key = Key::new("index/kymhost/locks/kym_velocity_events.lock").expect("a key");
+    let lock = store.lock(&key).expect("a lock").expect("nobody else holds it");
+    let output = run(&["run", "--plugin", "velocity_events", "--json", "--mode", "replace"], &data).expect_code(4);
+    assert_eq!(output.json()["error"]["code"], "locked", "{output}");
+    // Several: the document tells of each, and the exit code is the stronger one's.
+    let output = run(&["run", "-p", "velocity_events", "-p", "radon", "--json", "-m", "replace"], &data).expect_code(4);
+    assert_eq!(output.json()["runs"][0]["error"]["code"], "locked", "{output}");
+    assert_eq!(output.json()["runs"][1]["stats"]["updated"], 2, "{output}");
+    run(&["status", "--plugin", "velocity_events"], &data).expect_code(0);
+    drop(lock);
+    run(&["run", "--plugin", "velocity_events"], &data).expect_code(0);
+}
+
+#[test]
+fn usage_errors_are_documents_too() {
+    for args in [&["run", "--json"][..], &["--json", "frobnicate"], &["run", "--plugin", "a", "--mode", "x", "--json"]]
+    {
+        let output = Run::new(args).output().expect_code(2);
+        assert_eq!(output.json()["error"]["code"], "usage", "{output}");
+    }
+}
+
+#[test]
+fn the_dataset_is_found_where_the_rules_say() {
+    let dir = TestDir::new();
+    let data = settled(&dir, 1);
+    let list = || Run::new(["table", "list"]);
+    let finds = |run: Run| run.output().expect_code(0).expect_stdout(&["velocity_events  2 rows of 1 images"]);
+    finds(list().folder(dir.path()));
+    finds(list().folder(data.path()));
+    finds(list().env("KYMHOST_DATASET", data.path()));
+    list().output().expect_code(5).expect_stderr(&["--dataset", "KYMHOST_DATASET", "kymhost demo"]);
+    list().folder(data.path()).env("KYMHOST_DATASET", "/absent").output().expect_code(5).expect_stderr(&["/absent"]);
+}
+
+// Tables.
+
+#[test]
+fn a_table_is_shown_in_four_forms() {
+    let dir = TestDir::new();
+    let data = settled(&dir, 12);
+    let show = |args: &[&str]| run(&[&["table", "show"], args].concat(), &data);
+
+    let text = show(&["velocity_events"]).expect_code(0).expect_stderr(&["... and 4 more rows"]).stdout();
+    assert_eq!(text.lines().count(), 21, "{text}");
+    assert!(text.starts_with("image_id "), "{text}");
+    assert_eq!(show(&["velocity_events", "--all"]).stdout().lines().count(), 25);
+
+    let csv = show(&["kym_velocity_events", "--format", "csv"]).expect_code(0);
+    assert_eq!((csv.stdout().lines().count(), csv.stderr()), (25, String::new()));
+    let rows = show(&["velocity_events", "--json"]).expect_code(0).json();
+    assert_eq!(rows.as_array().map(Vec::len), Some(24));
+    assert_eq!(rows, show(&["velocity_events", "--format", "json"]).json());
+    let header: Vec<String> = csv.stdout().lines().next().unwrap_or_default().split(',').map(str::to_owned).collect();
+    for name in &header {
+        assert!(rows[0].get(name).is_some(), "{name} is in the CSV, but not in the JSON");
+    }
+
+    let parquet = show(&[TABLE, "--format", "parquet"]).expect_code(0);
+    let file = dir.join("copy.parquet");
+    show(&["velocity_events", "--format", "parquet", "--output", &file.display().to_string()]).expect_code(0);
+    assert_eq!(fs::read(&file).expect("the file"), parquet.stdout_bytes());
+    let (copy, table) = (kymhost_tests::table::Table::read(&file), kymhost_tests::table::Table::read(&data.key(TABLE)));
+    assert_eq!((copy.columns, copy.rows), (table.columns, table.rows));
+
+    let (one, two) = (image_id(3), image_id(5));
+    let rows = show(&["velocity_events", "--image", &one, &two, "--json"]).expect_code(0).json();
+    let ids: Vec<_> = (0..4).map(|row| rows[row]["image_id"].clone()).collect();
+    assert_eq!(ids, [one.as_str(), &one, &two, &two]);
+    show(&["velocity_events", "--image", &image_id(99)]).expect_code(2).expect_stderr(&[&image_id(99)]);
+    show(&["velocity_events", "--image", "../x"]).expect_code(2);
+    show(&["velocity_events", "--json", "--format", "csv"]).expect_code(2);
+    show(&["nobody", "--json"]).expect_code(2).expect_stderr(&["velocity_events"]);
+}
+
+#[test]
+fn any_table_is_shown() {
+    let dir = TestDir::new();
+    let data = Fixture::with_images(dir.join("data.zarr"), 1, 1);
+    run(&["table", "list"], &data).expect_code(0).expect_stderr(&["no tables yet"]);
+    let rows = batch([("n", ints([1, -2])), ("x", floats([0.1, f64::NAN])), ("s", texts(["a,b", "\"q\""]))]);
+    data.put_table("sources", &rows);
+    let csv = run(&["table", "show", "sources", "--format", "csv"], &data).expect_code(0);
+    assert_eq!(csv.stdout(), "n,x,s\n1,0.1,\"a,b\"\n-2,,\"\"\"q\"\"\"\n");
+    run(&["table", "show", "sources", "--image", "x"], &data).expect_code(2).expect_stderr(&["image_id"]);
+}
+
+// Pipes.
+
+/// Starts the program with pipes, closes those that are said, and tells how it ends and what it said.
+fn with_closed(args: &[&str], data: &Fixture, close_stderr: bool) -> (Option<i32>, String) {
+    let mut child = Command::new(program())
+        .args(args)
+        .arg("--dataset")
+        .arg(data.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
+    drop(child.stdout.take());
+    if close_stderr {
+        drop(child.stderr.take());
+    }
+    let output = child.wait_with_output().expect("the program ends");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn a_reader_that_goes_away_is_a_quiet_end() {
+    let dir = TestDir::new();
+    let data = settled(&dir, 3);
+    for args in [
+        &["table", "show", "velocity_events", "--format", "csv"][..],
+        &["table", "show", "velocity_events", "--json"],
+        &["table", "list"],
+        &["status", "--plugin", "velocity_events"],
+        &["run", "--plugin", "velocity_events", "--json", "--quiet"],
+        &["plugin", "list"],
+        &["--help"],
+    ] {
+        assert_eq!(with_closed(args, &data, false), (Some(0), String::new()), "{args:?}");
+    }
+    assert_eq!(with_closed(&["run", "--plugin", "velocity_events"], &data, true).0, Some(0));
+    assert_eq!(with_closed(&["run", "--plugin", "nobody"], &data, true).0, Some(5));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let dir = TestDir::new();
+    let data = settled(&dir, 1);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let output = Command::new(program())
+        .args(["table", "show", "velocity_events", "--dataset"])
+        .arg(data.path())
+        .stdin(Stdio::null())
+        .stdout(full)
+        .output()
+        .expect("the program can be started");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write the output"));
+    run(&["table", "show", "velocity_events", "--output", "/absent/x.csv"], &data)
+        .expect_code(2)
+        .expect_stderr(&["/absent/x.csv"]);
+}
+
+// Params hashes.
+
+#[test]
+fn params_hashes_of_files_and_pipes() {
+    let hash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    let output = Run::new(["params-hash", "-"]).stdin(" {\n} ").output().expect_code(0);
+    assert_eq!(output.stdout(), format!("{hash}\n"));
+    let output = Run::new(["params-hash", "--json", "-"]).stdin("{}").output().expect_code(0);
+    assert_eq!(output.json(), json!({"params_hash": hash}));
+    let output = Run::new(["params-hash", "--canonical", "-"]).stdin("{\"b\": [1.0, NaN], \"a\": \"ü\"}").output();
+    assert_eq!(output.expect_code(0).stdout(), "{\"a\":\"ü\",\"b\":[1.0,NaN]}");
+    Run::new(["params-hash", "-"]).stdin("{").output().expect_code(2).expect_stderr(&["standard input", "byte 1"]);
+    Run::new(["params-hash", "/absent.json"]).output().expect_code(2).expect_stderr(&["/absent.json"]);
+}
+
+// Datasets.
+
+#[test]
+fn a_dataset_is_made_described_and_checked() {
+    let dir = TestDir::new();
+    let dataset = |args: &[&str]| Run::new([&["dataset"], args].concat()).folder(dir.path()).output();
+    dataset(&["create", "lab.zarr"]).expect_code(0);
+    dataset(&["create", "lab.zarr"]).expect_code(5).expect_stderr(&["not empty"]);
+    dataset(&["info"]).expect_code(0).expect_stdout(&["images     0"]);
+    let fixture = Fixture::with_images(dir.join("full.zarr"), 3, 1);
+    let info = dataset(&["info", "full.zarr", "--json"]).expect_code(0).json();
+    assert_eq!((&info["images"], &info["has_manifest"]), (&json!(3), &json!(false)));
+
+    dataset(&["manifest", "full.zarr", "--check"]).expect_code(5);
+    assert_eq!(dataset(&["manifest", "full.zarr", "--json"]).expect_code(0).json()["images"], 3);
+    let check = dataset(&["manifest", "full.zarr", "--check", "--json"]).expect_code(0);
+    assert_eq!(check.json()["differences"], json!([]));
+
+    assert_eq!(dataset(&["validate", "full.zarr", "--json"]).expect_code(0).json()["problems"], json!([]));
+    let broken = fixture.image(&image_id(1)).key("velocity_events/params.json");
+    fixture.put(&broken, "{");
+    let problems = dataset(&["validate", "full.zarr", "--json"]).expect_code(5).json()["problems"].clone();
+    assert_eq!(problems[0]["key"], broken, "{problems}");
+    dataset(&["validate", "full.zarr"]).expect_code(5).expect_stdout(&[&broken]);
+    dataset(&["validate", "full.zarr/images", "--json"]).expect_code(5);
+    let nothing = dataset(&["validate", ".", "--json"]).expect_code(5);
+    assert_eq!(nothing.json()["error"]["code"], "not_a_dataset", "{nothing}");
+}
+
+#[test]
+fn logs_go_to_stderr_where_they_are_asked_for() {
+    let dir = TestDir::new();
+    let data = settled(&dir, 1);
+    let args = ["run", "--plugin", "velocity_events", "--json"];
+    let says = "velocity_events kymflow.velocity_events@0.1, incremental";
+    let log = Run::new(args).arg("-v").dataset(data.path()).output().expect_code(0).expect_stderr(&["INFO", says]);
+    assert_eq!(log.json()["stats"]["skipped"], 1);
+    Run::new(args).env("RUST_LOG", "kymhost=info").dataset(data.path()).output().expect_stderr(&["INFO", says]);
+    assert!(!Run::new(args).dataset(data.path()).output().stderr().contains("INFO"));
+}

@@ -1,0 +1,379 @@
+//! Plugins in worker processes: whatever one does, its image fails alone and the rest goes on.
+
+use kymhost::dataset::Dataset;
+use kymhost::plugin::{Extracted, Failure, FailureKind, PluginError, PoolOptions, Workforce, find_plugin, open_pool};
+use kymhost_tests::fixture::{Fixture, image_id, params_hash};
+use kymhost_tests::{Run, TestDir, library, program};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A dataset of so many images, of which some have orders.
+fn dataset(dir: &TestDir, name: &str, images: u64, orders: &BTreeMap<u64, Value>) -> Fixture {
+    let data = Fixture::new(dir.join(name));
+    for number in 0..images {
+        let image = data.add_image(&image_id(number));
+        image.json("params", &json!({"n": number}));
+        if let Some(order) = orders.get(&number) {
+            image.json("misbehave", order);
+        }
+    }
+    data
+}
+
+fn ids(images: u64) -> Vec<String> {
+    (0..images).map(image_id).collect()
+}
+
+fn options(jobs: usize) -> PoolOptions {
+    let mut options = PoolOptions::new(jobs);
+    options.program = Some(program());
+    options
+}
+
+fn pool_of(data: &Fixture, indexer: &str, options: &PoolOptions) -> Box<dyn Workforce> {
+    let spec = format!("{}:{indexer}", library("misbehave").display());
+    let plugin = find_plugin(&spec, &Default::default()).expect("the fixture's plugin");
+    let dataset = Dataset::open(data.path()).expect("the dataset");
+    open_pool(&plugin, &dataset, options).expect("a pool")
+}
+
+fn extract(pool: &mut dyn Workforce, ids: &[String]) -> Result<Vec<Result<Extracted, Failure>>, PluginError> {
+    let mut answers = Vec::new();
+    pool.extract_rows(ids, &mut |index, answer| {
+        assert_eq!(index, answers.len(), "answers come in rising order, each once");
+        answers.push(answer);
+        true
+    })?;
+    Ok(answers)
+}
+
+fn hashes(pool: &mut dyn Workforce, ids: &[String]) -> Result<Vec<Result<String, Failure>>, PluginError> {
+    let mut answers = Vec::new();
+    pool.params_hashes(ids, &mut |index, answer| {
+        assert_eq!(index, answers.len(), "answers come in rising order, each once");
+        answers.push(answer);
+    })?;
+    Ok(answers)
+}
+
+/// Extracts `images` with `orders`, and checks which fail and how.
+#[track_caller]
+fn check_extraction(
+    options: &PoolOptions,
+    images: u64,
+    orders: &BTreeMap<u64, Value>,
+    kinds: &[(u64, FailureKind, &str)],
+) {
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", images, orders);
+    let mut pool = pool_of(&data, "misbehave", options);
+    let answers = extract(&mut *pool, &ids(images)).expect("a run to its end");
+    assert_eq!(answers.len(), images as usize);
+    for (number, answer) in answers.iter().enumerate() {
+        let number = number as u64;
+        match (answer, kinds.iter().find(|(guilty, ..)| *guilty == number)) {
+            (Ok(extracted), None) => {
+                assert_eq!(extracted.params_hash, params_hash(&json!({"n": number})), "image {number}");
+                assert!(extracted.rows.num_rows() > 0, "image {number} has rows");
+            }
+            (Err(failure), Some((_, kind, says))) => {
+                assert_eq!(failure.kind, *kind, "{failure:?}");
+                assert!(failure.message.contains(says), "{:?} does not say {says:?}", failure.message);
+                assert!(failure.message.lines().count() <= 5, "{}", failure.message);
+            }
+            (answer, expected) => panic!("image {number}: {answer:?}, expected {expected:?}"),
+        }
+    }
+}
+
+fn one(number: u64, what: &str) -> BTreeMap<u64, Value> {
+    BTreeMap::from([(number, json!({"do": what}))])
+}
+
+#[test]
+fn whatever_an_image_does_it_fails_alone() {
+    for (what, kind, says) in [
+        ("err", FailureKind::Error, "told to err"),
+        ("panic", FailureKind::Panic, "told to panic"),
+        ("ragged", FailureKind::BadTable, "ragged"),
+        ("duplicate", FailureKind::BadTable, "two columns 'a'"),
+        ("unnamed", FailureKind::BadTable, "no name"),
+        ("abort", FailureKind::Abort, "SIGABRT"),
+        ("overflow", FailureKind::Abort, "overflowed its stack"),
+        ("segfault", FailureKind::Signal, "SIGSEGV"),
+        ("exit", FailureKind::Exit, "exit code 7"),
+    ] {
+        for jobs in [1, 2] {
+            check_extraction(&options(jobs), 6, &one(2, what), &[(2, kind, says)]);
+        }
+    }
+}
+
+#[test]
+fn a_hang_ends_with_the_timeout() {
+    let mut options = options(2);
+    options.timeout = Some(Duration::from_secs(2));
+    check_extraction(&options, 6, &one(3, "hang"), &[(3, FailureKind::Timeout, "--timeout")]);
+}
+
+#[test]
+fn a_slow_image_is_no_hang() {
+    let mut options = options(1);
+    options.timeout = Some(Duration::from_secs(20));
+    check_extraction(&options, 4, &one(1, "slow"), &[]);
+}
+
+#[test]
+fn eating_memory_ends_with_the_limit() {
+    let mut options = options(2);
+    options.max_memory = Some(200 << 20);
+    for (what, says) in [("eat", "memory"), ("grab", "memory")] {
+        check_extraction(&options, 5, &one(2, what), &[(2, FailureKind::Memory, says)]);
+    }
+}
+
+#[test]
+fn many_guilty_images_fail_each_for_itself() {
+    let whats = ["segfault", "abort", "exit", "err"];
+    let kinds = [FailureKind::Signal, FailureKind::Abort, FailureKind::Exit, FailureKind::Error];
+    let guilty: Vec<u64> = vec![0, 1, 2, 17, 31, 32, 90, 118, 119];
+    let orders = guilty.iter().map(|number| (*number, json!({"do": whats[*number as usize % 4]}))).collect();
+    let kinds: Vec<_> = guilty.iter().map(|number| (*number, kinds[*number as usize % 4], "")).collect();
+    for jobs in [1, 3] {
+        check_extraction(&options(jobs), 120, &orders, &kinds);
+    }
+}
+
+#[test]
+fn what_a_plugin_prints_and_how_much_it_gives_harms_nothing() {
+    let orders = BTreeMap::from([(1, json!({"do": "print"})), (2, json!({"do": "big"})), (3, json!({"do": "big"}))]);
+    check_extraction(&options(1), 5, &orders, &[]);
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", 3, &one(1, "big"));
+    let answers = extract(&mut *pool_of(&data, "misbehave", &options(2)), &ids(3)).unwrap();
+    let rows: Vec<usize> = answers.iter().map(|answer| answer.as_ref().unwrap().rows.num_rows()).collect();
+    assert_eq!(rows, [2, 1 << 20, 2]);
+}
+
+#[test]
+fn params_hashes_survive_the_same() {
+    let images = 2_000;
+    let orders = BTreeMap::from([
+        (5, json!({"do": "segfault", "when": "params"})),
+        (700, json!({"do": "err", "when": "params"})),
+        (701, json!({"do": "abort", "when": "params"})),
+        (1_999, json!({"do": "exit", "when": "params"})),
+    ]);
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", images, &orders);
+    for jobs in [1, 2] {
+        let answers = hashes(&mut *pool_of(&data, "misbehave", &options(jobs)), &ids(images)).unwrap();
+        assert_eq!(answers.len(), images as usize);
+        for (number, answer) in answers.iter().enumerate() {
+            let expected = match number {
+                5 => Err(FailureKind::Signal),
+                700 => Err(FailureKind::Error),
+                701 => Err(FailureKind::Abort),
+                1_999 => Err(FailureKind::Exit),
+                _ => Ok(params_hash(&json!({"n": number}))),
+            };
+            assert_eq!(answer.clone().map_err(|failure| failure.kind), expected, "image {number}, {jobs} jobs");
+        }
+    }
+}
+
+#[test]
+fn an_unreadable_artifact_is_the_images_failure() {
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", 3, &BTreeMap::new());
+    let key = data.image(&image_id(1)).key("params.json");
+    data.put(&key, "{\"n\": ");
+    for in_process in [false, true] {
+        let mut options = options(1);
+        options.in_process = in_process;
+        let answers = hashes(&mut *pool_of(&data, "misbehave", &options), &ids(3)).unwrap();
+        let failure = answers[1].as_ref().unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unreadable);
+        let names_it = failure.message.contains("params") && failure.message.contains(&image_id(1));
+        assert!(names_it, "{}", failure.message);
+        assert!(answers[0].is_ok() && answers[2].is_ok());
+    }
+}
+
+#[test]
+fn old_markers_are_read_by_the_indexer() {
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", 1, &BTreeMap::new());
+    let texts: [&[u8]; 4] = [br#"{"n_old": 3}"#, b"{}", br#"{"misbehave": {"do": "abort"}}"#, br#"{"n_old": 5}"#];
+    let payloads: Vec<Vec<u8>> = texts.iter().map(|text| text.to_vec()).collect();
+    let mut pool = pool_of(&data, "misbehave", &options(2));
+    let mut answers = Vec::new();
+    pool.read_old_markers(&payloads, &mut |_, answer| answers.push(answer)).unwrap();
+    let answers: Vec<_> =
+        answers.into_iter().map(|answer| answer.map(|marker| marker.map(|m| m.n_rows)).map_err(|f| f.kind)).collect();
+    assert_eq!(answers, [Ok(Some(3)), Ok(None), Err(FailureKind::Abort), Ok(Some(5))]);
+}
+
+fn column(extracted: &Extracted, name: &str) -> i64 {
+    use arrow::array::{AsArray as _, types::Int64Type};
+    extracted.rows.column_by_name(name).expect(name).as_primitive::<Int64Type>().value(0)
+}
+
+#[test]
+fn workers_are_kept_and_are_other_processes() {
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", 40, &BTreeMap::new());
+    let this = i64::from(std::process::id());
+    for (jobs, in_process) in [(1, false), (2, false), (1, true), (3, true)] {
+        let mut options = options(jobs);
+        options.in_process = in_process;
+        let mut pool = pool_of(&data, "behave", &options);
+        let mut processes = std::collections::BTreeSet::new();
+        for _ in 0..3 {
+            for answer in extract(&mut *pool, &ids(40)).unwrap() {
+                let answer = answer.unwrap();
+                processes.insert(column(&answer, "process"));
+                assert!(column(&answer, "threads") >= 1);
+            }
+        }
+        if in_process {
+            assert_eq!(processes.into_iter().collect::<Vec<_>>(), [this]);
+        } else {
+            assert!(processes.len() <= jobs && !processes.contains(&this), "{processes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pool_can_be_stopped_and_used_again() {
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", 30, &one(4, "hang"));
+    let mut pool = pool_of(&data, "misbehave", &options(2));
+    let mut seen = 0;
+    pool.extract_rows(&ids(30), &mut |_, _| {
+        seen += 1;
+        seen < 3
+    })
+    .expect("a stop is no error");
+    assert_eq!(seen, 3);
+    let others: Vec<String> = (5..30).map(image_id).collect();
+    assert!(extract(&mut *pool, &others).unwrap().iter().all(Result::is_ok));
+    assert!(extract(&mut *pool, &[]).unwrap().is_empty());
+
+    let mut options = options(2);
+    options.in_process = true;
+    let calm = dataset(&dir, "calm.zarr", 30, &BTreeMap::new());
+    let mut pool = pool_of(&calm, "misbehave", &options);
+    let mut seen = 0;
+    pool.extract_rows(&ids(30), &mut |_, _| {
+        seen += 1;
+        seen < 3
+    })
+    .expect("a stop is no error");
+    assert_eq!(seen, 3);
+    assert_eq!(extract(&mut *pool, &ids(30)).unwrap().len(), 30);
+}
+
+/// A program that is a shell script.
+fn script(dir: &TestDir, name: &str, lines: &str) -> PathBuf {
+    let path = dir.join(name);
+    fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn programs_that_are_no_workers_are_told_of() {
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", 3, &BTreeMap::new());
+    let kymhost = program();
+    let on_load = |what: &str| {
+        script(&dir, what, &format!("KYMHOST_MISBEHAVE_ON_LOAD={what} exec '{}' \"$@\"", kymhost.display()))
+    };
+    let cases = [
+        (dir.join("absent"), "worker", "absent"),
+        (script(&dir, "ends", "exit 4"), "worker", "exit code 4"),
+        (script(&dir, "speaks", "echo 'hello, this is no frame, but a line of text'; sleep 600"), "worker", "speaks"),
+        (script(&dir, "complains", "echo 'no such option' >&2; exit 2"), "worker", "no such option"),
+        (on_load("abort"), "load_crash", "SIGABRT"),
+        (on_load("exit"), "load_crash", "exit code 3"),
+    ];
+    for (program, expected, says) in cases {
+        let mut options = options(2);
+        options.program = Some(program.clone());
+        let error = extract(&mut *pool_of(&data, "misbehave", &options), &ids(3)).expect_err("no worker");
+        let code = match &error {
+            PluginError::Refused { code, .. } => code,
+            PluginError::Worker(_) => "worker",
+            other => panic!("{other}"),
+        };
+        let text = error.to_string();
+        assert_eq!(code, expected, "{}: {text}", program.display());
+        assert!(text.contains(says) && text.lines().count() <= 5, "{}: {text}", program.display());
+    }
+}
+
+#[test]
+fn a_dataset_that_is_gone_is_told_of() {
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", 3, &BTreeMap::new());
+    let mut pool = pool_of(&data, "misbehave", &options(1));
+    fs::rename(data.path(), dir.join("moved.zarr")).unwrap();
+    let error = extract(&mut *pool, &ids(3)).expect_err("no dataset");
+    assert!(error.to_string().contains("d.zarr"), "{error}");
+}
+
+/// Whether a process runs (one that nobody has waited for yet does not).
+fn runs(process: &str) -> bool {
+    let Ok(stat) = fs::read_to_string(Path::new("/proc").join(process).join("stat")) else { return false };
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_timeout_ends_what_the_plugin_started_too() {
+    let dir = TestDir::new();
+    let file = dir.join("processes");
+    let orders = BTreeMap::from([(1, json!({"do": "hang_with_child", "file": file}))]);
+    let mut options = options(1);
+    options.timeout = Some(Duration::from_secs(2));
+    check_extraction(&options, 3, &orders, &[(1, FailureKind::Timeout, "")]);
+    let processes = fs::read_to_string(&file).unwrap();
+    wait_for("the plugin's child to end", || (!processes.split(' ').any(runs)).then_some(()));
+}
+
+#[test]
+fn workers_die_with_a_killed_host_while_a_plugin_loops() {
+    if !Path::new("/proc/self/stat").exists() {
+        return kymhost_tests::skip("processes are watched through /proc");
+    }
+    let dir = TestDir::new();
+    let file = dir.join("processes");
+    let orders = BTreeMap::from([(1, json!({"do": "hang_with_child", "file": file}))]);
+    let data = dataset(&dir, "d.zarr", 3, &orders);
+    let spec = format!("{}:misbehave", library("misbehave").display());
+    let home = TestDir::new();
+    let mut host = Run::new(["run", "--plugin", &spec, "--jobs", "2"]).dataset(data.path()).start(home.path());
+    let processes = wait_for("the plugin to hang", || fs::read_to_string(&file).ok());
+    let processes: Vec<&str> = processes.split(' ').collect();
+    assert_eq!(processes.len(), 2);
+    assert!(processes.iter().all(|process| runs(process)), "the worker and its child run");
+    // SIGKILL: the host can do nothing about it.
+    host.kill().unwrap();
+    host.wait().unwrap();
+    wait_for("the worker and its child to end", || (!processes.iter().any(|process| runs(process))).then_some(()));
+}
