@@ -77,7 +77,11 @@ impl HostRecord for Shelf {
         }
     }
     fn key(&self, name: &str, kind: ArtifactKind) -> String {
-        if kind == ArtifactKind::Json { format!("shelf/{name}.json") } else { String::new() }
+        if kind == ArtifactKind::Json {
+            format!("shelf/{name}.json")
+        } else {
+            String::new()
+        }
     }
     fn table(&self, name: &str, kind: ArtifactKind) -> Result<Option<Table>> {
         match (name, kind) {
