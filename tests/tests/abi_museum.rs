@@ -99,8 +99,8 @@ const MORE: &[Edit] = &[
     ),
     (
         RECORD,
-        "    fn parse(&self,",
-        "    /// Later.\n    pub fn later(&self) -> Result<String> {\n        self.inner.later(\"x\".into()).into_result().map(Into::into).map_err(Error::from)\n    }\n    fn parse(&self,",
+        "    fn table_of(&self,",
+        "    /// Later.\n    pub fn later(&self) -> Result<String> {\n        self.inner.later(\"x\".into()).into_result().map(Into::into).map_err(Error::from)\n    }\n    fn table_of(&self,",
     ),
     (
         RUN,
