@@ -81,7 +81,10 @@ pub struct CardEntry {
 impl CardEntry {
     /// The entry of an indexer. What a host would refuse stops the build.
     pub const fn of<I: Indexer>() -> Self {
-        assert!(is_name(I::NAME), "an indexer's NAME is 1 to 200 characters of a-z, 0-9 and _ and does not begin with kym_");
+        assert!(
+            is_name(I::NAME),
+            "an indexer's NAME is 1 to 200 characters of a-z, 0-9 and _ and does not begin with kym_"
+        );
         assert!(
             is_text(I::ANALYSIS_VERSION),
             "an indexer's ANALYSIS_VERSION is a text of 1 to 256 bytes without control characters"
