@@ -41,7 +41,7 @@ pub enum DType {
 
 impl DType {
     /// All of them, by number.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: &'static [Self] = &[
         Self::Bool,
         Self::Int8,
         Self::Int16,
@@ -70,7 +70,7 @@ impl DType {
 
     /// The dtype that numpy calls so.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|dtype| dtype.name() == name)
+        Self::ALL.iter().copied().find(|dtype| dtype.name() == name)
     }
 
     /// What numpy calls it.
@@ -113,16 +113,11 @@ impl fmt::Display for DType {
 
 /// An N-dimensional array in C order and native byte order.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub struct Array {
-    /// The type of an element.
-    pub dtype: DType,
-    /// Lengths, slowest axis first.
-    pub shape: Vec<usize>,
-    /// A name for each axis, e.g. `["y", "x"]`. In a kymograph `y` is time (line scans), `x` space.
-    pub axes: Vec<String>,
-    /// The elements, C order, native byte order.
-    pub bytes: Vec<u8>,
+    dtype: DType,
+    shape: Vec<usize>,
+    axes: Vec<String>,
+    bytes: Vec<u8>,
 }
 
 impl Array {
@@ -160,6 +155,31 @@ impl Array {
             element.push(&mut bytes);
         }
         Self::new(T::DTYPE, shape, axes, bytes)
+    }
+
+    /// The type of an element.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Lengths, slowest axis first.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// A name for each axis, e.g. `["y", "x"]`. In a kymograph `y` is time (line scans), `x` space.
+    pub fn axes(&self) -> &[String] {
+        &self.axes
+    }
+
+    /// The elements, C order, native byte order; not aligned for their type.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The elements, C order, native byte order.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// How many elements it has.
@@ -277,7 +297,7 @@ mod tests {
 
     #[test]
     fn dtypes_have_their_numbers_names_and_sizes() {
-        for (number, dtype) in DType::ALL.into_iter().enumerate() {
+        for (number, &dtype) in DType::ALL.iter().enumerate() {
             assert_eq!(usize::from(dtype.number()), number);
             assert_eq!(DType::from_number(dtype.number()), Some(dtype));
             assert_eq!(DType::from_name(&dtype.to_string()), Some(dtype));
@@ -357,13 +377,5 @@ mod tests {
         }
         assert!(half_to_f64(0x7e00).is_nan());
         assert!(half_to_f64(0x8000).is_sign_negative());
-    }
-
-    #[test]
-    fn fields_changed_by_hand_do_no_harm() {
-        let mut array = Array::from_elements(&[1u16, 2], vec![2], axes(&["x"])).unwrap();
-        array.bytes.pop();
-        array.shape.clear();
-        assert_eq!((array.to_vec(), array.len(), array.axis_len("x")), (Some(vec![1u16]), 1, None));
     }
 }

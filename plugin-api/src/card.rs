@@ -29,8 +29,8 @@ pub const API: ApiVersion =
 pub const NEEDS_API_MINOR: u32 = 0;
 /// The target triple that this crate was built for.
 pub const TARGET: &str = env!("KYMHOST_TARGET");
-/// How long a card's JSON may be.
-pub const MAX_CARD_BYTES: usize = 64 * 1024;
+/// How long a card's JSON may be: far more than there is now, since a reader of today must take later cards.
+pub const MAX_CARD_BYTES: usize = 1024 * 1024;
 /// How long one text of a card may be, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
 
@@ -79,8 +79,28 @@ pub struct CardEntry {
 }
 
 impl CardEntry {
-    /// The entry of an indexer.
+    /// The entry of an indexer. What a host would refuse stops the build.
     pub const fn of<I: Indexer>() -> Self {
+        assert!(
+            is_name(I::NAME),
+            "an indexer's NAME is 1 to 200 characters of a-z, 0-9 and _ and does not begin with kym_"
+        );
+        assert!(
+            is_text(I::ANALYSIS_VERSION),
+            "an indexer's ANALYSIS_VERSION is a text of 1 to 256 bytes without control characters"
+        );
+        assert!(
+            I::MARKER.is_empty() || is_text(I::MARKER),
+            "an indexer's MARKER is a text of at most 256 bytes without control characters"
+        );
+        let mut i = 0;
+        while i < I::PARAMS_ARTIFACTS.len() {
+            assert!(
+                is_text(I::PARAMS_ARTIFACTS[i]),
+                "each of an indexer's PARAMS_ARTIFACTS is a text of 1 to 256 bytes without control characters"
+            );
+            i += 1;
+        }
         Self {
             name: I::NAME,
             analysis_version: I::ANALYSIS_VERSION,
@@ -90,9 +110,62 @@ impl CardEntry {
     }
 }
 
+/// `[a-z0-9_]+` without the prefix that hosts put before it; short enough for `<NAME>_run` and for file systems.
+const fn is_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    if let [b'k', b'y', b'm', b'_', ..] = bytes {
+        return false;
+    }
+    let mut i = 0;
+    while i < bytes.len() {
+        if !matches!(bytes[i], b'a'..=b'z' | b'0'..=b'9' | b'_') {
+            return false;
+        }
+        i += 1;
+    }
+    !bytes.is_empty() && bytes.len() <= 200
+}
+
+/// What [`Card::parse`] takes for a text.
+const fn is_text(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        // U+0080 to U+009F are control characters as well.
+        let second_half = bytes[i] == 0xc2 && i + 1 < bytes.len() && bytes[i + 1] < 0xa0;
+        if bytes[i] < 0x20 || bytes[i] == 0x7f || second_half {
+            return false;
+        }
+        i += 1;
+    }
+    !bytes.is_empty() && bytes.len() <= MAX_TEXT_BYTES
+}
+
+const fn are_equal(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut i = 0;
+    while i < one.len() && i < other.len() && one[i] == other[i] {
+        i += 1;
+    }
+    i == one.len() && i == other.len()
+}
+
+const fn assert_names_differ(entries: &[CardEntry]) {
+    let mut i = 0;
+    while i < entries.len() {
+        let mut j = i + 1;
+        while j < entries.len() {
+            assert!(!are_equal(entries[i].name, entries[j].name), "two indexers of one library have the same NAME");
+            j += 1;
+        }
+        i += 1;
+    }
+}
+
 /// The length of the card of these indexers.
 #[doc(hidden)]
 pub const fn encoded_len(entries: &[CardEntry]) -> usize {
+    assert_names_differ(entries);
     HEADER + Writer { bytes: &mut [], len: 0 }.card(entries)
 }
 
@@ -439,11 +512,15 @@ mod tests;
 
 /// Makes a library of one or more indexers, each named by the path of a unit struct: `export_plugin!(Stalls, Diameters);`.
 ///
-/// To be used once in a `cdylib` crate. The crate may not `#![forbid(unsafe_code)]`: exporting symbols counts as such;
+/// To be used once in a `cdylib` crate. A name or version that a host would refuse stops the build. The crate may not `#![forbid(unsafe_code)]`: exporting symbols counts as such;
 /// `#![deny(unsafe_code)]` is fine.
 #[macro_export]
 macro_rules! export_plugin {
     ($($indexer:path),+ $(,)?) => {
+        #[doc(hidden)]
+        #[allow(dead_code, missing_docs)]
+        struct ExportPluginIsUsedOnceInALibrary;
+
         #[allow(unsafe_code)]
         const _: () = {
             $($crate::ffi::inventory::submit! {

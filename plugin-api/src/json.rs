@@ -18,6 +18,10 @@ pub const MAX_INT_DIGITS: usize = 4300;
 
 /// A JSON value as Python's `json` sees it.
 ///
+/// Values are equal as they are kept: `1` is not `1.0`, which have different hashes too; `NaN`, as everywhere, equals
+/// nothing, itself included (compare [`crate::canonical_json`] texts where it should); the order of an object's
+/// members does not count.
+///
 /// ```
 /// use kymhost_plugin_api::Json;
 /// let params = Json::object([("window", 5.into()), ("thresholds", vec![0.5, 1e-5].into())]);
@@ -109,6 +113,7 @@ impl fmt::Display for Int {
 
 /// Why a text is no JSON, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ParseError {
     /// What was expected or found.
     pub message: String,

@@ -28,7 +28,9 @@
 //! ```
 //!
 //! The crate is built as `crate-type = ["cdylib"]`. The `arrow` feature (on by default) gives tables from
-//! and to Arrow batches, and Arrow itself as [`arrow`]; it is no part of the binary contract.
+//! and to Arrow batches, and Arrow itself as [`arrow`]; it is no part of the binary contract, nor is its version of
+//! this crate's promise: name it through this crate, and a minor version that brings a later Arrow harms nobody. Those who
+//! need a certain version switch the feature off and go through [`c_data`].
 
 pub mod array;
 pub mod card;
@@ -56,6 +58,11 @@ pub use table::{IntoColumn, TableBuilder};
 
 #[cfg(feature = "arrow")]
 pub use arrow;
+
+/// The Arrow C Data Interface, for those who bring an Arrow of their own, or none: see [`Table::from_c_data`].
+pub mod c_data {
+    pub use crate::ffi::{ArrowArray, ArrowSchema};
+}
 
 /// What an indexer's file begins with: `use kymhost_plugin_api::prelude::*;`.
 pub mod prelude {

@@ -99,8 +99,8 @@ const MORE: &[Edit] = &[
     ),
     (
         RECORD,
-        "    fn parse(&self,",
-        "    /// Later.\n    pub fn later(&self) -> Result<String> {\n        self.inner.later(\"x\".into()).into_result().map(Into::into).map_err(Error::from)\n    }\n    fn parse(&self,",
+        "    fn table_of(&self,",
+        "    /// Later.\n    pub fn later(&self) -> Result<String> {\n        self.inner.later(\"x\".into()).into_result().map(Into::into).map_err(Error::from)\n    }\n    fn table_of(&self,",
     ),
     (
         RUN,
@@ -188,12 +188,15 @@ fn build(variant: &str) -> PathBuf {
     let workspace = museum().join(variant);
     let mut texts: BTreeMap<&str, String> = BTreeMap::new();
     let manifest = fs::read_to_string(root().join(MANIFEST)).expect("the workspace's manifest");
-    let members = manifest.find("members = [").expect("members");
-    let members = &manifest[members..=members + manifest[members..].find(']').expect("the list's end")];
+    let list = |key: &str| -> &str {
+        let at = manifest.find(key).expect("the list");
+        &manifest[at..=at + manifest[at..].find(']').expect("the list's end")]
+    };
     texts.insert(
         MANIFEST,
         manifest
-            .replace(members, "members = [\"plugin-api\", \"tests/plugins/abi_probe\"]")
+            .replace(list("default-members = ["), "")
+            .replace(list("members = ["), "members = [\"plugin-api\", \"tests/plugins/abi_probe\"]")
             .replace("features = [\"ffi\", \"ipc\"]", "features = [\"ffi\"]")
             // Cargo tells packages apart by their place in their workspace, which is the same for all variants: a
             // setting that does no harm keeps their builds in the shared target folder apart.
@@ -568,5 +571,95 @@ fn what_is_no_plugin_is_refused() {
             .expect("rustc runs");
         assert!(status.success());
         check_refused(&library, &[words]);
+    }
+}
+
+/// Crates as authors write them, with nothing but plugin-api: what the build makes of each source.
+fn author_crate(name: &str, edition: &str, source: &str, profile: &str) -> (PathBuf, Result<(), String>) {
+    let workspace = museum().join("authors").join(name);
+    let manifest = format!(
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"{edition}\"\n[workspace]\n\
+         [lib]\ncrate-type = [\"cdylib\"]\n[dependencies]\n\
+         kymhost-plugin-api = {{ path = {:?}, default-features = false }}\n\
+         [profile.stripped]\ninherits = \"dev\"\nlto = \"fat\"\nstrip = true\nopt-level = 1\n",
+        root().join("plugin-api")
+    );
+    write_if_changed(&workspace.join("Cargo.toml"), manifest.as_bytes());
+    write_if_changed(&workspace.join("src/lib.rs"), source.as_bytes());
+    let lock = workspace.join("Cargo.lock");
+    if !lock.exists() {
+        fs::copy(root().join("Cargo.lock"), &lock).expect("a copied lock file");
+    }
+    let target = museum().join("authors").join("target");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(&workspace).env("CARGO_TARGET_DIR", &target).args(["build", "--quiet", "--profile", profile]);
+    let output = cargo.output().expect("cargo runs");
+    let folder = if profile == "dev" { "debug" } else { profile };
+    let library = target.join(folder).join(format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"));
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    (library, if output.status.success() { Ok(()) } else { Err(errors) })
+}
+
+/// A source with a unit struct in a module; `NAME`, `VERSION` and `EXPORT` are filled in.
+const AUTHORS_SOURCE: &str = "//! A plugin.
+#![deny(unsafe_code, missing_docs, warnings)]
+use kymhost_plugin_api::prelude::*;
+mod inner {
+    use kymhost_plugin_api::prelude::*;
+    pub(crate) struct One;
+    impl Indexer for One {
+        const NAME: &'static str = NAME;
+        const ANALYSIS_VERSION: &'static str = VERSION;
+        fn params(&self, _: &Record<'_>) -> Result<Json> { Ok(Json::Null) }
+        fn extract_rows(&self, _: &Record<'_>, _: &Run<'_>) -> Result<Table> { Err(Error::msg(\"none\")) }
+    }
+}
+EXPORT
+";
+
+fn authors_source(name: &str, version: &str, export: &str) -> String {
+    let (name, version) = (format!("{name:?};"), format!("{version:?};"));
+    AUTHORS_SOURCE.replace("NAME;", &name).replace("VERSION;", &version).replace("EXPORT", export)
+}
+
+#[test]
+fn authors_crates_of_every_edition_build_and_load() {
+    for (name, edition, profile) in [
+        ("of_2018", "2018", "dev"),
+        ("of_2021", "2021", "dev"),
+        ("of_2024", "2024", "dev"),
+        // What a linker may throw away is the card and the registration.
+        ("optimised_and_stripped", "2024", "stripped"),
+    ] {
+        let source = authors_source("one", "lab.one@1", "export_plugin!(inner::One);");
+        let (library, built) = author_crate(name, edition, &source, profile);
+        built.unwrap_or_else(|errors| panic!("{name} does not build:\n{errors}"));
+        let indexers = load(&library);
+        let failure = indexer(&indexers, "one").extract_rows(&Fixture::new().image(""), 1, &never).expect_err("none");
+        assert_eq!(failure.message, "none", "{name}");
+    }
+}
+
+#[test]
+fn what_a_host_would_refuse_does_not_build() {
+    let once = "export_plugin!(inner::One);";
+    for (crate_name, name, version, export, words) in [
+        ("bad_upper_case", "One", "1", once, "NAME is 1 to 200 characters of a-z, 0-9 and _"),
+        ("bad_empty_name", "", "1", once, "NAME is 1 to 200"),
+        ("bad_prefix", "kym_one", "1", once, "does not begin with kym_"),
+        ("bad_version", "one", "", once, "ANALYSIS_VERSION is a text of 1 to 256 bytes"),
+        ("bad_version_lines", "one", "a\nb", once, "ANALYSIS_VERSION"),
+        ("bad_same_name", "one", "1", "export_plugin!(inner::One, crate::inner::One);", "have the same NAME"),
+        (
+            "bad_twice",
+            "one",
+            "1",
+            "export_plugin!(inner::One);\nexport_plugin!(inner::One);",
+            "`ExportPluginIsUsedOnceInALibrary` is defined multiple times",
+        ),
+    ] {
+        let (_, built) = author_crate(crate_name, "2021", &authors_source(name, version, export), "dev");
+        let errors = built.expect_err(crate_name);
+        assert!(errors.contains(words), "{crate_name}: no '{words}':\n{errors}");
     }
 }

@@ -28,7 +28,7 @@ fn all_real_datasets_are_read_whole_and_have_nothing_wrong() {
         for id in dataset.image_ids().unwrap() {
             let record = dataset.find_record(&id).unwrap();
             let pixels = record.pixels().unwrap().unwrap();
-            assert_eq!(pixels.axes.len(), pixels.shape.len());
+            assert_eq!(pixels.axes().len(), pixels.shape().len());
             images += 1;
             for artifact in record.artifacts().unwrap() {
                 artifacts += 1;

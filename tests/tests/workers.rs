@@ -114,6 +114,151 @@ fn whatever_an_image_does_it_fails_alone() {
 }
 
 #[test]
+fn foul_play_fails_alone_too() {
+    for (what, kind, says) in [
+        ("err_giant", FailureKind::Error, "(41943040 bytes in all)"),
+        ("err_controls", FailureKind::Error, "nul \u{fffd} escape \u{fffd}[31m bell \u{fffd} end"),
+        ("err_empty", FailureKind::Error, "no reason"),
+        ("panic_number", FailureKind::Panic, "a panic without text"),
+        ("panic_bomb", FailureKind::Panic, "a panic without text"),
+        ("panic_in_drop", FailureKind::Abort, "SIGABRT"),
+        ("exit_in_thread", FailureKind::Exit, "exit code 9"),
+        ("lie_rows", FailureKind::BadTable, "ragged"),
+        ("lie_negative", FailureKind::BadTable, "negative"),
+        ("lie_child_rows", FailureKind::BadTable, "ragged"),
+        ("lie_utf8", FailureKind::BadTable, "Invalid UTF8"),
+        ("lie_offsets", FailureKind::BadTable, "valid Arrow data"),
+        ("lie_no_name", FailureKind::BadTable, "no name"),
+        ("lie_name", FailureKind::BadTable, ""),
+        ("lie_format", FailureKind::BadTable, "no such format"),
+        ("lie_released", FailureKind::BadTable, "released"),
+        ("lie_children", FailureKind::BadTable, "3 columns"),
+        ("lie_dictionary", FailureKind::Abort, "overflowed its stack"),
+        ("lie_no_buffers", FailureKind::BadTable, ""),
+    ] {
+        println!("{what}");
+        check_extraction(&options(1), 5, &one(2, what), &[(2, kind, says)]);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn who_closes_the_workers_pipes_fails_alone() {
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", 5, &one(2, "close_all"));
+    let answers = extract(&mut *pool_of(&data, "misbehave", &options(1)), &ids(5)).expect("a run to its end");
+    // By which of its parts the worker ends is a race.
+    assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true, true]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn half_an_answer_does_not_hold_the_timeout_off() {
+    let mut options = options(1);
+    options.timeout = Some(Duration::from_secs(1));
+    for what in ["write_to_all", "write_to_all_and_hang", "stop"] {
+        println!("{what}");
+        check_extraction(&options, 4, &one(1, what), &[(1, FailureKind::Timeout, "--timeout")]);
+    }
+}
+
+#[test]
+fn what_a_plugin_leaves_behind_harms_no_other_image() {
+    for what in ["late_abort", "late_panic", "folder", "flood", "close_0_1_2", "ignore_signals"] {
+        println!("{what}");
+        let orders = (0..6).map(|number| (number, json!({"do": what}))).collect();
+        check_extraction(&options(2), 40, &orders, &[]);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_plugin_that_forks_its_worker_answers_for_no_other_image() {
+    let dir = TestDir::new();
+    let orders = BTreeMap::from([(5, json!({"do": "fork"})), (20, json!({"do": "fork"}))]);
+    let data = dataset(&dir, "d.zarr", 40, &orders);
+    let answers = extract(&mut *pool_of(&data, "misbehave", &options(1)), &ids(40)).expect("a run to its end");
+    for (number, answer) in answers.iter().enumerate().filter(|(number, _)| ![5, 20].contains(number)) {
+        let extracted = answer.as_ref().unwrap_or_else(|failure| panic!("image {number}: {failure:?}"));
+        assert_eq!(text_column(extracted, "image"), image_id(number as u64));
+    }
+}
+
+fn text_column(extracted: &Extracted, name: &str) -> String {
+    use arrow::array::AsArray as _;
+    extracted.rows.column_by_name(name).expect(name).as_string::<i32>().value(0).to_owned()
+}
+
+/// Children of a process, through all of its threads.
+#[cfg(target_os = "linux")]
+fn children(process: u32) -> Vec<i32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
+    let of = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+    let all: Vec<String> = threads.flatten().map(of).collect();
+    all.iter().flat_map(|text| text.split_ascii_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn workers_killed_at_random_cost_no_more_than_the_images_in_hand() {
+    let dir = TestDir::new();
+    let images = 400;
+    let data = dataset(&dir, "d.zarr", images, &BTreeMap::new());
+    let spec = format!("{}:misbehave", library("misbehave").display());
+    let home = TestDir::new();
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut host = Run::new(["run", "--plugin", &spec, "--jobs", "3"]).dataset(data.path()).start(home.path());
+    let mut killed = 0;
+    let code = loop {
+        if let Some(status) = host.try_wait().unwrap() {
+            break status.code();
+        }
+        std::thread::sleep(Duration::from_millis(random.u64(5..60)));
+        if let Some(pid) = random.choice(children(host.id())) {
+            let kill = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).output().unwrap();
+            killed += u32::from(kill.status.success());
+        }
+    };
+    assert!(killed > 0, "no worker was found");
+    // Two in a row that are killed while they load end the run: that cannot be told from a library that crashes.
+    assert!(matches!(code, Some(0 | 3 | 5)), "{code:?}");
+    let after = Run::new(["run", "--json", "--plugin", &spec]).dataset(data.path()).output().expect_code(0).json();
+    assert_eq!(after["stats"]["failed"], 0, "{after}");
+    let again = Run::new(["run", "--json", "--plugin", &spec]).dataset(data.path()).output().expect_code(0).json();
+    assert_eq!(again["stats"]["skipped_fresh"], images, "{again}");
+}
+
+#[test]
+fn a_limit_of_time_that_each_image_breaks_fails_each() {
+    let orders = (0..6).map(|number| (number, json!({"do": "slow"}))).collect();
+    let kinds: Vec<_> = (0..6).map(|number| (number, FailureKind::Timeout, "0.05 s")).collect();
+    let mut options = options(2);
+    options.timeout = Some(Duration::from_millis(50));
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", 6, &orders);
+    let answers = extract(&mut *pool_of(&data, "misbehave", &options), &ids(6)).expect("a run to its end");
+    let found: Vec<_> = answers.into_iter().map(|answer| answer.unwrap_err()).collect();
+    for (failure, (number, kind, says)) in found.iter().zip(kinds) {
+        assert!(failure.kind == kind && failure.message.contains(says), "image {number}: {failure:?}");
+    }
+}
+
+#[test]
+fn less_memory_than_a_worker_needs_is_told_of_once() {
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", 50, &BTreeMap::new());
+    let mut options = options(2);
+    options.max_memory = Some(1 << 20);
+    let error = extract(&mut *pool_of(&data, "misbehave", &options), &ids(50)).expect_err("too little");
+    assert!(error.to_string().contains("--max-memory allows 1 MiB"), "{error}");
+}
+
+#[test]
+fn as_many_workers_as_one_likes() {
+    check_extraction(&options(64), 200, &one(77, "abort"), &[(77, FailureKind::Abort, "")]);
+}
+
+#[test]
 fn a_hang_ends_with_the_timeout() {
     let mut options = options(2);
     options.timeout = Some(Duration::from_secs(2));
@@ -301,6 +446,7 @@ fn programs_that_are_no_workers_are_told_of() {
         (script(&dir, "complains", "echo 'no such option' >&2; exit 2"), "worker", "no such option"),
         (on_load("abort"), "load_crash", "SIGABRT"),
         (on_load("exit"), "load_crash", "exit code 3"),
+        (on_load("crash"), "load_crash", "SIGSEGV"),
     ];
     for (program, expected, says) in cases {
         let mut options = options(2);

@@ -293,7 +293,7 @@ fn parse_dtype(json: &Json) -> Result<(DType, bool), String> {
     let unknown = || format!("its dtype is {json}; kymhost reads bool, int, uint, float and complex numbers");
     let text = json.as_str().ok_or_else(unknown)?;
     let (order, code) = text.split_at_checked(1).ok_or_else(unknown)?;
-    let dtype = DType::ALL.into_iter().find(|&dtype| dtype_code(dtype) == code).ok_or_else(unknown)?;
+    let dtype = DType::ALL.iter().copied().find(|&dtype| dtype_code(dtype) == code).ok_or_else(unknown)?;
     match order {
         "<" => Ok((dtype, false)),
         ">" => Ok((dtype, true)),
@@ -537,43 +537,37 @@ fn fill(array: &mut Vec<u8>, element: &[u8], length: usize) {
 /// Whether kymflow would take these as an image's pixels.
 pub(super) fn check_pixels(array: &Array) -> Result<(), String> {
     let dtypes = [DType::UInt8, DType::UInt16, DType::Int16, DType::Float32, DType::Float64];
-    if !dtypes.contains(&array.dtype) {
-        return Err(format!("pixels are uint8, uint16, int16, float32 or float64, not {}", array.dtype));
+    if !dtypes.contains(&array.dtype()) {
+        return Err(format!("pixels are uint8, uint16, int16, float32 or float64, not {}", array.dtype()));
     }
-    if !(2..=5).contains(&array.shape.len()) {
-        return Err(format!("pixels have 2 to 5 dimensions, not {}", array.shape.len()));
+    if !(2..=5).contains(&array.shape().len()) {
+        return Err(format!("pixels have 2 to 5 dimensions, not {}", array.shape().len()));
     }
     Ok(())
 }
 
 /// The items that write an array as kymflow does: its chunks, then its `.zarray`.
 pub(super) fn encode(data: &Key, array: &Array, chunks: Option<&[usize]>) -> Result<Vec<(Key, Vec<u8>)>, String> {
-    if array.axes.len() != array.shape.len() {
-        return Err(format!("its {} axes do not name {} dimensions", array.axes.len(), array.shape.len()));
-    }
     let chunks = match chunks {
-        Some(chunks) if chunks.len() != array.shape.len() => {
-            return Err(format!("chunks of {} dimensions for an array of {}", chunks.len(), array.shape.len()));
+        Some(chunks) if chunks.len() != array.shape().len() => {
+            return Err(format!("chunks of {} dimensions for an array of {}", chunks.len(), array.shape().len()));
         }
         Some(chunks) if chunks.contains(&0) => return Err("a chunk cannot have length 0".to_owned()),
         // As zarr does: no chunk is longer than its array.
-        Some(chunks) => chunks.iter().zip(&array.shape).map(|(&chunk, &length)| chunk.min(length).max(1)).collect(),
-        None => default_chunks(&array.shape, &array.axes),
+        Some(chunks) => chunks.iter().zip(array.shape()).map(|(&chunk, &length)| chunk.min(length).max(1)).collect(),
+        None => default_chunks(array.shape(), array.axes()),
     };
     let layout = Layout {
-        shape: array.shape.clone(),
+        shape: array.shape().to_vec(),
         chunks,
-        dtype: array.dtype,
+        dtype: array.dtype(),
         big_endian: false,
         fortran: false,
         packing: Packing::Blosc,
-        fill: parse_fill(&Json::Null, array.dtype)?,
+        fill: parse_fill(&Json::Null, array.dtype())?,
         separator: '.',
     };
     layout.check_bounds()?;
-    if array.bytes.len() != layout.array_bytes() {
-        return Err(format!("its {} bytes are not those of its shape {:?}", array.bytes.len(), array.shape));
-    }
     guarded(|| encode_layout(data, &layout, array))
 }
 
@@ -584,7 +578,7 @@ fn encode_layout(data: &Key, layout: &Layout, array: &Array) -> Result<Vec<(Key,
     let mut index = vec![0usize; grid.len()];
     while !grid.contains(&0) {
         let mut chunk = vec![0u8; layout.chunk_bytes()];
-        copy_block(layout, &index, Copying::IntoChunk { array: &array.bytes, chunk: &mut chunk })?;
+        copy_block(layout, &index, Copying::IntoChunk { array: array.bytes(), chunk: &mut chunk })?;
         let key = data.join(&layout.chunk_name(&index)).map_err(|error| error.to_string())?;
         items.push((key, codecs.encode(chunk)?));
         if !advance(&mut index, &grid) {

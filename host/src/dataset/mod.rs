@@ -234,7 +234,7 @@ impl Dataset {
         let mut items = arrays::encode(&group.join(names::DATA)?, pixels, chunks).map_err(refused)?;
         let now = attributes::now_utc();
         let mut described = Object::new();
-        described.insert("axes".to_owned(), pixels.axes.iter().map(String::as_str).collect());
+        described.insert("axes".to_owned(), pixels.axes().iter().map(String::as_str).collect());
         described.insert("created_utc".to_owned(), now.as_str().into());
         described.insert("updated_utc".to_owned(), now.into());
         items.push(attributes::item(&group, described)?);

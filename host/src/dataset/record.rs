@@ -196,7 +196,7 @@ impl Record {
             above = key.split().map(|(folder, _)| folder);
         }
         let mut described = attributes::read(&*self.store, &group)?;
-        described.insert("axes".to_owned(), array.axes.iter().map(String::as_str).collect());
+        described.insert("axes".to_owned(), array.axes().iter().map(String::as_str).collect());
         described.insert("updated_utc".to_owned(), attributes::now_utc().into());
         items.push(attributes::item(&group, described)?);
         let data = group.join(DATA)?;

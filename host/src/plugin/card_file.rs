@@ -36,11 +36,12 @@ fn no_card(code: &'static str, why: impl Into<String>) -> NoCard {
 /// [`PluginError::Refused`] with code `unreadable`, `no_library`, `truncated`, `no_card` or `bad_card`.
 pub fn read_card(library: &Path) -> Result<Card, PluginError> {
     let refused = |code, why: String| PluginError::Refused { library: library.display().to_string(), code, why };
-    let opened = File::open(library).and_then(|file| Ok((file.metadata()?, file)));
-    let (metadata, file) = opened.map_err(|error| refused("unreadable", format!("{error}\n{HELP}")))?;
-    if !metadata.is_file() {
+    let unreadable = |error: std::io::Error| refused("unreadable", format!("{error}\n{HELP}"));
+    // Before it is opened, which waits for ever where it is a named pipe.
+    if !library.metadata().map_err(unreadable)?.is_file() {
         return Err(refused("no_library", format!("it is no file\n{HELP}")));
     }
+    let file = File::open(library).map_err(unreadable)?;
     card_of(file).map_err(|NoCard { code, why }| refused(code, format!("{why}\n{HELP}")))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns: what crosses and the checks of what comes back. Never: loads libraries, has `unsafe`.
 
-use super::{Failure, FailureKind, Indexer, IndexerInfo};
+use super::{Failure, FailureKind, Indexer, IndexerInfo, failure_text};
 use crate::dataset::{DatasetError, Record};
 use abi_stable::std_types::RSlice;
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -96,13 +96,13 @@ fn failure(error: impl Into<Error>) -> Failure {
     };
     let message = match error.message() {
         "" => "the indexer gave no reason".to_owned(),
-        text => text.to_owned(),
+        text => failure_text(text),
     };
     Failure { kind, message }
 }
 
 fn bad_table(message: String) -> Failure {
-    Failure { kind: FailureKind::BadTable, message }
+    Failure { kind: FailureKind::BadTable, message: failure_text(&message) }
 }
 
 /// Takes a plugin's rows: checked in full, columns plain and named.

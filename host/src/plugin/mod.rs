@@ -127,6 +127,24 @@ pub struct Failure {
     pub message: String,
 }
 
+/// How long a failure's text may be, in bytes.
+const MAX_FAILURE_BYTES: usize = 4 << 10;
+
+/// A plugin's own text as a failure's: of bounded length, and nothing in it that a terminal would obey.
+fn failure_text(text: &str) -> String {
+    let end = text.floor_char_boundary(MAX_FAILURE_BYTES);
+    let mut kept: String = text
+        .get(..end)
+        .unwrap_or_default()
+        .chars()
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c })
+        .collect();
+    if end < text.len() {
+        kept.push_str(&format!("… ({} bytes in all)", text.len()));
+    }
+    kept
+}
+
 /// Why a plugin cannot be used at all. At most five lines of text each.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -43,8 +43,9 @@ struct Worker {
     stage: Stage,
     /// What it has been sent and has not answered, the oldest first; a batch's range shrinks as answers come.
     queue: VecDeque<(Batch, usize)>,
-    /// Images answered in its life.
+    /// Images and requests answered in its life.
     answered: u64,
+    done: u64,
     /// When it could begin with what it has in hand.
     since: Instant,
     /// What the batch in hand has taken so far, and what the last one took.
@@ -80,6 +81,8 @@ pub(super) struct Processes {
     workers: Vec<Worker>,
     sizes: Sizes,
     failed_starts: u32,
+    /// Workers that the system lets us have.
+    most: usize,
 }
 
 type Ledger = Schedule<Answer>;
@@ -88,11 +91,11 @@ impl Processes {
     /// No process is started yet.
     pub(super) fn new(plugin: Plugin, dataset: PathBuf, program: PathBuf, options: PoolOptions) -> Self {
         let sizes = Sizes { params_hash: 16, old_marker: 16, extract: 1 };
-        Self { plugin, dataset, program, options, workers: Vec::new(), sizes, failed_starts: 0 }
+        Self { plugin, dataset, program, options, workers: Vec::new(), sizes, failed_starts: 0, most: usize::MAX }
     }
 
     fn jobs(&self) -> usize {
-        self.options.jobs.max(1)
+        self.options.jobs.min(self.most).max(1)
     }
 
     fn refused(&self, code: &'static str, why: String) -> PluginError {
@@ -101,7 +104,16 @@ impl Processes {
 
     fn start_worker(&mut self) -> Result<(), PluginError> {
         let cannot = |why: String| PluginError::Worker(format!("{}: {why}", self.program.display()));
-        let mut process = Process::start(&self.program).map_err(|error| cannot(format!("cannot start it: {error}")))?;
+        let mut process = match Process::start(&self.program) {
+            Ok(process) => process,
+            Err(error) if !self.workers.is_empty() => {
+                // The system has no more processes or files for us: those that run do the work.
+                tracing::warn!("no more than {} workers can be started: {error}", self.workers.len());
+                self.most = self.workers.len();
+                return Ok(());
+            }
+            Err(error) => return Err(cannot(format!("cannot start it: {error}"))),
+        };
         let library = self.plugin.library.as_os_str().as_bytes();
         let dataset = self.dataset.as_os_str().as_bytes();
         let start = Request::Start(Start {
@@ -120,6 +132,7 @@ impl Processes {
             stage: Stage::Started,
             queue: VecDeque::new(),
             answered: 0,
+            done: 0,
             since: Instant::now(),
             spent: Duration::ZERO,
             last: None,
@@ -154,8 +167,12 @@ impl Processes {
                 None if ledger.wants_fresh() && self.workers.len() < self.jobs() => {}
                 None => break,
             }
+            let before = self.workers.len();
             self.start_worker()?;
-            self.give(self.workers.len() - 1, 0, job, ledger)?;
+            if self.workers.len() == before {
+                break;
+            }
+            self.give(before, 0, job, ledger)?;
         }
         for index in 0..self.workers.len() {
             self.give(index, 1, job, ledger)?;
@@ -211,7 +228,9 @@ impl Processes {
     /// When a busy worker has taken too long.
     fn deadline(&self, worker: &Worker) -> Option<Instant> {
         let limit = if worker.stage == Stage::Ready { self.options.timeout? } else { LOAD_WITHIN };
-        worker.since.checked_add(limit)
+        // An answer may be long, but must go on.
+        let since = worker.process.answering_since().map_or(worker.since, |heard| heard.max(worker.since));
+        since.checked_add(limit)
     }
 
     /// Takes all that one worker has to say. The death it came to, if it did.
@@ -267,6 +286,12 @@ impl Processes {
                 worker.stage = Stage::Ready;
                 worker.since = Instant::now();
                 self.failed_starts = 0;
+                // Each image would fail for what none of them did.
+                if let (Some(allowed), Some(used)) = (self.options.max_memory, worker.process.resident())
+                    && used > allowed
+                {
+                    return Err(too_little_memory(used, allowed));
+                }
                 check_version(&self.plugin, &indexer, &analysis_version)?;
             }
             (Reply::Refused { code, message }, Stage::Started | Stage::Loading) => {
@@ -275,7 +300,11 @@ impl Processes {
                     code => self.refused(known_code(code), message),
                 });
             }
-            (Reply::Results { micros, items }, Stage::Ready) => {
+            (Reply::Results { request, from, micros, items }, Stage::Ready) => {
+                let expected = worker.queue.front().map(|(batch, length)| (worker.done, length - batch.range.len()));
+                if expected != Some((request, from)) {
+                    return Ok(Some("an answer to another question".into()));
+                }
                 return Ok(self.take_results(index, Duration::from_micros(micros), items, body, job, ledger).err());
             }
             (reply, stage) => return Ok(Some(format!("{reply:?} while {stage:?}").chars().take(200).collect())),
@@ -330,6 +359,7 @@ impl Processes {
         worker.since = Instant::now();
         worker.process.forget_words();
         if let Some((_, length)) = worker.queue.pop_front_if(|(batch, _)| batch.range.is_empty()) {
+            worker.done += 1;
             let spent = std::mem::take(&mut worker.spent);
             worker.last = Some(spent);
             let size = self.sizes.of(job);
@@ -348,10 +378,13 @@ impl Processes {
         if let (Some(allowed), Some(used)) = (self.options.max_memory, worker.process.resident())
             && used > allowed
         {
+            if worker.stage != Stage::Ready {
+                return Err(too_little_memory(used, allowed));
+            }
             return Ok(Some(Death::Memory { used, allowed }));
         }
         let late = self.deadline(worker).is_some_and(|deadline| now > deadline);
-        if late && !worker.process.is_answering() {
+        if late {
             if worker.stage != Stage::Ready {
                 let why = format!("a worker did not finish loading it within {} s", LOAD_WITHIN.as_secs());
                 return Err(self.refused("load_timeout", why));
@@ -373,12 +406,15 @@ impl Processes {
             self.failed_starts += 1;
             let (_, what) = death.describe(&tail);
             let said = if words.is_empty() { String::new() } else { format!("; it said: {words}") };
-            if worker.stage == Stage::Started {
-                let program = self.program.display();
-                return Err(PluginError::Worker(format!("{program} does not serve as a worker: it {what}{said}")));
-            }
+            // One may have been killed by somebody.
             if self.failed_starts >= MAX_FAILED_STARTS {
-                return Err(self.refused("load_crash", format!("loading it ended the worker: it {what}{said}")));
+                let program = self.program.display();
+                return Err(match worker.stage {
+                    Stage::Started => {
+                        PluginError::Worker(format!("{program} does not serve as a worker: it {what}{said}"))
+                    }
+                    _ => self.refused("load_crash", format!("loading it ended the worker: it {what}{said}")),
+                });
             }
         } else if let Some((batch, _)) = worker.queue.pop_front() {
             let blame = worker.answered == 0 || death.is_the_image_s();
@@ -471,6 +507,16 @@ fn request(job: &Job<'_>) -> Result<Vec<u8>, PluginError> {
         }
     };
     frame.map_err(|error| PluginError::Worker(format!("cannot ask a worker: {error}")))
+}
+
+/// The error for a limit that no worker could keep.
+fn too_little_memory(used: u64, allowed: u64) -> PluginError {
+    PluginError::Worker(format!(
+        "--max-memory allows {} MiB, but a worker with the plugin loaded uses {} MiB before its first image\n\
+         help: allow more",
+        allowed >> 20,
+        used >> 20
+    ))
 }
 
 /// The codes that travel in `refused`, as this program's own.

@@ -47,6 +47,7 @@ pub(super) struct Process {
     stderr: Option<ChildStderr>,
     outgoing: VecDeque<u8>,
     reader: FrameReader,
+    heard: Instant,
     reads: usize,
     words: Words,
     status: Option<ExitStatus>,
@@ -73,6 +74,7 @@ impl Process {
             stderr: Some(stderr),
             outgoing: VecDeque::new(),
             reader: FrameReader::default(),
+            heard: Instant::now(),
             reads: 0,
             words,
             status: None,
@@ -133,7 +135,7 @@ impl Process {
             match self.reader.fill(&mut self.stdout) {
                 // Also in the middle of an answer: the images in it are not answered then.
                 Ok(0) => return Heard::End,
-                Ok(_) => {}
+                Ok(_) => self.heard = Instant::now(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Heard::Nothing,
                 Err(error) => return Heard::Garbage(ProtocolError::from(error).to_string()),
@@ -141,9 +143,9 @@ impl Process {
         }
     }
 
-    /// Whether part of an answer has come.
-    pub(super) fn is_answering(&self) -> bool {
-        !self.reader.is_empty()
+    /// When part of an answer came last, if an answer has begun and not ended.
+    pub(super) fn answering_since(&self) -> Option<Instant> {
+        (!self.reader.is_empty()).then_some(self.heard)
     }
 
     /// Takes what the worker and its plugin wrote to standard error, without waiting.

@@ -82,6 +82,10 @@ pub(super) enum Reply {
     Refused { code: String, message: String },
     /// Answers to the oldest request that is not fully answered, in its order: all of them or the next few.
     Results {
+        /// Which request they answer, counted from 0 since [`Reply::Ready`], and which of its images the first one: a
+        /// plugin that forks its worker must not answer for another image.
+        request: u64,
+        from: usize,
         /// How long they took.
         micros: u64,
         items: Vec<Item>,
@@ -210,8 +214,17 @@ impl FrameReader {
             return Ok(None);
         };
         let message = serde_json::from_slice(header_bytes).map_err(ProtocolError::Header)?;
+        let end = start + header + body;
+        if body >= READ_SIZES.1 && end == self.to {
+            // Many rows: the buffer becomes the body, so that they are in memory once.
+            let mut buffer = std::mem::take(&mut self.buffer);
+            buffer.truncate(end);
+            buffer.drain(..start + header);
+            (self.from, self.to) = (0, 0);
+            return Ok(Some((message, buffer)));
+        }
         let body_bytes = body_bytes.to_vec();
-        self.from = start + header + body;
+        self.from = end;
         if self.from == self.to {
             (self.from, self.to) = (0, 0);
             if self.buffer.len() > 2 * READ_SIZES.1 {
@@ -361,7 +374,7 @@ mod tests {
         ) {
             let mut bytes = Vec::new();
             for (index, body) in bodies.iter().enumerate() {
-                let header = Reply::Results { micros: index as u64, items: vec![Item::Hash("h".repeat(index))] };
+                let header = Reply::Results { request: 0, from: 0, micros: index as u64, items: vec![Item::Hash("h".repeat(index))] };
                 bytes.extend(frame(&header, body).unwrap());
             }
             let mut source = Pieces(&bytes, cuts, 0);
@@ -369,7 +382,7 @@ mod tests {
             for (index, body) in bodies.iter().enumerate() {
                 let (reply, got) = reader.wait::<Reply>(&mut source).unwrap().unwrap();
                 prop_assert_eq!(&got, body);
-                let Reply::Results { micros, items } = reply else { panic!("{reply:?}") };
+                let Reply::Results { micros, items, .. } = reply else { panic!("{reply:?}") };
                 prop_assert_eq!((micros, items), (index as u64, vec![Item::Hash("h".repeat(index))]));
             }
             prop_assert!(reader.wait::<Reply>(&mut source).unwrap().is_none());

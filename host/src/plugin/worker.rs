@@ -61,8 +61,10 @@ fn serve() -> Result<(), ProtocolError> {
     let ready = Reply::Ready { indexer: info.name.clone(), analysis_version: info.analysis_version.clone() };
     send(&mut output, &ready, &[])?;
 
+    let mut number = 0;
     while let Some((request, body)) = reader.wait::<Request>(&mut input)? {
-        let mut answers = Answers::new(&mut output);
+        let mut answers = Answers::new(&mut output, number);
+        number += 1;
         match request {
             Request::Start(_) => return Err(io::Error::other("the host sent a second start").into()),
             Request::ParamsHash { images } => {
@@ -223,14 +225,16 @@ fn extract(indexer: &dyn Indexer, dataset: &Dataset, image: &str, threads: usize
 /// The answers to one request, on their way.
 struct Answers<'a> {
     output: &'a mut File,
+    request: u64,
+    sent: usize,
     items: Vec<Item>,
     body: Vec<u8>,
     since: Instant,
 }
 
 impl<'a> Answers<'a> {
-    fn new(output: &'a mut File) -> Self {
-        Self { output, items: Vec::new(), body: Vec::new(), since: Instant::now() }
+    fn new(output: &'a mut File, request: u64) -> Self {
+        Self { output, request, sent: 0, items: Vec::new(), body: Vec::new(), since: Instant::now() }
     }
 
     fn push(&mut self, item: Item) -> Result<(), ProtocolError> {
@@ -245,7 +249,9 @@ impl<'a> Answers<'a> {
         let micros = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
         let items = std::mem::take(&mut self.items);
         let body = std::mem::take(&mut self.body);
-        send(self.output, &Reply::Results { micros, items }, &body)?;
+        let (request, from) = (self.request, self.sent);
+        self.sent += items.len();
+        send(self.output, &Reply::Results { request, from, micros, items }, &body)?;
         self.since = Instant::now();
         Ok(())
     }

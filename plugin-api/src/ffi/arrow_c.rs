@@ -141,6 +141,9 @@ impl ArrowTable {
     #[cfg(feature = "arrow")]
     fn check_lengths(&self) -> Result<()> {
         let bad = |why: String| Error::new(ErrorKind::BadTable, why);
+        if self.array.release.is_none() || self.schema.release.is_none() {
+            return Err(bad("the table was released before it was handed over".into()));
+        }
         if self.array.length < 0 || self.array.offset < 0 {
             return Err(bad("the table has a negative length or offset".into()));
         }

@@ -57,10 +57,10 @@ pub fn artifact_kind(code: u8) -> Option<ArtifactKind> {
 impl From<Array> for ArrayAbi {
     fn from(array: Array) -> Self {
         Self {
-            dtype: array.dtype.number(),
-            shape: array.shape.iter().map(|length| *length as u64).collect(),
-            axes: array.axes.into_iter().map(Into::into).collect(),
-            bytes: array.bytes.into(),
+            dtype: array.dtype().number(),
+            shape: array.shape().iter().map(|length| *length as u64).collect(),
+            axes: array.axes().iter().map(|name| name.as_str().into()).collect(),
+            bytes: array.into_bytes().into(),
         }
     }
 }

@@ -325,6 +325,6 @@ mod tests {
         let (first, again, other) = (kymograph(0).unwrap(), kymograph(0).unwrap(), kymograph(1).unwrap());
         assert_eq!((&first.image_id, &first.pixels), (&again.image_id, &again.pixels));
         assert_ne!(first.image_id, other.image_id);
-        assert_eq!(first.pixels.shape, [LINES, PIXELS]);
+        assert_eq!(first.pixels.shape(), [LINES, PIXELS]);
     }
 }

@@ -35,7 +35,7 @@ fn write(store: &dyn Store, array: &Array, chunks: Option<&[usize]>) {
 #[test]
 fn every_dtype_and_rank_comes_back() {
     let shapes: [&[usize]; 8] = [&[7, 9], &[2, 5, 7], &[2, 3, 4, 5], &[2, 1, 3, 4, 2], &[600, 3], &[0, 4], &[5], &[]];
-    for dtype in DType::ALL {
+    for &dtype in DType::ALL {
         for shape in shapes {
             let (_folder, store) = store();
             let array = sample(dtype, shape);
@@ -151,8 +151,8 @@ fn missing_chunks_are_fill_values() {
         let text = zarray(&[("dtype", &format!("\"{dtype}\"")), ("fill_value", fill), ("shape", "[1, 2]")]);
         store.put(&key("g/data/.zarray"), text.as_bytes()).unwrap();
         let array = read(&store, &key("g")).unwrap().unwrap();
-        assert_eq!(array.bytes, expected.repeat(2), "{dtype} {fill}");
-        assert_eq!(array.axes, ["y", "x"]);
+        assert_eq!(array.bytes(), expected.repeat(2), "{dtype} {fill}");
+        assert_eq!(array.axes(), ["y", "x"]);
     }
 }
 
@@ -207,12 +207,6 @@ fn what_is_no_pixel_array_or_does_not_fit_its_shape_is_not_written() {
     let array = sample(DType::UInt8, &[2, 2]);
     assert!(encode(&key("d"), &array, Some(&[2])).is_err());
     assert!(encode(&key("d"), &array, Some(&[0, 2])).is_err());
-    let mut ragged = array.clone();
-    ragged.bytes.pop();
-    assert!(encode(&key("d"), &ragged, None).is_err());
-    let mut unnamed = array;
-    unnamed.axes.pop();
-    assert!(encode(&key("d"), &unnamed, None).is_err());
 }
 
 #[test]

@@ -66,7 +66,9 @@ fn report(record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
         asked.push(what.to_owned());
         answers.push(answer);
     };
-    let shape = |array: Option<Array>| array.map(|array| (array.dtype, array.shape, array.axes, array.bytes));
+    let shape = |array: Option<Array>| {
+        array.map(|array| (array.dtype(), array.shape().to_vec(), array.axes().to_vec(), array.into_bytes()))
+    };
     add("image_id", record.image_id().to_owned());
     add("json", text(record.json("probe/params")));
     add("json_absent", text(record.json("probe/absent")));

@@ -99,9 +99,125 @@ fn act(order: &Json) -> Result<Option<Table>> {
         "unnamed" => return table(&[("a", 2), ("", 2)]).map(Some),
         "text" => return Table::builder().column("value", vec!["x"])?.build().map(Some),
         "big" => return Table::builder().column("value", vec![7_i64; 1 << 20])?.build().map(Some),
-        other => return Err(Error::msg(format!("told to do what is unknown: {other}"))),
+        "err_giant" => return Err(Error::msg("x".repeat(40 << 20))),
+        "err_controls" => return Err(Error::msg("nul \0 escape \x1b[31m bell \x07 end")),
+        "err_empty" => return Err(Error::msg("")),
+        "panic_number" => std::panic::panic_any(7),
+        "panic_bomb" => std::panic::panic_any(Bomb),
+        "panic_in_drop" => {
+            let _bomb = Bomb;
+            panic!("told to panic, with a bomb in hand");
+        }
+        "late_abort" => later(|| std::process::abort()),
+        "late_panic" => later(|| panic!("told to panic later")),
+        "exit_in_thread" => drop(std::thread::spawn(|| std::process::exit(9)).join()),
+        "folder" => std::env::set_current_dir("/")?,
+        "flood" => flood(),
+        #[cfg(target_os = "linux")]
+        "stop" => raw::call(&[("raise", 19)]),
+        #[cfg(target_os = "linux")]
+        "close_0_1_2" => raw::call(&[("close", 0), ("close", 1), ("close", 2)]),
+        #[cfg(target_os = "linux")]
+        "close_all" => raw::call(&[("close", 0), ("close", 1), ("close", 2), ("close_rest", 3)]),
+        #[cfg(target_os = "linux")]
+        "write_to_all" => raw::call(&[("write_all", 3)]),
+        #[cfg(target_os = "linux")]
+        "write_to_all_and_hang" => {
+            raw::call(&[("write_all", 3)]);
+            hang()
+        }
+        #[cfg(target_os = "linux")]
+        "fork" => raw::call(&[("fork", 0)]),
+        #[cfg(target_os = "linux")]
+        "ignore_signals" => (1..32).for_each(|signal| raw::call(&[("ignore", signal)])),
+        lie => match lying_table(lie)? {
+            Some(table) => return Ok(Some(table)),
+            None => return Err(Error::msg(format!("told to do what is unknown: {lie}"))),
+        },
     }
     Ok(None)
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the bomb went off");
+    }
+}
+
+/// Leaves a thread behind that does this a moment after the extraction has returned.
+fn later(what: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(|| {
+        sleep(Duration::from_millis(30));
+        what();
+    });
+}
+
+fn flood() {
+    let line = [b'f'; 1 << 16];
+    for _ in 0..(64 << 4) {
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), &line);
+    }
+}
+
+/// Tables of Arrow C data that are not what they say.
+fn lying_table(lie: &str) -> Result<Option<Table>> {
+    let texts =
+        Table::builder().column("text", vec!["one", "two", "three"])?.column("n", vec![1_i64, 2, 3])?.build()?;
+    let (mut array, mut schema) = texts.into_c_data();
+    // SAFETY: the table was made above: two children, the first with three buffers. What is written is wrong on purpose.
+    unsafe {
+        let child = &mut **array.children;
+        match lie {
+            "lie_rows" => array.length = 1 << 40,
+            "lie_negative" => array.length = -3,
+            "lie_child_rows" => child.length = 1 << 40,
+            "lie_utf8" => *(*child.buffers.add(2)).cast_mut().cast::<u8>() = 0xff,
+            "lie_offsets" => *(*child.buffers.add(1)).cast_mut().cast::<i32>().add(1) = 1 << 30,
+            "lie_no_name" => (**schema.children).name = std::ptr::null(),
+            "lie_name" => (**schema.children).name = c"\xff\xfe".to_owned().into_raw(),
+            "lie_format" => (**schema.children).format = c"no such format".to_owned().into_raw(),
+            "lie_released" => array.release = None,
+            "lie_children" => array.n_children = 3,
+            "lie_dictionary" => (**schema.children).dictionary = *schema.children,
+            "lie_no_buffers" => child.buffers = std::ptr::null_mut(),
+            _ => return Ok(None),
+        }
+        let _ = &mut schema;
+        Ok(Some(Table::from_c_data(array, schema)))
+    }
+}
+
+/// What Rust has no safe word for.
+#[cfg(target_os = "linux")]
+mod raw {
+    use std::ffi::{c_int, c_void};
+
+    unsafe extern "C" {
+        safe fn close(fd: c_int) -> c_int;
+        safe fn raise(signal: c_int) -> c_int;
+        safe fn fork() -> c_int;
+        fn write(fd: c_int, bytes: *const c_void, count: usize) -> isize;
+        fn signal(number: c_int, handler: usize) -> usize;
+    }
+
+    pub(super) fn call(calls: &[(&str, c_int)]) {
+        for (what, argument) in calls {
+            match *what {
+                "close" => drop(close(*argument)),
+                "close_rest" => (*argument..256).for_each(|fd| drop(close(fd))),
+                "raise" => drop(raise(*argument)),
+                "fork" => drop(fork()),
+                // SAFETY: the byte is there; which descriptor it goes to is the point.
+                "write_all" => (*argument..64).for_each(|fd| drop(unsafe { write(fd, [1_u8].as_ptr().cast(), 1) })),
+                // SAFETY: SIG_IGN is 1.
+                "ignore" => drop(unsafe { signal(*argument, 1) }),
+                _ => {}
+            }
+        }
+    }
 }
 
 fn table(columns: &[(&str, usize)]) -> Result<Table> {
@@ -162,6 +278,7 @@ extern "C" fn on_load() {
     match std::env::var("KYMHOST_MISBEHAVE_ON_LOAD").as_deref() {
         Ok("abort") => std::process::abort(),
         Ok("exit") => std::process::exit(3),
+        Ok("crash") => segfault(),
         _ => {}
     }
 }
