@@ -20,6 +20,8 @@ pub(super) struct Threads {
     plugin: Plugin,
     dataset: Dataset,
     options: PoolOptions,
+    /// What one extraction may use; asked for once, for the answer takes the system a dozen calls.
+    threads: usize,
     indexer: Option<Box<dyn Indexer>>,
 }
 
@@ -29,7 +31,8 @@ impl Threads {
         if options.timeout.is_some() || options.max_memory.is_some() {
             tracing::warn!("--timeout and --max-memory have no effect with --in-process: a thread cannot be ended");
         }
-        Self { plugin, dataset, options, indexer: None }
+        let threads = threads_per_extraction(options.jobs);
+        Self { plugin, dataset, options, threads, indexer: None }
     }
 
     fn load(&mut self) -> Result<(), PluginError> {
@@ -44,7 +47,6 @@ impl Threads {
     }
 
     fn answer(&self, indexer: &dyn Indexer, job: &Job<'_>, index: usize, cancelled: &AtomicBool) -> Answer {
-        let threads = threads_per_extraction(self.options.jobs);
         let done = catch_unwind(AssertUnwindSafe(|| match job {
             Job::ParamsHash(images) => {
                 images.get(index).map(|image| job::params_hash(indexer, &self.dataset, image).map(Answer::Hash))
@@ -54,7 +56,7 @@ impl Threads {
             }
             Job::Extract(images) => images.get(index).map(|image| {
                 let cancelled = || cancelled.load(Ordering::Relaxed);
-                job::extract(indexer, &self.dataset, image, threads, &cancelled).map(Answer::Rows)
+                job::extract(indexer, &self.dataset, image, self.threads, &cancelled).map(Answer::Rows)
             }),
         }));
         match done {
