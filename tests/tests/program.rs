@@ -348,6 +348,15 @@ fn a_dataset_is_made_described_and_checked() {
     assert_eq!(check.json()["differences"], json!([]));
 
     assert_eq!(dataset(&["validate", "full.zarr", "--json"]).expect_code(0).json()["problems"], json!([]));
+    // A run puts the manifest behind: a note, no problem.
+    run(&["run", "--plugin", "velocity_events"], &fixture).expect_code(0);
+    let validated = dataset(&["validate", "full.zarr", "--json"]).expect_code(0).json();
+    assert_eq!(validated["problems"], json!([]));
+    assert_eq!(validated["notes"][0]["key"], "index/manifest.json.gz", "{validated}");
+    dataset(&["validate", "full.zarr"])
+        .expect_code(0)
+        .expect_stderr(&["note: index/manifest.json.gz", "nothing is wrong"]);
+    dataset(&["manifest", "full.zarr", "--check"]).expect_code(5);
     let broken = fixture.image(&image_id(1)).key("velocity_events/params.json");
     fixture.put(&broken, "{");
     let problems = dataset(&["validate", "full.zarr", "--json"]).expect_code(5).json()["problems"].clone();

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, Timespec, poll};
 use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Images in one request, at most.
@@ -414,7 +415,7 @@ impl Processes {
     fn run(&mut self, job: Job<'_>, sink: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {
         let mut ledger = Ledger::new(job.len());
         let mut looked = Instant::now();
-        while !ledger.is_done() {
+        while !ledger.is_done() && !self.options.stop.load(Ordering::Relaxed) {
             self.assign(&job, &mut ledger)?;
             self.wait()?;
             let now = Instant::now();
@@ -439,6 +440,10 @@ impl Processes {
             }
             if !self.deliver(&mut ledger, sink) {
                 return Ok(());
+            }
+            if self.options.stop.load(Ordering::Relaxed) {
+                // Nobody waits for those that are missing any more.
+                let _ = ledger.stop().into_iter().all(|(index, answer)| sink(index, answer));
             }
         }
         Ok(())
