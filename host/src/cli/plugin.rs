@@ -56,7 +56,8 @@ pub fn chosen(choice: &PluginChoice) -> Result<Vec<Plugin>, CliError> {
     let mut plugins: Vec<Plugin> = Vec::with_capacity(choice.plugin.len());
     for spec in &choice.plugin {
         let plugin = find_plugin(spec, &search)?;
-        if plugins.iter().any(|other| other.indexer.name == plugin.indexer.name) {
+        let table = |plugin: &Plugin| plugin.indexer.name.trim().to_lowercase();
+        if plugins.iter().any(|other| table(other) == table(&plugin)) {
             return Err(CliError::usage(
                 "same_indexer",
                 format!("the indexer '{}' is asked for twice; it has one table", plugin.indexer.name),

@@ -106,7 +106,7 @@ impl Shared {
             // Those that wait because too much was held back.
             self.changed.notify_all();
             for (index, answer) in answers {
-                if !deliver(index, answer) {
+                if !deliver(index, answer) && !stop.load(Ordering::Relaxed) {
                     return;
                 }
             }
