@@ -30,6 +30,11 @@
 //! The crate is built as `crate-type = ["cdylib"]`. The `arrow` feature (on by default) gives tables from
 //! and to Arrow batches, and Arrow itself as [`arrow`]; it is no part of the binary contract.
 
+/// The plugin in the README, compiled as it stands.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 pub mod array;
 pub mod card;
 mod error;
