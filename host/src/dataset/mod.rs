@@ -17,7 +17,7 @@ mod validate;
 pub use info::{Info, TableInfo};
 pub use manifest::Difference;
 pub use record::Record;
-pub use validate::{Problem, validate};
+pub use validate::{Findings, Problem, validate};
 
 use crate::store::{Key, LocalStore, Store, StoreError};
 use arrow::array::RecordBatch;

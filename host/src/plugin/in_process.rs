@@ -11,9 +11,12 @@ use crate::dataset::Dataset;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Images that a thread takes at once where there is little to do for each.
 const PORTION: usize = 64;
+/// How often to look whether to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Threads for one indexer over one dataset.
 pub(super) struct Threads {
@@ -85,20 +88,27 @@ impl Shared {
         self.changed.wait(ledger).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nobody wakes a thread when a signal says to stop.
+    fn wait_a_little<'a>(&self, ledger: MutexGuard<'a, Schedule<Answer>>) -> MutexGuard<'a, Schedule<Answer>> {
+        self.changed.wait_timeout(ledger, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// The calling thread's part: passes answers on in order until all are, or it is told to stop.
-    fn deliver(&self, deliver: &mut dyn FnMut(usize, Answer) -> bool) {
+    fn deliver(&self, stop: &AtomicBool, deliver: &mut dyn FnMut(usize, Answer) -> bool) {
         let mut ledger = self.ledger();
         while !ledger.is_done() {
-            let answers: Vec<_> = std::iter::from_fn(|| ledger.next_answer()).collect();
-            if answers.is_empty() {
-                ledger = self.wait(ledger);
+            let mut answers: Vec<_> = std::iter::from_fn(|| ledger.next_answer()).collect();
+            if stop.load(Ordering::Relaxed) {
+                answers.extend(ledger.stop());
+            } else if answers.is_empty() {
+                ledger = self.wait_a_little(ledger);
                 continue;
             }
             drop(ledger);
             // Those that wait because too much was held back.
             self.changed.notify_all();
             for (index, answer) in answers {
-                if !deliver(index, answer) {
+                if !deliver(index, answer) && !stop.load(Ordering::Relaxed) {
                     return;
                 }
             }
@@ -163,7 +173,7 @@ impl Drive for Threads {
             for _ in 0..count {
                 scope.spawn(work);
             }
-            shared.deliver(deliver);
+            shared.deliver(&self.options.stop, deliver);
         });
         Ok(())
     }
