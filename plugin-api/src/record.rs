@@ -62,7 +62,13 @@ impl Record<'_> {
     /// [`ErrorKind::Unreadable`] where it is there but broken.
     pub fn json(&self, name: &str) -> Result<Option<Json>> {
         let text = self.inner.json(name.into()).into_result().map_err(Error::from)?;
-        text.into_option().map(|text| self.parse(&text, &format_args!("the JSON artifact '{name}'"))).transpose()
+        let Some(text) = text.into_option() else { return Ok(None) };
+        Json::parse(&text).map(Some).map_err(|error| {
+            Error::new(
+                ErrorKind::Unreadable,
+                format!("cannot read {} as JSON: {error}", self.key(name, ArtifactKind::Json)),
+            )
+        })
     }
 
     /// The table artifact `name`: Parquet, where there is none CSV.
@@ -123,7 +129,12 @@ impl Record<'_> {
     /// [`ErrorKind::Unreadable`] where they are there but broken.
     pub fn attributes(&self) -> Result<Json> {
         let text = self.inner.attributes().into_result().map_err(Error::from)?;
-        self.parse(&text, &"the attributes")
+        Json::parse(&text).map_err(|error| {
+            Error::new(
+                ErrorKind::Unreadable,
+                format!("cannot read the attributes of image {} as JSON: {error}", self.image_id()),
+            )
+        })
     }
 
     /// The metadata payload: the JSON artifact `metadata`.
@@ -132,6 +143,17 @@ impl Record<'_> {
     /// [`ErrorKind::Unreadable`] where it is there but broken.
     pub fn metadata(&self) -> Result<Option<Json>> {
         self.json("metadata")
+    }
+
+    /// Where the artifact `name` is kept, or would be: for messages, so that a user finds the file.
+    ///
+    /// What it names is the host's affair and may change; a host that cannot tell has the artifact's name and image here.
+    pub fn key(&self, name: &str, kind: ArtifactKind) -> String {
+        let key = self.inner.key(name.into(), kind as u8);
+        if key.is_empty() {
+            return format!("the artifact '{name}' of image {}", self.image_id());
+        }
+        key.into_string()
     }
 
     /// All artifacts, sorted by name. Kinds that are newer than this plugin's API are left out.
@@ -144,11 +166,5 @@ impl Record<'_> {
             .into_iter()
             .filter_map(|artifact| Some(Artifact::new(artifact.0.into_string(), ffi::artifact_kind(artifact.1)?)))
             .collect())
-    }
-
-    fn parse(&self, text: &[u8], what: &dyn std::fmt::Display) -> Result<Json> {
-        Json::parse(text).map_err(|error| {
-            Error::new(ErrorKind::Unreadable, format!("{what} of image {} is no JSON: {error}", self.image_id()))
-        })
     }
 }

@@ -27,19 +27,22 @@ fn params(image: u64, changed: bool) -> Value {
     json!({"threshold": image + if changed { 100 } else { 0 }})
 }
 
-/// A dataset whose table was made by a first run; since then the params of all images have changed.
+/// A dataset whose table was made by a first run; since then the params of all images have changed. It stands in the
+/// target folder, for nothing would delete a temporary folder at the end of the process.
 fn base() -> &'static Path {
-    static BASE: OnceLock<TestDir> = OnceLock::new();
+    static BASE: OnceLock<PathBuf> = OnceLock::new();
     BASE.get_or_init(|| {
-        let dir = TestDir::new();
-        let data = Fixture::with_images(dir.path(), IMAGES, EVENTS);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bad_input.zarr");
+        if path.exists() {
+            fs::remove_dir_all(&path).expect("remove what an earlier test left");
+        }
+        let data = Fixture::with_images(&path, IMAGES, EVENTS);
         run("replace", &data).output().expect_code(0);
         for image in 0..IMAGES {
             data.image(&image_id(image)).params(&params(image, true));
         }
-        dir
+        path
     })
-    .path()
 }
 
 /// A copy of the base, in a folder that has room for more.

@@ -84,7 +84,6 @@ fn agreement(python: &Path, what: &str, dataset: &Path, expected: &Path) {
     let script = repository().join("tests/python/agreement.py");
     let mut command = Command::new(python);
     let output = command.arg(script).arg(what).arg(dataset).arg(expected).output().expect("the interpreter runs");
-    println!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(
         output.status.success(),
         "{what}:\n{}{}",

@@ -435,9 +435,9 @@ fn copy_block(layout: &Layout, index: &[usize], mut copying: Copying<'_>) -> Res
     let mut at = vec![0usize; rank - 1];
     loop {
         let (mut in_array, mut in_chunk) = (0usize, 0usize);
-        for axis in 0..rank {
+        for (axis, start) in origin.iter().enumerate() {
             let below = at.get(axis).copied().unwrap_or(0);
-            in_array = in_array * layout.shape[axis] + origin[axis] + below;
+            in_array = in_array * layout.shape[axis] + start + below;
             in_chunk = in_chunk * layout.chunks[axis] + below;
         }
         let (in_array, in_chunk) = (in_array * size, in_chunk * size);

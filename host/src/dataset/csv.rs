@@ -188,7 +188,7 @@ impl<'a> Splitter<'a> {
 }
 
 /// What one cell can be read as; the first that fits.
-enum Cell<'a> {
+enum Cell {
     Missing,
     Int(i64),
     /// Above the range of `i64`.
@@ -197,10 +197,10 @@ enum Cell<'a> {
     OutOfRange,
     Float(f64),
     Bool(bool),
-    Text(&'a str),
+    Text,
 }
 
-fn read(cell: &str) -> Cell<'_> {
+fn read(cell: &str) -> Cell {
     if MISSING.contains(&cell) {
         return Cell::Missing;
     }
@@ -217,7 +217,7 @@ fn read(cell: &str) -> Cell<'_> {
     let number = cell.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']);
     let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
     if !digits.starts_with(|first: char| first.is_ascii_digit() || first == '.') {
-        return Cell::Text(cell);
+        return Cell::Text;
     }
     if digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return match (number.parse(), number.parse()) {
@@ -229,7 +229,7 @@ fn read(cell: &str) -> Cell<'_> {
     match number.parse::<f64>() {
         Ok(value) if value.is_finite() => Cell::Float(value),
         Ok(_) => Cell::OutOfRange,
-        Err(_) => Cell::Text(cell),
+        Err(_) => Cell::Text,
     }
 }
 
@@ -242,7 +242,7 @@ struct Column<'a> {
 }
 
 impl<'a> Column<'a> {
-    fn cells(&self) -> impl Iterator<Item = Cell<'a>> {
+    fn cells(&self) -> impl Iterator<Item = Cell> {
         let (cells, place, width) = (self.cells, self.place, self.width);
         (0..self.rows).map(move |row| read(cells.get(row * width + place)))
     }
@@ -262,7 +262,7 @@ impl<'a> Column<'a> {
                 Cell::OutOfRange => has_out_of_range = true,
                 Cell::Float(_) => has_float = true,
                 Cell::Bool(_) => has_bool = true,
-                Cell::Text(_) => has_text = true,
+                Cell::Text => has_text = true,
             }
         }
         let has_number = has_int || has_uint || has_float || has_out_of_range;

@@ -40,10 +40,33 @@ impl Record {
 
     /// The JSON artifact `name`.
     pub fn json(&self, name: &str) -> Result<Option<Json>, DatasetError> {
+        Ok(self.json_with_bytes(name)?.map(|(_, value)| value))
+    }
+
+    /// The JSON artifact `name`, as [`Record::json_bytes`] and [`Record::json`] give it, with one read.
+    pub fn json_with_bytes(&self, name: &str) -> Result<Option<(Vec<u8>, Json)>, DatasetError> {
         let Some((key, text)) = self.find_json(name)? else { return Ok(None) };
         match Json::parse(&text) {
-            Ok(value) => Ok(Some(value)),
+            Ok(value) => Ok(Some((text, value))),
             Err(error) => Err(unreadable(&*self.store, &key, "JSON", error)),
+        }
+    }
+
+    /// Where an artifact is kept, or would be: for messages.
+    pub fn describe_artifact(&self, name: &str, kind: ArtifactKind) -> String {
+        let with = |ending| names::artifact_key(&self.image_id, name, ending);
+        let key = match kind {
+            ArtifactKind::Json => with(".json").and_then(|plain| match self.store.stat(&plain)? {
+                None if self.store.stat(&with(".json.gz")?)?.is_some() => with(".json.gz"),
+                _ => Ok(plain),
+            }),
+            ArtifactKind::Parquet => with(".parquet"),
+            ArtifactKind::Csv => with(".csv.gz"),
+            _ => names::array_key(&self.image_id, name),
+        };
+        match key {
+            Ok(key) => self.store.describe(&key),
+            Err(_) => format!("the artifact '{name}' of image {}", self.image_id),
         }
     }
 

@@ -59,7 +59,7 @@ fn full() -> (Fixture, String) {
 fn what_is_put_comes_back() {
     let (f, id) = full();
     let dataset = Dataset::open(&f.root).unwrap();
-    assert_eq!(dataset.image_ids().unwrap(), [id.clone()]);
+    assert_eq!(dataset.image_ids().unwrap(), std::slice::from_ref(&id));
     assert_eq!(uuid::Uuid::parse_str(&id).unwrap().get_version_num(), 4);
     let record = dataset.find_record(&id).unwrap();
     assert_eq!(record.pixels().unwrap().unwrap(), pixels(&[5, 4]));
@@ -338,7 +338,7 @@ fn a_read_only_dataset_can_be_read_and_says_so_when_written() {
     use std::os::unix::fs::PermissionsExt;
     let (f, id) = full();
     if rustix::process::geteuid().is_root() {
-        println!("SKIPPED: root may write everywhere");
+        let _ = io::Write::write_all(&mut io::stderr(), b"SKIPPED a read-only dataset: root may write everywhere\n");
         return;
     }
     let lock = |mode: u32| {
@@ -353,71 +353,4 @@ fn a_read_only_dataset_can_be_read_and_says_so_when_written() {
     assert!(matches!(f.dataset.write_table("kym_radon", &rows()), Err(DatasetError::Store(StoreError::Io { .. }))));
     lock(0o755);
     assert_eq!(f.dataset.validate(), []);
-}
-
-/// Where the shared recordings are, if they are there.
-fn shared() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let path = std::env::var_os("KYMHOST_SHARED").map_or(beside, PathBuf::from);
-    if path.is_dir() {
-        return Some(path);
-    }
-    println!("SKIPPED: ../shared is absent; KYMHOST_SHARED names another place");
-    None
-}
-
-#[test]
-fn all_real_datasets_are_read_whole_and_have_nothing_wrong() {
-    let Some(shared) = shared() else { return };
-    let mut found = Vec::new();
-    let mut open = vec![shared.join("recordings"), shared.join("conformance")];
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|ending| ending == "zarr") {
-                found.push(path);
-            } else if path.is_dir() {
-                open.push(path);
-            }
-        }
-    }
-    assert!(found.len() > 20, "{found:?}");
-    let (mut images, mut artifacts) = (0, 0);
-    for path in found {
-        let dataset = Dataset::open(&path).unwrap();
-        let mut unread = Vec::new();
-        for id in dataset.image_ids().unwrap() {
-            let record = dataset.find_record(&id).unwrap();
-            let pixels = record.pixels().unwrap().unwrap();
-            assert_eq!(pixels.axes.len(), pixels.shape.len());
-            images += 1;
-            for artifact in record.artifacts().unwrap() {
-                artifacts += 1;
-                let (name, key) = (&artifact.name, format!("images/{id}/analysis/{}", artifact.name));
-                let result = match artifact.kind {
-                    ArtifactKind::Json => record.json(name).map(|found| found.is_some()),
-                    ArtifactKind::Parquet => record.parquet(name).map(|found| found.is_some()),
-                    ArtifactKind::Csv => record.csv(name).map(|found| found.is_some()),
-                    _ => record.array(name).map(|found| found.is_some()),
-                };
-                match result {
-                    Ok(found) => assert!(found, "{} {key}", path.display()),
-                    // Some conformance cases have broken JSON on purpose.
-                    Err(error) => unread.push((key, error.to_string())),
-                }
-            }
-        }
-        for table in dataset.table_names().unwrap() {
-            let rows = dataset.read_table(&table, None).unwrap().unwrap();
-            assert_eq!(dataset.table_size(&table).unwrap().unwrap().0, rows.num_rows() as u64);
-        }
-        for problem in dataset.validate() {
-            let known = unread.iter().any(|(key, _)| problem.key.starts_with(key.as_str()));
-            assert!(known, "{}: {problem}", path.display());
-        }
-        if !unread.is_empty() {
-            println!("{}: {} unreadable: {:?}", path.display(), unread.len(), unread.first());
-        }
-    }
-    println!("read {images} images, {artifacts} artifacts");
 }

@@ -48,16 +48,7 @@ pub(super) fn read(dataset: &Dataset, image_ids: &[String], marker_name: &str) -
 }
 
 fn payload(dataset: &Dataset, image_id: &str, name: &str) -> Result<Option<(Vec<u8>, Json)>, DatasetError> {
-    let record = dataset.record(image_id)?;
-    let Some(bytes) = record.json_bytes(name)? else { return Ok(None) };
-    match Json::parse(&bytes) {
-        Ok(json) => Ok(Some((bytes, json))),
-        Err(error) => Err(DatasetError::Unreadable {
-            key: format!("the run marker '{name}' of image {image_id}"),
-            expected: "JSON",
-            found: error.to_string(),
-        }),
-    }
+    dataset.record(image_id)?.json_with_bytes(name)
 }
 
 impl Markers {

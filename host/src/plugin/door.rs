@@ -195,6 +195,10 @@ impl HostRecord for DatasetRecord<'_> {
         self.0.array(name).map_err(record_error)
     }
 
+    fn key(&self, name: &str, kind: ArtifactKind) -> String {
+        self.0.describe_artifact(name, kind)
+    }
+
     fn attributes(&self) -> Result<Vec<u8>, Error> {
         let mut attributes = self.0.attributes().map_err(record_error)?;
         if let Json::Object(members) = &mut attributes {

@@ -333,8 +333,9 @@ mod tests {
 
     #[test]
     fn the_version_rules() {
+        type Case<'a> = ((u32, u32), &'a str, &'a str, Option<(&'a str, &'a str)>);
         // host, plugin's api, its needs_api, the code and the words of the refusal
-        let cases: &[((u32, u32), &str, &str, Option<(&str, &str)>)] = &[
+        let cases: &[Case<'_>] = &[
             ((1, 0), "1.0", "1.0", None),
             ((1, 3), "1.0", "1.0", None),
             ((1, 3), "1.3", "1.3", None),

@@ -17,8 +17,8 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where writes are staged.
@@ -29,6 +29,8 @@ const TEMP_PREFIX: &str = ".kymhost-tmp-";
 const SMALL_BATCH: usize = 8;
 /// How deep a folder that is deleted may nest.
 const MAX_FOLDERS: usize = 128;
+/// A temporary file that nobody has touched for a day is a killed process's.
+const LEFT_OVER_SECONDS: u64 = 24 * 60 * 60;
 /// How much a streaming write gathers before it goes to the file.
 const WRITE_BUFFER: usize = 256 << 10;
 
@@ -40,13 +42,14 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 #[derive(Debug)]
 pub struct LocalStore {
     root: Root,
+    swept: Once,
 }
 
 impl LocalStore {
     /// Opens a folder that exists.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let open = |source| StoreError::Io { action: "open", key: root.display().to_string(), source };
-        Ok(Self { root: Root::open(root).map_err(open)? })
+        Ok(Self { root: Root::open(root).map_err(open)?, swept: Once::new() })
     }
 
     /// Makes a folder (its parents too) where there is none, and opens it.
@@ -112,17 +115,38 @@ impl LocalStore {
         if let Ok(fd) = self.root.open_beneath(TEMP_FOLDER, FOLDER)
             && rustix::fs::accessat(&fd, ".", rustix::fs::Access::WRITE_OK, AtFlags::empty()).is_ok()
         {
+            self.swept.call_once(|| self.sweep(&fd, SystemTime::now()));
             return Ok(fd);
         }
         match self.make_folders(&Key::new(TEMP_FOLDER)?, false) {
             Ok(fd) if rustix::fs::accessat(&fd, ".", rustix::fs::Access::WRITE_OK, AtFlags::empty()).is_ok() => Ok(fd),
             // A colleague's: stage beside the target, which says itself whether it can be written.
-            Ok(_) => self.make_folders(&folder_of(key)?.0, false),
+            Ok(_) => self.make_folders(&folder_of(key)?.0, true),
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
-                self.make_folders(&folder_of(key)?.0, false)
+                self.make_folders(&folder_of(key)?.0, true)
             }
             Err(StoreError::Io { source, .. }) => Err(self.io("write", key, source)),
             Err(other) => Err(other),
+        }
+    }
+
+    /// Removes what processes that were killed left in the staging folder. What cannot be removed stays; nothing reads it.
+    fn sweep(&self, folder: &OwnedFd, now: SystemTime) {
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let Ok(entries) = Dir::read_from(folder) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if !name.to_bytes().starts_with(TEMP_PREFIX.as_bytes()) {
+                continue;
+            }
+            // The time of the last change of any sort: a folder that was just moved here to be deleted is young by it.
+            let Ok(stat) = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            let age = now.saturating_sub(u64::try_from(stat.st_ctime).unwrap_or(now));
+            if age > LEFT_OVER_SECONDS
+                && let Err(error) = self.remove_tree(folder, name, MAX_FOLDERS)
+            {
+                tracing::debug!(?name, %error, "a left-over temporary file stays");
+            }
         }
     }
 
@@ -250,15 +274,15 @@ fn create_temporary(folder: &OwnedFd) -> io::Result<(String, File)> {
     Err(io::Error::other("no name was free for a temporary file"))
 }
 
+// The widths of these fields differ from system to system.
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
 fn stat_of(stat: &rustix::fs::Stat) -> Stat {
     let seconds = i64::from(stat.st_mtime);
-    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
     let nanos = Duration::from_nanos(u64::try_from(stat.st_mtime_nsec).unwrap_or(0));
     let modified = match u64::try_from(seconds) {
         Ok(after) => UNIX_EPOCH.checked_add(Duration::from_secs(after)),
         Err(_) => UNIX_EPOCH.checked_sub(Duration::from_secs(seconds.unsigned_abs())),
     };
-    #[allow(clippy::unnecessary_cast)]
     Stat {
         size: u64::try_from(stat.st_size).unwrap_or(0),
         modified: modified.and_then(|time| time.checked_add(nanos)),

@@ -74,6 +74,12 @@ pub trait RecordAbi: Send + Sync {
     /// The array artifact `name`; none where there is none. The caller frees it.
     #[sabi(last_prefix_field)]
     fn array(&self, name: RStr<'_>) -> Answer<ROption<ArrayAbi>>;
+    /// Where the artifact `name` of one kind (a number of [`crate::ArtifactKind`]) is kept, or would be: for messages
+    /// only. Empty where the host cannot tell. The caller frees it.
+    fn key(&self, name: RStr<'_>, kind: u8) -> RString {
+        let _ = (name, kind);
+        RString::new()
+    }
     /// The record's group attributes as JSON text (UTF-8), without `updated_utc`. The caller frees it.
     fn attributes(&self) -> Answer<RVec<u8>> {
         unsupported("Record::attributes")

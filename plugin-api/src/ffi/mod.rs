@@ -1,7 +1,7 @@
 //! The binary contract between a plugin and its host. The only room of this crate with `unsafe`.
 //!
 //! Owns: the `abi_stable` module and traits ([`contract`]), Arrow C data ([`arrow_c`]), what
-//! `export_plugin!` expands to ([`export`]), the host's way in ([`serve`]).
+//! `export_plugin!` expands to (`export`), the host's way in (`serve`).
 //! Never: promises source stability. Authors use none of it by name; only kymhost itself does.
 //! The contract in words: `docs/plugin-abi.md`.
 #![allow(unsafe_code)]

@@ -21,6 +21,8 @@ pub trait HostRecord: Send + Sync {
     fn pixels(&self) -> Result<Option<Array>>;
     /// An array artifact.
     fn array(&self, name: &str) -> Result<Option<Array>>;
+    /// Where an artifact is kept, or would be; for messages.
+    fn key(&self, name: &str, kind: ArtifactKind) -> String;
     /// The attributes' JSON text.
     fn attributes(&self) -> Result<Vec<u8>>;
     /// The artifacts, sorted by name.
@@ -92,6 +94,12 @@ impl<R: HostRecord> RecordAbi for ServedRecord<R> {
     }
     fn array(&self, name: RStr<'_>) -> Answer<ROption<ArrayAbi>> {
         guard::answer(|| Ok(self.0.array(name.as_str())?.map(ArrayAbi::from).into()))
+    }
+    fn key(&self, name: RStr<'_>, kind: u8) -> RString {
+        guard::value(RString::new(), || match artifact_kind(kind) {
+            Some(kind) => self.0.key(name.as_str(), kind).into(),
+            None => RString::new(),
+        })
     }
     fn attributes(&self) -> Answer<RVec<u8>> {
         guard::answer(|| Ok(self.0.attributes()?.into()))

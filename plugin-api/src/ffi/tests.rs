@@ -76,6 +76,13 @@ impl HostRecord for Shelf {
             _ => shelf(name, br#"{"x": NaN}"#.to_vec()),
         }
     }
+    fn key(&self, name: &str, kind: ArtifactKind) -> String {
+        if kind == ArtifactKind::Json {
+            format!("shelf/{name}.json")
+        } else {
+            String::new()
+        }
+    }
     fn table(&self, name: &str, kind: ArtifactKind) -> Result<Option<Table>> {
         match (name, kind) {
             ("csv_only", ArtifactKind::Csv) => Ok(Some(c_table(2))),

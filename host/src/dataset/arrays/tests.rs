@@ -244,13 +244,13 @@ proptest! {
     ) {
         // What is taken must also be read without harm: at most its missing chunks are filled in.
         let small = zarray(&[(name, &value)]);
-        if let Ok(layout) = Layout::parse(small.as_bytes()) {
-            if layout.array_bytes() < 1 << 20 {
-                let (_folder, store) = store();
-                store.put(&key("g/data/.zarray"), small.as_bytes()).unwrap();
-                store.put(&key("g/data/0.0"), b"12345678").unwrap();
-                let _ = read(&store, &key("g"));
-            }
+        if let Ok(layout) = Layout::parse(small.as_bytes())
+            && layout.array_bytes() < 1 << 20
+        {
+            let (_folder, store) = store();
+            store.put(&key("g/data/.zarray"), small.as_bytes()).unwrap();
+            store.put(&key("g/data/0.0"), b"12345678").unwrap();
+            let _ = read(&store, &key("g"));
         }
     }
 

@@ -25,7 +25,7 @@ fn fixture() -> (tempfile::TempDir, PathBuf) {
 fn both(root: &Path) -> Vec<LocalStore> {
     let open = || LocalStore::open(root).unwrap();
     #[cfg(target_os = "linux")]
-    return vec![open(), LocalStore { root: open().root.without_kernel() }];
+    return vec![open(), LocalStore { root: open().root.without_kernel(), swept: Once::new() }];
     #[cfg(not(target_os = "linux"))]
     return vec![open()];
 }
@@ -265,7 +265,7 @@ fn staging_goes_beside_the_target_where_our_folder_is_not_ours_to_write() {
     fs::set_permissions(root.join("index/kymhost"), fs::Permissions::from_mode(0o555)).unwrap();
     let store = LocalStore::open(&root).unwrap();
     if rustix::process::geteuid().is_root() {
-        println!("SKIPPED: root may write everywhere");
+        let _ = io::stderr().write_all(b"SKIPPED staging beside the target: root may write everywhere\n");
     } else {
         store.put(&key("a/b"), b"new").unwrap();
         assert_eq!(files(&root), ["a/b"]);
@@ -284,4 +284,19 @@ fn a_target_on_another_file_system_is_staged_beside_it() {
     drop(staged);
     assert_eq!(fs::read(root.join("a/b")).unwrap(), b"new");
     assert_eq!(files(&root), ["a/b"]);
+}
+
+#[test]
+fn temporary_files_of_others_are_removed_once_they_are_a_day_old() {
+    let (_folder, root) = fixture();
+    fs::create_dir_all(root.join(TEMP_FOLDER).join(format!("{TEMP_PREFIX}doomed/deep"))).unwrap();
+    let theirs = [format!("{TEMP_FOLDER}/{TEMP_PREFIX}theirs"), format!("{TEMP_FOLDER}/{TEMP_PREFIX}doomed/deep/x")];
+    theirs.iter().for_each(|file| fs::write(root.join(file), "").unwrap());
+    fs::write(root.join(TEMP_FOLDER).join("another's"), "").unwrap();
+    let store = LocalStore::open(&root).unwrap();
+    store.put(&key("a/b"), b"new").unwrap();
+    assert_eq!(files(&root).len(), 4, "young ones may be at work");
+    let folder = store.root.open_beneath(TEMP_FOLDER, FOLDER).unwrap();
+    store.sweep(&folder, SystemTime::now() + Duration::from_secs(LEFT_OVER_SECONDS + 60));
+    assert_eq!(files(&root), ["a/b".to_owned(), format!("{TEMP_FOLDER}/another's")]);
 }
