@@ -10,7 +10,7 @@ use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type, Schema};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -114,7 +114,19 @@ fn builder<R: ChunkReader + 'static>(source: R) -> Result<ParquetRecordBatchRead
         ParquetError::General(text) => text,
         other => other.to_string(),
     };
-    ParquetRecordBatchReaderBuilder::try_new_with_options(source, ArrowReaderOptions::new()).map_err(plain)
+    let mut metadata = ArrowReaderMetadata::load(&source, ArrowReaderOptions::new()).map_err(plain)?;
+    let schema = metadata.schema();
+    // Categories and views are read as what they stand for: the parquet crate cannot read categories that are all missing.
+    if schema.fields().iter().any(|field| plain_type(field.data_type()) != field.data_type()) {
+        let fields = schema.fields().iter().map(|field| {
+            let kind = plain_type(field.data_type()).clone();
+            Arc::new(field.as_ref().clone().with_data_type(kind))
+        });
+        let schema = Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone());
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+        metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).map_err(plain)?;
+    }
+    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata))
 }
 
 fn read_unguarded(source: impl ChunkReader + 'static, columns: Option<&[&str]>) -> Result<RecordBatch, String> {
@@ -197,20 +209,23 @@ fn too_large() -> String {
     format!("it unpacks to more than {MAX_TABLE_BYTES} bytes, the most that kymhost takes")
 }
 
-/// The type that a column has once dictionaries are cast away.
+/// The type that a column has once dictionaries and views are cast away.
 fn plain_type(kind: &DataType) -> &DataType {
     match kind {
-        DataType::Dictionary(_, values) => values,
+        DataType::Dictionary(_, values) => plain_type(values),
+        DataType::Utf8View => &DataType::Utf8,
+        DataType::BinaryView => &DataType::Binary,
         other => other,
     }
 }
 
-/// A categorical column as plain values.
+/// A column of categories or views as plain values.
 fn plain(column: &ArrayRef) -> Result<ArrayRef, String> {
-    match column.data_type() {
-        DataType::Dictionary(_, values) => cast(column, values).map_err(|error| error.to_string()),
-        _ => Ok(Arc::clone(column)),
+    let kind = plain_type(column.data_type());
+    if kind == column.data_type() {
+        return Ok(Arc::clone(column));
     }
+    cast(column, kind).map_err(|error| error.to_string())
 }
 
 /// Missing numbers are nulls in files, never `NaN`.

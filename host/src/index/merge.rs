@@ -12,10 +12,10 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{CastOptions, cast_with_options, concat, filter};
-use arrow::datatypes::{DataType, Field, FieldRef, Float16Type, Float32Type, Float64Type, Schema, SchemaRef};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, FieldRef, Float16Type, Float32Type, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use indexmap::IndexSet;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -85,14 +85,26 @@ pub fn merge(old: Option<RecordBatch>, analysis_version: &str, pieces: Vec<Piece
     }
 
     // A refused image's old rows come back, and with them, maybe, the only values of a column: then its type counts
-    // again and may refuse more. Each further round needs such a column, so there are few.
+    // again and may refuse more. Each further round needs such a column, so there are few. What was refused before that
+    // may fit again: one image of another type, replaced first, must not shut out all the others.
+    let malformed: HashSet<usize> = refused.keys().copied().collect();
+    let mut may_fit_again = true;
     let plan = loop {
         let mask = owners.kept(&refused);
         let base = old.as_ref().map(|old| old.base(&old_columns, mask.as_ref()));
-        let fold = Fold::over(base, &owners, &prepared, &refused, &names);
+        let mut fold = Fold::over(base, &owners, &prepared, &refused, &names);
         let rows_came_back = fold.refused.iter().any(|(index, _)| owners.rows_of(*index) > 0);
         refused.extend(fold.refused.iter().cloned());
-        if !rows_came_back {
+        if rows_came_back {
+            continue;
+        }
+        let fitting = if std::mem::take(&mut may_fit_again) {
+            fold.fitting(&prepared, |index| refused.contains_key(&index) && !malformed.contains(&index), &names)
+        } else {
+            Vec::new()
+        };
+        refused.retain(|index, _| fitting.binary_search(index).is_err());
+        if fitting.is_empty() {
             break Plan { mask, order: fold.order, slots: fold.slots, old_dropped: fold.old_dropped };
         }
     };
@@ -365,6 +377,12 @@ impl Fold {
             rows = left + piece.rows as u64;
         }
         fold
+    }
+
+    /// Those of the refused pieces that fit the table as it has become, one after the other, in ascending order.
+    fn fitting(&mut self, pieces: &[Prepared], is_refused: impl Fn(usize) -> bool, names: &Names) -> Vec<usize> {
+        let candidates = pieces.iter().enumerate().filter(|(index, _)| is_refused(*index));
+        candidates.filter_map(|(index, piece)| self.add(piece, names).is_ok().then_some(index)).collect()
     }
 
     fn slot(&self, name: usize) -> Option<&Slot> {
@@ -764,11 +782,32 @@ fn unify(old: &DataType, new: &DataType) -> Option<DataType> {
         (Utf8 | LargeUtf8, Utf8 | LargeUtf8) | (Binary | LargeBinary, Binary | LargeBinary) => Some(old.clone()),
         (List(a), List(b)) => Some(List(item(a, b)?)),
         (LargeList(a), LargeList(b)) => Some(LargeList(item(a, b)?)),
+        (List(a), LargeList(b)) | (LargeList(a), List(b)) => Some(LargeList(item(a, b)?)),
+        (Decimal128(..) | Decimal256(..), Decimal128(..) | Decimal256(..)) => unify_decimals(old, new),
         (FixedSizeList(a, n), FixedSizeList(b, m)) if n == m => Some(FixedSizeList(item(a, b)?, *n)),
         (Struct(a), Struct(b)) if a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name() == b.name()) => {
             Some(Struct(a.iter().zip(b).map(|(a, b)| item(a, b)).collect::<Option<_>>()?))
         }
         _ => unify_numbers(old, new),
+    }
+}
+
+/// The decimal type with room for the digits of both, before the point and behind it.
+fn unify_decimals(old: &DataType, new: &DataType) -> Option<DataType> {
+    let parts = |data_type: &DataType| match data_type {
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            Some((i16::from(*precision) - i16::from(*scale), *scale))
+        }
+        _ => None,
+    };
+    let ((whole_a, scale_a), (whole_b, scale_b)) = (parts(old)?, parts(new)?);
+    let scale = scale_a.max(scale_b);
+    let precision = u8::try_from(whole_a.max(whole_b) + i16::from(scale)).ok()?;
+    let is_wide = matches!((old, new), (DataType::Decimal256(..), _) | (_, DataType::Decimal256(..)));
+    match precision {
+        ..=DECIMAL128_MAX_PRECISION if !is_wide => Some(DataType::Decimal128(precision, scale)),
+        ..=DECIMAL256_MAX_PRECISION => Some(DataType::Decimal256(precision, scale)),
+        _ => None,
     }
 }
 
