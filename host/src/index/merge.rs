@@ -12,7 +12,10 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{CastOptions, cast_with_options, concat, filter};
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, FieldRef, Float16Type, Float32Type, Float64Type, Schema, SchemaRef};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, FieldRef, Float16Type, Float32Type,
+    Float64Type, Schema, SchemaRef, TimeUnit,
+};
 use arrow::error::ArrowError;
 use indexmap::IndexSet;
 use std::collections::{HashMap, HashSet};
@@ -588,6 +591,7 @@ fn column_of(
     new_rows: usize,
 ) -> Result<(ArrayRef, DataType), ArrowError> {
     let data_type = large_enough(data_type, kept.iter().chain(new.iter().map(|(_, part)| part)));
+    let data_type = far_enough(data_type, kept.iter().chain(new.iter().map(|(_, part)| part)));
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(new.len() + 1);
     match kept {
         // What has no value has no type to be cast from.
@@ -648,6 +652,20 @@ fn large_enough<'a>(data_type: DataType, arrays: impl Iterator<Item = &'a ArrayR
     };
     let bytes: usize = arrays.map(value_bytes).fold(0, usize::saturating_add);
     if i32::try_from(bytes).is_ok() { data_type } else { large }
+}
+
+/// A type of times in the finest unit, up to its own, in whose range all the times are: nanoseconds end in the year 2262.
+fn far_enough<'a>(data_type: DataType, arrays: impl Iterator<Item = &'a ArrayRef> + Clone) -> DataType {
+    let in_unit = |unit: TimeUnit| match &data_type {
+        DataType::Timestamp(_, zone) => DataType::Timestamp(unit, zone.clone()),
+        _ => DataType::Duration(unit),
+    };
+    let (DataType::Timestamp(finest, _) | DataType::Duration(finest)) = data_type else { return data_type };
+    let units = [TimeUnit::Nanosecond, TimeUnit::Microsecond, TimeUnit::Millisecond, TimeUnit::Second];
+    let mut candidates = units.into_iter().filter(|unit| *unit <= finest).map(in_unit);
+    let fits =
+        |candidate: &DataType| arrays.clone().all(|array| !has_value(array, None) || cast_to(array, candidate).is_ok());
+    candidates.find(fits).unwrap_or(data_type)
 }
 
 fn value_bytes(array: &ArrayRef) -> usize {
@@ -783,6 +801,8 @@ fn unify(old: &DataType, new: &DataType) -> Option<DataType> {
         (List(a), List(b)) => Some(List(item(a, b)?)),
         (LargeList(a), LargeList(b)) => Some(LargeList(item(a, b)?)),
         (List(a), LargeList(b)) | (LargeList(a), List(b)) => Some(LargeList(item(a, b)?)),
+        (Timestamp(a, zone), Timestamp(b, same)) if zone == same => Some(Timestamp(finer(*a, *b), zone.clone())),
+        (Duration(a), Duration(b)) => Some(Duration(finer(*a, *b))),
         (Decimal128(..) | Decimal256(..), Decimal128(..) | Decimal256(..)) => unify_decimals(old, new),
         (FixedSizeList(a, n), FixedSizeList(b, m)) if n == m => Some(FixedSizeList(item(a, b)?, *n)),
         (Struct(a), Struct(b)) if a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name() == b.name()) => {
@@ -790,6 +810,10 @@ fn unify(old: &DataType, new: &DataType) -> Option<DataType> {
         }
         _ => unify_numbers(old, new),
     }
+}
+
+fn finer(a: TimeUnit, b: TimeUnit) -> TimeUnit {
+    a.max(b)
 }
 
 /// The decimal type with room for the digits of both, before the point and behind it.
