@@ -223,7 +223,7 @@ def agreed(table):
     """The rules on mixed columns, where pyarrow would go by which comes first: bools become numbers, a time is none."""
     for name in table.columns[table.dtypes == object]:
         kinds = {kind_of(value) for value in table[name]} - {"missing"}
-        if kinds == {"bool", "number"} or kinds == {"number"} and any(value is not None and value > 2**63 for value in table[name]):
+        if kinds == {"bool", "number"} or kinds == {"number"} and any(kind_of(value) == "number" and value > 2**63 for value in table[name]):
             table = table.assign(**{name: [math.nan if kind_of(value) == "missing" else float(value) for value in table[name]]})
         elif len(kinds) > 1:
             raise Mixed(f"column {name} has {kinds}")
@@ -574,15 +574,18 @@ class Maker:
             "bool or number": lambda: r.choice(["True", "1"]),
             "nothing": lambda: "",
         }
-        columns = []
+        columns, whole = [], False
         for name in names:
-            make, holes = kinds[r.choice(list(kinds))], r.choice([0, 0, 0.3])
+            kind = r.choice(list(kinds))
+            # pandas reads a column of uint64 with a hole as text, the words for missing ones included: it guesses.
+            make, holes = kinds[kind], 0 if kind == "uint" else r.choice([0, 0, 0.3])
+            whole |= kind == "uint"
             columns.append([r.choice(NA_WORDS) if self.chance(holes) else make() for _ in range(rows)])
         text = io.StringIO()
         out = csv.writer(text, quoting=r.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), lineterminator=r.choice(["\n", "\r\n"]))
         out.writerow(names)
         for row in zip(*columns):
-            out.writerow(row)
+            out.writerow(row if whole or self.chance(0.9) else row[: r.randint(1, len(row))])
             if self.chance(0.1):
                 text.write("\n")
         text = text.getvalue()
