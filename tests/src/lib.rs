@@ -5,6 +5,7 @@
 
 pub mod fixture;
 mod process;
+pub mod python;
 pub mod table;
 
 pub use process::{Output, Run};

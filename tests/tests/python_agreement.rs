@@ -15,69 +15,17 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use kymhost::dataset::Dataset;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::{Json, canonical_json};
-use kymhost_tests::{TestDir, repository, skip};
+use kymhost_tests::{TestDir, repository};
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// What is installed beside pandas.
-const PACKAGES: [&str; 4] = ["zarr>=2.18,<3", "numcodecs<0.16", "numpy", "pyarrow>=15"];
-
-/// What pip says when there is no network, rather than something wrong with what it was asked for.
-const NO_NETWORK: [&str; 5] =
-    ["NewConnectionError", "name resolution", "ConnectTimeout", "ProxyError", "Network is unreachable"];
+use std::sync::Arc;
 
 /// A Python with the packages and this pandas; `None` (said aloud) where there cannot be one.
 fn python(pandas: &str) -> Option<PathBuf> {
-    // The tests of this file share the environments; one makes them, the other waits. Nothing is tried twice.
-    static KNOWN: Mutex<BTreeMap<String, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
-    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    known.entry(pandas.to_owned()).or_insert_with(|| install(pandas)).clone()
-}
-
-fn install(pandas: &str) -> Option<PathBuf> {
-    let works = |program: &Path| Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success());
-    if !works(Path::new("python3")) {
-        skip("there is no python3; what kymhost writes was not read by Python's libraries");
-        return None;
-    }
-    let name = format!("python-pandas{}", pandas.replace('<', "-below-").replace(">=", "-from-"));
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let interpreter = folder.join("bin/python");
-    let complete = folder.join("complete");
-    if complete.exists() && works(&interpreter) {
-        return Some(interpreter);
-    }
-    let run = |command: &mut Command| -> Result<(), String> {
-        let output = command.output().map_err(|error| error.to_string())?;
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        if output.status.success() { Ok(()) } else { Err(format!("{command:?}\n{text}")) }
-    };
-    if let Err(why) = run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder)) {
-        // Debian keeps this in a package of its own, python3-venv.
-        skip(&format!("python3 has no working venv: {}", why.trim().lines().last().unwrap_or_default()));
-        return None;
-    }
-    let mut pip = Command::new(&interpreter);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
-    pip.args(["--only-binary", "numpy,pandas,pyarrow,numcodecs", "--retries", "2", "--timeout", "20"]);
-    match run(pip.args(PACKAGES).arg(format!("pandas{pandas}"))) {
-        Ok(()) => {
-            fs::write(&complete, "").expect("a file in the target folder");
-            Some(interpreter)
-        }
-        Err(why) => {
-            let offline = NO_NETWORK.iter().any(|sign| why.contains(sign));
-            let wanted = std::env::var("CI").is_ok_and(|ci| ci == "true");
-            assert!(offline || !wanted, "Python's packages cannot be installed, and CI=true wants this check:\n{why}");
-            let last = why.trim().lines().last().unwrap_or_default();
-            skip(&format!("zarr, pandas {pandas} and pyarrow cannot be installed: {last}"));
-            None
-        }
-    }
+    kymhost_tests::python::interpreter(Path::new(env!("CARGO_TARGET_TMPDIR")), pandas)
 }
 
 fn agreement(python: &Path, what: &str, dataset: &Path, expected: &Path) {

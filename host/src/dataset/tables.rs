@@ -10,7 +10,7 @@ use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type, Schema};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -114,7 +114,19 @@ fn builder<R: ChunkReader + 'static>(source: R) -> Result<ParquetRecordBatchRead
         ParquetError::General(text) => text,
         other => other.to_string(),
     };
-    ParquetRecordBatchReaderBuilder::try_new_with_options(source, ArrowReaderOptions::new()).map_err(plain)
+    let mut metadata = ArrowReaderMetadata::load(&source, ArrowReaderOptions::new()).map_err(plain)?;
+    let schema = metadata.schema();
+    // Categories and views are read as what they stand for: the parquet crate cannot read categories that are all missing.
+    if schema.fields().iter().any(|field| plain_type(field.data_type()) != field.data_type()) {
+        let fields = schema.fields().iter().map(|field| {
+            let kind = plain_type(field.data_type()).clone();
+            Arc::new(field.as_ref().clone().with_data_type(kind))
+        });
+        let schema = Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone());
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+        metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).map_err(plain)?;
+    }
+    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata))
 }
 
 fn read_unguarded(source: impl ChunkReader + 'static, columns: Option<&[&str]>) -> Result<RecordBatch, String> {
@@ -180,11 +192,11 @@ fn read_unguarded(source: impl ChunkReader + 'static, columns: Option<&[&str]>) 
         let field = schema.field(at);
         let kind = plain_type(field.data_type());
         arrays.push(match pieces.as_slice() {
-            [] => arrow::array::new_empty_array(&kind),
+            [] => arrow::array::new_empty_array(kind),
             [only] => Arc::clone(only),
             many => concat(&many.iter().map(AsRef::as_ref).collect::<Vec<_>>()).map_err(|error| error.to_string())?,
         });
-        fields.push(Field::new(field.name(), kind, true));
+        fields.push(Field::new(field.name(), kind.clone(), true));
     }
     let kept: HashMap<String, String> =
         schema.metadata().iter().filter(|(key, _)| *key == PANDAS).map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -199,28 +211,28 @@ fn too_large() -> String {
 
 /// The type that a column has once dictionaries and views, which say how values are held and not what they are, are
 /// cast away.
-fn plain_type(kind: &DataType) -> DataType {
+fn plain_type(kind: &DataType) -> &DataType {
     match kind {
         DataType::Dictionary(_, values) => plain_type(values),
         // The large forms: a view's bytes may be more than small offsets reach.
-        DataType::Utf8View => DataType::LargeUtf8,
-        DataType::BinaryView => DataType::LargeBinary,
-        other => other.clone(),
+        DataType::Utf8View => &DataType::LargeUtf8,
+        DataType::BinaryView => &DataType::LargeBinary,
+        other => other,
     }
 }
 
-/// A categorical column, or one of views, as plain values.
+/// A column of categories or views as plain values.
 fn plain(column: &ArrayRef) -> Result<ArrayRef, String> {
+    let kind = plain_type(column.data_type());
     let column = match column.data_type() {
-        DataType::Dictionary(_, values) => cast(column, values).map_err(|error| error.to_string())?,
+        // Category by category first: Arrow does not cast from a dictionary to every type.
+        DataType::Dictionary(_, values) => plain(&cast(column, values).map_err(|error| error.to_string())?)?,
         _ => Arc::clone(column),
     };
-    match column.data_type() {
-        kind @ (DataType::Utf8View | DataType::BinaryView) => {
-            cast(&column, &plain_type(kind)).map_err(|error| error.to_string())
-        }
-        _ => Ok(column),
+    if kind == column.data_type() {
+        return Ok(column);
     }
+    cast(&column, kind).map_err(|error| error.to_string())
 }
 
 /// Missing numbers are nulls in files, never `NaN`.

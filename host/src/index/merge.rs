@@ -12,7 +12,10 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{CastOptions, cast_with_options, concat, filter};
-use arrow::datatypes::{DataType, Field, FieldRef, Float16Type, Float32Type, Float64Type, Schema, SchemaRef};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, FieldRef, Float16Type, Float32Type,
+    Float64Type, Schema, SchemaRef, TimeUnit,
+};
 use arrow::error::ArrowError;
 use indexmap::IndexSet;
 use std::collections::{HashMap, HashSet};
@@ -85,14 +88,26 @@ pub fn merge(old: Option<RecordBatch>, analysis_version: &str, pieces: Vec<Piece
     }
 
     // A refused image's old rows come back, and with them, maybe, the only values of a column: then its type counts
-    // again and may refuse more. Each further round needs such a column, so there are few.
+    // again and may refuse more. Each further round needs such a column, so there are few. What was refused before that
+    // may fit again: one image of another type, replaced first, must not shut out all the others.
+    let malformed: HashSet<usize> = refused.keys().copied().collect();
+    let mut may_fit_again = true;
     let plan = loop {
         let mask = owners.kept(&refused);
         let base = old.as_ref().map(|old| old.base(&old_columns, mask.as_ref()));
-        let fold = Fold::over(base, &owners, &prepared, &refused, &names);
+        let mut fold = Fold::over(base, &owners, &prepared, &refused, &names);
         let rows_came_back = fold.refused.iter().any(|(index, _)| owners.rows_of(*index) > 0);
         refused.extend(fold.refused.iter().cloned());
-        if !rows_came_back {
+        if rows_came_back {
+            continue;
+        }
+        let fitting = if std::mem::take(&mut may_fit_again) {
+            fold.fitting(&prepared, |index| refused.contains_key(&index) && !malformed.contains(&index), &names)
+        } else {
+            Vec::new()
+        };
+        refused.retain(|index, _| fitting.binary_search(index).is_err());
+        if fitting.is_empty() {
             break Plan { mask, order: fold.order, slots: fold.slots, old_dropped: fold.old_dropped };
         }
     };
@@ -368,6 +383,12 @@ impl Fold {
         fold
     }
 
+    /// Those of the refused pieces that fit the table as it has become, one after the other, in ascending order.
+    fn fitting(&mut self, pieces: &[Prepared], is_refused: impl Fn(usize) -> bool, names: &Names) -> Vec<usize> {
+        let candidates = pieces.iter().enumerate().filter(|(index, _)| is_refused(*index));
+        candidates.filter_map(|(index, piece)| self.add(piece, names).is_ok().then_some(index)).collect()
+    }
+
     fn slot(&self, name: usize) -> Option<&Slot> {
         self.slots.get(name).and_then(Option::as_ref)
     }
@@ -571,6 +592,7 @@ fn column_of(
     new_rows: usize,
 ) -> Result<(ArrayRef, DataType), ArrowError> {
     let data_type = large_enough(data_type, kept.iter().chain(new.iter().map(|(_, part)| part)));
+    let data_type = far_enough(data_type, kept.iter().chain(new.iter().map(|(_, part)| part)));
     let mut arrays: Vec<ArrayRef> = Vec::with_capacity(new.len() + 1);
     match kept {
         // What has no value has no type to be cast from.
@@ -631,6 +653,20 @@ fn large_enough<'a>(data_type: DataType, arrays: impl Iterator<Item = &'a ArrayR
     };
     let bytes: usize = arrays.map(value_bytes).fold(0, usize::saturating_add);
     if i32::try_from(bytes).is_ok() { data_type } else { large }
+}
+
+/// A type of times in the finest unit, up to its own, in whose range all the times are: nanoseconds end in the year 2262.
+fn far_enough<'a>(data_type: DataType, arrays: impl Iterator<Item = &'a ArrayRef> + Clone) -> DataType {
+    let in_unit = |unit: TimeUnit| match &data_type {
+        DataType::Timestamp(_, zone) => DataType::Timestamp(unit, zone.clone()),
+        _ => DataType::Duration(unit),
+    };
+    let (DataType::Timestamp(finest, _) | DataType::Duration(finest)) = data_type else { return data_type };
+    let units = [TimeUnit::Nanosecond, TimeUnit::Microsecond, TimeUnit::Millisecond, TimeUnit::Second];
+    let mut candidates = units.into_iter().filter(|unit| *unit <= finest).map(in_unit);
+    let fits =
+        |candidate: &DataType| arrays.clone().all(|array| !has_value(array, None) || cast_to(array, candidate).is_ok());
+    candidates.find(fits).unwrap_or(data_type)
 }
 
 fn value_bytes(array: &ArrayRef) -> usize {
@@ -768,11 +804,32 @@ fn unify(old: &DataType, new: &DataType) -> Option<DataType> {
         (Duration(a), Duration(b)) => Some(Duration((*a).max(*b))),
         (List(a), List(b)) => Some(List(item(a, b)?)),
         (LargeList(a), LargeList(b)) => Some(LargeList(item(a, b)?)),
+        (List(a), LargeList(b)) | (LargeList(a), List(b)) => Some(LargeList(item(a, b)?)),
+        (Decimal128(..) | Decimal256(..), Decimal128(..) | Decimal256(..)) => unify_decimals(old, new),
         (FixedSizeList(a, n), FixedSizeList(b, m)) if n == m => Some(FixedSizeList(item(a, b)?, *n)),
         (Struct(a), Struct(b)) if a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name() == b.name()) => {
             Some(Struct(a.iter().zip(b).map(|(a, b)| item(a, b)).collect::<Option<_>>()?))
         }
         _ => unify_numbers(old, new),
+    }
+}
+
+/// The decimal type with room for the digits of both, before the point and behind it.
+fn unify_decimals(old: &DataType, new: &DataType) -> Option<DataType> {
+    let parts = |data_type: &DataType| match data_type {
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            Some((i16::from(*precision) - i16::from(*scale), *scale))
+        }
+        _ => None,
+    };
+    let ((whole_a, scale_a), (whole_b, scale_b)) = (parts(old)?, parts(new)?);
+    let scale = scale_a.max(scale_b);
+    let precision = u8::try_from(whole_a.max(whole_b) + i16::from(scale)).ok()?;
+    let is_wide = matches!((old, new), (DataType::Decimal256(..), _) | (_, DataType::Decimal256(..)));
+    match precision {
+        ..=DECIMAL128_MAX_PRECISION if !is_wide => Some(DataType::Decimal128(precision, scale)),
+        ..=DECIMAL256_MAX_PRECISION => Some(DataType::Decimal256(precision, scale)),
+        _ => None,
     }
 }
 

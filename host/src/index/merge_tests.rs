@@ -207,6 +207,34 @@ fn types_are_widened() {
             vec![Cell::Other("[1, ]".into()), Cell::Other("[9]".into())],
         ),
         (
+            "decimals of other digits",
+            Arc::new(Decimal128Array::from(vec![12345]).with_precision_and_scale(5, 2).unwrap()),
+            Arc::new(Decimal128Array::from(vec![12345]).with_precision_and_scale(5, 4).unwrap()),
+            DataType::Decimal128(7, 4),
+            vec![n(123.45), n(1.2345)],
+        ),
+        (
+            "microseconds of pandas 3, nanoseconds of pandas 2",
+            stamp.clone(),
+            Arc::new(TimestampNanosecondArray::from(vec![5001])),
+            DataType::Timestamp(TimeUnit::Nanosecond, None),
+            vec![Cell::Other("1970-01-01T00:00:00.000005".into()), Cell::Other("1970-01-01T00:00:00.000005001".into())],
+        ),
+        (
+            "a time beyond the range of nanoseconds",
+            Arc::new(TimestampNanosecondArray::from(vec![5000])),
+            Arc::new(TimestampMicrosecondArray::from(vec![32_503_680_000_000_000])),
+            DataType::Timestamp(TimeUnit::Microsecond, None),
+            vec![Cell::Other("1970-01-01T00:00:00.000005".into()), Cell::Other("3000-01-01T00:00:00".into())],
+        ),
+        (
+            "durations",
+            Arc::new(DurationSecondArray::from(vec![5])),
+            Arc::new(DurationMillisecondArray::from(vec![5001])),
+            DataType::Duration(TimeUnit::Millisecond),
+            vec![Cell::Other("PT5S".into()), Cell::Other("PT5.001S".into())],
+        ),
+        (
             "timestamps",
             stamp.clone(),
             stamp.clone(),
@@ -314,9 +342,14 @@ fn a_refused_image_keeps_its_rows_and_the_others_go_on() {
         piece("c", vec![("y", ints(&[3]))]),
     ];
     let merged = merge(Some(old), "v1", pieces).unwrap();
-    assert_eq!(merged.refused.iter().map(|r| r.piece).collect::<Vec<_>>(), [0, 1]);
-    let (_, rows) = cells(&merged.table.unwrap());
-    assert_eq!(rows.iter().map(|row| row[0].clone()).collect::<Vec<_>>(), [text("b"), text("c")]);
+    assert_eq!(merged.refused.iter().map(|r| r.piece).collect::<Vec<_>>(), [0], "b fits with what it had");
+    let merged = merged.table.unwrap();
+    let column = |name: &str| -> Vec<Cell> {
+        let column = merged.column_by_name(name).unwrap();
+        (0..merged.num_rows()).map(|row| cell(column, row)).collect()
+    };
+    assert_eq!(column(IMAGE_ID), [text("b"), text("c")]);
+    assert_eq!(column("x"), [text("nb"), Cell::Missing]);
 
     // All refused: the table stays as it is, or absent.
     let unfit = || {
@@ -331,6 +364,24 @@ fn a_refused_image_keeps_its_rows_and_the_others_go_on() {
     };
     assert!(merge(None, "v1", unfit()).unwrap().table.is_none());
     assert!(merge(Some(table(&["a"], "x", ints(&[1]))), "v1", unfit()).unwrap().table.is_none());
+}
+
+#[test]
+fn one_image_of_another_type_does_not_shut_out_the_others() {
+    let ids = ["a", "b", "c", "d"];
+    let old = || table(&ids, "x", ints(&[1, 2, 3, 4]));
+    let all = |odd: &str| {
+        let column = |id: &str| if id == odd { texts(&["t"]) } else { ints(&[9]) };
+        ids.iter().map(|id| piece(id, vec![("x", column(id))])).collect::<Vec<_>>()
+    };
+    for (place, odd) in ids.iter().enumerate() {
+        let merged = merge(Some(old()), "v1", all(odd)).unwrap();
+        assert_eq!(merged.refused.iter().map(|r| r.piece).collect::<Vec<_>>(), [place], "{odd}");
+        let merged = merged.table.unwrap();
+        let x = merged.column_by_name("x").unwrap();
+        assert_eq!(x.data_type(), &DataType::Int64, "{odd}");
+        assert_eq!((0..4).filter(|&row| cell(x, row) == Cell::Number(9.)).count(), 3, "{odd}");
+    }
 }
 
 #[test]

@@ -76,6 +76,34 @@ fn views_in_a_file_are_read_as_plain_text() {
 }
 
 #[test]
+fn categories_of_any_values_are_read_even_where_there_is_none() {
+    let keys = || Int32Array::from(vec![None, None]);
+    let some = || Int32Array::from(vec![Some(0), None]);
+    let cases: Vec<(&str, DictionaryArray<Int32Type>, ArrayRef)> = vec![
+        ("no values", DictionaryArray::new(keys(), Arc::new(NullArray::new(0))), Arc::new(NullArray::new(2))),
+        (
+            "numbers",
+            DictionaryArray::new(some(), Arc::new(Int64Array::from(vec![7]))),
+            Arc::new(Int64Array::from(vec![Some(7), None])),
+        ),
+        (
+            "text",
+            DictionaryArray::new(some(), Arc::new(LargeStringArray::from(vec!["a"]))),
+            Arc::new(LargeStringArray::from(vec![Some("a"), None])),
+        ),
+    ];
+    for (case, column, expected) in cases {
+        let rows = batch(vec![("c", Arc::new(column))]);
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), None).unwrap();
+        writer.write(&rows).unwrap();
+        writer.close().unwrap();
+        let back = read(Bytes::from(bytes), None).unwrap();
+        assert_eq!(back.column(0), &expected, "{case}");
+    }
+}
+
+#[test]
 fn empty_tables_keep_their_columns() {
     let rows = batch(vec![
         ("image_id", Arc::new(NullArray::new(0)) as ArrayRef),

@@ -1,0 +1,73 @@
+//! A Python with the libraries that the labs use, from PyPI.
+//!
+//! Owns: the virtual environments, and what is said where there can be none. Never: runs a script.
+
+use crate::skip;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// What is installed beside pandas.
+const PACKAGES: [&str; 4] = ["zarr>=2.18,<3", "numcodecs<0.16", "numpy", "pyarrow>=15"];
+
+/// What pip says when there is no network, rather than something wrong with what it was asked for.
+const NO_NETWORK: [&str; 5] =
+    ["NewConnectionError", "name resolution", "ConnectTimeout", "ProxyError", "Network is unreachable"];
+
+/// A Python with the packages and this pandas; `None` (said aloud) where there cannot be one.
+///
+/// The environment is made once in `folder`, which the tests of all files share.
+pub fn interpreter(folder: &Path, pandas: &str) -> Option<PathBuf> {
+    // One test makes an environment, the others wait. Nothing is tried twice.
+    static KNOWN: Mutex<BTreeMap<String, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.entry(pandas.to_owned()).or_insert_with(|| install(folder, pandas)).clone()
+}
+
+fn install(folder: &Path, pandas: &str) -> Option<PathBuf> {
+    let works = |program: &Path| Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success());
+    if !works(Path::new("python3")) {
+        skip("there is no python3; what kymhost writes was not read by Python's libraries");
+        return None;
+    }
+    let name = format!("python-pandas{}", pandas.replace('<', "-below-").replace(">=", "-from-"));
+    // Another test's process may be making it.
+    fs::create_dir_all(folder).expect("the target folder can be made");
+    let lock = fs::File::create(folder.join(format!("{name}.lock"))).expect("a file in the target folder");
+    lock.lock().expect("a lock in the target folder");
+    let folder = folder.join(name);
+    let interpreter = folder.join("bin/python");
+    let complete = folder.join("complete");
+    if complete.exists() && works(&interpreter) {
+        return Some(interpreter);
+    }
+    let run = |command: &mut Command| -> Result<(), String> {
+        let output = command.output().map_err(|error| error.to_string())?;
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if output.status.success() { Ok(()) } else { Err(format!("{command:?}\n{text}")) }
+    };
+    if let Err(why) = run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder)) {
+        // Debian keeps this in a package of its own, python3-venv.
+        skip(&format!("python3 has no working venv: {}", why.trim().lines().last().unwrap_or_default()));
+        return None;
+    }
+    let mut pip = Command::new(&interpreter);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
+    pip.args(["--only-binary", "numpy,pandas,pyarrow,numcodecs", "--retries", "2", "--timeout", "20"]);
+    match run(pip.args(PACKAGES).arg(format!("pandas{pandas}"))) {
+        Ok(()) => {
+            fs::write(&complete, "").expect("a file in the target folder");
+            Some(interpreter)
+        }
+        Err(why) => {
+            let offline = NO_NETWORK.iter().any(|sign| why.contains(sign));
+            let wanted = std::env::var("CI").is_ok_and(|ci| ci == "true");
+            assert!(offline || !wanted, "Python's packages cannot be installed, and CI=true wants this check:\n{why}");
+            let last = why.trim().lines().last().unwrap_or_default();
+            skip(&format!("zarr, pandas {pandas} and pyarrow cannot be installed: {last}"));
+            None
+        }
+    }
+}
