@@ -223,7 +223,7 @@ def agreed(table):
     """The rules on mixed columns, where pyarrow would go by which comes first: bools become numbers, a time is none."""
     for name in table.columns[table.dtypes == object]:
         kinds = {kind_of(value) for value in table[name]} - {"missing"}
-        if kinds == {"bool", "number"} or kinds == {"number"} and any(kind_of(value) == "number" and value > 2**63 for value in table[name]):
+        if kinds == {"bool", "number"} or kinds == {"number"} and any(kind_of(value) == "number" and value >= 2**63 for value in table[name]):
             table = table.assign(**{name: [math.nan if kind_of(value) == "missing" else float(value) for value in table[name]]})
         elif len(kinds) > 1:
             raise Mixed(f"column {name} has {kinds}")
@@ -783,7 +783,8 @@ def scenario(kymhost, libraries, seed, work):
         elif table_path(theirs, plugin).exists():
             table = read_table(table_path(theirs, plugin))
             packed = io.BytesIO()
-            table.drop(index=[row for row in range(len(table)) if maker.chance(0.3)]).to_parquet(packed, index=False)
+            table = table.drop(index=[row for row in range(len(table)) if maker.chance(0.3)])
+            table.to_parquet(packed, index=r.choice([True, False]))
             both(f"tables/kym_{plugin.name}.parquet", packed.getvalue())
         return None
 

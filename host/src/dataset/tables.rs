@@ -32,6 +32,9 @@ const BATCH_ROWS: usize = 1 << 18;
 /// pandas' description of a table, in the file's metadata.
 const PANDAS: &str = "pandas";
 
+/// How pandas calls row labels that have no name, where it writes them: no column to it, and lost when it writes again.
+const NAMELESS_INDEX: &str = "__index_level_";
+
 /// What a table is kept as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -132,7 +135,10 @@ fn builder<R: ChunkReader + 'static>(source: R) -> Result<ParquetRecordBatchRead
 fn read_unguarded(source: impl ChunkReader + 'static, columns: Option<&[&str]>) -> Result<RecordBatch, String> {
     let builder = builder(source)?;
     let chosen: Vec<usize> = match columns {
-        None => (0..builder.schema().fields().len()).collect(),
+        None => {
+            let fields = builder.schema().fields().iter().enumerate();
+            fields.filter(|(_, field)| !field.name().starts_with(NAMELESS_INDEX)).map(|(at, _)| at).collect()
+        }
         Some(names) => builder
             .schema()
             .fields()

@@ -104,6 +104,16 @@ fn categories_of_any_values_are_read_even_where_there_is_none() {
 }
 
 #[test]
+fn pandas_row_labels_without_a_name_are_no_column() {
+    let numbers = || -> ArrayRef { Arc::new(Int64Array::from(vec![1, 2])) };
+    let rows = batch(vec![("x", numbers()), ("label", numbers()), ("__index_level_0__", numbers())]);
+    let back = round(&rows);
+    assert_eq!(back.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), ["x", "label"]);
+    let back = round(&batch(vec![("__index_level_0__", numbers())]));
+    assert_eq!((back.num_columns(), back.num_rows()), (0, 2));
+}
+
+#[test]
 fn empty_tables_keep_their_columns() {
     let rows = batch(vec![
         ("image_id", Arc::new(NullArray::new(0)) as ArrayRef),
