@@ -91,7 +91,7 @@ pub struct PoolArgs {
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     /// Give up on an image after so long, e.g. 30 or 0.5 [default: never]
-    #[arg(long, value_name = "SECONDS", value_parser = quantity::parse_seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_seconds)]
     pub timeout: Option<Duration>,
     /// Memory that one worker may use, e.g. 2G or 500M; the image at which it uses more fails [default: no bound]
     #[arg(long, value_name = "SIZE", value_parser = quantity::parse_size)]
@@ -350,6 +350,7 @@ mod tests {
             ("run --plugin a --mode sometimes", ErrorKind::InvalidValue),
             ("run --plugin a --jobs 0", ErrorKind::ValueValidation),
             ("run --plugin a --timeout 0", ErrorKind::ValueValidation),
+            ("run --plugin a --timeout -1", ErrorKind::ValueValidation),
             ("run --plugin a --max-memory 2GB", ErrorKind::ValueValidation),
             ("run --plugin a --in-process --timeout 1", ErrorKind::ArgumentConflict),
             ("run --plugin a -q -v", ErrorKind::ArgumentConflict),

@@ -2,7 +2,6 @@
 //! Owns: the subscriber. Never: standard output.
 
 use super::output;
-use std::io;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -22,8 +21,10 @@ fn level(verbose: u8, quiet: bool) -> LevelFilter {
 
 /// Starts logging. Called once, before any work.
 pub fn start(verbose: u8, quiet: bool) {
-    let builder =
-        tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(output::colours()).log_internal_errors(false);
+    let builder = tracing_subscriber::fmt()
+        .with_writer(|| output::Stderr)
+        .with_ansi(output::colours())
+        .log_internal_errors(false);
     let asked = std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty());
     // Setting it fails only where a subscriber is there already (tests): that one stays.
     let _ = match asked {

@@ -3,9 +3,11 @@
 
 use super::documents::ErrorDocument;
 use super::error::CliError;
+use indicatif::ProgressBar;
 use serde::Serialize;
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 /// Writes to standard output. A reader that has gone away (`| head`) is no error: what remains is not written.
 pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
@@ -31,7 +33,43 @@ pub fn document(document: &impl Serialize) -> Result<(), CliError> {
 
 /// A line for people on standard error. Nothing to be done where it cannot be written.
 pub fn say(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(Stderr, "{line}");
+}
+
+/// The bar that is on the terminal now.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// From here on, whatever else goes to standard error stands above this bar; `None` ends that.
+pub fn stand_above(bar: Option<ProgressBar>) {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+}
+
+/// Standard error, for lines: a progress bar makes room for them.
+#[derive(Debug, Clone, Copy)]
+pub struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let write = || io::stderr().lock().write_all(bytes);
+        match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
+        // In one piece, so that the bar makes room once.
+        self.write_all(arguments.to_string().as_bytes())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An error for people on standard error and, with `--json`, as a document on standard output.

@@ -27,6 +27,7 @@ impl Progress {
             bar.set_style(style("{spinner} {prefix}: {msg}"));
             bar.set_message("judging images");
             bar.enable_steady_tick(Duration::from_millis(120));
+            output::stand_above(Some(bar.clone()));
             bar
         });
         Self { bar, failed: 0, quiet, interrupt: interrupt.clone() }
@@ -35,6 +36,7 @@ impl Progress {
     /// Takes the bar off the terminal.
     pub fn finish(self) {
         if let Some(bar) = self.bar {
+            output::stand_above(None);
             bar.finish_and_clear();
         }
     }
@@ -48,7 +50,7 @@ impl Observer for Progress {
     fn planned(&mut self, to_do: usize, _total: usize) {
         if let Some(bar) = &self.bar {
             bar.set_length(to_do as u64);
-            bar.set_style(style("{spinner} {prefix} [{bar:30}] {pos}/{len} images{msg} ({eta} left)"));
+            bar.set_style(style("{spinner} {prefix} [{wide_bar}] {pos}/{len} images{msg} ({eta} left)"));
             bar.set_message("");
         }
     }
@@ -64,11 +66,7 @@ impl Observer for Progress {
 
     fn committing(&mut self) {
         if self.interrupted() && !self.quiet {
-            let line = "interrupted: writing what is done (interrupt again to end at once)";
-            match &self.bar {
-                Some(bar) => bar.println(line),
-                None => output::say(line),
-            }
+            output::say("interrupted: writing what is done (interrupt again to end at once)");
         }
         if let Some(bar) = &self.bar {
             bar.set_style(style("{spinner} {prefix}: writing the table"));
