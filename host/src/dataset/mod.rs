@@ -13,6 +13,7 @@ mod names;
 mod record;
 mod tables;
 mod validate;
+mod zstd_pages;
 
 pub use info::{Info, TableInfo};
 pub use manifest::Difference;

@@ -91,7 +91,7 @@ impl Record {
     pub fn parquet(&self, name: &str) -> Result<Option<RecordBatch>, DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".parquet")?;
         let Some(bytes) = self.store.get(&key, tables::MAX_TABLE_BYTES)? else { return Ok(None) };
-        match tables::read(zarrs::storage::Bytes::from(bytes), None) {
+        match tables::read_artifact(bytes.into()) {
             Ok(rows) => Ok(Some(rows)),
             Err(found) => Err(unreadable(&*self.store, &key, "Parquet", found)),
         }

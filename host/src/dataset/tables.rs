@@ -4,6 +4,7 @@
 //!
 //! A panic of the parquet crate on corrupt bytes is caught and becomes an error.
 
+use super::zstd_pages;
 use crate::store::StoredFile;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, concat};
@@ -101,7 +102,16 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, 
 
 /// A whole table, or those of `columns` that it has, in its own order.
 pub(super) fn read(source: impl ChunkReader + 'static, columns: Option<&[&str]>) -> Result<RecordBatch, String> {
-    guarded(|| read_unguarded(source, columns))
+    guarded(|| read_unguarded(builder(source)?, columns, None))
+}
+
+/// A whole table that is in memory, as artifacts are: mostly small, and there may be many.
+pub(super) fn read_artifact(bytes: Bytes) -> Result<RecordBatch, String> {
+    guarded(|| {
+        let builder = builder(bytes.clone())?;
+        let ours = zstd_pages::fits(builder.metadata()).then(|| Arc::new(bytes));
+        read_unguarded(builder, None, ours)
+    })
 }
 
 /// How many rows a table has, from its metadata alone.
@@ -132,8 +142,12 @@ fn builder<R: ChunkReader + 'static>(source: R) -> Result<ParquetRecordBatchRead
     Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata))
 }
 
-fn read_unguarded(source: impl ChunkReader + 'static, columns: Option<&[&str]>) -> Result<RecordBatch, String> {
-    let builder = builder(source)?;
+/// `ours`: the file again, where [`zstd_pages`] is to unpack it; all columns, then.
+fn read_unguarded<R: ChunkReader + 'static>(
+    builder: ParquetRecordBatchReaderBuilder<R>,
+    columns: Option<&[&str]>,
+    ours: Option<Arc<R>>,
+) -> Result<RecordBatch, String> {
     let chosen: Vec<usize> = match columns {
         None => {
             let fields = builder.schema().fields().iter().enumerate();
@@ -169,11 +183,12 @@ fn read_unguarded(source: impl ChunkReader + 'static, columns: Option<&[&str]>) 
 
     let schema = Arc::clone(builder.schema());
     let rows = usize::try_from(rows).map_err(|_| too_large())?;
-    let reader = builder
-        .with_projection(mask)
-        .with_batch_size(rows.clamp(1, BATCH_ROWS))
-        .build()
-        .map_err(|error| error.to_string())?;
+    let batch_rows = rows.clamp(1, BATCH_ROWS);
+    let reader = match ours {
+        Some(source) => zstd_pages::reader(source, Arc::clone(builder.metadata()), schema.fields(), batch_rows),
+        None => builder.with_projection(mask).with_batch_size(batch_rows).build(),
+    };
+    let reader = reader.map_err(|error| error.to_string())?;
 
     let mut pieces: Vec<Vec<ArrayRef>> = vec![Vec::new(); chosen.len()];
     let mut found = 0usize;

@@ -19,7 +19,56 @@ fn file(rows: &RecordBatch, form: Form) -> Vec<u8> {
 }
 
 fn round(rows: &RecordBatch) -> RecordBatch {
-    read(Bytes::from(file(rows, Form::Artifact)), None).unwrap()
+    let bytes = Bytes::from(file(rows, Form::Artifact));
+    let read = read(bytes.clone(), None).unwrap();
+    assert_eq!(read_artifact(bytes).unwrap(), read, "both ways of reading give the same");
+    read
+}
+
+/// Our own unpacking of pages against the parquet crate's, for every sort of page.
+#[test]
+fn zstd_pages_are_unpacked_as_by_the_parquet_crate() {
+    use parquet::file::properties::{EnabledStatistics, WriterVersion};
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(
+        (0..900).map(|n| (n % 3 > 0).then(|| (0..n % 5).map(|m| (m != 2).then_some(m)))),
+    );
+    let rows = batch(vec![
+        ("n", Arc::new(Int64Array::from_iter((0..900).map(|n| (n % 7 > 0).then_some(n * n)))) as ArrayRef),
+        ("t", Arc::new(StringArray::from_iter((0..900).map(|n| (n % 11 > 0).then(|| (n % 17).to_string()))))),
+        ("none", Arc::new(Float64Array::from(vec![None::<f64>; 900]))),
+        ("list", Arc::new(lists)),
+    ]);
+    for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+        for dictionary in [false, true] {
+            for (groups, fits) in [(1000, true), (400, false)] {
+                let properties = WriterProperties::builder()
+                    .set_writer_version(version)
+                    .set_dictionary_enabled(dictionary)
+                    .set_data_page_row_count_limit(100)
+                    .set_write_batch_size(50)
+                    .set_max_row_group_row_count(Some(groups))
+                    .set_statistics_enabled(EnabledStatistics::Page)
+                    .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                    .build();
+                let mut bytes = Vec::new();
+                let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties)).unwrap();
+                writer.write(&rows).unwrap();
+                writer.close().unwrap();
+                let bytes = Bytes::from(bytes);
+                assert_eq!(zstd_pages::fits(builder(bytes.clone()).unwrap().metadata()), fits);
+                let found = read_artifact(bytes.clone()).unwrap();
+                assert_eq!(found, read(bytes.clone(), None).unwrap(), "{version:?}, dictionary {dictionary}");
+                assert_eq!(found.columns(), rows.columns());
+                // Bytes that are wrong anywhere are an error or a table, as the other way.
+                for at in (4..bytes.len()).step_by(bytes.len() / 150) {
+                    let mut wrong = bytes.to_vec();
+                    wrong[at] ^= 0x55;
+                    let _ = read_artifact(wrong.into());
+                    let _ = read_artifact(bytes.slice(..at));
+                }
+            }
+        }
+    }
 }
 
 #[test]
