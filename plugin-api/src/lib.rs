@@ -32,6 +32,11 @@
 //! this crate's promise: name it through this crate, and a minor version that brings a later Arrow harms nobody. Those who
 //! need a certain version switch the feature off and go through [`c_data`].
 
+/// The plugin in the README, compiled as it stands.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 pub mod array;
 pub mod card;
 mod error;

@@ -697,9 +697,11 @@ fn broken_attributes_of_an_image_are_kept() {
         let key = format!("images/{}/.zattrs", image_id(BROKEN));
         world.data.cut(&key);
         let before = fs::read(world.data.key(&key)).expect("attributes");
-        let output = run(mode, &world.data).output();
-        assert!(matches!(output.code(), Some(3 | 5)), "{mode}: exit code\n{output}");
+        let output = run(mode, &world.data).output().expect_code(3);
         assert_says("broken attributes", &output, &[&key]);
+        let document = output.json();
+        assert_eq!((&document["stats"]["failed"], &document["stats"]["updated"]), (&json!(1), &json!(IMAGES - 1)));
+        assert_eq!(document["failures"][0]["kind"], "unreadable", "{output}");
         assert_eq!(fs::read(world.data.key(&key)).expect("attributes"), before, "{mode}\n{output}");
         Table::read(&world.data.key(TABLE));
     }

@@ -151,6 +151,26 @@ fn several_plugins_are_several_documents() {
 }
 
 #[test]
+fn plugin_info_tells_all_that_the_card_says() {
+    for name in ["velocity_events", "radon"] {
+        let info = Run::new(["plugin", "info", name, "--json"]).output().expect_code(0).json();
+        assert_eq!((&info["indexer"], &info["library_indexers"]), (&json!(name), &json!([name])), "{info}");
+        assert_eq!((&info["api"], &info["needs_api"]), (&json!("1.0"), &json!("1.0")), "{info}");
+        let says =
+            |key: &str, text: &str| assert!(info[key].as_str().is_some_and(|said| said.contains(text)), "{info}");
+        says("door", "abi_stable");
+        says("sdk", "1.0.");
+        says("rustc", "1.");
+        says("target", "-");
+        let text = Run::new(["plugin", "info", name]).output().expect_code(0).stdout();
+        for key in ["analysis_version", "marker", "api", "door", "sdk", "rustc", "target", "library"] {
+            let value = info[key].as_str().unwrap_or("a text");
+            assert!(text.contains(value), "{key}: {value} is not in\n{text}");
+        }
+    }
+}
+
+#[test]
 fn status_tells_scripts_by_its_exit_code() {
     let dir = TestDir::new();
     let data = Fixture::with_images(dir.join("data.zarr"), 25, 1);
@@ -348,6 +368,15 @@ fn a_dataset_is_made_described_and_checked() {
     assert_eq!(check.json()["differences"], json!([]));
 
     assert_eq!(dataset(&["validate", "full.zarr", "--json"]).expect_code(0).json()["problems"], json!([]));
+    // A run puts the manifest behind: a note, no problem.
+    run(&["run", "--plugin", "velocity_events"], &fixture).expect_code(0);
+    let validated = dataset(&["validate", "full.zarr", "--json"]).expect_code(0).json();
+    assert_eq!(validated["problems"], json!([]));
+    assert_eq!(validated["notes"][0]["key"], "index/manifest.json.gz", "{validated}");
+    dataset(&["validate", "full.zarr"])
+        .expect_code(0)
+        .expect_stderr(&["note: index/manifest.json.gz", "nothing is wrong"]);
+    dataset(&["manifest", "full.zarr", "--check"]).expect_code(5);
     let broken = fixture.image(&image_id(1)).key("velocity_events/params.json");
     fixture.put(&broken, "{");
     let problems = dataset(&["validate", "full.zarr", "--json"]).expect_code(5).json()["problems"].clone();

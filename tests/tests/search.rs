@@ -62,6 +62,7 @@ fn names_are_found_on_the_search_path() {
     let path = search(&[&absent, &first, &second]);
     check("radon", &path, Ok(&radon));
     check("behave", &path, Ok(&misbehave));
+    check(" Radon ", &path, Ok(&radon));
     check("Radom", &path, Err(("not_found", &["did you mean 'radon'?", "(absent)", "behave, misbehave, radon"])));
     check("something_else", &path, Err(("not_found", &["--plugin-dir", "KYMHOST_PLUGIN_PATH"])));
     check("radon", &search(&[&absent, &second]), Err(("not_found", &["behave, misbehave"])));

@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A dataset of so many images, of which some have orders.
@@ -519,4 +521,92 @@ fn workers_die_with_a_killed_host_while_a_plugin_loops() {
     host.kill().unwrap();
     host.wait().unwrap();
     wait_for("the worker and its child to end", || (!processes.iter().any(|process| runs(process))).then_some(()));
+}
+
+/// Runs with `args`, sends the signals once these files are there, and gives the exit code and the document.
+fn interrupted(data: &Fixture, args: &[&str], begun: &[PathBuf], signals: &[rustix::process::Signal]) -> (i32, Value) {
+    let home = TestDir::new();
+    let mut command = Command::new(program());
+    command.args(["run", "--json", "--jobs", "2", "--dataset"]).arg(data.path()).args(args);
+    command.env_clear().env("HOME", home.path()).current_dir(home.path()).process_group(0);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a run");
+    let group = rustix::process::Pid::from_child(&child);
+    for file in begun {
+        wait_for("an image that hangs", || file.exists().then_some(()));
+    }
+    for signal in signals {
+        rustix::process::kill_process(group, *signal).expect("to send a signal");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let status = child.wait().expect("the run's end");
+    // What an in-process plugin started outlives it, and holds its pipe open.
+    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    let output = child.wait_with_output().expect("the document");
+    (status.code().unwrap_or(-1), serde_json::from_slice(&output.stdout).unwrap_or_default())
+}
+
+fn hang(file: &Path, when: &str) -> Value {
+    json!({"do": "hang_with_child", "when": when, "file": file})
+}
+
+#[test]
+fn a_signal_commits_what_is_done_and_the_next_run_does_the_rest() {
+    use rustix::process::Signal;
+    let library = library("misbehave").display().to_string();
+    let (misbehave, behave) = (format!("{library}:misbehave"), format!("{library}:behave"));
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let dir = TestDir::new();
+        // One worker hangs at once, the other at its end: what is between is done, behind one that is not.
+        let hung = [dir.join("first"), dir.join("last")];
+        let orders = BTreeMap::from([(0, hang(&hung[0], "")), (7, hang(&hung[1], ""))]);
+        let data = dataset(&dir, "d.zarr", 8, &orders);
+        let (exit, document) = interrupted(&data, &["-p", &misbehave, "-p", &behave], &hung, &[signal]);
+        assert_eq!(exit, code, "{document}");
+        let stats = &document["runs"][0]["stats"];
+        let updated = stats["updated"].as_u64().unwrap_or_default();
+        assert!((1..=6).contains(&updated), "{document}");
+        assert_eq!(
+            (&stats["not_run"], &stats["total_images"], &stats["failed"]),
+            (&json!(8 - updated), &json!(8), &json!(0))
+        );
+        assert_eq!(document["runs"][1]["error"]["code"], "interrupted", "{document}");
+
+        for file in &hung {
+            let text = fs::read_to_string(file).expect("the processes of a hang");
+            wait_for("its end", || text.split(' ').all(|process| !runs(process)).then_some(()));
+        }
+        for number in [0, 7] {
+            fs::remove_file(data.key(&data.image(&image_id(number)).key("misbehave.json")))
+                .expect("an order to take back");
+        }
+        let rest = Run::new(["run", "--json", "-p", &misbehave]).dataset(data.path()).output().expect_code(0).json();
+        assert_eq!(
+            (&rest["stats"]["updated"], &rest["stats"]["skipped_fresh"]),
+            (&json!(8 - updated), &json!(updated))
+        );
+    }
+}
+
+#[test]
+fn a_signal_before_all_is_judged_writes_nothing() {
+    let misbehave = format!("{}:misbehave", library("misbehave").display());
+    let dir = TestDir::new();
+    let hung = [dir.join("hung")];
+    let data = dataset(&dir, "d.zarr", 3, &BTreeMap::from([(1, hang(&hung[0], "params"))]));
+    let before = kymhost_tests::snapshot(data.path());
+    let (exit, document) = interrupted(&data, &["-p", &misbehave], &hung, &[rustix::process::Signal::TERM]);
+    assert_eq!((exit, &document["error"]["code"]), (143, &json!("interrupted")), "{document}");
+    kymhost_tests::assert_untouched(&before, &kymhost_tests::snapshot(data.path()));
+}
+
+#[test]
+fn a_second_signal_ends_a_run_that_cannot_stop() {
+    use rustix::process::Signal;
+    let misbehave = format!("{}:misbehave", library("misbehave").display());
+    let dir = TestDir::new();
+    let hung = [dir.join("hung")];
+    let data = dataset(&dir, "d.zarr", 1, &BTreeMap::from([(0, hang(&hung[0], ""))]));
+    // A thread that hangs cannot be ended.
+    let (exit, _) = interrupted(&data, &["-p", &misbehave, "--in-process"], &hung, &[Signal::INT, Signal::TERM]);
+    assert_eq!(exit, 143);
 }

@@ -5,7 +5,7 @@ use super::args::{DatasetCommand, DatasetCreateArgs, DatasetManifestArgs, Datase
 use super::error::CliError;
 use super::exit::Exit;
 use super::{Context, output, quantity};
-use crate::dataset::{self, Dataset, Info};
+use crate::dataset::{self, Dataset, Findings, Info, Problem};
 use crate::store::{Key, LocalStore, Store};
 use serde::Serialize;
 use std::sync::Arc;
@@ -133,12 +133,19 @@ fn info_text(path: &str, info: &Info) -> String {
 struct ProblemsDocument<'a> {
     dataset: String,
     problems: Vec<ProblemBody<'a>>,
+    notes: Vec<ProblemBody<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 struct ProblemBody<'a> {
     key: &'a str,
     message: &'a str,
+}
+
+impl<'a> ProblemBody<'a> {
+    fn all(problems: &'a [Problem]) -> Vec<Self> {
+        problems.iter().map(|problem| Self { key: &problem.key, message: &problem.message }).collect()
+    }
 }
 
 fn validate(context: &Context, args: &DatasetPathArg) -> Result<Exit, CliError> {
@@ -148,16 +155,17 @@ fn validate(context: &Context, args: &DatasetPathArg) -> Result<Exit, CliError> 
     if store.stat(&Key::new(".zgroup")?)?.is_none() && store.stat(&Key::new(".zattrs")?)?.is_none() {
         Dataset::open(&path)?;
     }
-    let problems = dataset::validate(Arc::new(store));
+    let Findings { problems, notes, .. } = dataset::validate(Arc::new(store));
     let dataset = path.display().to_string();
     let exit = if problems.is_empty() { Exit::Done } else { Exit::Unusable };
     if context.json {
-        let problems = problems.iter().map(|problem| ProblemBody { key: &problem.key, message: &problem.message });
-        output::document(&ProblemsDocument { dataset, problems: problems.collect() })?;
+        let (problems, notes) = (ProblemBody::all(&problems), ProblemBody::all(&notes));
+        output::document(&ProblemsDocument { dataset, problems, notes })?;
         return Ok(exit);
     }
     output::to_stdout(|out| problems.iter().try_for_each(|problem| writeln!(out, "{problem}")))?;
     if !context.quiet {
+        notes.iter().for_each(|note| output::say(format_args!("note: {note}")));
         match problems.len() {
             0 => output::say(format_args!("{dataset}: nothing is wrong")),
             1 => output::say(format_args!("{dataset}: 1 problem")),

@@ -6,6 +6,7 @@ use crate::index::names::TableName;
 use crate::index::staleness::{ImageReport, Reason};
 use crate::index::{ImageFailure, RunOutcome, Stats, Status};
 use crate::plugin::Plugin;
+use kymhost_plugin_api::card::Card;
 use serde::Serialize;
 
 /// An error before there is another document.
@@ -200,7 +201,7 @@ impl<'a> ImageBody<'a> {
     }
 }
 
-/// `plugin info --json`, and a line of `plugin list --json`.
+/// A line of `plugin list --json`.
 #[derive(Debug, Serialize)]
 pub struct PluginDocument<'a> {
     indexer: &'a str,
@@ -221,6 +222,36 @@ impl<'a> PluginDocument<'a> {
             marker: &plugin.indexer.marker_name,
             params_artifacts: &plugin.indexer.params_artifacts,
             library: plugin.library.display().to_string(),
+        }
+    }
+}
+
+/// `plugin info --json`: that, and all else that the library's card says.
+#[derive(Debug, Serialize)]
+pub struct PluginInfoDocument<'a> {
+    #[serde(flatten)]
+    plugin: PluginDocument<'a>,
+    api: String,
+    needs_api: String,
+    door: &'a str,
+    sdk: &'a str,
+    rustc: &'a str,
+    target: &'a str,
+    library_indexers: Vec<&'a str>,
+}
+
+impl<'a> PluginInfoDocument<'a> {
+    /// The document of an indexer and its library's card.
+    pub fn new(plugin: &'a Plugin, card: &'a Card) -> Self {
+        Self {
+            plugin: PluginDocument::new(plugin),
+            api: card.api.to_string(),
+            needs_api: card.needs_api.to_string(),
+            door: &card.door,
+            sdk: &card.sdk,
+            rustc: &card.rustc,
+            target: &card.target,
+            library_indexers: card.indexers.iter().map(|indexer| indexer.name.as_str()).collect(),
         }
     }
 }

@@ -130,6 +130,7 @@ impl From<IndexError> for CliError {
             IndexError::Plugin(error) => error.into(),
             IndexError::UnknownMode(_) => Self::of(Exit::Usage, "usage", &error),
             IndexError::BadName { .. } => Self::of(Exit::Unusable, "bad_name", &error),
+            IndexError::Interrupted => Self::of(Exit::Interrupted, "interrupted", &error),
             IndexError::Locked { .. } => Self::of(Exit::Locked, "locked", &error),
         }
     }

@@ -17,7 +17,7 @@ First steps:
 The dataset is --dataset PATH, else KYMHOST_DATASET, else the working folder when it is one, else
 the one *.zarr dataset in it.
 
-Plugins (indexers' libraries) are sought, first found first:
+Plugins (indexers' libraries) are sought in:
   1. a path given with --plugin
   2. --plugin-dir DIR
   3. the folders listed in KYMHOST_PLUGIN_PATH
@@ -44,7 +44,8 @@ Examples:
   kymhost run --plugin ./libstalls.so --timeout 30 --max-memory 2G
   kymhost run --plugin velocity_events --json | jq .stats
 
-An image that fails keeps its last good rows; the others are committed, and the exit code is 3.";
+An image that fails keeps its last good rows; the others are committed, and the exit code is 3.
+Ctrl-C (or SIGTERM) stops the run after what is done is committed; a second one ends it at once.";
 
 /// `status`
 pub const STATUS: &str = "\
@@ -117,7 +118,7 @@ Examples:
   echo '{\"b\": 1, \"a\": 2.0}' | kymhost params-hash -
 
 The hash is the SHA-256 of the canonical text: Python's json.dumps(params, sort_keys=True,
-separators=(\",\", \":\"), ensure_ascii=False). In a pipe the canonical text has no final newline, so that
+separators=(\",\", \":\"), ensure_ascii=False). In a pipe the canonical text has no final newline:
 its SHA-256 is the params hash.";
 
 /// `demo`

@@ -10,6 +10,7 @@ mod documents;
 mod error;
 mod exit;
 mod help;
+mod interrupt;
 mod logging;
 mod output;
 mod params_hash;

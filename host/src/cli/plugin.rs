@@ -3,12 +3,13 @@
 
 use super::Context;
 use super::args::{PluginChoice, PluginCommand, PluginDirs, PluginInfoArgs};
-use super::documents::{self, PluginDocument, PluginsDocument, UnusableBody};
+use super::documents::{self, PluginDocument, PluginInfoDocument, PluginsDocument, UnusableBody};
 use super::error::CliError;
 use super::exit::Exit;
 use super::output;
-use crate::plugin::{Plugin, SearchPath, find_plugin, list_plugins};
+use crate::plugin::{Plugin, SearchPath, find_plugin, list_plugins, read_card};
 use etcetera::BaseStrategy;
+use kymhost_plugin_api::card::API;
 use std::collections::HashSet;
 use std::env;
 use std::ffi::OsStr;
@@ -56,7 +57,8 @@ pub fn chosen(choice: &PluginChoice) -> Result<Vec<Plugin>, CliError> {
     let mut plugins: Vec<Plugin> = Vec::with_capacity(choice.plugin.len());
     for spec in &choice.plugin {
         let plugin = find_plugin(spec, &search)?;
-        if plugins.iter().any(|other| other.indexer.name == plugin.indexer.name) {
+        let table = |plugin: &Plugin| plugin.indexer.name.trim().to_lowercase();
+        if plugins.iter().any(|other| table(other) == table(&plugin)) {
             return Err(CliError::usage(
                 "same_indexer",
                 format!("the indexer '{}' is asked for twice; it has one table", plugin.indexer.name),
@@ -119,8 +121,9 @@ fn list(context: &Context, dirs: &PluginDirs) -> Result<Exit, CliError> {
 
 fn info(context: &Context, args: &PluginInfoArgs) -> Result<Exit, CliError> {
     let plugin = find_plugin(&args.plugin, &search_path(&args.dirs)?)?;
+    let card = read_card(&plugin.library)?;
     if context.json {
-        output::document(&PluginDocument::new(&plugin))?;
+        output::document(&PluginInfoDocument::new(&plugin, &card))?;
         return Ok(Exit::Done);
     }
     let indexer = &plugin.indexer;
@@ -133,7 +136,12 @@ fn info(context: &Context, args: &PluginInfoArgs) -> Result<Exit, CliError> {
         writeln!(out, "table             {table}")?;
         writeln!(out, "run marker        {}", indexer.marker_name)?;
         writeln!(out, "params artifacts  {params}")?;
-        writeln!(out, "library           {}", plugin.library.display())
+        writeln!(out, "library           {}", plugin.library.display())?;
+        let names: Vec<&str> = card.indexers.iter().map(|indexer| indexer.name.as_str()).collect();
+        writeln!(out, "its indexers      {}", names.join(", "))?;
+        writeln!(out, "plugin API        {}, needs {} at least (this kymhost has {API})", card.api, card.needs_api)?;
+        writeln!(out, "door              {}", card.door)?;
+        writeln!(out, "built with        plugin-api {}, {}, for {}", card.sdk, card.rustc, card.target)
     })?;
     Ok(Exit::Done)
 }

@@ -1,7 +1,8 @@
 //! The progress bar of a run.
 //! Owns: when it is shown and what it says. Never: anything else on standard error.
 
-use super::logging;
+use super::interrupt::Interrupt;
+use super::{logging, output};
 use crate::index::Observer;
 use crate::plugin::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,11 +13,13 @@ use std::time::Duration;
 pub struct Progress {
     bar: Option<ProgressBar>,
     failed: u64,
+    quiet: bool,
+    interrupt: Interrupt,
 }
 
 impl Progress {
     /// A bar named for the indexer, unless standard error is no terminal, or is asked to be quiet, or shows logs.
-    pub fn new(indexer: &str, quiet: bool, verbose: u8) -> Self {
+    pub fn new(indexer: &str, quiet: bool, verbose: u8, interrupt: &Interrupt) -> Self {
         let shown = !quiet && !logging::is_loud(verbose) && io::stderr().is_terminal();
         let bar = shown.then(|| {
             let bar = ProgressBar::new_spinner();
@@ -26,7 +29,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        Self { bar, failed: 0 }
+        Self { bar, failed: 0, quiet, interrupt: interrupt.clone() }
     }
 
     /// Takes the bar off the terminal.
@@ -60,8 +63,19 @@ impl Observer for Progress {
     }
 
     fn committing(&mut self) {
+        if self.interrupted() && !self.quiet {
+            let line = "interrupted: writing what is done (interrupt again to end at once)";
+            match &self.bar {
+                Some(bar) => bar.println(line),
+                None => output::say(line),
+            }
+        }
         if let Some(bar) = &self.bar {
             bar.set_style(style("{spinner} {prefix}: writing the table"));
         }
+    }
+
+    fn interrupted(&mut self) -> bool {
+        self.interrupt.exit().is_some()
     }
 }

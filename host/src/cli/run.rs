@@ -6,10 +6,11 @@ use super::args::{CompatArg, ModeArg, PoolArgs, RunArgs};
 use super::documents::{self, OneOf, RunDocument, RunsDocument};
 use super::error::CliError;
 use super::exit::Exit;
+use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::{output, plugin, quantity};
 use crate::dataset::Dataset;
-use crate::index::{self, Compat, Mode, RunOutcome};
+use crate::index::{self, Compat, IndexError, Mode, RunOutcome};
 use crate::plugin::{Plugin, PoolOptions, open_pool};
 use std::time::{Duration, Instant};
 
@@ -20,11 +21,16 @@ const MAX_FAILURES_SHOWN: usize = 20;
 pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
     let dataset = context.open_dataset()?;
     let plugins = plugin::chosen(&args.choice)?;
-    let options = pool_options(&args.pool);
+    let interrupt = Interrupt::listen();
+    let options = PoolOptions { stop: interrupt.stop(), ..pool_options(&args.pool) };
     let mut results = Vec::with_capacity(plugins.len());
     for plugin in &plugins {
         let start = Instant::now();
-        let result = one(context, &dataset, plugin, &options, mode(args.mode), compat(args.compat));
+        let result = if interrupt.exit().is_some() {
+            Err(interrupt.error(&format!("interrupted before {} was begun", plugin.indexer.name)))
+        } else {
+            one(context, &dataset, plugin, &options, mode(args.mode), compat(args.compat), &interrupt)
+        };
         match &result {
             Ok(outcome) => say_outcome(context, outcome, start.elapsed()),
             // Alone, it is told by the caller.
@@ -33,7 +39,11 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
         }
         results.push(result);
     }
-    finish(context, &plugins, results)
+    let combined = |exit| Exit::combine(interrupt.exit().into_iter().chain([exit]));
+    match finish(context, &plugins, results) {
+        Ok(exit) => Ok(combined(exit)),
+        Err(error) => Err(CliError { exit: combined(error.exit), ..error }),
+    }
 }
 
 fn finish(
@@ -69,6 +79,7 @@ pub fn one(
     options: &PoolOptions,
     mode: Mode,
     compat: Compat,
+    interrupt: &Interrupt,
 ) -> Result<RunOutcome, CliError> {
     tracing::info!(
         dataset = %dataset.store().root().display(),
@@ -79,10 +90,15 @@ pub fn one(
         plugin.indexer.analysis_version,
     );
     let mut workforce = open_pool(plugin, dataset, options)?;
-    let mut progress = Progress::new(&plugin.indexer.name, context.quiet, context.verbose);
+    let mut progress = Progress::new(&plugin.indexer.name, context.quiet, context.verbose, interrupt);
     let outcome = index::run(dataset, &plugin.indexer, workforce.as_mut(), mode, compat, &mut progress);
     progress.finish();
-    Ok(outcome?)
+    match outcome {
+        Err(IndexError::Interrupted) => {
+            Err(interrupt.error(&format!("{}: {}", plugin.indexer.name, IndexError::Interrupted)))
+        }
+        outcome => Ok(outcome?),
+    }
 }
 
 /// The exit code of one indexer's run.

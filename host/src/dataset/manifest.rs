@@ -2,12 +2,16 @@
 //!
 //! Owns: its fields and how they are found. Never: is read to find an image.
 
-use super::names::{ANALYSIS, DATA, MANIFEST};
+use super::names::{ANALYSIS, DATA, IMAGES, MANIFEST};
 use super::record::MAX_FOLDERS;
 use super::{Dataset, DatasetError, FORMAT, SCHEMA_VERSION, arrays, attributes, gzip, names, unreadable, unwritable};
 use crate::store::{Key, MAX_DOCUMENT_BYTES};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
+use std::collections::HashSet;
+
+/// A line's field: all keys below the image's `analysis/`.
+const ANALYSIS_KEYS: &str = "analysis_keys";
 
 /// Where the manifest and the images differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +101,7 @@ impl Dataset {
             ("created_utc", time("created_utc")),
             ("updated_utc", time("updated_utc")),
             ("acquired_local_epoch_ns", acquired),
-            ("analysis_keys", self.analysis_keys(&group)?.into()),
+            (ANALYSIS_KEYS, self.analysis_keys(&group)?.into()),
         ]))
     }
 
@@ -168,8 +172,12 @@ fn differences(old: &Json, new: &Json) -> Vec<Difference> {
         };
         for (name, new) in line.as_object().into_iter().flatten() {
             let old = old.get(name).unwrap_or(&null);
-            if old != new {
-                tell(id, format!("{name} is {old} in the manifest, {new} in the image"));
+            if old == new {
+                continue;
+            }
+            match (name.as_str(), old.as_array(), new.as_array()) {
+                (ANALYSIS_KEYS, Some(old), Some(new)) => tell(id, keys_message(id, old, new)),
+                _ => tell(id, format!("{name} is {old} in the manifest, {new} in the image")),
             }
         }
     }
@@ -177,6 +185,32 @@ fn differences(old: &Json, new: &Json) -> Vec<Difference> {
         tell(id, "it is in the manifest, but not in images/".to_owned());
     }
     found
+}
+
+/// In which keys two lists differ: each may have hundreds.
+fn keys_message(id: &str, old: &[Json], new: &[Json]) -> String {
+    const SHOWN: usize = 5;
+    let prefix = format!("{IMAGES}/{id}/");
+    let lacks = |these: &[Json], those: &[Json], whose: &str| {
+        let there: HashSet<String> = these.iter().map(Json::to_string).collect();
+        let missing: Vec<&Json> = those.iter().filter(|key| !there.contains(&key.to_string())).collect();
+        let names = missing.iter().take(SHOWN).map(|key| match key.as_str() {
+            Some(key) => key.strip_prefix(&prefix).unwrap_or(key).to_owned(),
+            None => key.to_string(),
+        });
+        let mut names: Vec<String> = names.collect();
+        if missing.len() > SHOWN {
+            names.push(format!("{} more", missing.len() - SHOWN));
+        }
+        (!names.is_empty()).then(|| format!("{whose} lacks {}", names.join(", ")))
+    };
+    let parts = [lacks(old, new, "the manifest"), lacks(new, old, "the image")];
+    let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    if text.is_empty() {
+        format!("{ANALYSIS_KEYS}: the same keys, but twice or in another order")
+    } else {
+        format!("{ANALYSIS_KEYS}: {text}")
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +245,18 @@ mod tests {
             for (found, (id, text)) in found.iter().zip(expected) {
                 assert!(found.image_id == id && found.message.contains(text), "{old}: {found:?}");
             }
+        }
+    }
+
+    #[test]
+    fn keys_that_differ_are_named_not_listed_whole() {
+        let keys = |names: &[&str]| names.iter().map(|name| Json::from(format!("images/a/{name}"))).collect::<Vec<_>>();
+        for (old, new, expected) in [
+            (&["x", "y"][..], &["x", "z"][..], "analysis_keys: the manifest lacks z; the image lacks y"),
+            (&[], &["1", "2", "3", "4", "5", "6", "7"], "analysis_keys: the manifest lacks 1, 2, 3, 4, 5, 2 more"),
+            (&["x", "y"], &["y", "x"], "analysis_keys: the same keys, but twice or in another order"),
+        ] {
+            assert_eq!(keys_message("a", &keys(old), &keys(new)), expected);
         }
     }
 

@@ -17,7 +17,7 @@ mod validate;
 pub use info::{Info, TableInfo};
 pub use manifest::Difference;
 pub use record::Record;
-pub use validate::{Problem, validate};
+pub use validate::{Findings, Problem, validate};
 
 use crate::store::{Key, LocalStore, Store, StoreError};
 use arrow::array::RecordBatch;
@@ -318,27 +318,21 @@ impl Dataset {
         Ok(found)
     }
 
-    /// Writes one JSON artifact for each of many images with one wait for the disk, and sets their `updated_utc`.
-    ///
-    /// An image that cannot take it (its attributes are broken, it is gone) keeps the others from nothing: they are
-    /// written, and the first such error is returned.
-    pub fn put_json_many(&self, items: &mut dyn Iterator<Item = (String, String, Json)>) -> Result<(), DatasetError> {
-        let mut first_error = None;
-        let mut pairs = items.filter_map(|(image_id, name, payload)| {
-            match self.record(&image_id).and_then(|record| record.json_items(&name, &payload)) {
-                Ok(pair) => Some(pair),
-                Err(error) => {
-                    tracing::warn!(image_id, name, %error, "a JSON artifact was not written");
-                    first_error.get_or_insert(error);
-                    None
-                }
-            }
-        });
-        self.store.put_many(&mut pairs.by_ref().flatten())?;
-        drop(pairs);
-        first_error.map_or(Ok(()), Err)
+    /// Makes a JSON artifact ready to be written with many others. What would keep it from being written (the image is
+    /// gone, its attributes are broken) is told now, before anything is.
+    pub fn prepare_json(&self, image_id: &str, name: &str, payload: &Json) -> Result<PreparedJson, DatasetError> {
+        Ok(PreparedJson(self.record(image_id)?.json_items(name, payload)?))
+    }
+
+    /// Writes JSON artifacts of many images with one wait for the disk, and sets those images' `updated_utc`.
+    pub fn put_json_many(&self, prepared: &mut dyn Iterator<Item = PreparedJson>) -> Result<(), DatasetError> {
+        Ok(self.store.put_many(&mut prepared.flat_map(|artifact| artifact.0))?)
     }
 }
+
+/// A JSON artifact that is ready to be written, and its image's attributes with it.
+#[derive(Debug, Clone)]
+pub struct PreparedJson([(Key, Vec<u8>); 2]);
 
 #[cfg(test)]
 mod tests;

@@ -178,7 +178,7 @@ fn read_unguarded(source: impl ChunkReader + 'static, columns: Option<&[&str]>) 
     // Column by column: the pieces of one are let go before the next is joined.
     for (at, pieces) in chosen.into_iter().zip(pieces) {
         let field = schema.field(at);
-        let kind = plain_type(field.data_type()).clone();
+        let kind = plain_type(field.data_type());
         arrays.push(match pieces.as_slice() {
             [] => arrow::array::new_empty_array(&kind),
             [only] => Arc::clone(only),
@@ -197,19 +197,29 @@ fn too_large() -> String {
     format!("it unpacks to more than {MAX_TABLE_BYTES} bytes, the most that kymhost takes")
 }
 
-/// The type that a column has once dictionaries are cast away.
-fn plain_type(kind: &DataType) -> &DataType {
+/// The type that a column has once dictionaries and views, which say how values are held and not what they are, are
+/// cast away.
+fn plain_type(kind: &DataType) -> DataType {
     match kind {
-        DataType::Dictionary(_, values) => values,
-        other => other,
+        DataType::Dictionary(_, values) => plain_type(values),
+        // The large forms: a view's bytes may be more than small offsets reach.
+        DataType::Utf8View => DataType::LargeUtf8,
+        DataType::BinaryView => DataType::LargeBinary,
+        other => other.clone(),
     }
 }
 
-/// A categorical column as plain values.
+/// A categorical column, or one of views, as plain values.
 fn plain(column: &ArrayRef) -> Result<ArrayRef, String> {
+    let column = match column.data_type() {
+        DataType::Dictionary(_, values) => cast(column, values).map_err(|error| error.to_string())?,
+        _ => Arc::clone(column),
+    };
     match column.data_type() {
-        DataType::Dictionary(_, values) => cast(column, values).map_err(|error| error.to_string()),
-        _ => Ok(Arc::clone(column)),
+        kind @ (DataType::Utf8View | DataType::BinaryView) => {
+            cast(&column, &plain_type(kind)).map_err(|error| error.to_string())
+        }
+        _ => Ok(column),
     }
 }
 
@@ -264,16 +274,17 @@ pub(super) fn prepare(rows: &RecordBatch) -> Result<RecordBatch, String> {
 /// alone would not give back. `None` when there are none: a file without it is read right by its Arrow types.
 fn still_true(text: &str, fields: &[Field]) -> Option<String> {
     let old = Json::parse(text.as_bytes()).ok()?;
+    let mut described = HashMap::new();
+    for entry in old.get("columns").and_then(Json::as_array).unwrap_or_default() {
+        let name = entry.get("name").and_then(Json::as_str);
+        let field = entry.get("field_name").and_then(Json::as_str).or(name);
+        if let Some(name) = name.filter(|_| name == field) {
+            described.entry(name).or_insert(entry);
+        }
+    }
     let mut columns = Vec::new();
     for field in fields {
-        let described = |entry: &&Json| {
-            let name =
-                entry.get("field_name").and_then(Json::as_str).or_else(|| entry.get("name").and_then(Json::as_str));
-            name == Some(field.name()) && entry.get("name").and_then(Json::as_str) == Some(field.name())
-        };
-        let Some(entry) = old.get("columns").and_then(Json::as_array).and_then(|all| all.iter().find(described)) else {
-            continue;
-        };
+        let Some(&entry) = described.get(field.name().as_str()) else { continue };
         let Some(numpy) = entry.get("numpy_type").and_then(Json::as_str) else { continue };
         if nullable_type(field.data_type()) == Some(numpy) {
             columns.push(entry.clone());

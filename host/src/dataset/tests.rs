@@ -150,7 +150,9 @@ fn writes_set_the_times_and_keep_all_other_attributes() {
             "many",
             true,
             false,
-            Box::new(|| d.put_json_many(&mut [(id.clone(), "b".to_owned(), json("1"))].into_iter()).unwrap()),
+            Box::new(|| {
+                d.put_json_many(&mut [d.prepare_json(&id, "b", &json("1")).unwrap()].into_iter()).unwrap();
+            }),
         ),
         ("table", false, true, Box::new(|| d.write_table("t", &rows()).unwrap())),
         ("manifest", false, true, Box::new(|| assert_eq!(d.rebuild_manifest().unwrap(), 1))),
@@ -168,7 +170,6 @@ fn writes_set_the_times_and_keep_all_other_attributes() {
 fn broken_attributes_stop_a_write_and_stay_as_they_are() {
     let (f, id) = full();
     let path = f.root.join("images").join(&id).join(".zattrs");
-    let other = f.dataset.add_image(None, &pixels(&[2, 2]), None).unwrap();
     for broken in ["{", "[]", "", "\u{0}"] {
         fs::write(&path, broken).unwrap();
         let record = f.dataset.record(&id).unwrap();
@@ -176,16 +177,12 @@ fn broken_attributes_stop_a_write_and_stay_as_they_are() {
             record.put_json("new", &json("1")),
             record.put_parquet("new", &rows()),
             record.put_array("new", &pixels(&[2, 2])),
-            f.dataset.put_json_many(
-                &mut [&id, other.image_id()].into_iter().map(|id| (id.to_owned(), "new".to_owned(), json("1"))),
-            ),
+            f.dataset.prepare_json(&id, "new", &json("1")).map(drop),
         ] {
             assert!(matches!(result, Err(DatasetError::Unreadable { ref key, .. }) if key.ends_with(".zattrs")));
         }
         assert_eq!(fs::read_to_string(&path).unwrap(), broken);
         assert!(record.json("new").unwrap().is_none());
-        assert!(other.json("new").unwrap().is_some(), "the others of the batch are written");
-        fs::remove_file(f.root.join("images").join(other.image_id()).join("analysis/new.json")).unwrap();
     }
     let gone = f.dataset.record("gone").unwrap();
     assert!(matches!(gone.put_json("x", &json("1")), Err(DatasetError::UnknownImage { .. })));
@@ -307,7 +304,7 @@ fn validate_tells_all_that_is_wrong_at_once() {
     }
 
     assert!(Dataset::open(&f.root).is_err());
-    let problems = validate(Arc::new(LocalStore::open(&f.root).unwrap()));
+    let problems = validate(Arc::new(LocalStore::open(&f.root).unwrap())).problems;
     for (key, message) in expected {
         assert!(
             problems.iter().any(|problem| problem.key == key && problem.message.contains(message)),
@@ -318,16 +315,21 @@ fn validate_tells_all_that_is_wrong_at_once() {
 }
 
 #[test]
-fn a_manifest_that_has_fallen_behind_is_a_problem() {
+fn a_manifest_that_has_fallen_behind_is_a_note_and_a_broken_one_a_problem() {
     let (f, id) = full();
     f.dataset.record(&id).unwrap().put_json("later", &json("1")).unwrap();
-    let problems = f.dataset.validate();
-    assert!(problems.iter().any(|p| p.key == "index/manifest.json.gz" && p.message.contains("analysis_keys")));
+    let findings = || validate(Arc::clone(f.dataset.store()));
+    assert_eq!(findings().problems, [], "it is derived: behind is no damage");
+    assert!(findings().notes.iter().any(|note| note.key == "index/manifest.json.gz"), "{:?}", findings().notes);
+    assert!(f.dataset.check_manifest().unwrap().iter().any(|found| found.message.contains("analysis_keys")));
     let created = |dataset: &Dataset| dataset.read_manifest().unwrap().unwrap().get("created_utc").cloned();
     let before = created(&f.dataset);
     f.dataset.rebuild_manifest().unwrap();
     assert_eq!(created(&f.dataset), before);
-    assert_eq!(f.dataset.validate(), []);
+    assert_eq!(findings(), Default::default());
+    fs::write(f.root.join("index/manifest.json.gz"), gzip::compress(br#"{"images": [7]}"#).unwrap()).unwrap();
+    assert!(findings().problems.iter().all(|problem| problem.key == "index/manifest.json.gz"));
+    assert_eq!(findings().problems.len(), 3, "format, schema version, a line that is no image: {:?}", findings());
     fs::remove_file(f.root.join("index/manifest.json.gz")).unwrap();
     assert_eq!(f.dataset.validate(), [], "a dataset need not have a manifest");
     assert_eq!(f.dataset.check_manifest().unwrap().len(), 1);

@@ -32,30 +32,41 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Reads everything in a dataset and lists all that is wrong with it, in the order of the keys. Needs no readable root attributes:
+/// What reading a whole dataset found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Findings {
+    /// All that is wrong, in the order of the keys.
+    pub problems: Vec<Problem>,
+    /// What is worth knowing, but not wrong: a manifest that is out of date.
+    pub notes: Vec<Problem>,
+}
+
+/// Reads everything in a dataset and lists all that is wrong with it. Needs no readable root attributes:
 /// what keeps a dataset from being opened is a problem like another.
-pub fn validate(store: std::sync::Arc<dyn Store>) -> Vec<Problem> {
-    let mut inspection = Inspection { dataset: Dataset { store }, problems: Vec::new() };
+pub fn validate(store: std::sync::Arc<dyn Store>) -> Findings {
+    let mut inspection = Inspection { dataset: Dataset { store }, problems: Vec::new(), notes: Vec::new() };
     inspection.root();
     inspection.images();
     inspection.tables();
     inspection.index();
-    let mut problems = inspection.problems;
+    let Inspection { mut problems, notes, .. } = inspection;
     problems.sort();
     problems.dedup();
-    problems
+    Findings { problems, notes }
 }
 
 impl Dataset {
     /// All that is wrong with the dataset, in the order of the keys; empty when nothing is.
     pub fn validate(&self) -> Vec<Problem> {
-        validate(std::sync::Arc::clone(self.store()))
+        validate(std::sync::Arc::clone(self.store())).problems
     }
 }
 
 struct Inspection {
     dataset: Dataset,
     problems: Vec<Problem>,
+    notes: Vec<Problem>,
 }
 
 impl Inspection {
@@ -366,7 +377,8 @@ impl Inspection {
         let manifest = MANIFEST.trim_start_matches(INDEX).trim_start_matches('/');
         let own = OWN.trim_start_matches(INDEX).trim_start_matches('/');
         self.strays(INDEX, &[GROUP, ATTRIBUTES, manifest], &[own]);
-        // A dataset need not have a manifest; one that it has must be right.
+        // A dataset need not have a manifest. One that it has must be one, but it is derived: one that is behind the
+        // images (any run makes it so) is no damage.
         match self.dataset.read_manifest() {
             Ok(None) => {}
             Err(error) => {
@@ -375,16 +387,19 @@ impl Inspection {
             Ok(Some(_)) => {
                 // Images that cannot be read have been told of; without them there is nothing to compare with.
                 if let Ok(differences) = self.dataset.check_manifest() {
-                    for difference in differences {
-                        let about = if difference.image_id.is_empty() {
-                            String::new()
-                        } else {
-                            format!("image {}: ", difference.image_id)
-                        };
-                        self.tell(
-                            MANIFEST,
-                            format!("{about}{}; `kymhost dataset manifest` rebuilds it", difference.message),
+                    let (broken, old): (Vec<_>, Vec<_>) =
+                        differences.into_iter().partition(|difference| difference.image_id.is_empty());
+                    for difference in broken {
+                        let message = format!("{}; `kymhost dataset manifest` rebuilds it", difference.message);
+                        self.tell(MANIFEST, message);
+                    }
+                    if !old.is_empty() {
+                        let message = format!(
+                            "is out of date, which harms nothing ({} differences); `kymhost dataset manifest` rebuilds it, \
+                             with --check it lists them",
+                            old.len()
                         );
+                        self.notes.push(Problem { key: MANIFEST.to_owned(), message });
                     }
                 }
             }

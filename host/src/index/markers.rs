@@ -1,8 +1,9 @@
 //! Reading the run markers of many images.
 //! Owns: what counts as a marker, as none, or as one that cannot be read. Never: writes.
 
+use super::IndexError;
 use crate::dataset::{Dataset, DatasetError};
-use crate::plugin::{Failure, FailureKind, PluginError, Workforce};
+use crate::plugin::{Failure, FailureKind, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
 
 /// One image's marker.
@@ -53,11 +54,13 @@ fn payload(dataset: &Dataset, image_id: &str, name: &str) -> Result<Option<(Vec<
 
 impl Markers {
     /// Asks the indexer about markers of an older form, all in one call, and gives one marker an image.
-    pub(super) fn settle(mut self, workforce: &mut dyn Workforce) -> Result<Vec<Marker>, PluginError> {
+    pub(super) fn settle(mut self, workforce: &mut dyn Workforce) -> Result<Vec<Marker>, IndexError> {
         if !self.others.is_empty() {
             let (places, payloads): (Vec<usize>, Vec<Vec<u8>>) = std::mem::take(&mut self.others).into_iter().unzip();
             let of_image = &mut self.of_image;
+            let mut answered = 0;
             workforce.read_old_markers(&payloads, &mut |index, answer| {
+                answered += 1;
                 let Some(marker) = places.get(index).and_then(|&place| of_image.get_mut(place)) else { return };
                 *marker = match answer {
                     Ok(None) => Marker::None,
@@ -65,6 +68,9 @@ impl Markers {
                     Err(failure) => Marker::Unreadable(failure),
                 };
             })?;
+            if answered < payloads.len() {
+                return Err(IndexError::Interrupted);
+            }
         }
         Ok(self.of_image)
     }

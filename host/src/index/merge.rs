@@ -15,7 +15,7 @@ use arrow::compute::{CastOptions, cast_with_options, concat, filter};
 use arrow::datatypes::{DataType, Field, FieldRef, Float16Type, Float32Type, Float64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use indexmap::IndexSet;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -281,10 +281,11 @@ impl Shapes {
 impl Shape {
     fn of(schema: &Schema, names: &mut Names) -> Result<Self, String> {
         let mut shape = Self::default();
+        let mut seen = HashSet::new();
         for field in schema.fields() {
             let name = field.name();
             let id = names.id(name);
-            if shape.names.contains(&id) {
+            if !seen.insert(id) {
                 return Err(format!("column '{name}' is there twice"));
             }
             let kept = if COLUMNS.contains(&name.as_str()) {
@@ -299,7 +300,7 @@ impl Shape {
         }
         for name in COLUMNS {
             let id = names.id(name);
-            if !shape.names.contains(&id) {
+            if seen.insert(id) {
                 shape.names.push(id);
                 shape.types.push(DataType::Utf8);
             }
@@ -762,6 +763,9 @@ fn unify(old: &DataType, new: &DataType) -> Option<DataType> {
     match (old, new) {
         (Null, other) | (other, Null) => Some(other.clone()),
         (Utf8 | LargeUtf8, Utf8 | LargeUtf8) | (Binary | LargeBinary, Binary | LargeBinary) => Some(old.clone()),
+        // Of two resolutions the finer one, as pandas does: pandas 2 writes nanoseconds, pandas 3 microseconds.
+        (Timestamp(a, zone), Timestamp(b, other)) if zone == other => Some(Timestamp((*a).max(*b), zone.clone())),
+        (Duration(a), Duration(b)) => Some(Duration((*a).max(*b))),
         (List(a), List(b)) => Some(List(item(a, b)?)),
         (LargeList(a), LargeList(b)) => Some(LargeList(item(a, b)?)),
         (FixedSizeList(a, n), FixedSizeList(b, m)) if n == m => Some(FixedSizeList(item(a, b)?, *n)),

@@ -213,6 +213,27 @@ fn types_are_widened() {
             DataType::Timestamp(TimeUnit::Microsecond, None),
             vec![Cell::Other("1970-01-01T00:00:00.000005".into()); 2],
         ),
+        (
+            "timestamps of two resolutions",
+            stamp.clone(),
+            Arc::new(TimestampNanosecondArray::from(vec![5000])),
+            DataType::Timestamp(TimeUnit::Nanosecond, None),
+            vec![Cell::Other("1970-01-01T00:00:00.000005".into()); 2],
+        ),
+        (
+            "a finer table's timestamps in a zone",
+            Arc::new(TimestampNanosecondArray::from(vec![5000]).with_timezone("+00:00")),
+            Arc::new(TimestampMillisecondArray::from(vec![1]).with_timezone("+00:00")),
+            DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into())),
+            vec![Cell::Other("1970-01-01T00:00:00.000005Z".into()), Cell::Other("1970-01-01T00:00:00.001Z".into())],
+        ),
+        (
+            "durations of two resolutions",
+            Arc::new(DurationSecondArray::from(vec![1])),
+            Arc::new(DurationMillisecondArray::from(vec![1500])),
+            DataType::Duration(TimeUnit::Millisecond),
+            vec![Cell::Other("PT1S".into()), Cell::Other("PT1.5S".into())],
+        ),
     ];
     for (case, old, new, data_type, expected) in cases {
         match merged_x(old, new) {
@@ -237,7 +258,7 @@ fn what_does_not_go_together_is_refused() {
         Arc::new(StructArray::from(vec![(Arc::new(Field::new("b", DataType::Int64, true)), ints(&[1]))]));
     let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1)])]));
     let micros: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![5]));
-    let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![5]));
+    let zoned: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![5]).with_timezone("UTC"));
     let cases: Vec<(ArrayRef, ArrayRef, [&str; 2])> = vec![
         (texts(&["s"]), ints(&[1]), ["Utf8", "Int64"]),
         (floats(&[1.]), texts(&["s"]), ["Float64", "Utf8"]),
@@ -245,7 +266,7 @@ fn what_does_not_go_together_is_refused() {
         (list.clone(), ints(&[1]), ["List", "Int64"]),
         (ints(&[1]), structure.clone(), ["Int64", "Struct"]),
         (structure, other, ["Struct", "Struct"]),
-        (micros, nanos, ["µs", "ns"]),
+        (micros, zoned, ["µs", "UTC"]),
         (texts(&["s"]), list, ["Utf8", "List"]),
         (
             ints(&[1]),

@@ -82,6 +82,9 @@ pub enum IndexError {
         /// Who.
         holder: String,
     },
+    /// The workforce was told to stop before it had answered for every image.
+    #[error("stopped before every image was judged; nothing was written")]
+    Interrupted,
     /// The dataset cannot be used.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

@@ -69,7 +69,7 @@ pub(super) fn plan(
         let (hash, params_failure) = match hash {
             Some(Ok(hash)) => (Some(hash), None),
             Some(Err(failure)) => (None, Some(failure)),
-            None => return Err(unanswered(image_id).into()),
+            None => return Err(IndexError::Interrupted),
         };
         let (marker, marker_failure) = match marker {
             Marker::None => (None, None),
@@ -124,8 +124,4 @@ fn params_hashes(workforce: &mut dyn Workforce, image_ids: &[String]) -> Result<
         })?;
     }
     Ok(hashes)
-}
-
-fn unanswered(image_id: &str) -> PluginError {
-    PluginError::Worker(format!("they gave no params hash for image {image_id}"))
 }

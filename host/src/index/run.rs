@@ -166,35 +166,53 @@ fn commit(
         return Ok(HashSet::new());
     }
     observer.committing();
-    let done: Vec<(String, String, u64)> = pieces
-        .iter()
-        .map(|piece| (piece.image_id.clone(), piece.params_hash.clone(), piece.rows.num_rows() as u64))
-        .collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let now = i64::try_from(now).unwrap_or(i64::MAX).max(1);
+    // Markers are made ready before the table is written: an image that cannot take its marker keeps its old rows.
+    let mut ready = Vec::with_capacity(pieces.len());
+    let mut markers = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        let n_rows = piece.rows.num_rows() as u64;
+        let marker = RunMarker::new(name.indexer(), piece.params_hash.as_str(), &indexer.analysis_version, n_rows, now);
+        match dataset.prepare_json(&piece.image_id, &indexer.marker_name, &marker.to_json()) {
+            Ok(marker) => {
+                markers.push((piece.image_id.clone(), marker));
+                ready.push(piece);
+            }
+            Err(error) => {
+                let kind = match error {
+                    DatasetError::UnknownImage { .. } => FailureKind::InputChanged,
+                    _ => FailureKind::Unreadable,
+                };
+                failures.insert(piece.image_id, Failure { kind, message: error.to_string() });
+            }
+        }
+    }
+    if ready.is_empty() {
+        return Ok(HashSet::new());
+    }
     let old = dataset.read_table(name.table(), None)?;
-    let merged = merge::merge(old, &indexer.analysis_version, pieces).map_err(|error| unwritable(name, &error))?;
+    let merged = merge::merge(old, &indexer.analysis_version, ready).map_err(|error| unwritable(name, &error))?;
     let mut refused: HashMap<usize, String> = merged.refused.into_iter().map(|r| (r.piece, r.why)).collect();
     if let Some(table) = merged.table {
         dataset.write_table(name.table(), &table)?;
     }
 
     // The table first: rows without a marker are judged by what they hold, a marker without rows says that they are there.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let now = i64::try_from(now).unwrap_or(i64::MAX).max(1);
-    let mut updated = HashSet::with_capacity(done.len());
-    let mut markers = Vec::with_capacity(done.len());
-    for (index, (image_id, params_hash, n_rows)) in done.into_iter().enumerate() {
-        if let Some(message) = refused.remove(&index) {
-            failures.insert(image_id, Failure { kind: FailureKind::BadTable, message });
-            continue;
+    let mut updated = HashSet::with_capacity(markers.len());
+    let mut accepted = Vec::with_capacity(markers.len());
+    for (index, (image_id, marker)) in markers.into_iter().enumerate() {
+        match refused.remove(&index) {
+            Some(message) => {
+                failures.insert(image_id, Failure { kind: FailureKind::BadTable, message });
+            }
+            None => {
+                accepted.push(marker);
+                updated.insert(image_id);
+            }
         }
-        let marker = RunMarker::new(name.indexer(), params_hash, &indexer.analysis_version, n_rows, now);
-        markers.push((image_id.clone(), marker));
-        updated.insert(image_id);
     }
-    if !markers.is_empty() {
-        let mut items = markers.into_iter().map(|(id, marker)| (id, indexer.marker_name.clone(), marker.to_json()));
-        dataset.put_json_many(&mut items)?;
-    }
+    dataset.put_json_many(&mut accepted.into_iter())?;
     Ok(updated)
 }
 

@@ -468,6 +468,37 @@ fn one_run_at_a_time() {
 }
 
 #[test]
+fn an_image_that_cannot_take_its_marker_keeps_its_rows() {
+    type Harm = fn(&Path);
+    let harms: [(&str, Harm, FailureKind); 3] = [
+        ("attributes cut", |image| fs::write(image.join(".zattrs"), "{").unwrap(), FailureKind::Unreadable),
+        (
+            "attributes of another kind",
+            |image| fs::write(image.join(".zattrs"), "[]").unwrap(),
+            FailureKind::Unreadable,
+        ),
+        ("deleted", |image| fs::remove_dir_all(image).unwrap(), FailureKind::InputChanged),
+    ];
+    for (harm, work, kind) in harms {
+        let lab = Lab::new(&["a", "b"]);
+        let mut fake = Fake::default();
+        fake.image("a", "p", &[1]).image("b", "p", &[2]);
+        lab.run(&mut fake, Mode::Replace).unwrap();
+        fake.image("a", "q", &[10]).image("b", "q", &[20]);
+        let image = lab.path.join("images/a");
+        // While rows are extracted: after all was judged.
+        fake.meanwhile = Some(Box::new(move || work(&image)));
+        let outcome = lab.run(&mut fake, Mode::Incremental).unwrap();
+        assert_eq!(outcome.stats, Stats { updated: 1, failed: 1, total_images: 2, ..Stats::default() }, "{harm}");
+        assert_eq!((&*outcome.failures[0].image_id, outcome.failures[0].failure.kind), ("a", kind), "{harm}");
+        assert_eq!(lab.table(), pairs(&[("a", 1), ("b", 20)]), "{harm}");
+        assert_eq!(lab.marker("b").unwrap().params_hash, "q", "{harm}");
+        assert!(lab.marker("a").is_none_or(|marker| marker.params_hash == "p"), "{harm}");
+        assert_eq!(lab.path.join("images/a").exists(), kind == FailureKind::Unreadable, "{harm}");
+    }
+}
+
+#[test]
 fn an_indexer_that_cannot_be_used() {
     let lab = Lab::new(&["a", "b"]);
     let mut fake = Fake::default();

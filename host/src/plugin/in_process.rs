@@ -11,15 +11,20 @@ use crate::dataset::Dataset;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Images that a thread takes at once where there is little to do for each.
 const PORTION: usize = 64;
+/// How often to look whether to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Threads for one indexer over one dataset.
 pub(super) struct Threads {
     plugin: Plugin,
     dataset: Dataset,
     options: PoolOptions,
+    /// What one extraction may use; asked for once, for the answer takes the system a dozen calls.
+    threads: usize,
     indexer: Option<Box<dyn Indexer>>,
 }
 
@@ -29,7 +34,8 @@ impl Threads {
         if options.timeout.is_some() || options.max_memory.is_some() {
             tracing::warn!("--timeout and --max-memory have no effect with --in-process: a thread cannot be ended");
         }
-        Self { plugin, dataset, options, indexer: None }
+        let threads = threads_per_extraction(options.jobs);
+        Self { plugin, dataset, options, threads, indexer: None }
     }
 
     fn load(&mut self) -> Result<(), PluginError> {
@@ -44,7 +50,6 @@ impl Threads {
     }
 
     fn answer(&self, indexer: &dyn Indexer, job: &Job<'_>, index: usize, cancelled: &AtomicBool) -> Answer {
-        let threads = threads_per_extraction(self.options.jobs);
         let done = catch_unwind(AssertUnwindSafe(|| match job {
             Job::ParamsHash(images) => {
                 images.get(index).map(|image| job::params_hash(indexer, &self.dataset, image).map(Answer::Hash))
@@ -54,7 +59,7 @@ impl Threads {
             }
             Job::Extract(images) => images.get(index).map(|image| {
                 let cancelled = || cancelled.load(Ordering::Relaxed);
-                job::extract(indexer, &self.dataset, image, threads, &cancelled).map(Answer::Rows)
+                job::extract(indexer, &self.dataset, image, self.threads, &cancelled).map(Answer::Rows)
             }),
         }));
         match done {
@@ -83,20 +88,27 @@ impl Shared {
         self.changed.wait(ledger).unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nobody wakes a thread when a signal says to stop.
+    fn wait_a_little<'a>(&self, ledger: MutexGuard<'a, Schedule<Answer>>) -> MutexGuard<'a, Schedule<Answer>> {
+        self.changed.wait_timeout(ledger, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// The calling thread's part: passes answers on in order until all are, or it is told to stop.
-    fn deliver(&self, deliver: &mut dyn FnMut(usize, Answer) -> bool) {
+    fn deliver(&self, stop: &AtomicBool, deliver: &mut dyn FnMut(usize, Answer) -> bool) {
         let mut ledger = self.ledger();
         while !ledger.is_done() {
-            let answers: Vec<_> = std::iter::from_fn(|| ledger.next_answer()).collect();
-            if answers.is_empty() {
-                ledger = self.wait(ledger);
+            let mut answers: Vec<_> = std::iter::from_fn(|| ledger.next_answer()).collect();
+            if stop.load(Ordering::Relaxed) {
+                answers.extend(ledger.stop());
+            } else if answers.is_empty() {
+                ledger = self.wait_a_little(ledger);
                 continue;
             }
             drop(ledger);
             // Those that wait because too much was held back.
             self.changed.notify_all();
             for (index, answer) in answers {
-                if !deliver(index, answer) {
+                if !deliver(index, answer) && !stop.load(Ordering::Relaxed) {
                     return;
                 }
             }
@@ -161,7 +173,7 @@ impl Drive for Threads {
             for _ in 0..count {
                 scope.spawn(work);
             }
-            shared.deliver(deliver);
+            shared.deliver(&self.options.stop, deliver);
         });
         Ok(())
     }

@@ -24,6 +24,8 @@ use crate::dataset::{Dataset, Record};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::RunMarker;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// What a library says of one of its indexers.
@@ -210,12 +212,14 @@ pub struct PoolOptions {
     pub in_process: bool,
     /// The program that serves as worker when started with the argument `worker` (see [`worker_main`]); this program by default.
     pub program: Option<PathBuf>,
+    /// Once true, the pool stops: what runs is cancelled, and its calls give what is done by then and return `Ok`.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Default for PoolOptions {
     fn default() -> Self {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { jobs, timeout: None, max_memory: None, in_process: false, program: None }
+        Self { jobs, timeout: None, max_memory: None, in_process: false, program: None, stop: Arc::default() }
     }
 }
 
@@ -229,7 +233,7 @@ impl PoolOptions {
 /// What runs an indexer over images. The pools of this room implement it; tests of `index` bring their own.
 ///
 /// Each call answers every index exactly once through its sink, in rising order of the index (results that come
-/// early wait, bounded), unless it returns an error or the sink says to stop.
+/// early wait, bounded), unless it returns an error, or the sink or [`PoolOptions::stop`] says to stop.
 pub trait Workforce: Send {
     /// The current params hash of each image.
     fn params_hashes(

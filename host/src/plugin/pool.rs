@@ -13,6 +13,7 @@ use rustix::event::{PollFd, Timespec, poll};
 use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Images in one request, at most.
@@ -450,7 +451,9 @@ impl Processes {
     fn run(&mut self, job: Job<'_>, sink: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {
         let mut ledger = Ledger::new(job.len());
         let mut looked = Instant::now();
-        while !ledger.is_done() {
+        // How quick it was with params hashes says nothing of extraction: an image sent ahead would wait behind a slow one.
+        self.workers.iter_mut().for_each(|worker| worker.last = None);
+        while !ledger.is_done() && !self.options.stop.load(Ordering::Relaxed) {
             self.assign(&job, &mut ledger)?;
             self.wait()?;
             let now = Instant::now();
@@ -473,8 +476,14 @@ impl Processes {
                     self.bury(index, &death, &job, &mut ledger)?;
                 }
             }
-            if !self.deliver(&mut ledger, sink) {
+            if !self.deliver(&mut ledger, sink) && !self.options.stop.load(Ordering::Relaxed) {
                 return Ok(());
+            }
+            if self.options.stop.load(Ordering::Relaxed) {
+                // Nobody waits for those that are missing any more. The sink has no say: it would stop, too.
+                for (index, answer) in ledger.stop() {
+                    sink(index, answer);
+                }
             }
         }
         Ok(())

@@ -142,6 +142,13 @@ impl<A> Schedule<A> {
         self.delivered += 1;
         Some((index, answer))
     }
+
+    /// Ends the call: all answers that have come, in rising order, also behind one that has not.
+    pub(super) fn stop(&mut self) -> Vec<(usize, A)> {
+        let first = std::mem::replace(&mut self.delivered, self.total);
+        let waiting = std::mem::take(&mut self.waiting).into_iter().enumerate();
+        waiting.filter_map(|(place, answer)| Some((first + place, answer?.0))).collect()
+    }
 }
 
 #[cfg(test)]
@@ -204,6 +211,18 @@ mod tests {
         assert!(schedule.take(1, false).is_none(), "the bytes held are too many");
         while schedule.next_answer().is_some() {}
         assert!(schedule.take(1, false).is_some());
+    }
+
+    #[test]
+    fn a_stop_gives_what_has_come_also_behind_what_has_not() {
+        let mut schedule = Schedule::new(9);
+        assert_eq!(schedule.take(6, true).map(|batch| batch.range), Some(0..6));
+        for index in [0, 2, 5] {
+            schedule.answer(index, index, 1);
+        }
+        assert_eq!(schedule.next_answer(), Some((0, 0)));
+        assert_eq!(schedule.stop(), [(2, 2), (5, 5)]);
+        assert!(schedule.is_done());
     }
 
     proptest! {

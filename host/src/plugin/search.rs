@@ -99,7 +99,7 @@ fn find_path(path: &Path, name: Option<&str>) -> Result<Plugin, PluginError> {
     let found = plugins(&library, &card);
     let names = names_of(&found);
     let chosen: Vec<Plugin> =
-        found.into_iter().filter(|plugin| name.is_none_or(|name| plugin.indexer.name == name)).collect();
+        found.into_iter().filter(|plugin| name.is_none_or(|name| same_name(&plugin.indexer.name, name))).collect();
     let refused = |code, why| Err(PluginError::Refused { library: shown(&library), code, why });
     match <[Plugin; 1]>::try_from(chosen) {
         Ok([plugin]) => Ok(plugin),
@@ -120,7 +120,7 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
     for candidate in &candidates {
         let Ok(card) = &candidate.card else { continue };
         known.extend(card.indexers.iter().map(|indexer| indexer.name.as_str()));
-        if card.indexers.iter().any(|indexer| indexer.name == name) {
+        if card.indexers.iter().any(|indexer| same_name(&indexer.name, name)) {
             holders.push(candidate);
         }
     }
@@ -145,7 +145,12 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
     };
     check_card(library, card)?;
     let mut found = plugins(library, card).into_iter();
-    found.find(|plugin| plugin.indexer.name == name).ok_or_else(|| not_found(name, search, known, 0))
+    found.find(|plugin| same_name(&plugin.indexer.name, name)).ok_or_else(|| not_found(name, search, known, 0))
+}
+
+/// Names are trimmed and lower-cased before they name a table: what would share one is one.
+fn same_name(one: &str, other: &str) -> bool {
+    one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
 fn not_found(name: &str, search: &SearchPath, mut known: Vec<&str>, unreadable: usize) -> PluginError {

@@ -38,6 +38,28 @@ pub(super) fn create(folder: &OwnedFd, name: &str) -> io::Result<File> {
     Ok(File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o666))?))
 }
 
+/// How a lock's file is opened: no link is followed, and a FIFO or terminal in its place is not waited for.
+const LOCK: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// Opens a lock's file, made where there is none.
+pub(super) fn open_lock(folder: &OwnedFd, name: &str) -> io::Result<File> {
+    before(Change::Create)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | LOCK;
+    Ok(File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o666))?))
+}
+
+/// Opens a lock's file that we may only read.
+pub(super) fn open_lock_of_another(folder: &OwnedFd, name: &str) -> io::Result<File> {
+    Ok(File::from(rustix::fs::openat(folder, name, OFlags::RDONLY | LOCK, Mode::empty())?))
+}
+
+/// Replaces a file's bytes in place: for what only people read, and nobody while we hold it.
+pub(super) fn overwrite(file: &File, bytes: &[u8]) -> io::Result<()> {
+    before(Change::Write)?;
+    file.set_len(0)?;
+    (&*file).write_all(bytes)
+}
+
 /// Makes a folder; one that exists is fine. Tells whether it is new.
 pub(super) fn make_folder(parent: &OwnedFd, name: &str) -> io::Result<bool> {
     before(Change::MakeFolder)?;

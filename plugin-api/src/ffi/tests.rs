@@ -164,7 +164,9 @@ fn a_served_record_gives_what_the_host_has() {
     }
     let error = record.json("no_json").expect_err("no JSON");
     assert_eq!(error.kind(), ErrorKind::Unreadable);
-    assert!(error.message().contains("'no_json' of image image-1"), "{error}");
+    assert!(error.message().contains("shelf/no_json.json"), "{error}");
+    // A host that cannot tell: the artifact is named all the same.
+    assert_eq!(record.key("b", ArtifactKind::Csv), "the artifact 'b' of image image-1");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::args::DemoArgs;
 use super::documents::{OneOf, RunDocument, reason_meaning};
 use super::error::CliError;
 use super::exit::Exit;
+use super::interrupt::Interrupt;
 use super::{Context, output, plugin, quantity, run, table};
 use crate::dataset::Dataset;
 use crate::index::{Compat, Mode, RunOutcome};
@@ -167,7 +168,8 @@ impl Show<'_> {
     fn step(&self, dataset: &Dataset, number: usize, title: &str, mode: Mode) -> Result<RunOutcome, CliError> {
         let start = Instant::now();
         let options = PoolOptions::default();
-        let outcome = run::one(self.context, dataset, self.plugin, &options, mode, Compat::default())?;
+        let outcome =
+            run::one(self.context, dataset, self.plugin, &options, mode, Compat::default(), &Interrupt::default())?;
         let took = start.elapsed();
         let replace = if mode == Mode::Replace { " --mode replace" } else { "" };
         let mut text = format!("\n{number}. {title}\n   $ {}{replace}\n", self.plugin_command("run"));

@@ -111,9 +111,17 @@ impl Column {
 
 /// Any other type (times, lists …) as Arrow writes it.
 fn formatted(array: &ArrayRef) -> LargeStringArray {
+    // Arrow knows no zones by name, such as the "UTC" of pandas. All are kept as UTC, so they are shown as that.
+    let in_utc = match array.data_type() {
+        DataType::Timestamp(unit, Some(_)) => cast(array, &DataType::Timestamp(*unit, Some("+00:00".into()))).ok(),
+        _ => None,
+    };
+    let array = in_utc.as_ref().unwrap_or(array);
     let options = FormatOptions::default();
     let Ok(formatter) = ArrayFormatter::try_new(array.as_ref(), &options) else {
-        return std::iter::repeat_n(None::<&str>, array.len()).collect();
+        // Not "missing": there is something, which cannot be shown.
+        let kind = format!("({})", array.data_type());
+        return (0..array.len()).map(|row| array.is_valid(row).then_some(&kind)).collect();
     };
     (0..array.len()).map(|row| array.is_valid(row).then(|| formatter.value(row).to_string())).collect()
 }
@@ -212,5 +220,10 @@ mod tests {
         assert_eq!(column(Arc::new(NullArray::new(1))).cell(0), Cell::Missing);
         let times = column(Arc::new(TimestampSecondArray::from(vec![Some(0), None])));
         assert_eq!((times.cell(0), times.cell(1)), (Cell::Text("1970-01-01T00:00:00"), Cell::Missing));
+        for zone in ["UTC", "Europe/Berlin", "+02:00"] {
+            let times = column(Arc::new(TimestampSecondArray::from(vec![Some(0), None]).with_timezone(zone)));
+            let shown = (Cell::Text("1970-01-01T00:00:00Z"), Cell::Missing);
+            assert_eq!((times.cell(0), times.cell(1)), shown, "times of zone {zone} are not missing");
+        }
     }
 }

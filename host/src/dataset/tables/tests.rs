@@ -2,8 +2,8 @@
 
 use super::*;
 use arrow::array::{
-    BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array, LargeStringArray, ListArray,
-    NullArray, StringArray, StringViewArray, TimestampNanosecondArray,
+    BinaryViewArray, BooleanArray, DictionaryArray, Float32Array, Float64Array, Int32Array, Int64Array,
+    LargeStringArray, ListArray, NullArray, StringArray, StringViewArray, TimestampNanosecondArray,
 };
 use arrow::datatypes::Int32Type;
 use proptest::prelude::*;
@@ -25,10 +25,13 @@ fn round(rows: &RecordBatch) -> RecordBatch {
 #[test]
 fn columns_of_all_kinds_come_back_optional_and_plain() {
     let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1)]), None, Some(vec![])]);
+    let viewed: ArrayRef = Arc::new(StringViewArray::from(vec!["a", "a text too long for a view's own bytes"]));
     let rows = batch(vec![
         ("text", Arc::new(StringArray::from(vec![Some("a"), None, Some("ü")]))),
         ("large", Arc::new(LargeStringArray::from(vec!["a", "b", "c"]))),
         ("view", Arc::new(StringViewArray::from(vec!["a", "b", "c"]))),
+        ("bytes", Arc::new(BinaryViewArray::from_iter_values([b"a", b"b", b"c"]))),
+        ("category of views", Arc::new(DictionaryArray::new(Int32Array::from(vec![0, 0, 1]), viewed))),
         ("int", Arc::new(Int64Array::from(vec![Some(1), None, Some(i64::MAX)]))),
         ("float", Arc::new(Float64Array::from(vec![Some(1.5), None, Some(f64::NAN)]))),
         ("half", Arc::new(Float32Array::from(vec![Some(f32::NAN), None, Some(2.0)]))),
@@ -44,7 +47,9 @@ fn columns_of_all_kinds_come_back_optional_and_plain() {
     for (name, kind) in [
         ("text", DataType::Utf8),
         ("large", DataType::LargeUtf8),
-        ("view", DataType::Utf8View),
+        ("view", DataType::LargeUtf8),
+        ("bytes", DataType::LargeBinary),
+        ("category of views", DataType::LargeUtf8),
         ("none", DataType::Null),
         ("category", DataType::Utf8),
     ] {
@@ -53,9 +58,21 @@ fn columns_of_all_kinds_come_back_optional_and_plain() {
     let floats = back.column_by_name("float").unwrap();
     assert_eq!(floats.as_primitive::<Float64Type>(), &Float64Array::from(vec![Some(1.5), None, None]));
     assert_eq!(back.column_by_name("half").unwrap().null_count(), 2);
-    for same in ["text", "large", "view", "int", "bool", "time", "list"] {
+    for same in ["text", "large", "int", "bool", "time", "list"] {
         assert_eq!(back.column_by_name(same), rows.column_by_name(same), "{same}");
     }
+}
+
+/// Files of others may hold views themselves; `prepare` does not see those.
+#[test]
+fn views_in_a_file_are_read_as_plain_text() {
+    let texts: ArrayRef = Arc::new(StringViewArray::from(vec![Some("a"), None]));
+    let rows = batch(vec![("image_id", texts)]);
+    let mut bytes = Vec::new();
+    write(&rows, Form::Artifact, &mut bytes).unwrap();
+    let back = read(Bytes::from(bytes), None).unwrap();
+    assert_eq!(back.column(0).as_string::<i64>(), &LargeStringArray::from(vec![Some("a"), None]));
+    assert_eq!(back.schema().field(0).data_type(), &DataType::LargeUtf8);
 }
 
 #[test]

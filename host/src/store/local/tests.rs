@@ -300,3 +300,26 @@ fn temporary_files_of_others_are_removed_once_they_are_a_day_old() {
     store.sweep(&folder, SystemTime::now() + Duration::from_secs(LEFT_OVER_SECONDS + 60));
     assert_eq!(files(&root), ["a/b".to_owned(), format!("{TEMP_FOLDER}/another's")]);
 }
+
+#[test]
+fn a_lock_holds_without_its_text_and_fails_where_its_file_cannot_be_made() {
+    let lock = key("index/kymhost/locks/t.lock");
+    // The changes: three folders, the file, its text.
+    for (left, held) in [(0, false), (1, false), (2, false), (3, false), (4, true), (5, true)] {
+        let (_folder, root) = fixture();
+        let store = LocalStore::open(&root).unwrap();
+        faults::fail_after(Some(left));
+        let guard = store.lock(&lock);
+        assert_eq!(faults::seen().len(), if held { 5 } else { left + 1 }, "{left}");
+        faults::fail_after(None);
+        match guard {
+            Ok(guard) => {
+                assert!(held && guard.is_some(), "{left}");
+                assert!(store.lock(&lock).unwrap().is_none(), "{left}");
+                drop(guard);
+                assert!(store.lock(&lock).unwrap().is_some(), "{left}");
+            }
+            Err(error) => assert!(!held && error.to_string().to_lowercase().contains("no space"), "{left}: {error}"),
+        }
+    }
+}
