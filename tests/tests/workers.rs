@@ -214,7 +214,7 @@ fn workers_killed_at_random_cost_no_more_than_the_images_in_hand() {
         }
         std::thread::sleep(Duration::from_millis(random.u64(5..60)));
         if let Some(pid) = random.choice(children(host.id())) {
-            let kill = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).output().unwrap();
+            let kill = Command::new("kill").args(["-KILL", &pid.to_string()]).output().unwrap();
             killed += u32::from(kill.status.success());
         }
     };
