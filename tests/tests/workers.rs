@@ -138,7 +138,6 @@ fn foul_play_fails_alone_too() {
         ("lie_dictionary", FailureKind::Abort, "overflowed its stack"),
         ("lie_no_buffers", FailureKind::BadTable, ""),
     ] {
-        println!("{what}");
         check_extraction(&options(1), 5, &one(2, what), &[(2, kind, says)]);
     }
 }
@@ -159,7 +158,6 @@ fn half_an_answer_does_not_hold_the_timeout_off() {
     let mut options = options(1);
     options.timeout = Some(Duration::from_secs(1));
     for what in ["write_to_all", "write_to_all_and_hang", "stop"] {
-        println!("{what}");
         check_extraction(&options, 4, &one(1, what), &[(1, FailureKind::Timeout, "--timeout")]);
     }
 }
@@ -167,7 +165,6 @@ fn half_an_answer_does_not_hold_the_timeout_off() {
 #[test]
 fn what_a_plugin_leaves_behind_harms_no_other_image() {
     for what in ["late_abort", "late_panic", "folder", "flood", "close_0_1_2", "ignore_signals"] {
-        println!("{what}");
         let orders = (0..6).map(|number| (number, json!({"do": what}))).collect();
         check_extraction(&options(2), 40, &orders, &[]);
     }
@@ -217,7 +214,7 @@ fn workers_killed_at_random_cost_no_more_than_the_images_in_hand() {
         }
         std::thread::sleep(Duration::from_millis(random.u64(5..60)));
         if let Some(pid) = random.choice(children(host.id())) {
-            let kill = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).output().unwrap();
+            let kill = Command::new("kill").args(["-KILL", &pid.to_string()]).output().unwrap();
             killed += u32::from(kill.status.success());
         }
     };
