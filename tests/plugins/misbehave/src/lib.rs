@@ -207,11 +207,11 @@ mod raw {
         for (what, argument) in calls {
             match *what {
                 "close" => drop(close(*argument)),
-                "close_rest" => (*argument..256).for_each(|fd| drop(close(fd))),
+                "close_rest" => (*argument..256).for_each(|fd| _ = close(fd)),
                 "raise" => drop(raise(*argument)),
                 "fork" => drop(fork()),
                 // SAFETY: the byte is there; which descriptor it goes to is the point.
-                "write_all" => (*argument..64).for_each(|fd| drop(unsafe { write(fd, [1_u8].as_ptr().cast(), 1) })),
+                "write_all" => (*argument..64).for_each(|fd| _ = unsafe { write(fd, [1_u8].as_ptr().cast(), 1) }),
                 // SAFETY: SIG_IGN is 1.
                 "ignore" => drop(unsafe { signal(*argument, 1) }),
                 _ => {}
