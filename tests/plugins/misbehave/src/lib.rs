@@ -206,10 +206,10 @@ mod raw {
     pub(super) fn call(calls: &[(&str, c_int)]) {
         for (what, argument) in calls {
             match *what {
-                "close" => drop(close(*argument)),
+                "close" => _ = close(*argument),
                 "close_rest" => (*argument..256).for_each(|fd| _ = close(fd)),
-                "raise" => drop(raise(*argument)),
-                "fork" => drop(fork()),
+                "raise" => _ = raise(*argument),
+                "fork" => _ = fork(),
                 // SAFETY: the byte is there; which descriptor it goes to is the point.
                 "write_all" => (*argument..64).for_each(|fd| _ = unsafe { write(fd, [1_u8].as_ptr().cast(), 1) }),
                 // SAFETY: SIG_IGN is 1.
