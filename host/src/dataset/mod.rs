@@ -20,7 +20,7 @@ pub use manifest::Difference;
 pub use record::Record;
 pub use validate::{Findings, Problem, validate};
 
-use crate::store::{Key, LocalStore, Store, StoreError};
+use crate::store::{Key, LocalStore, Sink, Stat, Store, StoreError};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::Array;
@@ -88,6 +88,9 @@ fn unreadable(store: &dyn Store, key: &Key, expected: &'static str, found: impl 
 fn unwritable(store: &dyn Store, key: &Key, why: String) -> DatasetError {
     DatasetError::Unwritable { key: store.describe(key), why }
 }
+
+/// How a table's bytes are put under its key; `false` where they were not.
+type PutTable<'a> = &'a dyn Fn(&Key, &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<bool, StoreError>;
 
 /// An open dataset. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -295,18 +298,36 @@ impl Dataset {
 
     /// Replaces a dataset table atomically, and sets the root's `updated_utc`.
     pub fn write_table(&self, table: &str, rows: &RecordBatch) -> Result<(), DatasetError> {
+        self.put_table(table, rows, &|key, write| self.store.put_with(key, write).map(drop).map(|()| true)).map(drop)
+    }
+
+    /// As [`Dataset::write_table`], but only where the table is still what `expected` says (see [`Dataset::table_stat`]);
+    /// `false`, and nothing written, where another program has written it meanwhile.
+    pub fn replace_table(&self, table: &str, expected: Option<Stat>, rows: &RecordBatch) -> Result<bool, DatasetError> {
+        self.put_table(table, rows, &|key, write| {
+            self.store.replace_with(key, expected, write).map(|written| written.is_some())
+        })
+    }
+
+    /// What identifies a table as it is now; `None` where there is none.
+    pub fn table_stat(&self, table: &str) -> Result<Option<Stat>, DatasetError> {
+        Ok(self.store.stat(&names::table_key(table)?)?)
+    }
+
+    fn put_table(&self, table: &str, rows: &RecordBatch, put: PutTable<'_>) -> Result<bool, DatasetError> {
         let key = names::table_key(table)?;
         let rows = tables::prepare(rows).map_err(|why| unwritable(&*self.store, &key, why))?;
         let (root, attributes) = attributes::touched(&*self.store, &Key::root())?;
-        let written = self.store.put_with(&key, &mut |sink| tables::write(&rows, Form::Dataset, sink));
-        match written {
-            Ok(_) => {}
+        match put(&key, &mut |sink| tables::write(&rows, Form::Dataset, sink)) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
                 return Err(unwritable(&*self.store, &key, source.to_string()));
             }
             Err(other) => return Err(other.into()),
         }
-        Ok(self.store.put(&root, &attributes)?)
+        self.store.put(&root, &attributes)?;
+        Ok(true)
     }
 
     /// Deletes a dataset table; `false` where there was none.

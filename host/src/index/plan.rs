@@ -6,7 +6,7 @@ use super::names::TableName;
 use super::provenance::{self, group_rows};
 use super::staleness::{Current, ImageReport, Reason, RowFacts, judge};
 use super::{IndexError, Mode};
-use crate::dataset::{Dataset, DatasetError};
+use crate::dataset::Dataset;
 use crate::plugin::{Failure, IndexerInfo, PluginError, Workforce};
 use crate::store::Stat;
 
@@ -54,7 +54,7 @@ pub(super) fn plan(
             (hashes, workforce)
         });
         let markers = markers::read(dataset, &image_ids, &indexer.marker_name);
-        let stat = table_stat(dataset, name);
+        let stat = dataset.table_stat(name.table());
         let table = dataset.read_table(name.table(), Some(&provenance::COLUMNS));
         // A panic over there is one over here.
         let (hashes, workforce) = asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -105,11 +105,6 @@ pub(super) fn plan(
         });
     }
     Ok(Plan { images, table: stat })
-}
-
-/// What identifies the table as it is now.
-pub(super) fn table_stat(dataset: &Dataset, name: &TableName) -> Result<Option<Stat>, IndexError> {
-    Ok(dataset.store().stat(&name.key()?).map_err(DatasetError::from)?)
 }
 
 type Hashes = Vec<Option<Result<String, Failure>>>;

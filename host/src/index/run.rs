@@ -3,7 +3,7 @@
 
 use super::merge::{self, MergeError, Piece};
 use super::names::TableName;
-use super::plan::{Plan, plan, table_stat};
+use super::plan::{Plan, plan};
 use super::staleness::Reason;
 use super::{ImageFailure, IndexError, Mode, Observer, RunOutcome, Stats};
 use crate::dataset::{Dataset, DatasetError};
@@ -15,6 +15,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The text in a lock's file is for people: more than this is not ours.
 const MAX_HOLDER_BYTES: u64 = 4096;
+/// How often rows are merged again because another program has written the table meanwhile.
+const MAX_MERGES: usize = 5;
 
 pub(super) fn run(
     dataset: &Dataset,
@@ -29,7 +31,7 @@ pub(super) fn run(
     if !to_extract(&judged, mode).is_empty() {
         lock = Some(hold(dataset, &name)?);
         // Another run may have ended between the plan and the lock.
-        if table_stat(dataset, &name)? != judged.table {
+        if dataset.table_stat(name.table())? != judged.table {
             judged = plan(dataset, indexer, &name, workforce)?;
         }
     }
@@ -191,12 +193,7 @@ fn commit(
     if ready.is_empty() {
         return Ok(HashSet::new());
     }
-    let old = dataset.read_table(name.table(), None)?;
-    let merged = merge::merge(old, &indexer.analysis_version, ready).map_err(|error| unwritable(name, &error))?;
-    let mut refused: HashMap<usize, String> = merged.refused.into_iter().map(|r| (r.piece, r.why)).collect();
-    if let Some(table) = merged.table {
-        dataset.write_table(name.table(), &table)?;
-    }
+    let mut refused = write_rows(dataset, indexer, name, &ready)?;
 
     // The table first: rows without a marker are judged by what they hold, a marker without rows says that they are there.
     let mut updated = HashSet::with_capacity(markers.len());
@@ -214,6 +211,33 @@ fn commit(
     }
     dataset.put_json_many(&mut accepted.into_iter())?;
     Ok(updated)
+}
+
+/// Puts the pieces into the table that is there when it is replaced; gives those that do not fit it, and why.
+///
+/// Python takes no lock: where it has written the table between our reading and our rename, its rows are merged again.
+fn write_rows(
+    dataset: &Dataset,
+    indexer: &IndexerInfo,
+    name: &TableName,
+    pieces: &[Piece],
+) -> Result<HashMap<usize, String>, IndexError> {
+    for _ in 0..MAX_MERGES {
+        let seen = dataset.table_stat(name.table())?;
+        let old = dataset.read_table(name.table(), None)?;
+        let merged =
+            merge::merge(old, &indexer.analysis_version, pieces.to_vec()).map_err(|error| unwritable(name, &error))?;
+        let is_written = match merged.table {
+            Some(table) => dataset.replace_table(name.table(), seen, &table)?,
+            None => true,
+        };
+        if is_written {
+            return Ok(merged.refused.into_iter().map(|refused| (refused.piece, refused.why)).collect());
+        }
+        tracing::info!(table = name.key_text(), "another program has written the table meanwhile; merging again");
+    }
+    let why = format!("another program wrote it {MAX_MERGES} times while this run merged its rows; try again later");
+    Err(DatasetError::Unwritable { key: name.key_text(), why }.into())
 }
 
 fn unwritable(name: &TableName, error: &MergeError) -> DatasetError {

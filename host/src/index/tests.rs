@@ -2,12 +2,14 @@
 
 use super::*;
 use crate::plugin::{Extracted, FailureKind};
+use crate::store::{Entry, Key, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{Int64Type, Schema};
 use kymhost_plugin_api::{Json, RunMarker};
 use staleness::Reason;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -433,6 +435,97 @@ fn tables_that_are_not_as_they_should_be() {
         assert_eq!(lab.files(), before);
     }
     assert!(matches!(lab.status(&mut fake), Err(IndexError::Dataset(_))));
+}
+
+/// A store in which Python, which takes no lock, writes the table right before some of our replacements of it.
+#[derive(Debug)]
+struct Busy {
+    store: crate::store::LocalStore,
+    writes: std::sync::Mutex<Vec<Vec<u8>>>,
+}
+
+impl Store for Busy {
+    fn replace_with(
+        &self,
+        key: &Key,
+        expected: Option<Stat>,
+        write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
+    ) -> Result<Option<Stat>, StoreError> {
+        if let Some(bytes) = self.writes.lock().unwrap().pop() {
+            // In place, as pandas does.
+            fs::write(self.root().join(key.as_str()), bytes).unwrap();
+        }
+        self.store.replace_with(key, expected, write)
+    }
+    fn get(&self, key: &Key, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get(key, limit)
+    }
+    fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError> {
+        self.store.open(key)
+    }
+    fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
+        self.store.stat(key)
+    }
+    fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError> {
+        self.store.list(folder)
+    }
+    fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
+        self.store.put(key, bytes)
+    }
+    fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError> {
+        self.store.put_with(key, write)
+    }
+    fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError> {
+        self.store.put_many(items)
+    }
+    fn delete(&self, key: &Key) -> Result<bool, StoreError> {
+        self.store.delete(key)
+    }
+    fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError> {
+        self.store.delete_tree(folder)
+    }
+    fn lock(&self, key: &Key) -> Result<Option<LockGuard>, StoreError> {
+        self.store.lock(key)
+    }
+    fn root(&self) -> PathBuf {
+        self.store.root()
+    }
+}
+
+#[test]
+fn rows_that_python_writes_during_a_commit_are_kept() {
+    // The table as Python writes it meanwhile: with one more row, of an image that we know nothing of.
+    let elsewhere = Lab::new(&["a", "b", "python"]);
+    let mut fake = Fake::default();
+    fake.image("a", "p", &[1]).image("b", "p", &[2]).image("python", "p", &[9]);
+    elsewhere.run(&mut fake, Mode::Replace).unwrap();
+    let theirs = fs::read(elsewhere.table_path()).unwrap();
+    let elsewhere = Lab::new(&["a", "another snake", "b", "python"]);
+    fake.image("another snake", "p", &[7]);
+    elsewhere.run(&mut fake, Mode::Replace).unwrap();
+    let others = fs::read(elsewhere.table_path()).unwrap();
+    assert_ne!(theirs.len(), others.len(), "the clock may be too coarse to tell one write from the next");
+
+    for (times, is_done) in [(1, true), (4, true), (5, false)] {
+        let lab = Lab::new(&["a", "b"]);
+        lab.run(&mut fake, Mode::Replace).unwrap();
+        // The last comes first: they are taken from the end.
+        let writes = (0..times).map(|count| [&theirs, &others][count % 2].clone()).collect();
+        let store = crate::store::LocalStore::open(&lab.path).unwrap();
+        let dataset = Dataset::open_store(Arc::new(Busy { store, writes: std::sync::Mutex::new(writes) })).unwrap();
+        fake.image("a", "q", &[5]);
+        let outcome = run(&dataset, &indexer(), &mut fake, Mode::Incremental, Compat::Kymflow, &mut Told::default());
+        fake.image("a", "p", &[1]);
+        let expected: &[(&str, i64)] =
+            if is_done { &[("b", 2), ("python", 9), ("a", 5)] } else { &[("a", 1), ("b", 2), ("python", 9)] };
+        assert_eq!(lab.table(), pairs(expected), "{times}");
+        match outcome {
+            Ok(outcome) => assert_eq!((outcome.stats.updated, is_done), (1, true), "{times}"),
+            Err(error) => assert!(!is_done && error.to_string().contains("kym_stalls"), "{times}: {error}"),
+        }
+        // Where nothing was written, neither was the marker.
+        assert_eq!(lab.marker("a").map(|marker| marker.params_hash == "q"), Some(is_done), "{times}");
+    }
 }
 
 #[test]

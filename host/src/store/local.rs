@@ -46,6 +46,29 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
+    /// A key's new bytes in a temporary file, on disk.
+    fn stage_stream(
+        &self,
+        key: &Key,
+        write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
+    ) -> Result<(Staged, File), StoreError> {
+        let folder = Arc::new(self.staging_folder(key)?);
+        let (staged, file) = self.stage(key, &folder, &mut |file| {
+            let mut buffered = BufWriter::with_capacity(WRITE_BUFFER, Writer(file));
+            write(&mut buffered)?;
+            buffered.flush()
+        })?;
+        disk::sync_file(&file).map_err(|source| self.io("write", key, source))?;
+        Ok((staged, file))
+    }
+
+    fn publish_file(&self, key: &Key, staged: Staged, file: &File) -> Result<Stat, StoreError> {
+        let target = self.make_folders(&folder_of(key)?.0, true)?;
+        self.publish(key, staged, &target, true)?;
+        // Through the handle: what was just written, whoever else has written that key meanwhile.
+        Ok(stat_of(&rustix::fs::fstat(file).map_err(|errno| self.io("write", key, errno))?))
+    }
+
     /// Opens a folder that exists.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let open = |source| StoreError::Io { action: "open", key: root.display().to_string(), source };
@@ -385,18 +408,22 @@ impl Store for LocalStore {
     }
 
     fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError> {
-        let folder = Arc::new(self.staging_folder(key)?);
-        let (staged, file) = self.stage(key, &folder, &mut |file| {
-            let mut buffered = BufWriter::with_capacity(WRITE_BUFFER, Writer(file));
-            write(&mut buffered)?;
-            buffered.flush()
-        })?;
-        let failed = |source| self.io("write", key, source);
-        disk::sync_file(&file).map_err(failed)?;
-        let target = self.make_folders(&folder_of(key)?.0, true)?;
-        self.publish(key, staged, &target, true)?;
-        // Through the handle: what was just written, whoever else has written that key meanwhile.
-        Ok(stat_of(&rustix::fs::fstat(&file).map_err(|errno| failed(errno.into()))?))
+        let (staged, file) = self.stage_stream(key, write)?;
+        self.publish_file(key, staged, &file)
+    }
+
+    fn replace_with(
+        &self,
+        key: &Key,
+        expected: Option<Stat>,
+        write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
+    ) -> Result<Option<Stat>, StoreError> {
+        let (staged, file) = self.stage_stream(key, write)?;
+        // Programs that take no lock are seen up to here; between this look and the rename there is no wait for a disk.
+        if self.stat(key)? != expected {
+            return Ok(None);
+        }
+        self.publish_file(key, staged, &file).map(Some)
     }
 
     fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError> {

@@ -108,6 +108,14 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError>;
     /// Writes a key from a stream; nothing is seen of it when `write` fails.
     fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError>;
+    /// As [`Store::put_with`], but only where the key is, right before it is replaced, still what [`Store::stat`] said:
+    /// `None` where another program has written it meanwhile, and nothing has changed.
+    fn replace_with(
+        &self,
+        key: &Key,
+        expected: Option<Stat>,
+        write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
+    ) -> Result<Option<Stat>, StoreError>;
     /// Writes many keys, each atomically, with one wait for the disk instead of one per key.
     /// All are staged before the first is published. On an error some may have been published.
     fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError>;
