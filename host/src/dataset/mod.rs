@@ -189,17 +189,10 @@ impl Dataset {
     /// The ids of all images (sub-groups of `images/`), sorted. An `images` folder that is missing or cannot be listed is an error.
     pub fn image_ids(&self) -> Result<Vec<String>, DatasetError> {
         let images = Key::new(names::IMAGES)?;
-        let Some(entries) = self.store.list(&images)? else {
+        self.store.folders_with(&images, names::GROUP)?.ok_or_else(|| {
             let found = "there is no such folder; `kymhost dataset validate` says what else is wrong";
-            return Err(unreadable(&*self.store, &images, "the folder of the images", found));
-        };
-        let mut ids = Vec::with_capacity(entries.len());
-        for entry in entries {
-            if entry.is_dir && attributes::is_group(&*self.store, &images.join(&entry.name)?)? {
-                ids.push(entry.name);
-            }
-        }
-        Ok(ids)
+            unreadable(&*self.store, &images, "the folder of the images", found)
+        })
     }
 
     /// An image's record. Does not check that it exists (see [`Dataset::find_record`]).

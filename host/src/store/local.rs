@@ -62,6 +62,37 @@ impl LocalStore {
         Ok((staged, file))
     }
 
+    /// What stands directly below an open folder, sorted by name; each with whether it is a folder itself, no link to one.
+    fn entries(&self, folder: &Key, fd: &OwnedFd) -> Result<Vec<(Entry, bool)>, StoreError> {
+        let failed = |errno: Errno| self.io("list", folder, errno);
+        let mut entries = Vec::new();
+        let mut lines = Dir::read_from(fd).map_err(failed)?;
+        while let Some(line) = lines.read() {
+            let line = line.map_err(failed)?;
+            let raw = line.file_name();
+            if matches!(raw.to_bytes(), b"." | b"..") || raw.to_bytes().starts_with(TEMP_PREFIX.as_bytes()) {
+                continue;
+            }
+            let name = match raw.to_str() {
+                Ok(name) if !name.contains('\\') => name.to_owned(),
+                _ => {
+                    tracing::warn!(folder = %self.describe(folder), name = %raw.to_string_lossy(), "left out: no key can have this name");
+                    continue;
+                }
+            };
+            let is_dir = match line.file_type() {
+                FileType::Directory => true,
+                // A link counts as what it leads to; reading below it is what keeps the rule.
+                FileType::Symlink | FileType::Unknown => rustix::fs::statat(fd, raw, AtFlags::empty())
+                    .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
+                _ => false,
+            };
+            entries.push((Entry { name, is_dir }, line.file_type() == FileType::Directory));
+        }
+        entries.sort_unstable();
+        Ok(entries)
+    }
+
     fn publish_file(&self, key: &Key, staged: Staged, file: &File) -> Result<Stat, StoreError> {
         let target = self.make_folders(&folder_of(key)?.0, true)?;
         self.publish(key, staged, &target, true)?;
@@ -370,33 +401,29 @@ impl Store for LocalStore {
 
     fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError> {
         let Some(fd) = self.open_key("list", folder, FOLDER)? else { return Ok(None) };
-        let failed = |errno: Errno| self.io("list", folder, errno);
-        let mut entries = Vec::new();
-        let mut lines = Dir::read_from(&fd).map_err(failed)?;
-        while let Some(line) = lines.read() {
-            let line = line.map_err(failed)?;
-            let raw = line.file_name();
-            if matches!(raw.to_bytes(), b"." | b"..") || raw.to_bytes().starts_with(TEMP_PREFIX.as_bytes()) {
-                continue;
+        Ok(Some(self.entries(folder, &fd)?.into_iter().map(|(entry, _)| entry).collect()))
+    }
+
+    fn folders_with(&self, folder: &Key, name: &str) -> Result<Option<Vec<String>>, StoreError> {
+        let Some(fd) = self.open_key("list", folder, FOLDER)? else { return Ok(None) };
+        let mut found = Vec::new();
+        for (entry, is_itself) in self.entries(folder, &fd)?.into_iter().filter(|(entry, _)| entry.is_dir) {
+            let key = folder.join(&entry.name)?.join(name)?;
+            // One call where there is no link on the way, which is nearly always; `stat` keeps the rule about links.
+            let below = format!("{}/{name}", entry.name);
+            let plain = is_itself
+                .then(|| rustix::fs::statat(&fd, below, AtFlags::SYMLINK_NOFOLLOW))
+                .map(|stat| stat.map(|stat| FileType::from_raw_mode(stat.st_mode)));
+            let is_there = match plain {
+                Some(Ok(FileType::RegularFile)) => true,
+                Some(Err(Errno::NOENT)) => false,
+                _ => self.stat(&key)?.is_some(),
+            };
+            if is_there {
+                found.push(entry.name);
             }
-            let name = match raw.to_str() {
-                Ok(name) if !name.contains('\\') => name.to_owned(),
-                _ => {
-                    tracing::warn!(folder = %self.describe(folder), name = %raw.to_string_lossy(), "left out: no key can have this name");
-                    continue;
-                }
-            };
-            let is_dir = match line.file_type() {
-                FileType::Directory => true,
-                // A link counts as what it leads to; reading below it is what keeps the rule.
-                FileType::Symlink | FileType::Unknown => rustix::fs::statat(&fd, raw, AtFlags::empty())
-                    .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
-                _ => false,
-            };
-            entries.push(Entry { name, is_dir });
         }
-        entries.sort_unstable();
-        Ok(Some(entries))
+        Ok(Some(found))
     }
 
     fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {

@@ -104,6 +104,18 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// What stands directly below a folder, sorted by name; `None` where there is no such folder.
     /// Our own temporary files are left out.
     fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError>;
+    /// The folders directly below a folder that hold a key of this name, sorted; `None` where there is no such folder.
+    /// As listing and [`Store::stat`] would tell, at less cost for each.
+    fn folders_with(&self, folder: &Key, name: &str) -> Result<Option<Vec<String>>, StoreError> {
+        let Some(entries) = self.list(folder)? else { return Ok(None) };
+        let mut found = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if entry.is_dir && self.stat(&folder.join(&entry.name)?.join(name)?)?.is_some() {
+                found.push(entry.name);
+            }
+        }
+        Ok(Some(found))
+    }
     /// Writes a key, whole.
     fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError>;
     /// Writes a key from a stream; nothing is seen of it when `write` fails.

@@ -323,3 +323,36 @@ fn a_lock_holds_without_its_text_and_fails_where_its_file_cannot_be_made() {
         }
     }
 }
+
+#[test]
+fn folders_with_a_key_are_those_that_list_and_stat_tell() {
+    let (folder, root) = fixture();
+    let images = root.join("images");
+    for (path, content) in [("plain/.zgroup", Some("{}")), ("bare", None), ("nested/.zgroup", None), ("file", Some(""))] {
+        let path = images.join(path);
+        match content {
+            Some(content) => {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, content).unwrap();
+            }
+            None => fs::create_dir_all(path).unwrap(),
+        }
+    }
+    fs::create_dir(images.join("linked")).unwrap();
+    symlink("../plain/.zgroup", images.join("linked/.zgroup")).unwrap();
+    fs::create_dir(images.join("dangling")).unwrap();
+    symlink("nowhere", images.join("dangling/.zgroup")).unwrap();
+    symlink("plain", images.join("another name")).unwrap();
+    for store in both(&root) {
+        let found = store.folders_with(&key("images"), ".zgroup").unwrap();
+        assert_eq!(found.unwrap(), ["another name", "linked", "plain"]);
+        assert!(store.folders_with(&key("nothing"), ".zgroup").unwrap().is_none());
+    }
+    fs::write(folder.path().join("outside_group"), "{}").unwrap();
+    fs::create_dir(images.join("out")).unwrap();
+    symlink("../../../outside_group", images.join("out/.zgroup")).unwrap();
+    for store in both(&root) {
+        let refused = store.folders_with(&key("images"), ".zgroup");
+        assert!(matches!(refused, Err(StoreError::LeadsOut { .. })), "{refused:?}");
+    }
+}
