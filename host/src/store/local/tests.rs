@@ -328,7 +328,8 @@ fn a_lock_holds_without_its_text_and_fails_where_its_file_cannot_be_made() {
 fn folders_with_a_key_are_those_that_list_and_stat_tell() {
     let (folder, root) = fixture();
     let images = root.join("images");
-    for (path, content) in [("plain/.zgroup", Some("{}")), ("bare", None), ("nested/.zgroup", None), ("file", Some(""))] {
+    for (path, content) in [("plain/.zgroup", Some("{}")), ("bare", None), ("nested/.zgroup", None), ("file", Some(""))]
+    {
         let path = images.join(path);
         match content {
             Some(content) => {
