@@ -350,7 +350,7 @@ fn check_runs(library: &Path, without: &[&str]) {
     }
     assert!(!answers["attributes"].contains("updated_utc"), "{}", answers["attributes"]);
 
-    let failed = |kind, message: &str| Err(Failure { kind, message: message.to_owned() });
+    let failed = |kind, message: &str| Err(Failure::new(kind, message.to_owned()));
     for (what, expected) in [
         ("panic", FailureKind::Panic),
         ("panic_in_thread", FailureKind::Panic),

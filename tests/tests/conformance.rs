@@ -4,7 +4,7 @@
 
 use flate2::read::GzDecoder;
 use kymhost::dataset::Dataset;
-use kymhost::index::{self, Compat, Mode, Observer};
+use kymhost::index::{self, Compat, Mode, Observer, RunOptions};
 use kymhost::plugin::{PoolOptions, SearchPath, find_plugin, open_pool};
 use kymhost_plugin_api::{Json, canonical_json, params_hash};
 use kymhost_tests::fixture::{Fixture, image_id};
@@ -33,7 +33,7 @@ impl Door {
         let images = match self {
             Self::Library => {
                 let found = with_pool(dataset, plugin, |dataset, indexer, pool| {
-                    index::status(dataset, indexer, pool, Compat::Kymflow)
+                    index::status(dataset, indexer, pool, Compat::Kymflow, None)
                 })?;
                 let report = |image: index::staleness::ImageReport| {
                     json!({
@@ -72,7 +72,9 @@ impl Door {
             Self::Library => {
                 let mode: Mode = mode.parse().map_err(|error| format!("{error}"))?;
                 let outcome = with_pool(dataset, plugin, |dataset, indexer, pool| {
-                    index::run(dataset, indexer, pool, mode, Compat::Kymflow, &mut Quiet)
+                    let mut options = RunOptions::new(mode);
+                    options.compat = Compat::Kymflow;
+                    index::run(dataset, indexer, pool, &options, &mut Quiet)
                 })?;
                 if !outcome.failures.is_empty() {
                     return Err(format!("images failed: {:?}", outcome.failures));

@@ -298,6 +298,13 @@ pub fn reason_meaning(reason: Reason) -> &'static str {
         Reason::StaleParamsChanged => "its params have changed since its rows were made",
         Reason::StaleUnknown => "its rows cannot be told to be up to date",
         Reason::StaleUnreadable => "it cannot be judged",
+        Reason::StaleInterrupted => "a run was killed while it wrote this image's rows",
+        Reason::StaleLastRunFailed => "the last run tried it and failed; its rows are of before",
+        Reason::StaleNoReceipt => "it has rows, but no run marker that vouches for them",
+        Reason::StaleRowsChanged => "its rows in the table are not those that the run wrote",
+        Reason::StaleInputChanged => "something that its rows were made from has changed",
+        Reason::StaleInputAppeared => "something that its rows were made without is there now",
+        Reason::StaleInputRemoved => "something that its rows were made from is gone",
     }
 }
 
@@ -331,9 +338,14 @@ mod tests {
             },
             failures: vec![ImageFailure {
                 image_id: "i".into(),
-                failure: Failure { kind: FailureKind::BadTable, message: "m".into() },
+                failure: Failure::new(FailureKind::BadTable, "m".into()),
             }],
             decisions: Vec::new(),
+            pruned_images: 0,
+            freshened: 0,
+            widened: Vec::new(),
+            commits: 1,
+            recomputed: false,
         }
     }
 
@@ -383,11 +395,14 @@ mod tests {
             params_hash_matches: true,
             analysis_version_matches: false,
             error: error.map(Into::into),
+            inputs: Vec::new(),
+            notes: Vec::new(),
         };
         let status = Status {
             indexer: "radon".into(),
             table: "tables/kym_radon.parquet".into(),
             images: vec![report(None, Some(2)), report(Some("bad"), None)],
+            orphans: Vec::new(),
         };
         assert_eq!(
             value(&StatusDocument::new(&status)),

@@ -131,6 +131,8 @@ impl From<IndexError> for CliError {
             IndexError::UnknownMode(_) => Self::of(Exit::Usage, "usage", &error),
             IndexError::BadName { .. } => Self::of(Exit::Unusable, "bad_name", &error),
             IndexError::Interrupted => Self::of(Exit::Interrupted, "interrupted", &error),
+            IndexError::UnknownImages(_) => Self::of(Exit::Usage, "unknown_image", &error),
+            IndexError::Guarded(_) => Self::of(Exit::Refused, "guarded", &error),
             IndexError::Locked { .. } => Self::of(Exit::Locked, "locked", &error),
         }
     }

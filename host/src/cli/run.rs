@@ -10,7 +10,7 @@ use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::{output, plugin, quantity};
 use crate::dataset::Dataset;
-use crate::index::{self, Compat, IndexError, Mode, RunOutcome};
+use crate::index::{self, Compat, IndexError, Mode, RunOptions, RunOutcome};
 use crate::plugin::{Plugin, PoolOptions, open_pool};
 use std::time::{Duration, Instant};
 
@@ -91,7 +91,13 @@ pub fn one(
     );
     let mut workforce = open_pool(plugin, dataset, options)?;
     let mut progress = Progress::new(&plugin.indexer.name, context.quiet, context.verbose, interrupt);
-    let outcome = index::run(dataset, &plugin.indexer, workforce.as_mut(), mode, compat, &mut progress);
+    let outcome = index::run(
+        dataset,
+        &plugin.indexer,
+        workforce.as_mut(),
+        &RunOptions { compat, ..RunOptions::new(mode) },
+        &mut progress,
+    );
     progress.finish();
     match outcome {
         Err(IndexError::Interrupted) => {
@@ -110,7 +116,7 @@ pub fn exit_of(outcome: &RunOutcome) -> Exit {
 pub fn compat(arg: Option<CompatArg>) -> Compat {
     match arg {
         Some(CompatArg::Kymflow) => Compat::Kymflow,
-        None => Compat::default(),
+        None => Compat::Kymhost,
     }
 }
 
@@ -182,7 +188,7 @@ mod tests {
     fn outcome(failed: usize) -> RunOutcome {
         let failure = |i| ImageFailure {
             image_id: format!("image-{i}"),
-            failure: Failure { kind: FailureKind::Timeout, message: "too slow\nafter 1 s".into() },
+            failure: Failure::new(FailureKind::Timeout, "too slow\nafter 1 s".into()),
         };
         RunOutcome {
             indexer: "radon".into(),
@@ -199,6 +205,11 @@ mod tests {
             },
             failures: (0..failed).map(failure).collect(),
             decisions: Vec::new(),
+            pruned_images: 0,
+            freshened: 0,
+            widened: Vec::new(),
+            commits: 1,
+            recomputed: false,
         }
     }
 

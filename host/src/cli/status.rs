@@ -23,7 +23,7 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, CliError> {
     let mut results = Vec::with_capacity(plugins.len());
     for plugin in &plugins {
         let judged = open_pool(plugin, &dataset, &options).map_err(CliError::from).and_then(|mut workforce| {
-            Ok(index::status(&dataset, &plugin.indexer, workforce.as_mut(), compat(args.compat))?)
+            Ok(index::status(&dataset, &plugin.indexer, workforce.as_mut(), compat(args.compat), None)?)
         });
         results.push(judged);
     }
@@ -105,9 +105,15 @@ mod tests {
             params_hash_matches: false,
             analysis_version_matches: false,
             error: (reason == Reason::StaleUnreadable).then(|| "broken\nJSON".to_owned()),
+            inputs: Vec::new(),
+            notes: Vec::new(),
         });
-        let status =
-            Status { indexer: "radon".into(), table: "tables/kym_radon.parquet".into(), images: images.collect() };
+        let status = Status {
+            indexer: "radon".into(),
+            table: "tables/kym_radon.parquet".into(),
+            images: images.collect(),
+            orphans: Vec::new(),
+        };
         let mut out = Vec::new();
         write_text(&mut out, &status).unwrap();
         String::from_utf8(out).unwrap()

@@ -8,6 +8,7 @@ mod attributes;
 mod csv;
 mod gzip;
 mod info;
+mod inputs;
 mod manifest;
 mod names;
 mod record;
@@ -16,6 +17,7 @@ mod validate;
 mod zstd_pages;
 
 pub use info::{Info, TableInfo};
+pub use inputs::{Found, Held, Input, Times};
 pub use manifest::Difference;
 pub use record::Record;
 pub use validate::{Findings, Problem, validate};

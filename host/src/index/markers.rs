@@ -42,7 +42,7 @@ pub(super) fn read(dataset: &Dataset, image_ids: &[String], marker_name: &str) -
                     Marker::None
                 }
             },
-            Err(error) => Marker::Unreadable(Failure { kind: FailureKind::Unreadable, message: error.to_string() }),
+            Err(error) => Marker::Unreadable(Failure::new(FailureKind::Unreadable, error.to_string())),
         })
         .collect();
     Markers { of_image, others }

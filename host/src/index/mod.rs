@@ -2,19 +2,28 @@
 //!
 //! Owns: the rules. Never: parses arguments, prints.
 
+pub mod ledger;
 mod markers;
 pub mod merge;
 pub mod names;
 mod plan;
 pub mod provenance;
+pub mod receipt;
+pub mod rewrite;
+pub mod rows_digest;
 mod run;
 pub mod staleness;
 
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, IndexerInfo, PluginError, Workforce};
+use rewrite::Widening;
 use staleness::ImageReport;
+use staleness::Reason;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Which images a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +63,90 @@ impl FromStr for Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Compat {
-    /// kymflow's, to the letter.
+    /// Ours: kymflow's, and where those say fresh, what the marker's receipt says of inputs and rows.
     #[default]
+    Kymhost,
+    /// kymflow's, to the letter; markers, tables and statistics as it writes them.
     Kymflow,
+}
+
+/// Which images a run does, of those that its mode does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Selection {
+    /// Only these; one that the dataset lacks is an error. Rows of deleted images are then left alone.
+    pub images: Option<BTreeSet<String>>,
+    /// Only images with one of these reasons; empty: with any.
+    pub reasons: BTreeSet<Reason>,
+    /// Fresh ones too.
+    pub force: bool,
+}
+
+/// What becomes of rows whose image is no longer in the dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Orphans {
+    /// A run removes them.
+    #[default]
+    Prune,
+    /// They stay.
+    Keep,
+}
+
+/// What happens when an image's rows have a type that cannot be reconciled with the table's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnSchemaChange {
+    /// The image fails, and keeps its old rows.
+    #[default]
+    Fail,
+    /// All images are extracted anew, into a new table.
+    Recompute,
+}
+
+/// How a run goes about it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RunOptions {
+    /// Which images.
+    pub mode: Mode,
+    /// Whose rules. With [`Compat::Kymflow`], orphans are kept whatever `orphans` says.
+    pub compat: Compat,
+    /// Which of them.
+    pub selection: Selection,
+    /// Rows of deleted images.
+    pub orphans: Orphans,
+    /// Remove rows of deleted images even where the guard would refuse (`--yes`).
+    pub allow_mass_removal: bool,
+    /// Stop, and commit, after so many failed images.
+    pub max_failures: Option<u64>,
+    /// When a column's type changes.
+    pub on_schema_change: OnSchemaChange,
+    /// How long to wait for another run to let go of the table.
+    pub wait: Duration,
+    /// The least time between two commits of one run; the real one grows with what a commit costs.
+    pub checkpoint_interval: Duration,
+    /// Rows held in memory, in bytes, at which a commit is made in any case.
+    pub max_held_bytes: u64,
+    /// The images of the dataset where they have been listed already; else the run lists them.
+    pub listing: Option<Arc<Vec<String>>>,
+}
+
+impl RunOptions {
+    /// All images of the mode, everything else as by default.
+    pub fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            compat: Compat::default(),
+            selection: Selection::default(),
+            orphans: Orphans::default(),
+            allow_mass_removal: false,
+            max_failures: None,
+            on_schema_change: OnSchemaChange::default(),
+            wait: Duration::ZERO,
+            checkpoint_interval: Duration::from_secs(30),
+            max_held_bytes: 256 << 20,
+            listing: None,
+        }
+    }
 }
 
 /// Why a run or a status could not be.
@@ -82,6 +172,12 @@ pub enum IndexError {
         /// Who.
         holder: String,
     },
+    /// Images were asked for that the dataset does not have.
+    #[error("the dataset has no image {}", .0.join(", "))]
+    UnknownImages(Vec<String>),
+    /// A safety guard; nothing was written.
+    #[error("{0}")]
+    Guarded(String),
     /// The workforce was told to stop before it had answered for every image.
     #[error("stopped before every image was judged; nothing was written")]
     Interrupted,
@@ -111,6 +207,8 @@ pub struct Status {
     pub table: String,
     /// One for each image, in id order.
     pub images: Vec<ImageReport>,
+    /// Images that have rows in the table but are no longer in the dataset, and how many rows.
+    pub orphans: Vec<(String, u64)>,
 }
 
 /// The figures of a run; the names are those of `run --json`.
@@ -143,8 +241,164 @@ pub struct RunOutcome {
     pub failures: Vec<ImageFailure>,
     /// What was done or left, and why: one for each image, as judged before the run, in id order.
     pub decisions: Vec<ImageReport>,
+    /// Images that are no longer in the dataset and whose rows were removed.
+    pub pruned_images: u64,
+    /// Markers of fresh images that were written again, because the times of inputs had changed but not their content.
+    pub freshened: u64,
+    /// Columns of the table that got a wider type.
+    pub widened: Vec<Widening>,
+    /// Commits that were made, the last one included.
+    pub commits: u64,
+    /// Whether all images were extracted anew because a column's type changed.
+    pub recomputed: bool,
 }
 
+/// What a run would do.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// The indexer's name.
+    pub indexer: String,
+    /// The mode.
+    pub mode: Mode,
+    /// The table's key.
+    pub table: String,
+    /// All images, as judged, in id order.
+    pub images: Vec<ImageReport>,
+    /// The ids of those that would be extracted, in order.
+    pub would_update: Vec<String>,
+    /// The ids of those that would fail without being tried.
+    pub would_fail: Vec<String>,
+    /// Images that are no longer in the dataset and whose rows would be removed, with how many rows.
+    pub would_prune: Vec<(String, u64)>,
+    /// Why the guard would refuse, where it would.
+    pub refusal: Option<String>,
+}
+
+/// Why one image is fresh or stale: every reason that holds, not only the first.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The indexer's name.
+    pub indexer: String,
+    /// The table's key.
+    pub table: String,
+    /// The image, as `status` reports it.
+    pub report: ImageReport,
+    /// Every reason that holds, the one of the report first.
+    pub causes: Vec<Cause>,
+}
+
+/// One reason, with what was and what is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// The reason.
+    pub reason: Reason,
+    /// What was, in words: a version, a hash, a count of rows; none where nothing was.
+    pub before: Option<String>,
+    /// What is.
+    pub after: Option<String>,
+    /// For [`Reason::StaleParamsChanged`]: where the params differ, as JSON pointers with the JSON texts of before and after.
+    pub params: Vec<Difference>,
+    /// For reasons about inputs: each key with what was found before and after, in words.
+    pub inputs: Vec<Difference>,
+}
+
+/// One thing that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// A key, or a JSON pointer.
+    pub at: String,
+    /// What was; `None`: nothing.
+    pub before: Option<String>,
+    /// What is; `None`: nothing.
+    pub after: Option<String>,
+}
+
+/// What `verify` looks at.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct VerifyOptions {
+    /// So many fresh images, drawn evenly; all where none is given.
+    pub sample: Option<u64>,
+    /// Also compute the digests of the rows in the table, though its seal holds.
+    pub rows: bool,
+}
+
+/// What `verify` found; nothing was written.
+#[derive(Debug, Clone)]
+pub struct Verification {
+    /// The indexer's name.
+    pub indexer: String,
+    /// The table's key.
+    pub table: String,
+    /// Fresh images, and how many of them were extracted again.
+    pub fresh: u64,
+    /// See `fresh`.
+    pub checked: u64,
+    /// What was found wrong, in id order.
+    pub findings: Vec<VerifyFinding>,
+}
+
+/// An image whose rows are not what a new extraction gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyFinding {
+    /// The image.
+    pub image_id: String,
+    /// What.
+    pub kind: VerifyKind,
+    /// For people.
+    pub message: String,
+}
+
+/// What `verify` can find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum VerifyKind {
+    /// `not_deterministic`: two extractions of the same inputs gave different rows.
+    NotDeterministic,
+    /// `version_bump_forgotten`: both extractions agree, but not with the rows that were recorded, under the same
+    /// analysis version and inputs.
+    VersionBumpForgotten,
+    /// `rows_changed`: the rows in the table are not those that were recorded.
+    RowsChanged,
+    /// `failed`: the extraction failed.
+    Failed,
+}
+
+/// What `adopt` does.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct AdoptOptions {
+    /// Only these images; all that have rows, or a marker of a run without rows, where none are given.
+    pub images: Option<BTreeSet<String>>,
+    /// Why, for the markers.
+    pub reason: String,
+    /// How long to wait for another run to let go of the table.
+    pub wait: Duration,
+}
+
+impl AdoptOptions {
+    /// All images that can be adopted.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { images: None, reason: reason.into(), wait: Duration::ZERO }
+    }
+}
+
+/// What `adopt` did.
+#[derive(Debug, Clone)]
+pub struct AdoptOutcome {
+    /// The indexer's name.
+    pub indexer: String,
+    /// The table's key.
+    pub table: String,
+    /// Images that count as fresh from now on.
+    pub adopted: u64,
+    /// Images that were fresh already.
+    pub already_fresh: u64,
+    /// Images without rows and without a marker of a run that found none: there is nothing to adopt.
+    pub nothing_to_adopt: u64,
+    /// Images that could not be adopted, in id order.
+    pub failures: Vec<ImageFailure>,
+}
 /// What a run tells while it works, for progress bars. Called from the run's own thread.
 pub trait Observer {
     /// All images are judged; so many are to be done.
@@ -163,20 +417,22 @@ pub trait Observer {
     }
 }
 
-/// Judges every image; writes nothing.
+/// Judges every image; writes nothing. `listing`: the dataset's images where they have been listed already.
 pub fn status(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     workforce: &mut dyn Workforce,
     compat: Compat,
+    listing: Option<Arc<Vec<String>>>,
 ) -> Result<Status, IndexError> {
-    let Compat::Kymflow = compat;
+    let _ = (compat, listing);
     let name = names::TableName::of(&indexer.name)?;
     let plan = plan::plan(dataset, indexer, &name, workforce)?;
     Ok(Status {
         indexer: name.indexer().to_owned(),
         table: name.key_text(),
         images: plan.images.into_iter().map(|image| image.report).collect(),
+        orphans: Vec::new(),
     })
 }
 
@@ -185,12 +441,60 @@ pub fn run(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     workforce: &mut dyn Workforce,
-    mode: Mode,
-    compat: Compat,
+    options: &RunOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, IndexError> {
-    let Compat::Kymflow = compat;
-    run::run(dataset, indexer, workforce, mode, observer)
+    run::run(dataset, indexer, workforce, options.mode, observer)
+}
+
+/// What [`run`] would do with the same options; writes nothing.
+pub fn dry_run(
+    dataset: &Dataset,
+    indexer: &IndexerInfo,
+    workforce: &mut dyn Workforce,
+    options: &RunOptions,
+) -> Result<Preview, IndexError> {
+    let _ = (dataset, indexer, workforce, options);
+    todo!("run")
+}
+
+/// Every reason that holds for one image; writes nothing.
+///
+/// # Errors
+/// [`IndexError::UnknownImages`] where the dataset lacks it.
+pub fn explain(
+    dataset: &Dataset,
+    indexer: &IndexerInfo,
+    workforce: &mut dyn Workforce,
+    image_id: &str,
+    compat: Compat,
+) -> Result<Explanation, IndexError> {
+    let _ = (dataset, indexer, workforce, image_id, compat);
+    todo!("plan")
+}
+
+/// Extracts fresh images again, twice, and compares digests; writes nothing.
+pub fn verify(
+    dataset: &Dataset,
+    indexer: &IndexerInfo,
+    workforce: &mut dyn Workforce,
+    options: &VerifyOptions,
+    observer: &mut dyn Observer,
+) -> Result<Verification, IndexError> {
+    let _ = (dataset, indexer, workforce, options, observer);
+    todo!("verify")
+}
+
+/// Makes rows that are there count as fresh: their provenance columns become those of now, and the markers keep the old
+/// values and the reason.
+pub fn adopt(
+    dataset: &Dataset,
+    indexer: &IndexerInfo,
+    workforce: &mut dyn Workforce,
+    options: &AdoptOptions,
+) -> Result<AdoptOutcome, IndexError> {
+    let _ = (dataset, indexer, workforce, options);
+    todo!("adopt")
 }
 
 #[cfg(test)]

@@ -98,6 +98,8 @@ pub(super) fn plan(
                 params_hash_matches: !params_failed && judged.params_agree,
                 analysis_version_matches: judged.version_agrees,
                 error: failure.as_ref().map(|failure| failure.message.clone()),
+                inputs: Vec::new(),
+                notes: Vec::new(),
             },
             rows: rows.rows,
             failure,
@@ -114,7 +116,7 @@ fn params_hashes(workforce: &mut dyn Workforce, image_ids: &[String]) -> Result<
     if !image_ids.is_empty() {
         workforce.params_hashes(image_ids, &mut |index, answer| {
             if let Some(place) = hashes.get_mut(index) {
-                *place = Some(answer);
+                *place = Some(answer.map(|hashed| hashed.params_hash));
             }
         })?;
     }

@@ -122,6 +122,11 @@ fn carry_out(
         stats,
         failures,
         decisions: plan.images.into_iter().map(|image| image.report).collect(),
+        pruned_images: 0,
+        freshened: 0,
+        widened: Vec::new(),
+        commits: 0,
+        recomputed: false,
     })
 }
 
@@ -142,7 +147,7 @@ fn extract(
             match answer {
                 Ok(extracted) => pieces.push(Piece {
                     image_id: image_id.clone(),
-                    params_hash: extracted.params_hash,
+                    params_hash: extracted.params.params_hash,
                     rows: extracted.rows,
                 }),
                 Err(failure) => {
@@ -186,7 +191,7 @@ fn commit(
                     DatasetError::UnknownImage { .. } => FailureKind::InputChanged,
                     _ => FailureKind::Unreadable,
                 };
-                failures.insert(piece.image_id, Failure { kind, message: error.to_string() });
+                failures.insert(piece.image_id, Failure::new(kind, error.to_string()));
             }
         }
     }
@@ -201,7 +206,7 @@ fn commit(
     for (index, (image_id, marker)) in markers.into_iter().enumerate() {
         match refused.remove(&index) {
             Some(message) => {
-                failures.insert(image_id, Failure { kind: FailureKind::BadTable, message });
+                failures.insert(image_id, Failure::new(FailureKind::BadTable, message));
             }
             None => {
                 accepted.push(marker);

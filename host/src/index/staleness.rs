@@ -22,13 +22,28 @@ pub enum Reason {
     StaleParamsChanged,
     /// `STALE_UNKNOWN`
     StaleUnknown,
-    /// `STALE_UNREADABLE`: the image cannot be judged. Ours, not kymflow's.
+    /// `STALE_UNREADABLE`: the image cannot be judged. Ours, not kymflow's, as are all that follow.
     StaleUnreadable,
+    /// `STALE_INTERRUPTED`: a run was killed while it committed this image.
+    StaleInterrupted,
+    /// `STALE_LAST_RUN_FAILED`: the last run tried this image and failed.
+    StaleLastRunFailed,
+    /// `STALE_NO_RECEIPT`: there are rows that match, but no marker that says so: none that is valid, has the current
+    /// params hash and version, and counts as many rows as the table has.
+    StaleNoReceipt,
+    /// `STALE_ROWS_CHANGED`: the table's rows are not those that the run wrote.
+    StaleRowsChanged,
+    /// `STALE_INPUT_CHANGED`: something that the extraction read has other content now.
+    StaleInputChanged,
+    /// `STALE_INPUT_APPEARED`: something that the extraction looked for in vain is there now.
+    StaleInputAppeared,
+    /// `STALE_INPUT_REMOVED`: something that the extraction read is gone.
+    StaleInputRemoved,
 }
 
 impl Reason {
     /// All of them, in the order in which they are declared.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 15] = [
         Self::FreshRows,
         Self::FreshZeroRows,
         Self::StaleMissingMarker,
@@ -37,6 +52,13 @@ impl Reason {
         Self::StaleParamsChanged,
         Self::StaleUnknown,
         Self::StaleUnreadable,
+        Self::StaleInterrupted,
+        Self::StaleLastRunFailed,
+        Self::StaleNoReceipt,
+        Self::StaleRowsChanged,
+        Self::StaleInputChanged,
+        Self::StaleInputAppeared,
+        Self::StaleInputRemoved,
     ];
 
     /// The name in reports.
@@ -50,6 +72,13 @@ impl Reason {
             Self::StaleParamsChanged => "STALE_PARAMS_CHANGED",
             Self::StaleUnknown => "STALE_UNKNOWN",
             Self::StaleUnreadable => "STALE_UNREADABLE",
+            Self::StaleInterrupted => "STALE_INTERRUPTED",
+            Self::StaleLastRunFailed => "STALE_LAST_RUN_FAILED",
+            Self::StaleNoReceipt => "STALE_NO_RECEIPT",
+            Self::StaleRowsChanged => "STALE_ROWS_CHANGED",
+            Self::StaleInputChanged => "STALE_INPUT_CHANGED",
+            Self::StaleInputAppeared => "STALE_INPUT_APPEARED",
+            Self::StaleInputRemoved => "STALE_INPUT_REMOVED",
         }
     }
 
@@ -85,6 +114,33 @@ pub struct ImageReport {
     pub analysis_version_matches: bool,
     /// Why it cannot be judged, with [`Reason::StaleUnreadable`].
     pub error: Option<String>,
+    /// The keys that [`Reason::StaleInputChanged`] and its like are about.
+    pub inputs: Vec<String>,
+    /// What is worth knowing of an image that is fresh all the same.
+    pub notes: Vec<Note>,
+}
+
+/// What is worth knowing of an image, though it decides nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Note {
+    /// `JUDGED_BY_OLD_RULES`: its marker has no inputs (Python wrote it), so a changed artifact goes unseen.
+    JudgedByOldRules,
+    /// `ANOTHER_LIBRARY`: another binary with the same analysis version made its rows.
+    AnotherLibrary,
+    /// `ADOPTED`: its rows were not made by what its marker names; a person said that they count.
+    Adopted,
+}
+
+impl Note {
+    /// The name in reports.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::JudgedByOldRules => "JUDGED_BY_OLD_RULES",
+            Self::AnotherLibrary => "ANOTHER_LIBRARY",
+            Self::Adopted => "ADOPTED",
+        }
+    }
 }
 
 /// What an image's rows and marker are held against.

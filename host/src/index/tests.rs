@@ -1,7 +1,7 @@
 //! Plans and runs over small datasets, with an indexer made of closures.
 
 use super::*;
-use crate::plugin::{Extracted, FailureKind};
+use crate::plugin::{Extracted, FailureKind, Hashed};
 use crate::store::{Entry, Key, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{Int64Type, Schema};
@@ -37,19 +37,22 @@ fn rows(x: ArrayRef) -> RecordBatch {
 }
 
 fn failure(kind: FailureKind) -> Failure {
-    Failure { kind, message: format!("{kind:?}") }
+    Failure::new(kind, format!("{kind:?}"))
 }
 
 impl Workforce for Fake {
+    fn library_sha256(&mut self) -> Result<String, PluginError> {
+        Ok("0".repeat(64))
+    }
     fn params_hashes(
         &mut self,
         image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<String, Failure>),
+        sink: &mut dyn FnMut(usize, Result<Hashed, Failure>),
     ) -> Result<(), PluginError> {
         self.asked.push("params");
         for (index, id) in image_ids.iter().enumerate() {
             match self.params.get(id) {
-                Some(answer) => sink(index, answer.clone()),
+                Some(answer) => sink(index, answer.clone().map(Hashed::of)),
                 None => return Err(PluginError::Worker(format!("no {id}"))),
             }
         }
@@ -86,7 +89,9 @@ impl Workforce for Fake {
         for (index, id) in image_ids.iter().enumerate() {
             self.extracted.push(id.clone());
             let answer = match (&self.rows[id], &self.params[id]) {
-                (Ok(rows), Ok(params_hash)) => Ok(Extracted { rows: rows.clone(), params_hash: params_hash.clone() }),
+                (Ok(rows), Ok(params_hash)) => {
+                    Ok(Extracted { rows: rows.clone(), params: Hashed::of(params_hash), inputs: Vec::new() })
+                }
                 (Err(failure), _) | (_, Err(failure)) => Err(failure.clone()),
             };
             if !sink(index, answer) {
@@ -95,6 +100,11 @@ impl Workforce for Fake {
         }
         Ok(())
     }
+}
+
+/// Runs as the predecessor does.
+fn kymflow(mode: Mode) -> RunOptions {
+    RunOptions { compat: Compat::Kymflow, ..RunOptions::new(mode) }
 }
 
 struct Lab {
@@ -142,11 +152,11 @@ impl Lab {
     }
 
     fn status(&self, fake: &mut Fake) -> Result<Status, IndexError> {
-        status(&self.dataset(), &indexer(), fake, Compat::Kymflow)
+        status(&self.dataset(), &indexer(), fake, Compat::Kymflow, None)
     }
 
     fn run(&self, fake: &mut Fake, mode: Mode) -> Result<RunOutcome, IndexError> {
-        run(&self.dataset(), &indexer(), fake, mode, Compat::Kymflow, &mut Told::default())
+        run(&self.dataset(), &indexer(), fake, &kymflow(mode), &mut Told::default())
     }
 
     /// Image and `x` of each row.
@@ -292,7 +302,7 @@ fn a_failed_image_keeps_its_rows_and_marker() {
     fake.params.insert("c".into(), Err(failure(FailureKind::Unreadable)));
     fake.rows.insert("e".into(), Ok(rows(Arc::new(StringArray::from(vec!["text"])))));
     let mut told = Told::default();
-    let outcome = run(&lab.dataset(), &indexer(), &mut fake, Mode::Incremental, Compat::Kymflow, &mut told).unwrap();
+    let outcome = run(&lab.dataset(), &indexer(), &mut fake, &kymflow(Mode::Incremental), &mut told).unwrap();
     let stats = Stats { updated: 1, skipped_fresh: 1, failed: 3, total_images: 5, ..Stats::default() };
     assert_eq!(outcome.stats, stats);
     let failed: Vec<(&str, FailureKind)> =
@@ -379,7 +389,7 @@ fn an_interrupted_run_commits_what_is_done() {
     let mut fake = Fake::default();
     fake.image("a", "p", &[1]).image("b", "p", &[2]).image("c", "p", &[3]);
     let mut told = Told { stop_after: Some(2), ..Told::default() };
-    let outcome = run(&lab.dataset(), &indexer(), &mut fake, Mode::Replace, Compat::Kymflow, &mut told).unwrap();
+    let outcome = run(&lab.dataset(), &indexer(), &mut fake, &kymflow(Mode::Replace), &mut told).unwrap();
     assert_eq!(outcome.stats, Stats { updated: 2, not_run: 1, total_images: 3, missing: 3, ..Stats::default() });
     assert_eq!(lab.table(), pairs(&[("a", 1), ("b", 2)]));
     assert_eq!(lab.marker("c"), None);
@@ -457,8 +467,8 @@ impl Store for Busy {
         }
         self.store.replace_with(key, expected, write)
     }
-    fn get(&self, key: &Key, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(key, limit)
+    fn get_with_stat(&self, key: &Key, limit: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
+        self.store.get_with_stat(key, limit)
     }
     fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError> {
         self.store.open(key)
@@ -514,7 +524,7 @@ fn rows_that_python_writes_during_a_commit_are_kept() {
         let store = crate::store::LocalStore::open(&lab.path).unwrap();
         let dataset = Dataset::open_store(Arc::new(Busy { store, writes: std::sync::Mutex::new(writes) })).unwrap();
         fake.image("a", "q", &[5]);
-        let outcome = run(&dataset, &indexer(), &mut fake, Mode::Incremental, Compat::Kymflow, &mut Told::default());
+        let outcome = run(&dataset, &indexer(), &mut fake, &kymflow(Mode::Incremental), &mut Told::default());
         fake.image("a", "p", &[1]);
         let expected: &[(&str, i64)] =
             if is_done { &[("b", 2), ("python", 9), ("a", 5)] } else { &[("a", 1), ("b", 2), ("python", 9)] };
@@ -600,10 +610,9 @@ fn an_indexer_that_cannot_be_used() {
     let mut named = indexer();
     named.name = "kym_stalls".into();
     let before = lab.files();
-    let error = status(&lab.dataset(), &named, &mut fake, Compat::Kymflow).unwrap_err();
+    let error = status(&lab.dataset(), &named, &mut fake, Compat::Kymflow, None).unwrap_err();
     assert!(matches!(error, IndexError::BadName { .. }));
-    let error =
-        run(&lab.dataset(), &named, &mut fake, Mode::Replace, Compat::Kymflow, &mut Told::default()).unwrap_err();
+    let error = run(&lab.dataset(), &named, &mut fake, &kymflow(Mode::Replace), &mut Told::default()).unwrap_err();
     assert!(matches!(error, IndexError::BadName { .. }));
     assert_eq!(lab.files(), before);
 

@@ -50,13 +50,10 @@ impl Indexer for AbiIndexer {
             .map_err(failure)?
             .into();
         if hash.is_empty() || hash.len() > MAX_HASH_BYTES {
-            return Err(Failure {
-                kind: FailureKind::Error,
-                message: format!(
-                    "the indexer gave a params hash of {} bytes, expected 1 to {MAX_HASH_BYTES}",
-                    hash.len()
-                ),
-            });
+            return Err(Failure::new(
+                FailureKind::Error,
+                format!("the indexer gave a params hash of {} bytes, expected 1 to {MAX_HASH_BYTES}", hash.len()),
+            ));
         }
         Ok(hash)
     }
@@ -78,9 +75,8 @@ impl Indexer for AbiIndexer {
         let Some(marker) = marker.into_option() else {
             return Ok(None);
         };
-        let marker = Json::parse(&marker).map_err(|error| Failure {
-            kind: FailureKind::Error,
-            message: format!("the indexer made no JSON of an old marker: {error}"),
+        let marker = Json::parse(&marker).map_err(|error| {
+            Failure::new(FailureKind::Error, format!("the indexer made no JSON of an old marker: {error}"))
         })?;
         Ok(RunMarker::from_json(&marker))
     }
@@ -98,11 +94,11 @@ fn failure(error: impl Into<Error>) -> Failure {
         "" => "the indexer gave no reason".to_owned(),
         text => failure_text(text),
     };
-    Failure { kind, message }
+    Failure::new(kind, message)
 }
 
 fn bad_table(message: String) -> Failure {
-    Failure { kind: FailureKind::BadTable, message: failure_text(&message) }
+    Failure::new(FailureKind::BadTable, failure_text(&message))
 }
 
 /// Takes a plugin's rows: checked in full, columns plain and named.

@@ -130,6 +130,10 @@ impl Drop for StopOnDrop<'_> {
 }
 
 impl Drive for Threads {
+    fn library_sha256(&mut self) -> Result<String, PluginError> {
+        super::library::sha256_of(&self.plugin.library)
+    }
+
     fn drive(&mut self, job: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {
         if job.len() == 0 {
             return Ok(());

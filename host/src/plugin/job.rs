@@ -2,7 +2,7 @@
 //!
 //! Owns: the questions, their answers, how one image is done with an indexer in hand. Never: processes, threads, order.
 
-use super::{Extracted, Failure, FailureKind, Indexer, Plugin, PluginError, Workforce};
+use super::{Extracted, Failure, FailureKind, Hashed, Indexer, Plugin, PluginError, Workforce};
 use crate::dataset::{Dataset, DatasetError, Record};
 use kymhost_plugin_api::RunMarker;
 use std::ops::Range;
@@ -46,7 +46,7 @@ impl<'a> Job<'a> {
 /// The answer for one image or payload.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Hash(String),
+    Hash(Hashed),
     Rows(Extracted),
     Marker(Option<RunMarker>),
     Failed(Failure),
@@ -65,6 +65,8 @@ impl Answer {
 
 /// What runs a job: answers each index once, in rising order, until it is told to stop (`false`).
 pub(super) trait Drive: Send {
+    /// See [`Workforce::library_sha256`].
+    fn library_sha256(&mut self) -> Result<String, PluginError>;
     fn drive(&mut self, job: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError>;
 }
 
@@ -72,14 +74,18 @@ pub(super) trait Drive: Send {
 pub(super) struct Pool<D>(pub(super) D);
 
 fn unexpected(answer: &Answer) -> Failure {
-    Failure { kind: FailureKind::Error, message: format!("the worker answered another question: {answer:?}") }
+    Failure::new(FailureKind::Error, format!("the worker answered another question: {answer:?}"))
 }
 
 impl<D: Drive> Workforce for Pool<D> {
+    fn library_sha256(&mut self) -> Result<String, PluginError> {
+        self.0.library_sha256()
+    }
+
     fn params_hashes(
         &mut self,
         image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<String, Failure>),
+        sink: &mut dyn FnMut(usize, Result<Hashed, Failure>),
     ) -> Result<(), PluginError> {
         self.0.drive(Job::ParamsHash(image_ids), &mut |index, answer| {
             let answer = match answer {
@@ -159,7 +165,7 @@ pub(super) fn check_version(plugin: &Plugin, name: &str, analysis_version: &str)
 }
 
 fn unreadable(error: &DatasetError) -> Failure {
-    Failure { kind: FailureKind::Unreadable, message: error.to_string() }
+    Failure::new(FailureKind::Unreadable, error.to_string())
 }
 
 fn record(dataset: &Dataset, image: &str) -> Result<Record, Failure> {
@@ -167,8 +173,8 @@ fn record(dataset: &Dataset, image: &str) -> Result<Record, Failure> {
 }
 
 /// One image's params hash.
-pub(super) fn params_hash(indexer: &dyn Indexer, dataset: &Dataset, image: &str) -> Result<String, Failure> {
-    indexer.params_hash(&record(dataset, image)?)
+pub(super) fn params_hash(indexer: &dyn Indexer, dataset: &Dataset, image: &str) -> Result<Hashed, Failure> {
+    Ok(Hashed::of(indexer.params_hash(&record(dataset, image)?)?))
 }
 
 /// One image's rows, and the params hash that held right before.
@@ -182,5 +188,5 @@ pub(super) fn extract(
     let record = record(dataset, image)?;
     let params_hash = indexer.params_hash(&record)?;
     let rows = indexer.extract_rows(&record, threads, cancelled)?;
-    Ok(Extracted { rows, params_hash })
+    Ok(Extracted { rows, params: Hashed::of(params_hash), inputs: Vec::new() })
 }

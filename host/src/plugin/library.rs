@@ -315,6 +315,17 @@ fn with_sources(error: &dyn Error) -> String {
     text
 }
 
+/// The SHA-256 of a library's file, lower-case hex.
+pub(super) fn sha256_of(library: &Path) -> Result<String, PluginError> {
+    use sha2::{Digest, Sha256};
+    let bytes = std::fs::read(library).map_err(|error| PluginError::Refused {
+        library: library.display().to_string(),
+        code: "unreadable",
+        why: error.to_string(),
+    })?;
+    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,7 +20,7 @@ pub use library::load_library;
 pub use search::{SearchPath, find_plugin, list_plugins};
 pub use worker::worker_main;
 
-use crate::dataset::{Dataset, Record};
+use crate::dataset::{Dataset, Input, Record};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::RunMarker;
 use std::path::PathBuf;
@@ -122,11 +122,21 @@ impl std::fmt::Display for FailureKind {
 
 /// Why one image could not be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Failure {
     /// What sort.
     pub kind: FailureKind,
     /// For people.
     pub message: String,
+    /// What had been read of the image by then; empty where that is not known (the worker died).
+    pub inputs: Vec<Input>,
+}
+
+impl Failure {
+    /// A failure of which it is not known what was read.
+    pub fn new(kind: FailureKind, message: String) -> Self {
+        Self { kind, message, inputs: Vec::new() }
+    }
 }
 
 /// How long a failure's text may be, in bytes.
@@ -235,11 +245,14 @@ impl PoolOptions {
 /// Each call answers every index exactly once through its sink, in rising order of the index (results that come
 /// early wait, bounded), unless it returns an error, or the sink or [`PoolOptions::stop`] says to stop.
 pub trait Workforce: Send {
-    /// The current params hash of each image.
+    /// The SHA-256 (lower-case hex) of the library that is, or will be, loaded. Starts no worker. Once it was told, a
+    /// worker that finds another file in the library's place is refused ([`PluginError::Refused`], code `changed`).
+    fn library_sha256(&mut self) -> Result<String, PluginError>;
+    /// The current params hash of each image, and what it was made from.
     fn params_hashes(
         &mut self,
         image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<String, Failure>),
+        sink: &mut dyn FnMut(usize, Result<Hashed, Failure>),
     ) -> Result<(), PluginError>;
     /// What the indexer makes of old markers' JSON texts.
     fn read_old_markers(
@@ -257,13 +270,35 @@ pub trait Workforce: Send {
 }
 
 /// One image's rows as the indexer gave them, checked to be a table (no ragged, duplicate or unnamed columns).
+///
+/// All that it was made from held still from the first read to the end of the extraction: where it did not, the image
+/// was tried once more, and then failed with [`FailureKind::InputChanged`].
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct Extracted {
     /// The rows, without the host's provenance columns unless the indexer had them.
     pub rows: RecordBatch,
-    /// The image's params hash, asked for right before the extraction.
+    /// The image's params hash, asked for right before the extraction and again after it, with the same answer.
+    pub params: Hashed,
+    /// What `extract_rows` read of the image, sorted by key; never the image's own run marker.
+    pub inputs: Vec<Input>,
+}
+
+/// An image's params hash, and what it was made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashed {
+    /// The params hash.
     pub params_hash: String,
+    /// The params as canonical JSON text; `None` where they are too long to be kept, or the indexer gives none.
+    pub params: Option<String>,
+    /// What `params` and `params_hash` read of the image, sorted by key.
+    pub inputs: Vec<Input>,
+}
+
+impl Hashed {
+    /// A hash of which it is not known what it was made from.
+    pub fn of(params_hash: impl Into<String>) -> Self {
+        Self { params_hash: params_hash.into(), params: None, inputs: Vec::new() }
+    }
 }
 
 /// Starts the pool that the options ask for. Workers are started lazily, at the first call that needs them.

@@ -7,7 +7,7 @@ use super::job::{Answer, Drive, Job, check_version, threads_per_extraction};
 use super::process::{Death, Heard, Process};
 use super::protocol::{self, Item, PROTOCOL, Reply, Request, Start, failure};
 use super::schedule::{Batch, Schedule};
-use super::{Extracted, Plugin, PluginError, PoolOptions};
+use super::{Extracted, Hashed, Plugin, PluginError, PoolOptions};
 use arrow::buffer::Buffer;
 use rustix::event::{PollFd, Timespec, poll};
 use std::collections::VecDeque;
@@ -329,7 +329,7 @@ impl Processes {
             let (batch, _) = worker.queue.front_mut().ok_or("an answer that nobody asked for")?;
             let image = batch.range.next().ok_or("more answers than images")?;
             let answer = match (item, job) {
-                (Item::Hash(hash), Job::ParamsHash(_)) => Answer::Hash(hash),
+                (Item::Hash(hash), Job::ParamsHash(_)) => Answer::Hash(Hashed::of(hash)),
                 (Item::Marker(marker), Job::OldMarker(_)) => Answer::Marker(marker.map(Into::into)),
                 (Item::Rows { hash, bytes }, Job::Extract(_)) => {
                     if body.len() - offset < bytes {
@@ -339,7 +339,7 @@ impl Processes {
                     let rows = protocol::read_rows(body.slice_with_length(offset, bytes));
                     offset += bytes;
                     match rows {
-                        Ok(rows) => Answer::Rows(Extracted { rows, params_hash: hash }),
+                        Ok(rows) => Answer::Rows(Extracted { rows, params: Hashed::of(hash), inputs: Vec::new() }),
                         Err(error) => Answer::Failed(failure("bad_table", format!("the rows cannot be read: {error}"))),
                     }
                 }
@@ -491,6 +491,10 @@ impl Processes {
 }
 
 impl Drive for Processes {
+    fn library_sha256(&mut self) -> Result<String, PluginError> {
+        super::library::sha256_of(&self.plugin.library)
+    }
+
     fn drive(&mut self, job: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {
         let result = self.run(job, deliver);
         // Stopped or failed: what still runs is cancelled. Workers only read, so nothing is lost.

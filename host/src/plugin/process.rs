@@ -348,7 +348,7 @@ impl Death {
     pub(super) fn failure(&self, tail: &str, words: &str, doing: &str) -> Failure {
         let (kind, what) = self.describe(tail);
         let said = if words.is_empty() { String::new() } else { format!("; it said: {words}") };
-        Failure { kind, message: format!("the plugin {what} {doing}{said}") }
+        Failure::new(kind, format!("the plugin {what} {doing}{said}"))
     }
 
     /// What sort of end, and what happened, as in "the plugin …".

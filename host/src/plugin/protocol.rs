@@ -117,7 +117,7 @@ impl Item {
 
 /// A failure as it came over the wire; a kind that we do not know counts as `error`.
 pub(super) fn failure(kind: &str, message: String) -> Failure {
-    Failure { kind: FailureKind::from_name(kind).unwrap_or(FailureKind::Error), message }
+    Failure::new(FailureKind::from_name(kind).unwrap_or(FailureKind::Error), message)
 }
 
 /// A run marker's fields.

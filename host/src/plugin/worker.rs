@@ -70,7 +70,7 @@ fn serve() -> Result<(), ProtocolError> {
             Request::ParamsHash { images } => {
                 for image in &images {
                     let item = match job::params_hash(&*indexer, &dataset, image) {
-                        Ok(hash) => Item::Hash(hash),
+                        Ok(hashed) => Item::Hash(hashed.params_hash),
                         Err(failure) => Item::failed(&failure),
                     };
                     answers.push(item)?;
@@ -213,11 +213,11 @@ fn extract(indexer: &dyn Indexer, dataset: &Dataset, image: &str, threads: usize
         other => other,
     };
     match written {
-        Ok(()) => Item::Rows { hash: extracted.params_hash, bytes },
+        Ok(()) => Item::Rows { hash: extracted.params.params_hash, bytes },
         Err(why) => {
             body.truncate(before);
             let message = format!("the rows cannot be sent to the host: {why}");
-            Item::failed(&Failure { kind: FailureKind::BadTable, message })
+            Item::failed(&Failure::new(FailureKind::BadTable, message))
         }
     }
 }

@@ -331,15 +331,17 @@ fn create_temporary(folder: &OwnedFd) -> io::Result<(String, File)> {
 // The widths of these fields differ from system to system.
 #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
 fn stat_of(stat: &rustix::fs::Stat) -> Stat {
-    let seconds = i64::from(stat.st_mtime);
-    let nanos = Duration::from_nanos(u64::try_from(stat.st_mtime_nsec).unwrap_or(0));
-    let modified = match u64::try_from(seconds) {
-        Ok(after) => UNIX_EPOCH.checked_add(Duration::from_secs(after)),
-        Err(_) => UNIX_EPOCH.checked_sub(Duration::from_secs(seconds.unsigned_abs())),
+    let time = |seconds: i64, nanos: u64| {
+        let whole = match u64::try_from(seconds) {
+            Ok(after) => UNIX_EPOCH.checked_add(Duration::from_secs(after)),
+            Err(_) => UNIX_EPOCH.checked_sub(Duration::from_secs(seconds.unsigned_abs())),
+        };
+        whole.and_then(|time| time.checked_add(Duration::from_nanos(nanos)))
     };
     Stat {
         size: u64::try_from(stat.st_size).unwrap_or(0),
-        modified: modified.and_then(|time| time.checked_add(nanos)),
+        modified: time(i64::from(stat.st_mtime), u64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+        changed: time(i64::from(stat.st_ctime), u64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
         identity: (stat.st_dev as u64, stat.st_ino as u64),
     }
 }
@@ -374,11 +376,11 @@ fn read_bounded(fd: impl AsFd, size: u64, limit: u64) -> io::Result<Option<Vec<u
 }
 
 impl Store for LocalStore {
-    fn get(&self, key: &Key, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    fn get_with_stat(&self, key: &Key, limit: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
         let Some(fd) = self.open_key("read", key, READ)? else { return Ok(None) };
         let Some(stat) = self.file_stat("read", key, &fd)? else { return Ok(None) };
         match read_bounded(&fd, stat.size, limit) {
-            Ok(Some(bytes)) => Ok(Some(bytes)),
+            Ok(Some(bytes)) => Ok(Some((bytes, stat))),
             Ok(None) => Err(StoreError::TooLarge { key: self.describe(key), limit }),
             Err(source) => Err(self.io("read", key, source)),
         }

@@ -65,6 +65,8 @@ pub struct Stat {
     pub size: u64,
     /// Time of the last change of the content.
     pub modified: Option<SystemTime>,
+    /// Time of the last change of any sort (ctime): no program can set it back, but a clock that is set back can.
+    pub changed: Option<SystemTime>,
     /// Identity of the stored object (device and inode on a local file system): another one after every atomic write.
     pub identity: (u64, u64),
 }
@@ -96,7 +98,11 @@ impl<T: Write + Send> Sink for T {}
 /// the bytes are on disk. Absent keys are `None`, never an error. Nothing leads out of the root.
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// The bytes of a key, at most `limit` of them.
-    fn get(&self, key: &Key, limit: u64) -> Result<Option<Vec<u8>>, StoreError>;
+    fn get(&self, key: &Key, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.get_with_stat(key, limit)?.map(|(bytes, _)| bytes))
+    }
+    /// The bytes of a key, at most `limit` of them, and what was known of it right before they were read.
+    fn get_with_stat(&self, key: &Key, limit: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError>;
     /// Opens a key for reading at any place.
     fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError>;
     /// What is known of a key without reading it. `None` also for a folder.
