@@ -4,6 +4,7 @@
 //! fails, skipping aloud. Never: reaches into the host's library; everything here sees only files and processes.
 
 pub mod fixture;
+pub mod measure;
 mod process;
 pub mod python;
 pub mod table;
