@@ -2,6 +2,7 @@
 
     predecessor.py replay FOLDER...                          checks the simulation by recorded cases (scenarios/, staleness_*/)
     predecessor.py fuzz KYMHOST LIBRARIES SEED COUNT WORK    runs both over random datasets and compares everything
+    predecessor.py turns KYMHOST LIBRARIES SEED COUNT WORK   has both update one dataset in turn, kymhost by its own rules
 
 The simulation is written from the rules alone, one image at a time: read_parquet, read_csv, concat, to_parquet. Where
 Python raises for an image, that image fails and the others are done. Needs pandas and pyarrow. Run by
@@ -715,9 +716,12 @@ class Maker:
         return self.parquet(table)
 
 
-def program(kymhost, libraries, root, plugin, command):
+COMPAT = ("--compat", "kymflow")
+
+
+def program(kymhost, libraries, root, plugin, command, rules=COMPAT):
     library = libraries / f"libkymhost_{plugin.name}.so"
-    words = [kymhost, *command, "--json", "--compat", "kymflow", "--plugin", library, "--dataset", root]
+    words = [kymhost, *command, "--json", *rules, "--plugin", library, "--dataset", root]
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode not in (0, 3) or "panicked" in done.stderr:
         raise RuntimeError(f"{' '.join(map(str, words))}: exit {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
@@ -841,7 +845,77 @@ def scenario(kymhost, libraries, seed, work):
     return faults
 
 
-def fuzz(kymhost, libraries, seed, count, work):
+def turns(kymhost, libraries, seed, work):
+    """One dataset that kymhost, by its own rules, and Python update in turn: each takes the other's work as done."""
+    maker = Maker(seed, wild=False)
+    r = maker.random
+    faults = Faults()
+    root = work / f"{seed}-turns.zarr"
+    shutil.rmtree(root, ignore_errors=True)
+    families = maker.families()
+    for group in ("", "images/", "index/"):
+        put(root, f"{group}.zgroup", b'{"zarr_format": 2}')
+    put(root, ".zattrs", b'{"format": "kymflow_zarr_v1", "schema_version": 1}')
+
+    def ours(command, plugin):
+        return program(kymhost, libraries, root, plugin, command, rules=())
+
+    def add():
+        image = maker.image_id()
+        for name, data in maker.image(families).items():
+            put(root, f"images/{image}/{name}", data)
+
+    def python_takes_it(what, plugin, failed):
+        """Python finds nothing to do in what kymhost has just done."""
+        for image, found in status(root, plugin).items():
+            if image not in failed and found["is_stale"]:
+                faults.append(f"{what} {image}: Python finds {found['reason']}")
+
+    def kymhost_takes_it(what, plugin, failed, notes):
+        """kymhost finds nothing to do in what Python has just done; notes: those that each image must have."""
+        for image in ours(["status"], plugin)["images"]:
+            if image["image_id"] in failed:
+                continue
+            if image["is_stale"]:
+                faults.append(f"{what} {image['image_id']}: kymhost finds {image['reason']} {image.get('inputs')}")
+            faults.check(f"{what} {image['image_id']} notes", image.get("notes", []), notes)
+
+    for _ in range(r.choice([1, 3, 5])):
+        add()
+    for number in range(3):
+        if number:
+            add()
+            image = r.choice(image_ids(root))
+            plugin = r.choice(list(PLUGINS.values()))
+            for name, data in maker.json_artifact(r.choice(plugin.stems), maker.object()).items():
+                put(root, f"images/{image}/analysis/{name}", data)
+        plugin = r.choice(list(PLUGINS.values()))
+        what = f"seed {seed} turn {number} ({plugin.name})"
+        # What nobody can read fails with both, and is nobody's to take.
+        document = ours(["run", "--mode", "incremental"], plugin)
+        failed = {failure["image_id"] for failure in document["failures"]}
+        python_takes_it(f"{what} after kymhost", plugin, failed)
+        if not table_path(root, plugin).exists():
+            continue
+        before = read_table(table_path(root, plugin))
+        try:
+            # pandas reads the table and writes it again: other bytes and maybe other types, the same rows.
+            before.to_parquet(table_path(root, plugin), index=False)
+        except Exception:  # some tables pandas can read but not write
+            break
+        kymhost_takes_it(f"{what} after pandas", plugin, failed, [])
+        _, failures = run(root, plugin, "replace")
+        kymhost_takes_it(f"{what} after Python", plugin, failed | set(failures), ["JUDGED_BY_OLD_RULES"])
+        stats = ours(["run", "--mode", "incremental"], plugin)["stats"]
+        faults.check(f"{what} updated after Python", stats["updated"], 0 if not failed | set(failures) else stats["updated"])
+        if faults:
+            break
+    if not faults:
+        shutil.rmtree(root)
+    return faults
+
+
+def fuzz(kymhost, libraries, seed, count, work, scenario=scenario):
     faults = Faults()
     for one in range(int(seed), int(seed) + int(count)):
         try:
@@ -859,7 +933,7 @@ if __name__ == "__main__":
         with tempfile.TemporaryDirectory() as work:
             cases, faults = replay(rest, Path(work))
     else:
-        cases, faults = fuzz(*rest)
+        cases, faults = fuzz(*rest, scenario={"fuzz": scenario, "turns": turns}[what])
     print(f"pandas {pd.__version__}: {cases} cases, {len(faults)} faults")
     print("\n".join(faults[:400]))
     sys.exit(1 if faults or not cases else 0)

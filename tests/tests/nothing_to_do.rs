@@ -1,4 +1,4 @@
-//! A run with nothing to do reads the table once and writes nothing.
+//! A run with nothing to do reads the table once, writes nothing and starts no worker.
 
 use kymhost_tests::fixture::{Fixture, TABLE};
 use kymhost_tests::{Output, Run, TestDir, assert_untouched, skip, snapshot};
@@ -31,28 +31,48 @@ fn nothing_is_written() {
     assert_untouched(&before, &snapshot(data.path()));
 }
 
-#[test]
-fn the_table_is_opened_once() {
+/// What strace sees of a run with nothing to do.
+fn traced(dir: &TestDir, data: &Fixture, calls: &str) -> Option<String> {
     let runs = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).stdin(Stdio::null()).output();
     if !runs.is_ok_and(|output| output.status.success()) {
-        return skip("strace is absent or may not trace");
+        skip("strace is absent or may not trace");
+        return None;
     }
-    let dir = TestDir::new();
-    let data = settled(&dir);
     let trace = dir.join("trace");
     let trace_path = trace.display().to_string();
-    let strace = [
-        "strace",
-        "-f",
-        "-s",
-        "4096",
-        "-e",
-        "trace=open,openat,openat2,rename,renameat,renameat2,unlink,unlinkat",
-        "-o",
-        &trace_path,
-    ];
-    expect_nothing_done(run(&data, "incremental").under(strace).output());
-    let trace = fs::read_to_string(&trace).expect("what strace wrote");
+    let strace = ["strace", "-f", "-s", "4096", "-e", calls, "-o", &trace_path];
+    expect_nothing_done(run(data, "incremental").under(strace).output());
+    Some(fs::read_to_string(&trace).expect("what strace wrote"))
+}
+
+#[test]
+fn no_worker_is_started() {
+    let dir = TestDir::new();
+    let data = settled(&dir);
+    let Some(trace) = traced(&dir, &data, "trace=execve,execveat") else { return };
+    let started: Vec<&str> = trace.lines().filter(|line| line.contains("exec")).collect();
+    assert_eq!(started.len(), 1, "other programs were started: {started:#?}");
+    // The same look does see a worker where there is one.
+    let image = data.image(&kymhost_tests::fixture::image_id(3));
+    image.params(&serde_json::json!({"threshold": "another"}));
+    image.params(&serde_json::json!({"threshold": 3}));
+    let Some(trace) = traced(&dir, &data, "trace=execve,execveat") else { return };
+    let started = trace.lines().filter(|line| line.contains("exec")).count();
+    assert!(started <= 1, "params that were rewritten alike were asked for again");
+    data.remove("index/kymhost");
+    fs::remove_file(data.key(&image.key("velocity_events/summary.json"))).expect("a marker");
+    image.marker(&serde_json::json!({"threshold": 3}), 3);
+    let Some(trace) = traced(&dir, &data, "trace=execve,execveat") else { return };
+    let started = trace.lines().filter(|line| line.contains("exec")).count();
+    assert_eq!(started, 2, "a marker of Python's needs the plugin: {trace}");
+}
+
+#[test]
+fn the_table_is_opened_once() {
+    let dir = TestDir::new();
+    let data = settled(&dir);
+    let calls = "trace=open,openat,openat2,rename,renameat,renameat2,unlink,unlinkat";
+    let Some(trace) = traced(&dir, &data, calls) else { return };
     // A handle of kind O_PATH reads nothing: it is how a key is looked at without following links.
     let none = ["ENOENT", "O_PATH"];
     let of_data: Vec<&str> = trace.lines().filter(|line| !none.iter().any(|word| line.contains(word))).collect();

@@ -1,4 +1,5 @@
-//! kymhost against a simulation of its Python predecessor, over random datasets, with pandas 2 and pandas 3.
+//! kymhost against a simulation of its Python predecessor, over random datasets, with pandas 2 and pandas 3: deciding and writing
+//! alike with `--compat kymflow`, and taking turns on one dataset by its own rules.
 //!
 //! Owns: how many, from which seed. Never: a rule; `tests/python/predecessor.py` makes the datasets, applies the rules with
 //! pandas itself, and compares.
@@ -36,9 +37,11 @@ fn check(pandas: &str, recorded: &str) {
     let (seed, count) = (setting("KYMHOST_FUZZ_SEED", SEED), setting("KYMHOST_FUZZ_COUNT", COUNT));
     let dir = TestDir::new();
     let libraries = library("radon").parent().expect("a library is in a folder").to_path_buf();
-    script(&interpreter, |command| {
-        command.arg("fuzz").arg(program()).arg(libraries).args([seed, count]).arg(dir.path());
-    });
+    for what in ["fuzz", "turns"] {
+        script(&interpreter, |command| {
+            command.arg(what).arg(program()).arg(&libraries).args([&seed, &count]).arg(dir.path());
+        });
+    }
 }
 
 #[test]
