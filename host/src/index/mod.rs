@@ -2,6 +2,7 @@
 //!
 //! Owns: the rules. Never: parses arguments, prints.
 
+mod checkpoint;
 pub mod ledger;
 mod markers;
 pub mod merge;
@@ -12,6 +13,7 @@ pub mod receipt;
 pub mod rewrite;
 pub mod rows_digest;
 mod run;
+mod select;
 pub mod staleness;
 
 use crate::dataset::{Dataset, DatasetError};
