@@ -425,14 +425,14 @@ pub fn status(
     compat: Compat,
     listing: Option<Arc<Vec<String>>>,
 ) -> Result<Status, IndexError> {
-    let _ = (compat, listing);
     let name = names::TableName::of(&indexer.name)?;
-    let plan = plan::plan(dataset, indexer, &name, workforce)?;
+    let options = plan::PlanOptions { compat, listing, ..plan::PlanOptions::default() };
+    let plan = plan::plan(dataset, indexer, &name, workforce, &options)?;
     Ok(Status {
         indexer: name.indexer().to_owned(),
         table: name.key_text(),
         images: plan.images.into_iter().map(|image| image.report).collect(),
-        orphans: Vec::new(),
+        orphans: plan.table.orphans,
     })
 }
 

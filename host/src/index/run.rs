@@ -3,9 +3,9 @@
 
 use super::merge::{self, MergeError, Piece};
 use super::names::TableName;
-use super::plan::{Plan, plan};
+use super::plan::{Plan, PlanOptions, plan};
 use super::staleness::Reason;
-use super::{ImageFailure, IndexError, Mode, Observer, RunOutcome, Stats};
+use super::{Compat, ImageFailure, IndexError, Mode, Observer, RunOutcome, Stats};
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, FailureKind, IndexerInfo, Workforce};
 use crate::store::LockGuard;
@@ -26,13 +26,20 @@ pub(super) fn run(
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, IndexError> {
     let name = TableName::of(&indexer.name)?;
-    let mut judged = plan(dataset, indexer, &name, workforce)?;
+    let mut judged =
+        plan(dataset, indexer, &name, workforce, &PlanOptions { compat: Compat::Kymflow, ..PlanOptions::default() })?;
     let mut lock = None;
     if !to_extract(&judged, mode).is_empty() {
         lock = Some(hold(dataset, &name)?);
         // Another run may have ended between the plan and the lock.
-        if dataset.table_stat(name.table())? != judged.table {
-            judged = plan(dataset, indexer, &name, workforce)?;
+        if dataset.table_stat(name.table())? != judged.table.stat {
+            judged = plan(
+                dataset,
+                indexer,
+                &name,
+                workforce,
+                &PlanOptions { compat: Compat::Kymflow, ..PlanOptions::default() },
+            )?;
         }
     }
     let outcome = carry_out(dataset, indexer, &name, workforce, mode, judged, observer);
