@@ -4,6 +4,7 @@
 
 mod checkpoint;
 pub mod ledger;
+mod locks;
 mod markers;
 pub mod merge;
 pub mod names;
@@ -18,6 +19,7 @@ pub mod staleness;
 
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, IndexerInfo, PluginError, Workforce};
+pub use crate::store::Holder;
 use rewrite::Widening;
 use staleness::ImageReport;
 use staleness::Reason;
@@ -172,7 +174,7 @@ pub enum IndexError {
         /// The table.
         table: String,
         /// Who.
-        holder: String,
+        holder: Holder,
     },
     /// Images were asked for that the dataset does not have.
     #[error("the dataset has no image {}", .0.join(", "))]
@@ -413,7 +415,11 @@ pub trait Observer {
     }
     /// Rows are being committed.
     fn committing(&mut self) {}
-    /// Whether to stop: asked after each image. What is done by then is committed.
+    /// Another run holds the table, and this one waits for it. Called once.
+    fn waiting(&mut self, holder: &Holder) {
+        let _ = holder;
+    }
+    /// Whether to stop: asked after each image, and while waiting for another run. What is done by then is committed.
     fn interrupted(&mut self) -> bool {
         false
     }
@@ -427,14 +433,14 @@ pub fn status(
     compat: Compat,
     listing: Option<Arc<Vec<String>>>,
 ) -> Result<Status, IndexError> {
-    let _ = (compat, listing);
     let name = names::TableName::of(&indexer.name)?;
-    let plan = plan::plan(dataset, indexer, &name, workforce)?;
+    let options = plan::PlanOptions { compat, listing, ..plan::PlanOptions::default() };
+    let plan = plan::plan(dataset, indexer, &name, workforce, &options)?;
     Ok(Status {
         indexer: name.indexer().to_owned(),
         table: name.key_text(),
         images: plan.images.into_iter().map(|image| image.report).collect(),
-        orphans: Vec::new(),
+        orphans: plan.table.orphans,
     })
 }
 

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 /// A change of the disk, for fault injection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +57,9 @@ pub(super) fn open_lock_of_another(folder: &OwnedFd, name: &str) -> io::Result<F
 /// Replaces a file's bytes in place: for what only people read, and nobody while we hold it.
 pub(super) fn overwrite(file: &File, bytes: &[u8]) -> io::Result<()> {
     before(Change::Write)?;
-    file.set_len(0)?;
-    (&*file).write_all(bytes)
+    // The new text first: who reads in between finds it, with the end of the old one behind it.
+    file.write_all_at(bytes, 0)?;
+    file.set_len(bytes.len() as u64)
 }
 
 /// Makes a folder; one that exists is fine. Tells whether it is new.

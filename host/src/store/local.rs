@@ -544,10 +544,10 @@ impl Store for LocalStore {
         Ok(true)
     }
 
-    fn lock(&self, key: &Key) -> Result<Option<super::LockGuard>, StoreError> {
+    fn lock(&self, key: &Key, holder: &str) -> Result<Option<super::LockGuard>, StoreError> {
         let (folder, name) = folder_of(key)?;
         let folder = self.make_folders(&folder, false)?;
-        super::lock::take(&folder, name).map_err(|source| self.io("lock", key, source))
+        super::lock::take(&folder, name, holder).map_err(|source| self.io("lock", key, source))
     }
     fn root(&self) -> PathBuf {
         self.root.path().to_owned()

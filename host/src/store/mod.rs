@@ -11,7 +11,7 @@ mod lock;
 
 pub use key::Key;
 pub use local::LocalStore;
-pub use lock::LockGuard;
+pub use lock::{Holder, LockGuard, MAX_HOLDER_BYTES};
 
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
@@ -141,10 +141,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn delete(&self, key: &Key) -> Result<bool, StoreError>;
     /// Deletes a folder with all below it; `false` where there was none.
     fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError>;
-    /// Takes a lock that only one process can hold; `None` where another does. Its file and the folders above are made.
-    fn lock(&self, key: &Key) -> Result<Option<LockGuard>, StoreError> {
+    /// Takes a lock that only one process can hold; `None` where another does. Its file and the folders above are made,
+    /// and `holder` (see [`Holder::to_text`]) is written into it for those who wait.
+    fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {
+        let _ = holder;
         let source = io::Error::new(io::ErrorKind::Unsupported, "this store has no locks");
         Err(StoreError::Io { action: "lock", key: self.describe(key), source })
+    }
+    /// What a lock's file says of who holds it, or held it last.
+    fn lock_holder(&self, key: &Key) -> Holder {
+        let text = self.get(key, MAX_HOLDER_BYTES).ok().flatten();
+        text.map(|text| Holder::of_text(&text)).unwrap_or_default()
     }
     /// Where it is, for messages and for workers that open it again.
     fn root(&self) -> PathBuf;

@@ -309,15 +309,15 @@ fn a_lock_holds_without_its_text_and_fails_where_its_file_cannot_be_made() {
         let (_folder, root) = fixture();
         let store = LocalStore::open(&root).unwrap();
         faults::fail_after(Some(left));
-        let guard = store.lock(&lock);
+        let guard = store.lock(&lock, "me");
         assert_eq!(faults::seen().len(), if held { 5 } else { left + 1 }, "{left}");
         faults::fail_after(None);
         match guard {
             Ok(guard) => {
                 assert!(held && guard.is_some(), "{left}");
-                assert!(store.lock(&lock).unwrap().is_none(), "{left}");
+                assert!(store.lock(&lock, "me").unwrap().is_none(), "{left}");
                 drop(guard);
-                assert!(store.lock(&lock).unwrap().is_some(), "{left}");
+                assert!(store.lock(&lock, "me").unwrap().is_some(), "{left}");
             }
             Err(error) => assert!(!held && error.to_string().to_lowercase().contains("no space"), "{left}: {error}"),
         }
