@@ -12,6 +12,7 @@ mod inputs;
 mod manifest;
 mod names;
 mod record;
+mod table_file;
 mod tables;
 mod validate;
 mod zstd_pages;
@@ -20,6 +21,7 @@ pub use info::{Info, TableInfo};
 pub use inputs::{Found, Held, Input, Times};
 pub use manifest::Difference;
 pub use record::Record;
+pub(crate) use table_file::TableFile;
 pub use validate::{Findings, Problem, validate};
 
 use crate::store::{Key, LocalStore, Sink, Stat, Store, StoreError};
@@ -278,6 +280,11 @@ impl Dataset {
             Ok(rows) => Ok(Some(rows)),
             Err(found) => Err(unreadable(&*self.store, &key, "Parquet", found)),
         }
+    }
+
+    /// Opens a dataset table to be read piece by piece; `None` where there is none.
+    pub(crate) fn open_table(&self, table: &str) -> Result<Option<TableFile>, DatasetError> {
+        TableFile::open(&self.store, table)
     }
 
     /// How many rows and bytes a dataset table has, from its metadata alone; `None` where there is no such table.
