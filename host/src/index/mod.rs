@@ -2,6 +2,7 @@
 //!
 //! Owns: the rules. Never: parses arguments, prints.
 
+mod checkpoint;
 pub mod ledger;
 mod locks;
 mod markers;
@@ -13,6 +14,7 @@ pub mod receipt;
 pub mod rewrite;
 pub mod rows_digest;
 mod run;
+mod select;
 pub mod staleness;
 
 use crate::dataset::{Dataset, DatasetError};
@@ -431,14 +433,14 @@ pub fn status(
     compat: Compat,
     listing: Option<Arc<Vec<String>>>,
 ) -> Result<Status, IndexError> {
-    let _ = (compat, listing);
     let name = names::TableName::of(&indexer.name)?;
-    let plan = plan::plan(dataset, indexer, &name, workforce)?;
+    let options = plan::PlanOptions { compat, listing, ..plan::PlanOptions::default() };
+    let plan = plan::plan(dataset, indexer, &name, workforce, &options)?;
     Ok(Status {
         indexer: name.indexer().to_owned(),
         table: name.key_text(),
         images: plan.images.into_iter().map(|image| image.report).collect(),
-        orphans: Vec::new(),
+        orphans: plan.table.orphans,
     })
 }
 

@@ -4,9 +4,9 @@
 use super::locks;
 use super::merge::{self, MergeError, Piece};
 use super::names::TableName;
-use super::plan::{Plan, plan};
+use super::plan::{Plan, PlanOptions, plan};
 use super::staleness::Reason;
-use super::{ImageFailure, IndexError, Mode, Observer, RunOutcome, Stats};
+use super::{Compat, ImageFailure, IndexError, Mode, Observer, RunOutcome, Stats};
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, FailureKind, IndexerInfo, Workforce};
 use kymhost_plugin_api::RunMarker;
@@ -24,14 +24,21 @@ pub(super) fn run(
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, IndexError> {
     let name = TableName::of(&indexer.name)?;
-    let mut judged = plan(dataset, indexer, &name, workforce)?;
+    let mut judged =
+        plan(dataset, indexer, &name, workforce, &PlanOptions { compat: Compat::Kymflow, ..PlanOptions::default() })?;
     let mut lock = None;
     if !to_extract(&judged, mode).is_empty() {
         let what = format!("{} in mode {mode}", name.indexer());
         lock = Some(locks::hold(dataset, &name, &what, Duration::ZERO, observer)?);
         // Another run may have ended between the plan and the lock.
-        if dataset.table_stat(name.table())? != judged.table {
-            judged = plan(dataset, indexer, &name, workforce)?;
+        if dataset.table_stat(name.table())? != judged.table.stat {
+            judged = plan(
+                dataset,
+                indexer,
+                &name,
+                workforce,
+                &PlanOptions { compat: Compat::Kymflow, ..PlanOptions::default() },
+            )?;
         }
     }
     let outcome = carry_out(dataset, indexer, &name, workforce, mode, judged, observer);
