@@ -18,7 +18,7 @@ mod validate;
 mod zstd_pages;
 
 pub use info::{Info, TableInfo};
-pub use inputs::{Found, Held, Input, Times};
+pub use inputs::{Found, Held, Input, InputsError, Times, check_input, look, settles_in};
 pub use manifest::Difference;
 pub use record::Record;
 pub use validate::{Findings, Problem, validate};

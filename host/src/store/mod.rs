@@ -9,10 +9,12 @@ mod key;
 mod local;
 mod lock;
 mod temporary;
+mod watched;
 
 pub use key::Key;
 pub use local::LocalStore;
 pub use lock::{Holder, LockGuard, MAX_HOLDER_BYTES};
+pub use watched::{Outcome, Reading, Watched};
 
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
@@ -108,6 +110,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError>;
     /// What is known of a key without reading it. `None` also for a folder.
     fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError>;
+    /// As [`Store::stat`], at the least cost, to be held against what is recorded of the key, never to read by: a link on
+    /// the way may be followed where [`Store::stat`] would refuse it.
+    fn glance(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
+        self.stat(key)
+    }
     /// What stands directly below a folder, sorted by name; `None` where there is no such folder.
     /// Our own temporary files are left out.
     fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError>;
