@@ -8,6 +8,7 @@ mod disk;
 mod key;
 mod local;
 mod lock;
+mod temporary;
 mod watched;
 
 pub use key::Key;
@@ -165,6 +166,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn lock_holder(&self, key: &Key) -> Holder {
         let text = self.get(key, MAX_HOLDER_BYTES).ok().flatten();
         text.map(|text| Holder::of_text(&text)).unwrap_or_default()
+    }
+    /// Names of temporary files directly in a folder that killed processes left. The next write to the folder removes them.
+    fn left_overs(&self, folder: &Key) -> Result<Vec<String>, StoreError> {
+        let _ = folder;
+        Ok(Vec::new())
     }
     /// Where it is, for messages and for workers that open it again.
     fn root(&self) -> PathBuf;
