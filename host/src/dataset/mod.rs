@@ -13,6 +13,7 @@ mod manifest;
 mod names;
 mod record;
 mod structure;
+mod table_file;
 mod tables;
 mod validate;
 mod zstd_pages;
@@ -21,6 +22,7 @@ pub use info::{Info, TableInfo};
 pub use inputs::{Found, Held, Input, InputsError, Times, check_input, look, settles_in};
 pub use manifest::Difference;
 pub use record::Record;
+pub(crate) use table_file::TableFile;
 pub use validate::{Findings, Problem, validate};
 
 use crate::store::{Holder, Key, LocalStore, Sink, Stat, Store, StoreError};
@@ -295,6 +297,11 @@ impl Dataset {
             Ok(rows) => Ok(Some(rows)),
             Err(found) => Err(unreadable(&*self.store, &key, "Parquet", found)),
         }
+    }
+
+    /// Opens a dataset table to be read piece by piece; `None` where there is none.
+    pub(crate) fn open_table(&self, table: &str) -> Result<Option<TableFile>, DatasetError> {
+        TableFile::open(&self.store, table)
     }
 
     /// How many rows and bytes a dataset table has, from its metadata alone; `None` where there is no such table.
