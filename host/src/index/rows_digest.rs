@@ -27,15 +27,18 @@
 //! - `?`: any other type, which tables do not keep; as `T`, what Arrow prints;
 //! - `Z`: an item, key or value that is null or NaN.
 
-use super::provenance::{COLUMNS, IMAGE_ID, TextColumn};
-use super::names::TableName;
 use super::IndexError;
+use super::names::TableName;
+use super::provenance::{COLUMNS, IMAGE_ID, TextColumn};
 use crate::dataset::Dataset;
-use arrow::array::{Array, ArrayRef, AsArray, BinaryViewArray, LargeStringArray, RecordBatch, StringArray, StringViewArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryViewArray, LargeStringArray, RecordBatch, StringArray, StringViewArray,
+};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, Float64Type, Int64Type, TimeUnit, i256,
+    DataType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, Float64Type, Int64Type,
+    TimeUnit, i256,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use sha2::{Digest, Sha256};
