@@ -86,11 +86,6 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    /// Whether the mode does this image.
-    pub fn to_do(&self, mode: Mode) -> bool {
-        mode == Mode::Replace || self.report.is_stale
-    }
-
     /// Why it fails without being tried: what cannot be judged is not updated, but replacing needs no marker.
     pub fn blocked(&self, mode: Mode) -> Option<&Failure> {
         self.failure.as_ref().filter(|_| self.params_failed || mode == Mode::Incremental)
