@@ -512,4 +512,6 @@ pub fn adopt(
 }
 
 #[cfg(test)]
+mod run_tests;
+#[cfg(test)]
 mod tests;
