@@ -369,6 +369,18 @@ impl Dataset {
     pub fn put_json_many(&self, prepared: &mut dyn Iterator<Item = PreparedJson>) -> Result<(), DatasetError> {
         Ok(self.store.put_many(&mut prepared.flat_map(|artifact| artifact.0))?)
     }
+
+    /// Writes texts as they are in the place of JSON artifacts of one name, given with their images, with one wait for the
+    /// disk. The images' attributes stay: what the texts say has not changed.
+    pub fn put_json_texts(
+        &self,
+        name: &str,
+        texts: &mut dyn Iterator<Item = (String, Vec<u8>)>,
+    ) -> Result<(), DatasetError> {
+        let items: Result<Vec<_>, DatasetError> =
+            texts.map(|(image_id, text)| Ok((names::artifact_key(&image_id, name, ".json")?, text))).collect();
+        Ok(self.store.put_many(&mut items?.into_iter())?)
+    }
 }
 
 /// A JSON artifact that is ready to be written, and its image's attributes with it.

@@ -160,8 +160,7 @@ impl Work<'_> {
             }
         }
         outcome.adopted = ready.len() as u64;
-        outcome.failures =
-            failures.into_iter().map(|(image_id, failure)| ImageFailure { image_id, failure }).collect();
+        outcome.failures = failures.into_iter().map(|(image_id, failure)| ImageFailure { image_id, failure }).collect();
         Ok(self.commit(plan, ready)?.then_some(outcome))
     }
 
@@ -187,7 +186,9 @@ impl Work<'_> {
         let of_marker = old.as_ref().filter(|_| rows == 0).map(|old| &old.marker);
         let adopted = Adoption {
             params_hash: old_hash.or(of_marker.map(|marker| marker.params_hash.as_str())).map(str::to_owned),
-            analysis_version: old_version.or(of_marker.map(|marker| marker.analysis_version.as_str())).map(str::to_owned),
+            analysis_version: old_version
+                .or(of_marker.map(|marker| marker.analysis_version.as_str()))
+                .map(str::to_owned),
             reason: self.options.reason.clone(),
             utc_epoch_ns: now,
         };
