@@ -210,8 +210,10 @@ fn plan_by_kymflow(
     for (((image_id, hashed), looked), rows) in chosen.ids.iter().zip(hashes).zip(looked).zip(&table.images) {
         let hash = hashed.ok_or(IndexError::Interrupted)?.map(|hashed| hashed.params_hash);
         let judged = Judged::of(indexer, hash, looked.marker, rows);
-        let reason = if judged.failure.is_some() { Reason::StaleUnreadable } else { judged.by_kymflow.reason };
-        let reasons = if reason.is_stale() { vec![reason] } else { Vec::new() };
+        let reasons = match judged.failure {
+            Some(_) => vec![Reason::StaleUnreadable],
+            None => staleness::reasons_by_kymflow(judged.by_kymflow),
+        };
         images.push(judged.planned(image_id, rows.rows, reasons));
     }
     Ok(Plan {

@@ -266,6 +266,22 @@ pub struct InputChanges<'a> {
     pub appeared: &'a [String],
 }
 
+/// Every reason by kymflow's rules, the one that it reports first. None: the image is fresh.
+pub fn reasons_by_kymflow(judged: Judgement) -> Vec<Reason> {
+    if !judged.reason.is_stale() {
+        return Vec::new();
+    }
+    let mut found = vec![judged.reason];
+    // Of the others those that are about something that is there.
+    if judged.reason != Reason::StaleMissingMarker {
+        let others =
+            [(judged.version_agrees, Reason::StaleVersionChanged), (judged.params_agree, Reason::StaleParamsChanged)];
+        let others = others.into_iter().filter(|(agrees, reason)| !agrees && *reason != judged.reason);
+        found.extend(others.map(|(_, reason)| reason));
+    }
+    found
+}
+
 /// Every reason by our rules for which an image is stale, in the order in which they count: the first is the report's. None: it
 /// is fresh, with kymflow's reason.
 pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
@@ -280,12 +296,9 @@ pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
     add(facts.in_intent, Reason::StaleInterrupted);
     let mut is_mismatch = false;
     if let Some(judged) = facts.kymflow {
-        add(judged.reason.is_stale(), judged.reason);
         is_mismatch = judged.reason == Reason::StaleMarkerTableMismatch;
-        // kymflow says one; of the others those that are about something that is there.
-        if judged.reason.is_stale() && judged.reason != Reason::StaleMissingMarker {
-            add(!judged.version_agrees, Reason::StaleVersionChanged);
-            add(!judged.params_agree, Reason::StaleParamsChanged);
+        for reason in reasons_by_kymflow(judged) {
+            add(true, reason);
         }
         if judged.reason == Reason::FreshRows {
             let has_receipt = facts
