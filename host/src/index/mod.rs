@@ -513,3 +513,6 @@ pub fn adopt(
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod trust_tests;
