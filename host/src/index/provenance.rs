@@ -355,7 +355,7 @@ mod tests {
         }
         let orphans: Vec<(String, u64)> = orphans.into_iter().collect();
         let categories = {
-            let columns = table.schema().fields().iter().zip(table.columns()).map(|(field, column)| {
+            let columns = table.schema_ref().fields().iter().zip(table.columns()).map(|(field, column)| {
                 let column = match TextColumn::over(column) {
                     TextColumn::NoText => Arc::clone(column),
                     _ => {
