@@ -9,7 +9,7 @@ use super::receipt::{self, Freshening};
 use super::staleness::{
     self, Current, Facts, ImageReport, Judgement, MarkerFacts, Reason, ReceiptFacts, RowFacts, RowsState, judge,
 };
-use super::{Compat, IndexError, Mode};
+use super::{Compat, IndexError, Mode, rows_digest};
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, Hashed, IndexerInfo, PluginError, Workforce};
 use kymhost_plugin_api::RunMarker;
@@ -332,13 +332,13 @@ fn compare_rows(
     table: &mut TableFacts,
     looked: &[Looked],
 ) -> Result<BTreeSet<String>, IndexError> {
-    let mut digests = table_digests(dataset, name)?;
+    let mut digests = rows_digest::table_digests(dataset, name)?;
     for _ in 0..MAX_LOOKS {
         if dataset.table_stat(name.table())? == table.stat {
             break;
         }
         *table = provenance::read(dataset, name, all)?;
-        digests = table_digests(dataset, name)?;
+        digests = rows_digest::table_digests(dataset, name)?;
     }
     let differs = |(id, image): (&&str, &Looked)| {
         let receipt = image.receipt.as_ref()?;
@@ -346,11 +346,6 @@ fn compare_rows(
         (*digest != receipt.rows_sha256).then(|| (*id).to_owned())
     };
     Ok(chosen.ids.iter().zip(looked).filter_map(differs).collect())
-}
-
-fn table_digests(dataset: &Dataset, name: &TableName) -> Result<std::collections::HashMap<String, String>, IndexError> {
-    let _ = (dataset, name);
-    todo!("digest")
 }
 
 /// The params hash of each image: the marker's, where it cannot have changed, else the indexer's.
