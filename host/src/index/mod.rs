@@ -2,7 +2,12 @@
 //!
 //! Owns: the rules. Never: parses arguments, prints.
 
+mod adopt;
+mod checkpoint;
+mod commit;
+mod explain;
 pub mod ledger;
+mod locks;
 mod markers;
 pub mod merge;
 pub mod names;
@@ -12,10 +17,13 @@ pub mod receipt;
 pub mod rewrite;
 pub mod rows_digest;
 mod run;
+mod select;
 pub mod staleness;
+mod verify;
 
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, IndexerInfo, PluginError, Workforce};
+pub use crate::store::Holder;
 use rewrite::Widening;
 use staleness::ImageReport;
 use staleness::Reason;
@@ -70,7 +78,8 @@ pub enum Compat {
     Kymflow,
 }
 
-/// Which images a run does, of those that its mode does.
+/// Which images a run does, of those that its mode does. The others are not looked at: no figure of [`Stats`] counts
+/// them, and they keep rows and markers. Their reports are among [`RunOutcome::decisions`] all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Selection {
@@ -116,7 +125,8 @@ pub struct RunOptions {
     pub orphans: Orphans,
     /// Remove rows of deleted images even where the guard would refuse (`--yes`).
     pub allow_mass_removal: bool,
-    /// Stop, and commit, after so many failed images.
+    /// Stop, and commit, after so many images whose extraction failed (at least one). Those that are not tried because
+    /// they cannot be judged do not count.
     pub max_failures: Option<u64>,
     /// When a column's type changes.
     pub on_schema_change: OnSchemaChange,
@@ -124,7 +134,8 @@ pub struct RunOptions {
     pub wait: Duration,
     /// The least time between two commits of one run; the real one grows with what a commit costs.
     pub checkpoint_interval: Duration,
-    /// Rows held in memory, in bytes, at which a commit is made in any case.
+    /// Rows held in memory, in bytes, at which a commit is made in any case: what is in work beside them is bounded by the
+    /// pool.
     pub max_held_bytes: u64,
     /// The images of the dataset where they have been listed already; else the run lists them.
     pub listing: Option<Arc<Vec<String>>>,
@@ -170,7 +181,7 @@ pub enum IndexError {
         /// The table.
         table: String,
         /// Who.
-        holder: String,
+        holder: Holder,
     },
     /// Images were asked for that the dataset does not have.
     #[error("the dataset has no image {}", .0.join(", "))]
@@ -211,7 +222,8 @@ pub struct Status {
     pub orphans: Vec<(String, u64)>,
 }
 
-/// The figures of a run; the names are those of `run --json`.
+/// The figures of a run; the names are those of `run --json`. They are of the selected images alone (see [`Selection`]), and
+/// `total_images` = `updated` + `skipped_fresh` + `skipped_zero_rows` + `failed` + `not_run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub struct Stats {
@@ -251,6 +263,8 @@ pub struct RunOutcome {
     pub commits: u64,
     /// Whether all images were extracted anew because a column's type changed.
     pub recomputed: bool,
+    /// Whether the run stopped because [`RunOptions::max_failures`] images had failed.
+    pub stopped_by_failures: bool,
 }
 
 /// What a run would do.
@@ -283,7 +297,7 @@ pub struct Explanation {
     pub table: String,
     /// The image, as `status` reports it.
     pub report: ImageReport,
-    /// Every reason that holds, the one of the report first.
+    /// Every reason that holds, the one of the report first; none where the image is fresh.
     pub causes: Vec<Cause>,
 }
 
@@ -411,7 +425,11 @@ pub trait Observer {
     }
     /// Rows are being committed.
     fn committing(&mut self) {}
-    /// Whether to stop: asked after each image. What is done by then is committed.
+    /// Another run holds the table, and this one waits for it. Called once.
+    fn waiting(&mut self, holder: &Holder) {
+        let _ = holder;
+    }
+    /// Whether to stop: asked after each image, and while waiting for another run. What is done by then is committed.
     fn interrupted(&mut self) -> bool {
         false
     }
@@ -425,14 +443,14 @@ pub fn status(
     compat: Compat,
     listing: Option<Arc<Vec<String>>>,
 ) -> Result<Status, IndexError> {
-    let _ = (compat, listing);
     let name = names::TableName::of(&indexer.name)?;
-    let plan = plan::plan(dataset, indexer, &name, workforce)?;
+    let options = plan::PlanOptions { compat, listing, ..plan::PlanOptions::default() };
+    let plan = plan::plan(dataset, indexer, &name, workforce, &options)?;
     Ok(Status {
         indexer: name.indexer().to_owned(),
         table: name.key_text(),
         images: plan.images.into_iter().map(|image| image.report).collect(),
-        orphans: Vec::new(),
+        orphans: plan.table.orphans,
     })
 }
 
@@ -444,7 +462,7 @@ pub fn run(
     options: &RunOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, IndexError> {
-    run::run(dataset, indexer, workforce, options.mode, observer)
+    run::run(dataset, indexer, workforce, options, observer)
 }
 
 /// What [`run`] would do with the same options; writes nothing.
@@ -454,8 +472,7 @@ pub fn dry_run(
     workforce: &mut dyn Workforce,
     options: &RunOptions,
 ) -> Result<Preview, IndexError> {
-    let _ = (dataset, indexer, workforce, options);
-    todo!("run")
+    run::dry_run(dataset, indexer, workforce, options)
 }
 
 /// Every reason that holds for one image; writes nothing.
@@ -469,8 +486,7 @@ pub fn explain(
     image_id: &str,
     compat: Compat,
 ) -> Result<Explanation, IndexError> {
-    let _ = (dataset, indexer, workforce, image_id, compat);
-    todo!("plan")
+    explain::explain(dataset, indexer, workforce, image_id, compat)
 }
 
 /// Extracts fresh images again, twice, and compares digests; writes nothing.
@@ -481,8 +497,7 @@ pub fn verify(
     options: &VerifyOptions,
     observer: &mut dyn Observer,
 ) -> Result<Verification, IndexError> {
-    let _ = (dataset, indexer, workforce, options, observer);
-    todo!("verify")
+    verify::verify(dataset, indexer, workforce, options, observer)
 }
 
 /// Makes rows that are there count as fresh: their provenance columns become those of now, and the markers keep the old
@@ -493,9 +508,13 @@ pub fn adopt(
     workforce: &mut dyn Workforce,
     options: &AdoptOptions,
 ) -> Result<AdoptOutcome, IndexError> {
-    let _ = (dataset, indexer, workforce, options);
-    todo!("adopt")
+    adopt::adopt(dataset, indexer, workforce, options)
 }
 
 #[cfg(test)]
+mod run_tests;
+#[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod trust_tests;

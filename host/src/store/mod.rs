@@ -8,11 +8,12 @@ mod disk;
 mod key;
 mod local;
 mod lock;
+mod temporary;
 mod watched;
 
 pub use key::Key;
 pub use local::LocalStore;
-pub use lock::LockGuard;
+pub use lock::{Holder, LockGuard, MAX_HOLDER_BYTES};
 pub use watched::{Outcome, Reading, Watched};
 
 use std::io::{self, Read, Seek, Write};
@@ -148,10 +149,28 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn delete(&self, key: &Key) -> Result<bool, StoreError>;
     /// Deletes a folder with all below it; `false` where there was none.
     fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError>;
-    /// Takes a lock that only one process can hold; `None` where another does. Its file and the folders above are made.
-    fn lock(&self, key: &Key) -> Result<Option<LockGuard>, StoreError> {
+    /// Gives a key another name, over what was there; `false` where there was none. The folders of the new name are made.
+    fn rename(&self, from: &Key, to: &Key) -> Result<bool, StoreError> {
+        let _ = to;
+        let source = io::Error::new(io::ErrorKind::Unsupported, "this store cannot rename");
+        Err(StoreError::Io { action: "rename", key: self.describe(from), source })
+    }
+    /// Takes a lock that only one process can hold; `None` where another does. Its file and the folders above are made,
+    /// and `holder` (see [`Holder::to_text`]) is written into it for those who wait.
+    fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {
+        let _ = holder;
         let source = io::Error::new(io::ErrorKind::Unsupported, "this store has no locks");
         Err(StoreError::Io { action: "lock", key: self.describe(key), source })
+    }
+    /// What a lock's file says of who holds it, or held it last.
+    fn lock_holder(&self, key: &Key) -> Holder {
+        let text = self.get(key, MAX_HOLDER_BYTES).ok().flatten();
+        text.map(|text| Holder::of_text(&text)).unwrap_or_default()
+    }
+    /// Names of temporary files directly in a folder that killed processes left. The next write to the folder removes them.
+    fn left_overs(&self, folder: &Key) -> Result<Vec<String>, StoreError> {
+        let _ = folder;
+        Ok(Vec::new())
     }
     /// Where it is, for messages and for workers that open it again.
     fn root(&self) -> PathBuf;
