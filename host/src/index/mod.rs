@@ -512,6 +512,8 @@ pub fn adopt(
 }
 
 #[cfg(test)]
+mod run_tests;
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]
