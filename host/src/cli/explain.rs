@@ -97,14 +97,22 @@ fn marker(report: &ImageReport) -> String {
 
 fn write_cause(out: &mut dyn Write, cause: &Cause, report: &ImageReport) -> io::Result<()> {
     writeln!(out, "{}: {}", cause.reason.code(), reason_meaning(cause.reason))?;
-    if let Some(error) = report.error.as_ref().filter(|_| cause.reason == report.reason) {
-        writeln!(out, "  {}", output::indented(error).replace('\n', "\n  "))?;
-    }
-    if cause.before.is_some() || cause.after.is_some() {
-        write_before_and_after(out, "  ", cause.before.as_deref(), cause.after.as_deref())?;
+    match (&cause.before, &cause.after) {
+        (Some(before), Some(after)) => write_before_and_after(out, "  ", Some(before), Some(after))?,
+        // Words that stand for themselves: there is no other side to them.
+        (Some(words), None) | (None, Some(words)) => write_words(out, words)?,
+        (None, None) => {
+            if let Some(error) = report.error.as_ref().filter(|_| cause.reason == report.reason) {
+                write_words(out, error)?;
+            }
+        }
     }
     write_differences(out, "params", &cause.params)?;
     write_differences(out, "inputs", &cause.inputs)
+}
+
+fn write_words(out: &mut dyn Write, words: &str) -> io::Result<()> {
+    writeln!(out, "  {}", output::indented(words).replace('\n', "\n  "))
 }
 
 fn write_before_and_after(
@@ -203,13 +211,20 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_image_says_why() {
+    fn what_has_one_side_only_is_told_as_it_is() {
         let mut broken = report("i", Reason::StaleUnreadable);
         broken.error = Some("no JSON".into());
-        let causes = vec![cause(Reason::StaleUnreadable), cause(Reason::StaleLastRunFailed)];
-        let text = text(&explanation(broken, causes));
-        assert!(text.contains("STALE_UNREADABLE: it cannot be judged\n  no JSON\nSTALE_LAST_RUN_FAILED: "), "{text}");
-        assert_eq!(text.matches("no JSON").count(), 1);
+        let failed = Cause { before: Some("timeout: 1 s\nof 1".into()), ..cause(Reason::StaleLastRunFailed) };
+        let unreadable = || cause(Reason::StaleUnreadable);
+        let words = Cause { after: Some("broken".into()), ..unreadable() };
+        for (causes, expected) in [
+            (vec![unreadable()], "STALE_UNREADABLE: it cannot be judged\n  no JSON\n"),
+            (vec![words], "STALE_UNREADABLE: it cannot be judged\n  broken\n"),
+            (vec![failed], "its rows are of before\n  timeout: 1 s\n    of 1\n"),
+        ] {
+            let text = text(&explanation(broken.clone(), causes));
+            assert!(text.ends_with(expected), "{text}");
+        }
     }
 
     #[test]
