@@ -84,6 +84,7 @@ pub struct RunDocument<'a> {
     freshened: u64,
     commits: u64,
     recomputed: bool,
+    stopped_by_failures: bool,
     widened: Vec<WideningBody<'a>>,
 }
 
@@ -150,6 +151,7 @@ impl<'a> RunDocument<'a> {
             freshened: outcome.freshened,
             commits: outcome.commits,
             recomputed: outcome.recomputed,
+            stopped_by_failures: outcome.stopped_by_failures,
             widened: outcome
                 .widened
                 .iter()
@@ -610,6 +612,7 @@ mod tests {
             widened: vec![Widening { column: "c".into(), from: "Int64".into(), to: "Float64".into() }],
             commits: 12,
             recomputed: true,
+            stopped_by_failures: true,
         }
     }
 
@@ -625,6 +628,7 @@ mod tests {
             },
             "failures": [{"image_id": "i", "kind": "bad_table", "message": "m"}],
             "pruned_images": 10, "freshened": 11, "commits": 12, "recomputed": true,
+            "stopped_by_failures": true,
             "widened": [{"column": "c", "from": "Int64", "to": "Float64"}],
         })
     }

@@ -214,6 +214,9 @@ pub fn remarks(outcome: &RunOutcome, verbose: u8) -> Vec<String> {
         let images = images(outcome.pruned_images);
         lines.push(format!("removed the rows of {images} no longer in the dataset"));
     }
+    if outcome.stopped_by_failures {
+        lines.push("stopped, for so many images failed".to_owned());
+    }
     if verbose > 0 && outcome.freshened > 0 {
         let images = images(outcome.freshened);
         lines.push(format!("renewed the run markers of {images}: inputs have other times, but the same content"));
@@ -295,6 +298,7 @@ mod tests {
             widened: Vec::new(),
             commits: 1,
             recomputed: false,
+            stopped_by_failures: false,
         }
     }
 
@@ -330,11 +334,13 @@ mod tests {
         assert_eq!(remarks(&outcome(0), 1), Vec::<String>::new());
         let mut much = outcome(0);
         much.widened = vec![Widening { column: "score".into(), from: "Int64".into(), to: "Float64".into() }];
-        (much.pruned_images, much.freshened, much.commits, much.recomputed) = (1, 3, 4, true);
+        (much.pruned_images, much.freshened, much.commits) = (1, 3, 4);
+        (much.recomputed, much.stopped_by_failures) = (true, true);
         let plain = [
             "radon: a column's type changed, so every image was extracted anew",
             "radon: the column 'score' was Int64 and is Float64 now",
             "radon: removed the rows of 1 image no longer in the dataset",
+            "radon: stopped, for so many images failed",
         ];
         let verbose = [
             "radon: renewed the run markers of 3 images: inputs have other times, but the same content",

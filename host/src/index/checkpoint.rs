@@ -5,6 +5,7 @@
 //! grows with what they cost, and all of them together take at most a twentieth of the run. Only rows that would fill the
 //! memory are committed whatever it costs.
 
+use crate::plugin::Extracted;
 use arrow::array::{Array, RecordBatch};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 const SHARE: u32 = 20;
 /// What is held of an image beside its cells: ids, hashes, what it was made from.
 const IMAGE_BYTES: u64 = 512;
+/// What an input costs: its key, a digest, times.
+const INPUT_BYTES: u64 = 256;
 /// What a column costs in each image's batch beside its cells.
 const COLUMN_BYTES: u64 = 256;
 
@@ -71,8 +74,14 @@ impl Checkpoints {
     }
 }
 
-/// About how many bytes an image's rows take while they wait for a commit.
-pub(super) fn held_bytes(rows: &RecordBatch) -> u64 {
+/// About how many bytes an image's rows take while they wait for a commit, with what goes into its marker.
+pub(super) fn held_bytes(extracted: &Extracted) -> u64 {
+    let inputs = extracted.inputs.len().saturating_add(extracted.params.inputs.len()) as u64;
+    let params = extracted.params.params.as_ref().map_or(0, String::len) as u64;
+    rows_bytes(&extracted.rows).saturating_add(inputs * INPUT_BYTES).saturating_add(params)
+}
+
+fn rows_bytes(rows: &RecordBatch) -> u64 {
     let cells: usize = rows
         .columns()
         .iter()
@@ -165,9 +174,9 @@ mod tests {
     fn rows_that_wait_are_counted_by_their_own_cells() {
         let batch = |x: ArrayRef| RecordBatch::try_from_iter([("x", x)]).unwrap();
         let all: ArrayRef = Arc::new(Int64Array::from(vec![1; 1 << 20]));
-        assert!(held_bytes(&batch(Arc::clone(&all))) >= 8 << 20);
+        assert!(rows_bytes(&batch(Arc::clone(&all))) >= 8 << 20);
         // A piece of a large buffer, as workers' rows may be, counts for itself.
-        assert!(held_bytes(&batch(all.slice(5, 10))) < 4096);
-        assert!(held_bytes(&RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()))) > 0);
+        assert!(rows_bytes(&batch(all.slice(5, 10))) < 4096);
+        assert!(rows_bytes(&RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()))) > 0);
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! Owns: the rules. Never: parses arguments, prints.
 
+mod adopt;
 mod checkpoint;
+mod commit;
+mod explain;
 pub mod ledger;
 mod locks;
 mod markers;
@@ -16,6 +19,7 @@ pub mod rows_digest;
 mod run;
 mod select;
 pub mod staleness;
+mod verify;
 
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, IndexerInfo, PluginError, Workforce};
@@ -74,7 +78,8 @@ pub enum Compat {
     Kymflow,
 }
 
-/// Which images a run does, of those that its mode does.
+/// Which images a run does, of those that its mode does. The others are not looked at: no figure of [`Stats`] counts
+/// them, and they keep rows and markers. Their reports are among [`RunOutcome::decisions`] all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Selection {
@@ -120,7 +125,8 @@ pub struct RunOptions {
     pub orphans: Orphans,
     /// Remove rows of deleted images even where the guard would refuse (`--yes`).
     pub allow_mass_removal: bool,
-    /// Stop, and commit, after so many failed images.
+    /// Stop, and commit, after so many images whose extraction failed (at least one). Those that are not tried because
+    /// they cannot be judged do not count.
     pub max_failures: Option<u64>,
     /// When a column's type changes.
     pub on_schema_change: OnSchemaChange,
@@ -128,7 +134,8 @@ pub struct RunOptions {
     pub wait: Duration,
     /// The least time between two commits of one run; the real one grows with what a commit costs.
     pub checkpoint_interval: Duration,
-    /// Rows held in memory, in bytes, at which a commit is made in any case.
+    /// Rows held in memory, in bytes, at which a commit is made in any case: what is in work beside them is bounded by the
+    /// pool.
     pub max_held_bytes: u64,
     /// The images of the dataset where they have been listed already; else the run lists them.
     pub listing: Option<Arc<Vec<String>>>,
@@ -215,7 +222,8 @@ pub struct Status {
     pub orphans: Vec<(String, u64)>,
 }
 
-/// The figures of a run; the names are those of `run --json`.
+/// The figures of a run; the names are those of `run --json`. They are of the selected images alone (see [`Selection`]), and
+/// `total_images` = `updated` + `skipped_fresh` + `skipped_zero_rows` + `failed` + `not_run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub struct Stats {
@@ -255,6 +263,8 @@ pub struct RunOutcome {
     pub commits: u64,
     /// Whether all images were extracted anew because a column's type changed.
     pub recomputed: bool,
+    /// Whether the run stopped because [`RunOptions::max_failures`] images had failed.
+    pub stopped_by_failures: bool,
 }
 
 /// What a run would do.
@@ -287,7 +297,7 @@ pub struct Explanation {
     pub table: String,
     /// The image, as `status` reports it.
     pub report: ImageReport,
-    /// Every reason that holds, the one of the report first.
+    /// Every reason that holds, the one of the report first; none where the image is fresh.
     pub causes: Vec<Cause>,
 }
 
@@ -452,7 +462,7 @@ pub fn run(
     options: &RunOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, IndexError> {
-    run::run(dataset, indexer, workforce, options.mode, observer)
+    run::run(dataset, indexer, workforce, options, observer)
 }
 
 /// What [`run`] would do with the same options; writes nothing.
@@ -462,8 +472,7 @@ pub fn dry_run(
     workforce: &mut dyn Workforce,
     options: &RunOptions,
 ) -> Result<Preview, IndexError> {
-    let _ = (dataset, indexer, workforce, options);
-    todo!("run")
+    run::dry_run(dataset, indexer, workforce, options)
 }
 
 /// Every reason that holds for one image; writes nothing.
@@ -477,8 +486,7 @@ pub fn explain(
     image_id: &str,
     compat: Compat,
 ) -> Result<Explanation, IndexError> {
-    let _ = (dataset, indexer, workforce, image_id, compat);
-    todo!("plan")
+    explain::explain(dataset, indexer, workforce, image_id, compat)
 }
 
 /// Extracts fresh images again, twice, and compares digests; writes nothing.
@@ -489,8 +497,7 @@ pub fn verify(
     options: &VerifyOptions,
     observer: &mut dyn Observer,
 ) -> Result<Verification, IndexError> {
-    let _ = (dataset, indexer, workforce, options, observer);
-    todo!("verify")
+    verify::verify(dataset, indexer, workforce, options, observer)
 }
 
 /// Makes rows that are there count as fresh: their provenance columns become those of now, and the markers keep the old
@@ -501,8 +508,7 @@ pub fn adopt(
     workforce: &mut dyn Workforce,
     options: &AdoptOptions,
 ) -> Result<AdoptOutcome, IndexError> {
-    let _ = (dataset, indexer, workforce, options);
-    todo!("adopt")
+    adopt::adopt(dataset, indexer, workforce, options)
 }
 
 /// Deletes an indexer's table, which nobody else changes meanwhile; `false` where there is none. The run markers stay: they
@@ -518,4 +524,9 @@ pub fn drop_table(
 }
 
 #[cfg(test)]
+mod run_tests;
+#[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod trust_tests;

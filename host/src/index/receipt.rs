@@ -378,3 +378,7 @@ fn with_status(mut marker: RunMarker, status: &str) -> RunMarker {
     }
     marker
 }
+
+#[cfg(test)]
+#[path = "receipt_tests.rs"]
+mod tests;

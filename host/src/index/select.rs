@@ -3,7 +3,6 @@
 
 use super::staleness::{ImageReport, Reason};
 use super::{Compat, IndexError, Mode, Orphans, RunOptions, Selection};
-use std::collections::BTreeSet;
 
 /// Up to so many images may vanish without a question.
 const FEW: usize = 10;
@@ -39,12 +38,12 @@ pub(super) fn prunes(options: &RunOptions) -> bool {
 }
 
 /// Refuses images that the dataset does not have. `known`: sorted.
-pub(super) fn check_images(selection: &Selection, known: &[&str]) -> Result<(), IndexError> {
+pub(super) fn check_images(selection: &Selection, known: &[String]) -> Result<(), IndexError> {
     let unknown: Vec<String> = selection
         .images
         .iter()
         .flatten()
-        .filter(|id| known.binary_search(&id.as_str()).is_err())
+        .filter(|id| known.binary_search(id).is_err())
         .take(MAX_NAMED)
         .cloned()
         .collect();
@@ -79,14 +78,10 @@ pub(super) fn refusal(
     ))
 }
 
-/// The orphans' ids.
-pub(super) fn ids(orphans: &[(String, u64)]) -> BTreeSet<String> {
-    orphans.iter().map(|(id, _)| id.clone()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn the_guard() {
@@ -164,9 +159,9 @@ mod tests {
             };
             assert_eq!(is_to_do(&options, &report), to_do, "{:?} {id} {reason}", options.selection);
         }
-        assert!(check_images(&named, &["a", "b"]).is_ok());
+        assert!(check_images(&named, &["a".into(), "b".into()]).is_ok());
         assert!(check_images(&Selection::default(), &[]).is_ok());
-        let error = check_images(&named, &["b"]).unwrap_err();
+        let error = check_images(&named, &["b".into()]).unwrap_err();
         assert!(matches!(&error, IndexError::UnknownImages(ids) if ids == &["a"]), "{error}");
 
         assert!(does_all(&RunOptions::new(replace)) && !does_all(&base()) && !does_all(&with(&named, replace)));

@@ -86,8 +86,8 @@ impl fmt::Display for Holder {
 
 /// Takes the lock on a file of a folder, and writes into it who holds it; `None` where another holds it.
 /// The file stays afterwards: to delete it would let two processes lock two files of one name.
-pub(super) fn take(folder: &OwnedFd, name: &str, holder: &str) -> io::Result<Option<LockGuard>> {
-    let file = match disk::open_lock(folder, name) {
+pub(super) fn take(folder: &OwnedFd, name: &str, label: &str, holder: &str) -> io::Result<Option<LockGuard>> {
+    let file = match disk::open_lock(folder, name, label) {
         // A colleague's: it can be locked, if not written.
         Err(error) if Errno::from_io_error(&error) == Some(Errno::ACCESS) => disk::open_lock_of_another(folder, name),
         other => other,
@@ -98,7 +98,7 @@ pub(super) fn take(folder: &OwnedFd, name: &str, holder: &str) -> io::Result<Opt
         Err(TryLockError::Error(error)) => return Err(error),
     }
     // For messages only: the lock holds without it.
-    if let Err(error) = disk::overwrite(&file, holder.as_bytes()) {
+    if let Err(error) = disk::overwrite(&file, holder.as_bytes(), label) {
         tracing::debug!(name, %error, "the lock does not say who holds it");
     }
     Ok(Some(LockGuard { _file: file }))
