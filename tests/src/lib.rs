@@ -4,11 +4,12 @@
 //! fails, skipping aloud. Never: reaches into the host's library; everything here sees only files and processes.
 
 pub mod fixture;
+pub mod judge;
 mod process;
 pub mod python;
 pub mod table;
 
-pub use process::{Output, Run};
+pub use process::{Output, Run, wait};
 
 use std::ffi::OsStr;
 use std::fs;
