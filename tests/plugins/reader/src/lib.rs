@@ -16,8 +16,8 @@
 
 use arrow::array::{Array as _, ArrayRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use kymhost_plugin_api::prelude::*;
 use kymhost_plugin_api::canonical_json;
+use kymhost_plugin_api::prelude::*;
 use sha2::{Digest as _, Sha256};
 use std::fs::OpenOptions;
 use std::io::Write as _;
