@@ -189,7 +189,7 @@ fn a_table_that_another_run_holds_is_exit_4() {
     let data = settled(&dir, 2);
     let store = LocalStore::open(data.path()).expect("the dataset's store");
     let key = Key::new("index/kymhost/locks/kym_velocity_events.lock").expect("a key");
-    let lock = store.lock(&key).expect("a lock").expect("nobody else holds it");
+    let lock = store.lock(&key, "").expect("a lock").expect("nobody else holds it");
     let output = run(&["run", "--plugin", "velocity_events", "--json", "--mode", "replace"], &data).expect_code(4);
     assert_eq!(output.json()["error"]["code"], "locked", "{output}");
     // Several: the document tells of each, and the exit code is the stronger one's.

@@ -57,7 +57,7 @@ fn hashes(pool: &mut dyn Workforce, ids: &[String]) -> Result<Vec<Result<String,
     let mut answers = Vec::new();
     pool.params_hashes(ids, &mut |index, answer| {
         assert_eq!(index, answers.len(), "answers come in rising order, each once");
-        answers.push(answer);
+        answers.push(answer.map(|hashed| hashed.params_hash));
     })?;
     Ok(answers)
 }
@@ -79,7 +79,7 @@ fn check_extraction(
         let number = number as u64;
         match (answer, kinds.iter().find(|(guilty, ..)| *guilty == number)) {
             (Ok(extracted), None) => {
-                assert_eq!(extracted.params_hash, params_hash(&json!({"n": number})), "image {number}");
+                assert_eq!(extracted.params.params_hash, params_hash(&json!({"n": number})), "image {number}");
                 assert!(extracted.rows.num_rows() > 0, "image {number} has rows");
             }
             (Err(failure), Some((_, kind, says))) => {

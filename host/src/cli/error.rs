@@ -104,6 +104,7 @@ impl From<DatasetError> for CliError {
             DatasetError::Unreadable { .. } => Self::of(Exit::Unusable, "unreadable", &error)
                 .help("`kymhost dataset validate` lists all that is wrong in the dataset"),
             DatasetError::Unwritable { .. } => Self::of(Exit::Unusable, "unwritable", &error),
+            DatasetError::Locked { .. } => Self::of(Exit::Locked, "locked", &error),
         }
     }
 }
@@ -141,6 +142,7 @@ impl From<IndexError> for CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Holder;
 
     fn check(error: impl Into<CliError>, exit: Exit, code: &str, says: &str) {
         let error = error.into();
@@ -183,7 +185,9 @@ mod tests {
         check(PluginError::Worker("w".into()), Exit::Unusable, "worker", "workers");
         check(IndexError::UnknownMode("x".into()), Exit::Usage, "usage", "'incremental'");
         check(IndexError::BadName { name: "X".into(), why: "w" }, Exit::Unusable, "bad_name", "'X'");
-        check(IndexError::Locked { table: "t".into(), holder: "pid 7".into() }, Exit::Locked, "locked", "pid 7");
+        let holder = Holder { pid: Some(7), ..Holder::default() };
+        check(IndexError::Locked { table: "t".into(), holder: holder.clone() }, Exit::Locked, "locked", "process 7");
+        check(DatasetError::Locked { holder, seconds: 3 }, Exit::Locked, "locked", "process 7");
         check(IndexError::Dataset(DatasetError::Store(io(io::ErrorKind::Other))), Exit::Unusable, "io", "d/k");
     }
 

@@ -26,6 +26,8 @@ pub(super) const MAX_ARRAY_BYTES: u64 = 8 << 30;
 const MAX_CHUNK_BYTES: u64 = (1 << 31) - 17;
 /// The most chunks of an array: each is a file.
 const MAX_CHUNKS: u64 = 1 << 22;
+/// A `.zarray` is a few hundred bytes; this is more than any.
+pub(super) const MAX_LAYOUT_BYTES: u64 = 1 << 20;
 /// The most dimensions (numpy's bound).
 const MAX_RANK: usize = 32;
 /// A chunk's length along an axis by default; 1 along those of [`SINGLE`].
@@ -143,6 +145,21 @@ impl Layout {
 
     fn array_bytes(&self) -> usize {
         self.shape.iter().product::<usize>() * self.dtype.size()
+    }
+
+    /// Calls `each` with the name of every chunk that the array may have, in the order in which they are read.
+    pub(super) fn each_chunk<E>(&self, each: &mut dyn FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        let grid = self.grid();
+        if grid.contains(&0) {
+            return Ok(());
+        }
+        let mut index = vec![0usize; grid.len()];
+        loop {
+            each(&self.chunk_name(&index))?;
+            if !advance(&mut index, &grid) {
+                return Ok(());
+            }
+        }
     }
 
     /// A chunk's name below its array.
@@ -460,21 +477,20 @@ fn copy_block(layout: &Layout, index: &[usize], mut copying: Copying<'_>) -> Res
 }
 
 /// A whole array: `data` below a group, whose attributes name its axes. `None` where there is none.
-pub(super) fn read(store: &Arc<dyn Store>, group: &Key) -> Result<Option<Array>, DatasetError> {
+pub(super) fn read(store: &dyn Store, group: &Key) -> Result<Option<Array>, DatasetError> {
     let data = group.join(DATA)?;
-    let Some(layout) = read_layout(&**store, &data)? else { return Ok(None) };
-    let axes = axes(&**store, group, layout.shape.len())?;
-    let bytes = read_chunks(&**store, &data, &layout)?;
+    let Some(layout) = read_layout(store, &data)? else { return Ok(None) };
+    let axes = axes(store, group, layout.shape.len())?;
+    let bytes = read_chunks(store, &data, &layout)?;
     Array::new(layout.dtype, layout.shape, axes, bytes)
         .map(Some)
-        .map_err(|error| unreadable(&**store, &data, "an array", error.message()))
+        .map_err(|error| unreadable(store, &data, "an array", error.message()))
 }
 
 /// An array's `.zarray`; `None` where there is none.
 pub(super) fn read_layout(store: &dyn Store, data: &Key) -> Result<Option<Layout>, DatasetError> {
     let key = data.join(ARRAY)?;
-    // A `.zarray` is a few hundred bytes; 1 MiB is more than any.
-    let Some(text) = store.get(&key, 1 << 20)? else { return Ok(None) };
+    let Some(text) = store.get(&key, MAX_LAYOUT_BYTES)? else { return Ok(None) };
     Layout::parse(&text).map(Some).map_err(|found| unreadable(store, &key, "Zarr v2 array metadata", found))
 }
 

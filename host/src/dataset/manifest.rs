@@ -46,6 +46,8 @@ impl Dataset {
     /// Rebuilds the manifest from the images, and sets the root's `updated_utc`. Returns how many images it lists.
     pub fn rebuild_manifest(&self) -> Result<usize, DatasetError> {
         let key = Key::new(MANIFEST)?;
+        // From the listing on: else an older list could take the place of a newer one.
+        let _structure = self.lock_structure("writing the manifest")?;
         let manifest = self.build_manifest()?;
         let count = manifest.get("images").and_then(Json::as_array).map_or(0, <[Json]>::len);
         let packed = gzip::compress(manifest.to_file_text().as_bytes());

@@ -12,17 +12,18 @@ mod inputs;
 mod manifest;
 mod names;
 mod record;
+mod structure;
 mod tables;
 mod validate;
 mod zstd_pages;
 
 pub use info::{Info, TableInfo};
-pub use inputs::{Found, Held, Input, Times};
+pub use inputs::{Found, Held, Input, InputsError, Times, check_input, look, settles_in};
 pub use manifest::Difference;
 pub use record::Record;
 pub use validate::{Findings, Problem, validate};
 
-use crate::store::{Key, LocalStore, Sink, Stat, Store, StoreError};
+use crate::store::{Holder, Key, LocalStore, Sink, Stat, Store, StoreError};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::Array;
@@ -77,6 +78,16 @@ pub enum DatasetError {
         key: String,
         /// Why.
         why: String,
+    },
+    /// Another process is changing which images there are, or the root's attributes.
+    #[error(
+        "another process is changing the dataset: {holder}; it has not finished within {seconds} s, try again later"
+    )]
+    Locked {
+        /// Who.
+        holder: Holder,
+        /// How long it was waited for.
+        seconds: u64,
     },
     /// The store refused.
     #[error(transparent)]
@@ -225,12 +236,17 @@ impl Dataset {
         let record = self.record(&id)?;
         let group = names::image_key(&id)?;
         let refused = |why: String| unwritable(&*self.store, &group, why);
+        let taken = || refused("there is an image of this id already".to_owned());
         if record.exists()? {
-            return Err(refused("there is an image of this id already".to_owned()));
+            return Err(taken());
         }
         arrays::check_pixels(pixels).map_err(refused)?;
-        let root = attributes::touched(&*self.store, &Key::root())?;
         let mut items = arrays::encode(&group.join(names::DATA)?, pixels, chunks).map_err(refused)?;
+        let _structure = self.lock_structure("adding an image")?;
+        if record.exists()? {
+            return Err(taken());
+        }
+        let root = attributes::touched(&*self.store, &Key::root())?;
         let now = attributes::now_utc();
         let mut described = Object::new();
         described.insert("axes".to_owned(), pixels.axes().iter().map(String::as_str).collect());
@@ -247,6 +263,7 @@ impl Dataset {
     /// Deletes an image with all its artifacts; `false` where there was none.
     pub fn delete_image(&self, image_id: &str) -> Result<bool, DatasetError> {
         let group = names::image_key(image_id)?;
+        let _structure = self.lock_structure("deleting an image")?;
         let (key, bytes) = attributes::touched(&*self.store, &Key::root())?;
         let found = self.store.delete_tree(&group)?;
         if found {
@@ -312,7 +329,7 @@ impl Dataset {
     fn put_table(&self, table: &str, rows: &RecordBatch, put: PutTable<'_>) -> Result<bool, DatasetError> {
         let key = names::table_key(table)?;
         let rows = tables::prepare(rows).map_err(|why| unwritable(&*self.store, &key, why))?;
-        let (root, attributes) = attributes::touched(&*self.store, &Key::root())?;
+        self.check_root()?;
         match put(&key, &mut |sink| tables::write(&rows, Form::Dataset, sink)) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
@@ -321,16 +338,16 @@ impl Dataset {
             }
             Err(other) => return Err(other.into()),
         }
-        self.store.put(&root, &attributes)?;
+        self.touch_root("writing a table")?;
         Ok(true)
     }
 
     /// Deletes a dataset table; `false` where there was none.
     pub fn delete_table(&self, table: &str) -> Result<bool, DatasetError> {
-        let (root, attributes) = attributes::touched(&*self.store, &Key::root())?;
+        self.check_root()?;
         let found = self.store.delete(&names::table_key(table)?)?;
         if found {
-            self.store.put(&root, &attributes)?;
+            self.touch_root("deleting a table")?;
         }
         Ok(found)
     }

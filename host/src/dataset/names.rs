@@ -28,6 +28,8 @@ pub(super) const DATA: &str = "data";
 pub(super) const MANIFEST: &str = "index/manifest.json.gz";
 /// What kymhost keeps beside kymflow's keys.
 pub(super) const OWN: &str = "index/kymhost";
+/// Where the store stages what it writes.
+pub(super) const TEMPORARY: &str = "index/kymhost/tmp";
 
 /// The endings of artifacts' files, longest first where one ends like another.
 pub(super) const ENDINGS: [(&str, ArtifactKind); 4] = [

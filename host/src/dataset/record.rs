@@ -1,13 +1,17 @@
 //! One image's record: attributes, artifacts, pixels.
 //! Owns: which key each is read from and what else a write touches. Never: decides anything.
+//!
+//! A *watched* record remembers what was read through it ([`Record::inputs`]). What is read only for a message, or to tell run
+//! markers from other artifacts in a listing, is no input: it is not handed over.
 
+use super::inputs::{Input, InputsError, Watch};
 use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA, ENDINGS};
 use super::tables::Form;
 use super::{DatasetError, arrays, attributes, csv, gzip, tables, unreadable, unwritable};
-use crate::store::{Key, MAX_DOCUMENT_BYTES, Store};
+use crate::store::{Key, MAX_DOCUMENT_BYTES, Reading, Store, Watched};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
-use kymhost_plugin_api::{Artifact, ArtifactKind, Json};
+use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -20,12 +24,65 @@ pub struct Record {
     store: Arc<dyn Store>,
     image_id: String,
     group: Key,
+    watch: Option<Arc<Watch>>,
 }
 
 impl Record {
     pub(super) fn new(store: Arc<dyn Store>, image_id: &str) -> Result<Self, DatasetError> {
         let group = names::image_key(image_id)?;
-        Ok(Self { store, image_id: image_id.to_owned(), group })
+        Ok(Self { store, image_id: image_id.to_owned(), group, watch: None })
+    }
+
+    /// The same image, remembering from now on what is read of it: see [`Record::inputs`]. `marker_name` is the artifact of the
+    /// reader's own run marker, which is handed over like any other, but is no input.
+    pub fn watched(&self, marker_name: &str) -> Self {
+        let keys = [".json", ".json.gz"].map(|ending| names::artifact_key(&self.image_id, marker_name, ending));
+        let watch = Watch::new(keys.into_iter().flatten().collect());
+        Self { watch: Some(Arc::new(watch)), ..self.clone() }
+    }
+
+    /// What was read of the image since it is watched, sorted by key. Nothing where it is not.
+    ///
+    /// # Errors
+    /// Where something was read twice and had changed in between, or where it is too much.
+    pub fn inputs(&self) -> Result<Vec<Input>, InputsError> {
+        self.watch.as_ref().map_or_else(|| Ok(Vec::new()), |watch| watch.inputs())
+    }
+
+    /// Reads with `read`, and has `note` remember what that came to where somebody watches.
+    fn reading<T>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Result<T, DatasetError>,
+        note: impl FnOnce(&Watch, &Result<T, DatasetError>, Vec<Reading>),
+    ) -> Result<T, DatasetError> {
+        let Some(watch) = &self.watch else { return read(&*self.store) };
+        // One for each read, so that what several threads read at once is not mixed up.
+        let watched = Watched::new(Arc::clone(&self.store));
+        let result = read(&watched);
+        note(watch, &result, watched.take_readings());
+        result
+    }
+
+    fn reading_files<T>(&self, read: impl FnOnce(&dyn Store) -> Result<T, DatasetError>) -> Result<T, DatasetError> {
+        self.reading(read, |watch, _, readings| watch.note_files(&self.group, readings))
+    }
+
+    fn reading_array(&self, group: &Key) -> Result<Option<Array>, DatasetError> {
+        self.reading(
+            |store| arrays::read(store, group),
+            |watch, read, readings| {
+                let axes = read.as_ref().map(|array| array.as_ref().map(Array::axes)).map_err(drop);
+                watch.note_array(&*self.store, &self.group, group, axes, readings);
+            },
+        )
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(super) fn group(&self) -> &Key {
+        &self.group
     }
 
     /// The image's id.
@@ -71,26 +128,23 @@ impl Record {
     }
 
     fn find_json(&self, name: &str) -> Result<Option<(Key, Vec<u8>)>, DatasetError> {
+        self.reading_files(|store| self.json_from(store, name))
+    }
+
+    fn json_from(&self, store: &dyn Store, name: &str) -> Result<Option<(Key, Vec<u8>)>, DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".json")?;
-        if let Some(text) = self.store.get(&key, MAX_DOCUMENT_BYTES)? {
+        if let Some(text) = store.get(&key, MAX_DOCUMENT_BYTES)? {
             return Ok(Some((key, text)));
         }
         let key = key_with(&key, ".gz")?;
-        Ok(self.unpacked(&key)?.map(|text| (key, text)))
-    }
-
-    fn unpacked(&self, key: &Key) -> Result<Option<Vec<u8>>, DatasetError> {
-        let Some(packed) = self.store.get(key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
-        match gzip::decompress(&packed, MAX_DOCUMENT_BYTES) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(found) => Err(unreadable(&*self.store, key, "gzip", found)),
-        }
+        Ok(unpacked(store, &key)?.map(|text| (key, text)))
     }
 
     /// The Parquet artifact `name`, dictionaries cast away.
     pub fn parquet(&self, name: &str) -> Result<Option<RecordBatch>, DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".parquet")?;
-        let Some(bytes) = self.store.get(&key, tables::MAX_TABLE_BYTES)? else { return Ok(None) };
+        let bytes = self.reading_files(|store| Ok(store.get(&key, tables::MAX_TABLE_BYTES)?))?;
+        let Some(bytes) = bytes else { return Ok(None) };
         match tables::read_artifact(bytes.into()) {
             Ok(rows) => Ok(Some(rows)),
             Err(found) => Err(unreadable(&*self.store, &key, "Parquet", found)),
@@ -100,7 +154,7 @@ impl Record {
     /// The CSV artifact `name`.
     pub fn csv(&self, name: &str) -> Result<Option<RecordBatch>, DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".csv.gz")?;
-        let Some(text) = self.unpacked(&key)? else { return Ok(None) };
+        let Some(text) = self.reading_files(|store| unpacked(store, &key))? else { return Ok(None) };
         match csv::parse(&text) {
             Ok(rows) => Ok(Some(rows)),
             Err(found) => Err(unreadable(&*self.store, &key, "CSV", found)),
@@ -109,20 +163,60 @@ impl Record {
 
     /// The image's pixels.
     pub fn pixels(&self) -> Result<Option<Array>, DatasetError> {
-        arrays::read(&self.store, &self.group)
+        self.reading_array(&self.group)
     }
 
     /// The array artifact `name`.
     pub fn array(&self, name: &str) -> Result<Option<Array>, DatasetError> {
-        arrays::read(&self.store, &names::array_key(&self.image_id, name)?)
+        self.reading_array(&names::array_key(&self.image_id, name)?)
     }
 
-    /// The group attributes; an empty object where there are none.
+    /// The group attributes as indexers see them: JSON text, sorted by name at the top (Python sorts where it writes, we keep the order), without
+    /// `updated_utc`. Every marker that is written sets that: what depended on it would be stale for ever.
+    pub fn attributes_text(&self) -> Result<Vec<u8>, DatasetError> {
+        self.reading(
+            |store| {
+                let mut attributes = attributes::read(store, &self.group)?;
+                attributes.shift_remove("updated_utc");
+                attributes.sort_keys();
+                Ok(Json::Object(attributes).to_file_text().into_bytes())
+            },
+            |watch, text, readings| watch.note_attributes(&self.group, text.as_deref().ok(), readings),
+        )
+    }
+
+    /// The group attributes; an empty object where there are none. For ourselves: no watch sees it.
     pub fn attributes(&self) -> Result<Json, DatasetError> {
         Ok(Json::Object(attributes::read(&*self.store, &self.group)?))
     }
 
-    /// All artifacts, sorted by name, then kind.
+    /// All artifacts as indexers see them, sorted by name, then kind: without run markers (the indexer's own, and every JSON
+    /// artifact that is a valid one), so that no rows depend on which indexers have run.
+    pub fn artifacts_without_markers(&self, marker_name: &str) -> Result<Vec<Artifact>, DatasetError> {
+        let listed = self.artifacts().and_then(|artifacts| {
+            let own = names::artifact_key(&self.image_id, marker_name, ".json").ok();
+            let is_marker = |artifact: &Artifact| {
+                artifact.kind == ArtifactKind::Json
+                    && (names::artifact_key(&self.image_id, &artifact.name, ".json").ok() == own
+                        || self.is_run_marker(&artifact.name))
+            };
+            Ok(artifacts.into_iter().filter(|artifact| !is_marker(artifact)).collect::<Vec<_>>())
+        });
+        if let Some(watch) = &self.watch {
+            watch.note_listing(listed.as_deref().ok());
+        }
+        listed
+    }
+
+    fn is_run_marker(&self, name: &str) -> bool {
+        let Ok(Some((_, text))) = self.json_from(&*self.store, name) else { return false };
+        // Most artifacts are none, and need not be parsed to see it; a name may be written with escapes.
+        let may_be =
+            std::str::from_utf8(&text).is_ok_and(|text| text.contains("marker_version") || text.contains('\\'));
+        may_be && Json::parse(&text).is_ok_and(|payload| RunMarker::from_json(&payload).is_some())
+    }
+
+    /// All artifacts, sorted by name, then kind. For ourselves: no watch sees it.
     pub fn artifacts(&self) -> Result<Vec<Artifact>, DatasetError> {
         // A set: `.json` and `.json.gz` of one name are one artifact.
         let mut found = BTreeSet::new();
@@ -223,6 +317,14 @@ impl Record {
 
     pub(super) fn unknown(&self) -> DatasetError {
         DatasetError::UnknownImage { id: self.image_id.clone(), dataset: self.store.root().display().to_string() }
+    }
+}
+
+fn unpacked(store: &dyn Store, key: &Key) -> Result<Option<Vec<u8>>, DatasetError> {
+    let Some(packed) = store.get(key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
+    match gzip::decompress(&packed, MAX_DOCUMENT_BYTES) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(found) => Err(unreadable(store, key, "gzip", found)),
     }
 }
 

@@ -356,3 +356,25 @@ fn a_read_only_dataset_can_be_read_and_says_so_when_written() {
     lock(0o755);
     assert_eq!(f.dataset.validate(), []);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_killed_processes_left_is_told_and_is_no_problem() {
+    let (f, _) = full();
+    let findings = || validate(Arc::clone(f.dataset.store()));
+    // A process of this boot with our number, that began at another time: it has ended.
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().replace('-', "");
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap().to_str().unwrap().replace("pid:[", "").replace(']', "");
+    let namespace: u64 = namespace.parse().unwrap();
+    let name = format!(".kymhost-tmp-{boot}-{namespace:x}-{:x}-1-0", std::process::id());
+    for folder in ["tables", "index/kymhost/tmp"] {
+        fs::create_dir_all(f.root.join(folder)).unwrap();
+        let file = f.root.join(folder).join(&name);
+        fs::write(&file, "half").unwrap();
+        let found = findings();
+        assert_eq!(found.problems, []);
+        assert!(found.notes.iter().any(|note| note.key == folder && note.message.contains("killed")), "{found:?}");
+        fs::remove_file(&file).unwrap();
+    }
+    assert!(!findings().notes.iter().any(|note| note.message.contains("killed")));
+}

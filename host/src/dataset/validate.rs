@@ -3,8 +3,8 @@
 //! Owns: what is looked at. Never: stops at the first fault, or mends one.
 
 use super::names::{
-    ANALYSIS, ANALYSIS_ARRAYS, ARRAY, ATTRIBUTES, DATA, GROUP, IMAGES, INDEX, MANIFEST, OWN, TABLES, artifact_key,
-    image_key,
+    ANALYSIS, ANALYSIS_ARRAYS, ARRAY, ATTRIBUTES, DATA, GROUP, IMAGES, INDEX, MANIFEST, OWN, TABLES, TEMPORARY,
+    artifact_key, image_key,
 };
 use super::record::{MAX_FOLDERS, artifact_of};
 use super::{Dataset, DatasetError, FORMAT, Record, SCHEMA_VERSION, arrays, attributes};
@@ -50,6 +50,7 @@ pub fn validate(store: std::sync::Arc<dyn Store>) -> Findings {
     inspection.images();
     inspection.tables();
     inspection.index();
+    inspection.left_overs();
     let Inspection { mut problems, notes, .. } = inspection;
     problems.sort();
     problems.dedup();
@@ -402,6 +403,22 @@ impl Inspection {
                         self.notes.push(Problem { key: MANIFEST.to_owned(), message });
                     }
                 }
+            }
+        }
+    }
+}
+
+impl Inspection {
+    /// What killed processes left where tables are made.
+    fn left_overs(&mut self) {
+        for folder in [TEMPORARY, TABLES] {
+            let names = Key::new(folder).and_then(|key| self.store().left_overs(&key)).unwrap_or_default();
+            if !names.is_empty() {
+                let message = format!(
+                    "holds what {} writes that were killed left, which harms nothing; the next write removes it",
+                    names.len()
+                );
+                self.notes.push(Problem { key: folder.to_owned(), message });
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Owns: the rules. Never: parses arguments, prints.
 
 pub mod ledger;
+mod locks;
 mod markers;
 pub mod merge;
 pub mod names;
@@ -16,6 +17,7 @@ pub mod staleness;
 
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, IndexerInfo, PluginError, Workforce};
+pub use crate::store::Holder;
 use rewrite::Widening;
 use staleness::ImageReport;
 use staleness::Reason;
@@ -170,7 +172,7 @@ pub enum IndexError {
         /// The table.
         table: String,
         /// Who.
-        holder: String,
+        holder: Holder,
     },
     /// Images were asked for that the dataset does not have.
     #[error("the dataset has no image {}", .0.join(", "))]
@@ -411,7 +413,11 @@ pub trait Observer {
     }
     /// Rows are being committed.
     fn committing(&mut self) {}
-    /// Whether to stop: asked after each image. What is done by then is committed.
+    /// Another run holds the table, and this one waits for it. Called once.
+    fn waiting(&mut self, holder: &Holder) {
+        let _ = holder;
+    }
+    /// Whether to stop: asked after each image, and while waiting for another run. What is done by then is committed.
     fn interrupted(&mut self) -> bool {
         false
     }

@@ -1,6 +1,7 @@
 //! A run: plan, extract what is stale, commit once.
 //! Owns: the order of what is written, the figures. Never: how images are judged or rows merged.
 
+use super::locks;
 use super::merge::{self, MergeError, Piece};
 use super::names::TableName;
 use super::plan::{Plan, plan};
@@ -8,13 +9,10 @@ use super::staleness::Reason;
 use super::{ImageFailure, IndexError, Mode, Observer, RunOutcome, Stats};
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, FailureKind, IndexerInfo, Workforce};
-use crate::store::LockGuard;
 use kymhost_plugin_api::RunMarker;
 use std::collections::{HashMap, HashSet};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The text in a lock's file is for people: more than this is not ours.
-const MAX_HOLDER_BYTES: u64 = 4096;
 /// How often rows are merged again because another program has written the table meanwhile.
 const MAX_MERGES: usize = 5;
 
@@ -29,7 +27,8 @@ pub(super) fn run(
     let mut judged = plan(dataset, indexer, &name, workforce)?;
     let mut lock = None;
     if !to_extract(&judged, mode).is_empty() {
-        lock = Some(hold(dataset, &name)?);
+        let what = format!("{} in mode {mode}", name.indexer());
+        lock = Some(locks::hold(dataset, &name, &what, Duration::ZERO, observer)?);
         // Another run may have ended between the plan and the lock.
         if dataset.table_stat(name.table())? != judged.table {
             judged = plan(dataset, indexer, &name, workforce)?;
@@ -44,18 +43,6 @@ pub(super) fn run(
 fn to_extract(plan: &Plan, mode: Mode) -> Vec<String> {
     let images = plan.images.iter().filter(|image| image.to_do(mode) && image.blocked(mode).is_none());
     images.map(|image| image.report.image_id.clone()).collect()
-}
-
-fn hold(dataset: &Dataset, name: &TableName) -> Result<LockGuard, IndexError> {
-    let key = name.lock_key()?;
-    let store = dataset.store();
-    if let Some(guard) = store.lock(&key).map_err(DatasetError::from)? {
-        return Ok(guard);
-    }
-    let text = store.get(&key, MAX_HOLDER_BYTES).ok().flatten().unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let holder = if text.is_empty() { "a process that has not said which".to_owned() } else { text.into_owned() };
-    Err(IndexError::Locked { table: name.key_text(), holder })
 }
 
 fn carry_out(

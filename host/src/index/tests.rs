@@ -494,8 +494,8 @@ impl Store for Busy {
     fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError> {
         self.store.delete_tree(folder)
     }
-    fn lock(&self, key: &Key) -> Result<Option<LockGuard>, StoreError> {
-        self.store.lock(key)
+    fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {
+        self.store.lock(key, holder)
     }
     fn root(&self) -> PathBuf {
         self.store.root()
@@ -544,12 +544,17 @@ fn one_run_at_a_time() {
     let mut fake = Fake::default();
     fake.image("a", "p", &[1]).image("b", "p", &[2]);
     let name = names::TableName::of("stalls").unwrap();
-    let guard = lab.dataset().store().lock(&name.lock_key().unwrap()).unwrap().unwrap();
+    let guard = lab
+        .dataset()
+        .store()
+        .lock(&name.lock_key().unwrap(), &Holder::this_process("stalls").to_text())
+        .unwrap()
+        .unwrap();
     let before = lab.files();
     let error = lab.run(&mut fake, Mode::Incremental).unwrap_err();
     let IndexError::Locked { table, holder } = &error else { panic!("{error}") };
     assert_eq!(table, "tables/kym_stalls.parquet");
-    assert!(holder.contains(&std::process::id().to_string()), "{holder}");
+    assert!(holder.pid == Some(std::process::id()) && holder.to_string().contains("stalls"), "{holder}");
     assert_eq!(lab.files(), before);
     assert!(!fake.asked.contains(&"rows"));
     // A status needs no lock.
@@ -558,7 +563,7 @@ fn one_run_at_a_time() {
     assert_eq!(lab.run(&mut fake, Mode::Incremental).unwrap().stats.updated, 2);
 
     // Nor does a run with nothing to do.
-    let guard = lab.dataset().store().lock(&name.lock_key().unwrap()).unwrap();
+    let guard = lab.dataset().store().lock(&name.lock_key().unwrap(), "").unwrap();
     assert_eq!(lab.run(&mut fake, Mode::Incremental).unwrap().stats.skipped_fresh, 2);
     drop(guard);
 
@@ -566,7 +571,7 @@ fn one_run_at_a_time() {
     fake.image("a", "q", &[3]);
     let dataset = lab.dataset();
     let key = name.lock_key().unwrap();
-    fake.meanwhile = Some(Box::new(move || assert!(dataset.store().lock(&key).unwrap().is_none())));
+    fake.meanwhile = Some(Box::new(move || assert!(dataset.store().lock(&key, "").unwrap().is_none())));
     assert_eq!(lab.run(&mut fake, Mode::Incremental).unwrap().stats.updated, 1);
 }
 

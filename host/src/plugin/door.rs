@@ -10,12 +10,14 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::ffi::{ArrowTable, HostRecord, HostRun, IndexerObject, ServedRecord, ServedRun};
-use kymhost_plugin_api::{Artifact, ArtifactKind, Error, ErrorKind, Json, LogLevel, RunMarker, Table};
+use kymhost_plugin_api::{Artifact, ArtifactKind, Error, ErrorKind, Json, LogLevel, RunMarker, Table, canonical_json};
 use std::collections::HashSet;
 use std::sync::Arc;
 
 /// How long a params hash may be, in bytes.
 const MAX_HASH_BYTES: usize = 1024;
+/// How long params may be to be kept, in bytes.
+const MAX_PARAMS_BYTES: usize = 64 << 10;
 /// How deep a column's type may nest.
 const MAX_TYPE_DEPTH: usize = 32;
 
@@ -35,6 +37,10 @@ impl AbiIndexer {
         };
         Self { info, object }
     }
+
+    fn serve<'a>(&'a self, record: &'a Record) -> ServedRecord<DatasetRecord<'a>> {
+        ServedRecord(DatasetRecord { record, marker_name: &self.info.marker_name })
+    }
 }
 
 impl Indexer for AbiIndexer {
@@ -43,12 +49,7 @@ impl Indexer for AbiIndexer {
     }
 
     fn params_hash(&self, record: &Record) -> Result<String, Failure> {
-        let hash: String = self
-            .object
-            .params_hash(ServedRecord(DatasetRecord(record)).to_ref())
-            .into_result()
-            .map_err(failure)?
-            .into();
+        let hash: String = self.object.params_hash(self.serve(record).to_ref()).into_result().map_err(failure)?.into();
         if hash.is_empty() || hash.len() > MAX_HASH_BYTES {
             return Err(Failure::new(
                 FailureKind::Error,
@@ -58,6 +59,12 @@ impl Indexer for AbiIndexer {
         Ok(hash)
     }
 
+    fn params(&self, record: &Record) -> Option<String> {
+        let text = self.object.params(self.serve(record).to_ref()).into_result().ok()?;
+        let text = canonical_json(&Json::parse(&text).ok()?);
+        (text.len() <= MAX_PARAMS_BYTES).then_some(text)
+    }
+
     fn extract_rows(
         &self,
         record: &Record,
@@ -65,7 +72,7 @@ impl Indexer for AbiIndexer {
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<RecordBatch, Failure> {
         let run = ExtractionRun { indexer: &self.info.name, image_id: record.image_id(), threads, cancelled };
-        let record = ServedRecord(DatasetRecord(record));
+        let record = self.serve(record);
         let run = ServedRun(run);
         import(self.object.extract_rows(record.to_ref(), run.to_ref()).into_result().map_err(failure)?)
     }
@@ -156,7 +163,11 @@ fn plain_type(data_type: &DataType, depth: usize) -> Option<DataType> {
 }
 
 /// A dataset's record as plugins see it.
-struct DatasetRecord<'a>(&'a Record);
+struct DatasetRecord<'a> {
+    record: &'a Record,
+    /// The indexer's own run marker, which no listing shows it.
+    marker_name: &'a str,
+}
 
 fn record_error(error: DatasetError) -> Error {
     let kind = match error {
@@ -168,44 +179,39 @@ fn record_error(error: DatasetError) -> Error {
 
 impl HostRecord for DatasetRecord<'_> {
     fn image_id(&self) -> &str {
-        self.0.image_id()
+        self.record.image_id()
     }
 
     fn json(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        self.0.json_bytes(name).map_err(record_error)
+        self.record.json_bytes(name).map_err(record_error)
     }
 
     fn table(&self, name: &str, kind: ArtifactKind) -> Result<Option<Table>, Error> {
         let batch = match kind {
-            ArtifactKind::Csv => self.0.csv(name),
-            _ => self.0.parquet(name),
+            ArtifactKind::Csv => self.record.csv(name),
+            _ => self.record.parquet(name),
         };
         batch.map_err(record_error)?.map(Table::from_batch).transpose()
     }
 
     fn pixels(&self) -> Result<Option<Array>, Error> {
-        self.0.pixels().map_err(record_error)
+        self.record.pixels().map_err(record_error)
     }
 
     fn array(&self, name: &str) -> Result<Option<Array>, Error> {
-        self.0.array(name).map_err(record_error)
+        self.record.array(name).map_err(record_error)
     }
 
     fn key(&self, name: &str, kind: ArtifactKind) -> String {
-        self.0.describe_artifact(name, kind)
+        self.record.describe_artifact(name, kind)
     }
 
     fn attributes(&self) -> Result<Vec<u8>, Error> {
-        let mut attributes = self.0.attributes().map_err(record_error)?;
-        if let Json::Object(members) = &mut attributes {
-            // Every marker that we write sets it: params that held it would make each image stale for ever.
-            members.shift_remove("updated_utc");
-        }
-        Ok(attributes.to_file_text().into_bytes())
+        self.record.attributes_text().map_err(record_error)
     }
 
     fn artifacts(&self) -> Result<Vec<Artifact>, Error> {
-        self.0.artifacts().map_err(record_error)
+        self.record.artifacts_without_markers(self.marker_name).map_err(record_error)
     }
 }
 

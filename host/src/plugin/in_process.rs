@@ -4,9 +4,9 @@
 //! crashes, hangs or eats memory; that is what worker processes are for.
 
 use super::job::{self, Answer, Drive, Job, check_version, pick, threads_per_extraction};
-use super::protocol::failure;
+use super::library::{Identity, load_identified};
 use super::schedule::Schedule;
-use super::{Indexer, Plugin, PluginError, PoolOptions};
+use super::{Failure, FailureKind, Indexer, Plugin, PluginError, PoolOptions};
 use crate::dataset::Dataset;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,7 @@ pub(super) struct Threads {
     /// What one extraction may use; asked for once, for the answer takes the system a dozen calls.
     threads: usize,
     indexer: Option<Box<dyn Indexer>>,
+    identity: Identity,
 }
 
 impl Threads {
@@ -35,12 +36,13 @@ impl Threads {
             tracing::warn!("--timeout and --max-memory have no effect with --in-process: a thread cannot be ended");
         }
         let threads = threads_per_extraction(options.jobs);
-        Self { plugin, dataset, options, threads, indexer: None }
+        Self { plugin, dataset, options, threads, indexer: None, identity: Identity::default() }
     }
 
     fn load(&mut self) -> Result<(), PluginError> {
         if self.indexer.is_none() {
-            let indexers = super::load_library(&self.plugin.library)?;
+            let (indexers, file) = load_identified(&self.plugin.library)?;
+            self.identity.check(&self.plugin.library, file)?;
             let indexer = pick(indexers, &self.plugin.library, &self.plugin.indexer.name)?;
             let info = indexer.info();
             check_version(&self.plugin, &info.name, &info.analysis_version)?;
@@ -65,9 +67,14 @@ impl Threads {
         match done {
             Ok(Some(Ok(answer))) => answer,
             Ok(Some(Err(failure))) => Answer::Failed(failure),
-            Ok(None) => Answer::Failed(failure("error", format!("there is no {}", job.describe(index)))),
+            Ok(None) => {
+                Answer::Failed(Failure::new(FailureKind::Error, format!("there is no {}", job.describe(index))))
+            }
             // The plugin's own panics are caught on its side: this one is the host's.
-            Err(_) => Answer::Failed(failure("panic", format!("kymhost itself panicked in {}", job.describe(index)))),
+            Err(_) => {
+                let message = format!("kymhost itself panicked in {}", job.describe(index));
+                Answer::Failed(Failure::new(FailureKind::Panic, message))
+            }
         }
     }
 }
@@ -131,7 +138,7 @@ impl Drop for StopOnDrop<'_> {
 
 impl Drive for Threads {
     fn library_sha256(&mut self) -> Result<String, PluginError> {
-        super::library::sha256_of(&self.plugin.library)
+        self.identity.sha256(&self.plugin.library)
     }
 
     fn drive(&mut self, job: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {

@@ -2,10 +2,17 @@
 //!
 //! Owns: the questions, their answers, how one image is done with an indexer in hand. Never: processes, threads, order.
 
-use super::{Extracted, Failure, FailureKind, Hashed, Indexer, Plugin, PluginError, Workforce};
-use crate::dataset::{Dataset, DatasetError, Record};
+use super::{Extracted, Failure, FailureKind, Hashed, Indexer, Plugin, PluginError, Workforce, failure_text};
+use crate::dataset::{Dataset, DatasetError, Held, Input, InputsError, Record, check_input, settles_in};
 use kymhost_plugin_api::RunMarker;
 use std::ops::Range;
+use std::time::Duration;
+
+/// How long the end of an extraction waits, at most, for files that were written right before it: as long as the times
+/// of a file system that keeps fractions of seconds need to be trusted.
+const MOST_WAIT: Duration = Duration::from_millis(20);
+/// So many keys are named in a message.
+const NAMED_KEYS: usize = 5;
 
 /// One call to a pool.
 #[derive(Debug, Clone, Copy)]
@@ -56,11 +63,25 @@ impl Answer {
     /// Roughly how much memory it holds.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Rows(extracted) => extracted.rows.get_array_memory_size(),
-            Self::Failed(failure) => failure.message.len(),
-            Self::Hash(_) | Self::Marker(_) => 0,
+            Self::Rows(extracted) => {
+                extracted.rows.get_array_memory_size()
+                    + hashed_bytes(&extracted.params)
+                    + inputs_bytes(&extracted.inputs)
+            }
+            Self::Hash(hashed) => hashed_bytes(hashed),
+            Self::Failed(failure) => failure.message.len() + inputs_bytes(&failure.inputs),
+            Self::Marker(_) => 0,
         }
     }
+}
+
+fn hashed_bytes(hashed: &Hashed) -> usize {
+    hashed.params.as_ref().map_or(0, String::len) + inputs_bytes(&hashed.inputs)
+}
+
+fn inputs_bytes(inputs: &[Input]) -> usize {
+    // An input's own fields, its key and two digests.
+    inputs.iter().map(|input| size_of::<Input>() + input.key.len() + 128).sum()
 }
 
 /// What runs a job: answers each index once, in rising order, until it is told to stop (`false`).
@@ -172,12 +193,27 @@ fn record(dataset: &Dataset, image: &str) -> Result<Record, Failure> {
     dataset.record(image).map_err(|error| unreadable(&error))
 }
 
-/// One image's params hash.
-pub(super) fn params_hash(indexer: &dyn Indexer, dataset: &Dataset, image: &str) -> Result<Hashed, Failure> {
-    Ok(Hashed::of(indexer.params_hash(&record(dataset, image)?)?))
+/// Why an image has no answer yet.
+enum Halt {
+    /// For good.
+    Failed(Failure),
+    /// What is read of it changed meanwhile: these keys. It may be tried again.
+    Moved(Vec<String>, Vec<Input>),
 }
 
-/// One image's rows, and the params hash that held right before.
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// One image's params hash.
+pub(super) fn params_hash(indexer: &dyn Indexer, dataset: &Dataset, image: &str) -> Result<Hashed, Failure> {
+    let record = record(dataset, image)?;
+    steadily(&|| false, || hash(indexer, &record, true))
+}
+
+/// One image's rows, and the params hash that held all the time.
 pub(super) fn extract(
     indexer: &dyn Indexer,
     dataset: &Dataset,
@@ -186,7 +222,150 @@ pub(super) fn extract(
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Extracted, Failure> {
     let record = record(dataset, image)?;
-    let params_hash = indexer.params_hash(&record)?;
-    let rows = indexer.extract_rows(&record, threads, cancelled)?;
-    Ok(Extracted { rows, params: Hashed::of(params_hash), inputs: Vec::new() })
+    steadily(cancelled, || extract_once(indexer, &record, threads, cancelled))
+}
+
+/// Tries once more what failed because something moved.
+fn steadily<T>(
+    cancelled: &(dyn Fn() -> bool + Sync),
+    mut attempt: impl FnMut() -> Result<T, Halt>,
+) -> Result<T, Failure> {
+    let first = attempt();
+    let second = match first {
+        Err(Halt::Moved(..)) if !cancelled() => attempt(),
+        other => other,
+    };
+    second.map_err(|halt| match halt {
+        Halt::Failed(failure) => failure,
+        Halt::Moved(keys, inputs) => {
+            let message = format!(
+                "{} changed while the image was done, and again when it was tried once more; run again when no other program writes to it",
+                some_of(&keys)
+            );
+            Failure { inputs, ..Failure::new(FailureKind::InputChanged, message) }
+        }
+    })
+}
+
+/// The first few keys, for a message.
+fn some_of(keys: &[String]) -> String {
+    let named = keys.get(..keys.len().min(NAMED_KEYS)).unwrap_or_default().join(", ");
+    match keys.len().saturating_sub(NAMED_KEYS) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+/// One image's params hash as the indexer gives it; `with_params`: and its params.
+fn hash(indexer: &dyn Indexer, record: &Record, with_params: bool) -> Result<Hashed, Halt> {
+    let watched = record.watched(&indexer.info().marker_name);
+    let params_hash = indexer.params_hash(&watched);
+    let params = if with_params && params_hash.is_ok() { indexer.params(&watched) } else { None };
+    let inputs = inputs_of(&watched)?;
+    match params_hash {
+        Ok(params_hash) => Ok(Hashed { params_hash, params, inputs }),
+        Err(failure) => Err(blame(indexer, record, Failure { inputs, ..failure })),
+    }
+}
+
+fn inputs_of(watched: &Record) -> Result<Vec<Input>, Halt> {
+    watched.inputs().map_err(|error| match error {
+        InputsError::Moved(keys) => Halt::Moved(keys, Vec::new()),
+        other => Halt::Failed(Failure::new(FailureKind::Error, other.to_string())),
+    })
+}
+
+/// A failure is the inputs' where they did not hold still.
+fn blame(indexer: &dyn Indexer, record: &Record, failure: Failure) -> Halt {
+    let mut now = failure.inputs.clone();
+    match look_again(indexer, record, &mut now) {
+        moved if moved.is_empty() => Halt::Failed(failure),
+        moved => Halt::Moved(moved, failure.inputs),
+    }
+}
+
+fn extract_once(
+    indexer: &dyn Indexer,
+    record: &Record,
+    threads: usize,
+    cancelled: &(dyn Fn() -> bool + Sync),
+) -> Result<Extracted, Halt> {
+    let mut params = hash(indexer, record, true)?;
+    let watched = record.watched(&indexer.info().marker_name);
+    let rows = indexer.extract_rows(&watched, threads, cancelled);
+    let mut inputs = inputs_of(&watched)?;
+    let rows = match rows {
+        Ok(rows) => rows,
+        Err(failure) => {
+            return Err(blame(indexer, record, Failure { inputs: union(&params.inputs, &inputs), ..failure }));
+        }
+    };
+    let again = match hash(indexer, record, false) {
+        Ok(again) => again,
+        // What moved may be seen in the first answer only.
+        Err(Halt::Failed(failure)) => {
+            let read = union(&union(&params.inputs, &inputs), &failure.inputs);
+            return Err(blame(indexer, record, Failure { inputs: read, ..failure }));
+        }
+        Err(moved) => return Err(moved),
+    };
+    // What the second answer was made from is compared with the first one by looking at both now: two that are as
+    // they are now are alike.
+    let mut known = std::mem::take(&mut params.inputs);
+    let mut later = again.inputs;
+    let mut moved = look_again(indexer, record, &mut known);
+    moved.extend(look_again(indexer, record, &mut inputs));
+    moved.extend(look_again(indexer, record, &mut later));
+    if moved.is_empty() && wait_for_young(record, [&known, &inputs]) {
+        moved.extend(look_again(indexer, record, &mut known));
+        moved.extend(look_again(indexer, record, &mut inputs));
+    }
+    if !moved.is_empty() {
+        moved.sort_unstable();
+        moved.dedup();
+        return Err(Halt::Moved(moved, union(&known, &inputs)));
+    }
+    params.inputs = union(&known, &later);
+    if again.params_hash != params.params_hash {
+        let message = format!(
+            "params_hash gave two answers over the same inputs: {}, then {}; it must depend on nothing but the record",
+            params.params_hash, again.params_hash
+        );
+        let failure = Failure::new(FailureKind::Error, failure_text(&message));
+        return Err(Halt::Failed(Failure { inputs: union(&params.inputs, &inputs), ..failure }));
+    }
+    Ok(Extracted { rows, params, inputs })
+}
+
+/// Two lists sorted by key as one; where both have a key, the first one's.
+fn union(first: &[Input], second: &[Input]) -> Vec<Input> {
+    let more = |input: &&Input| first.binary_search_by(|known| known.key.cmp(&input.key)).is_err();
+    let mut all: Vec<Input> = first.iter().chain(second.iter().filter(more)).cloned().collect();
+    all.sort_unstable();
+    all
+}
+
+/// Looks at inputs again: which have another content now. The others are as they would be recorded now.
+fn look_again(indexer: &dyn Indexer, record: &Record, inputs: &mut [Input]) -> Vec<String> {
+    let mut moved = Vec::new();
+    for input in inputs {
+        match check_input(record, &indexer.info().marker_name, input) {
+            Ok(Held::Same) => {}
+            Ok(Held::SameContent(now)) => *input = now,
+            Ok(_) | Err(_) => moved.push(input.key.clone()),
+        }
+    }
+    moved
+}
+
+/// Waits until the times of what was written a moment ago can be trusted, if that is soon; whether there was any such thing.
+fn wait_for_young(record: &Record, inputs: [&Vec<Input>; 2]) -> bool {
+    let young = inputs.into_iter().flatten().filter_map(|input| settles_in(record, input));
+    match young.filter(|wait| *wait <= MOST_WAIT).max() {
+        Some(wait) => {
+            std::thread::sleep(wait);
+            true
+        }
+        None => false,
+    }
 }

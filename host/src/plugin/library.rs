@@ -14,11 +14,18 @@ use abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
 use kymhost_plugin_api::card::{API, ApiVersion, Card, CardIndexer, DOOR};
 use kymhost_plugin_api::ffi::ModuleRef;
 use libloading::Library;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+
+/// How much of a library is hashed at once.
+const HASH_BUFFER: usize = 256 << 10;
 
 /// Why a library is not loaded: two lines, what and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -315,15 +322,127 @@ fn with_sources(error: &dyn Error) -> String {
     text
 }
 
-/// The SHA-256 of a library's file, lower-case hex.
-pub(super) fn sha256_of(library: &Path) -> Result<String, PluginError> {
-    use sha2::{Digest, Sha256};
-    let bytes = std::fs::read(library).map_err(|error| PluginError::Refused {
+/// What identifies a library's file without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LibraryFile {
+    pub size: u64,
+    pub mtime_ns: i64,
+    pub ctime_ns: i64,
+    pub dev: u64,
+    pub ino: u64,
+}
+
+impl LibraryFile {
+    fn of(metadata: &std::fs::Metadata) -> Self {
+        let time = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+        Self {
+            size: metadata.len(),
+            mtime_ns: time(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: time(metadata.ctime(), metadata.ctime_nsec()),
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+        }
+    }
+
+    fn at(library: &Path) -> Result<Self, PluginError> {
+        std::fs::metadata(library).map(|metadata| Self::of(&metadata)).map_err(|error| unreadable(library, &error))
+    }
+
+    /// Whether it can be the same file with nothing but its links changed, which moves the ctime.
+    fn is_linked_anew(&self, other: &Self) -> bool {
+        Self { ctime_ns: other.ctime_ns, ..*self } == *other
+    }
+}
+
+fn unreadable(library: &Path, error: &std::io::Error) -> PluginError {
+    PluginError::Refused { library: library.display().to_string(), code: "unreadable", why: error.to_string() }
+}
+
+fn replaced(library: &Path, when: &str) -> PluginError {
+    PluginError::Refused {
         library: library.display().to_string(),
-        code: "unreadable",
-        why: error.to_string(),
-    })?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+        code: "changed",
+        why: format!("it was replaced by another file {when}\nhelp: run again, once it is whole"),
+    }
+}
+
+/// Loads a library as [`load_library`] does, and tells which file that was.
+pub(super) fn load_identified(library: &Path) -> Result<(Vec<Box<dyn Indexer>>, LibraryFile), PluginError> {
+    let before = LibraryFile::at(library)?;
+    let indexers = load_library(library)?;
+    let after = LibraryFile::at(library)?;
+    if before == after || before.is_linked_anew(&after) {
+        Ok((indexers, after))
+    } else {
+        Err(replaced(library, "while it was loaded"))
+    }
+}
+
+/// Which library a pool runs: one, whoever looks at it first.
+#[derive(Debug, Default)]
+pub(super) struct Identity {
+    file: Option<LibraryFile>,
+    sha256: Option<String>,
+}
+
+impl Identity {
+    /// The SHA-256 of the file, lower-case hex; read once.
+    pub(super) fn sha256(&mut self, library: &Path) -> Result<String, PluginError> {
+        if let Some(sha256) = &self.sha256 {
+            return Ok(sha256.clone());
+        }
+        let (file, sha256) = hash(library)?;
+        if self.file.is_some_and(|known| known != file && !known.is_linked_anew(&file)) {
+            return Err(replaced(library, "since it was loaded"));
+        }
+        self.file = Some(file);
+        self.sha256 = Some(sha256.clone());
+        Ok(sha256)
+    }
+
+    /// Refuses a library that was loaded and is another one than was hashed, or loaded before.
+    pub(super) fn check(&mut self, library: &Path, loaded: LibraryFile) -> Result<(), PluginError> {
+        let is_known = match (self.file, &self.sha256) {
+            (None, _) => true,
+            (Some(known), _) if known == loaded || known.is_linked_anew(&loaded) => true,
+            // The same bytes put there again are the same library.
+            (Some(_), Some(sha256)) => hash(library)? == (loaded, sha256.clone()),
+            (Some(_), None) => false,
+        };
+        if !is_known {
+            return Err(replaced(library, "between two looks of this run"));
+        }
+        self.file = Some(loaded);
+        Ok(())
+    }
+}
+
+/// A file and the SHA-256 of its bytes, which were the same from beginning to end.
+fn hash(library: &Path) -> Result<(LibraryFile, String), PluginError> {
+    let failed = |error: std::io::Error| unreadable(library, &error);
+    let mut file = std::fs::File::open(library).map_err(failed)?;
+    let before = LibraryFile::of(&file.metadata().map_err(failed)?);
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0u8; HASH_BUFFER];
+    let mut left = before.size;
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                hasher.update(buffer.get(..count).unwrap_or_default());
+                // One that grows as fast as it is read would never end.
+                let Some(rest) = left.checked_sub(count as u64) else { break };
+                left = rest;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    let after = LibraryFile::at(library)?;
+    if before != after && !before.is_linked_anew(&after) {
+        return Err(replaced(library, "while it was read"));
+    }
+    Ok((after, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 #[cfg(test)]

@@ -189,7 +189,7 @@ pub enum PluginError {
 }
 
 /// The codes of [`PluginError::Refused`] that a worker may report.
-const REFUSAL_CODES: [&str; 16] = [
+const REFUSAL_CODES: [&str; 17] = [
     "unreadable",
     "no_library",
     "truncated",
@@ -205,6 +205,7 @@ const REFUSAL_CODES: [&str; 16] = [
     "init",
     "card_mismatch",
     "no_indexer",
+    "changed",
     "plugin",
 ];
 
@@ -329,6 +330,8 @@ pub trait Indexer: Send + Sync {
     fn info(&self) -> &IndexerInfo;
     /// The image's params hash.
     fn params_hash(&self, record: &Record) -> Result<String, Failure>;
+    /// The image's params as canonical JSON text; `None` where they are too long to be kept, or cannot be had.
+    fn params(&self, record: &Record) -> Option<String>;
     /// The image's rows; `cancelled` is asked by the plugin now and then.
     fn extract_rows(
         &self,

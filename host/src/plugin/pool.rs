@@ -4,10 +4,11 @@
 //! Never: loads a library itself; never runs on without bound (see `schedule`).
 
 use super::job::{Answer, Drive, Job, check_version, threads_per_extraction};
+use super::library::Identity;
 use super::process::{Death, Heard, Process};
-use super::protocol::{self, Item, PROTOCOL, Reply, Request, Start, failure};
+use super::protocol::{self, Item, PROTOCOL, Reply, Request, Start};
 use super::schedule::{Batch, Schedule};
-use super::{Extracted, Hashed, Plugin, PluginError, PoolOptions};
+use super::{Extracted, Failure, FailureKind, Plugin, PluginError, PoolOptions};
 use arrow::buffer::Buffer;
 use rustix::event::{PollFd, Timespec, poll};
 use std::collections::VecDeque;
@@ -84,6 +85,7 @@ pub(super) struct Processes {
     failed_starts: u32,
     /// Workers that the system lets us have.
     most: usize,
+    identity: Identity,
 }
 
 type Ledger = Schedule<Answer>;
@@ -92,7 +94,18 @@ impl Processes {
     /// No process is started yet.
     pub(super) fn new(plugin: Plugin, dataset: PathBuf, program: PathBuf, options: PoolOptions) -> Self {
         let sizes = Sizes { params_hash: 16, old_marker: 16, extract: 1 };
-        Self { plugin, dataset, program, options, workers: Vec::new(), sizes, failed_starts: 0, most: usize::MAX }
+        let identity = Identity::default();
+        Self {
+            plugin,
+            dataset,
+            program,
+            options,
+            workers: Vec::new(),
+            sizes,
+            failed_starts: 0,
+            most: usize::MAX,
+            identity,
+        }
     }
 
     fn jobs(&self) -> usize {
@@ -283,7 +296,7 @@ impl Processes {
                 }
                 worker.stage = Stage::Loading;
             }
-            (Reply::Ready { indexer, analysis_version }, Stage::Loading) => {
+            (Reply::Ready { indexer, analysis_version, library }, Stage::Loading) => {
                 worker.stage = Stage::Ready;
                 worker.since = Instant::now();
                 self.failed_starts = 0;
@@ -294,6 +307,7 @@ impl Processes {
                     return Err(too_little_memory(used, allowed));
                 }
                 check_version(&self.plugin, &indexer, &analysis_version)?;
+                self.identity.check(&self.plugin.library, library)?;
             }
             (Reply::Refused { code, message }, Stage::Started | Stage::Loading) => {
                 return Err(match code.as_str() {
@@ -329,9 +343,9 @@ impl Processes {
             let (batch, _) = worker.queue.front_mut().ok_or("an answer that nobody asked for")?;
             let image = batch.range.next().ok_or("more answers than images")?;
             let answer = match (item, job) {
-                (Item::Hash(hash), Job::ParamsHash(_)) => Answer::Hash(Hashed::of(hash)),
+                (Item::Hash(hashed), Job::ParamsHash(_)) => Answer::Hash(hashed.into()),
                 (Item::Marker(marker), Job::OldMarker(_)) => Answer::Marker(marker.map(Into::into)),
-                (Item::Rows { hash, bytes }, Job::Extract(_)) => {
+                (Item::Rows { params, inputs, bytes }, Job::Extract(_)) => {
                     if body.len() - offset < bytes {
                         batch.range.start = image;
                         return Err("rows beyond the end of the body".into());
@@ -339,11 +353,18 @@ impl Processes {
                     let rows = protocol::read_rows(body.slice_with_length(offset, bytes));
                     offset += bytes;
                     match rows {
-                        Ok(rows) => Answer::Rows(Extracted { rows, params: Hashed::of(hash), inputs: Vec::new() }),
-                        Err(error) => Answer::Failed(failure("bad_table", format!("the rows cannot be read: {error}"))),
+                        Ok(rows) => {
+                            Answer::Rows(Extracted { rows, params: params.into(), inputs: protocol::sorted(inputs) })
+                        }
+                        Err(error) => {
+                            let message = format!("the rows cannot be read: {error}");
+                            Answer::Failed(Failure::new(FailureKind::BadTable, message))
+                        }
                     }
                 }
-                (Item::Failed { kind, message }, _) => Answer::Failed(failure(&kind, message)),
+                (Item::Failed { kind, message, inputs }, _) => {
+                    Answer::Failed(Failure { inputs: protocol::sorted(inputs), ..protocol::failure(&kind, message) })
+                }
                 (Item::Hash(_) | Item::Marker(_) | Item::Rows { .. }, _) => {
                     batch.range.start = image;
                     return Err("an answer to another question".into());
@@ -492,7 +513,7 @@ impl Processes {
 
 impl Drive for Processes {
     fn library_sha256(&mut self) -> Result<String, PluginError> {
-        super::library::sha256_of(&self.plugin.library)
+        self.identity.sha256(&self.plugin.library)
     }
 
     fn drive(&mut self, job: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {

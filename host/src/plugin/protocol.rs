@@ -3,7 +3,9 @@
 //! Owns: the messages, their form on the wire, the bounds on them. Never: processes, pipes, scheduling.
 //! The protocol in words: `docs/worker-protocol.md`.
 
-use super::{Failure, FailureKind};
+use super::library::LibraryFile;
+use super::{Failure, FailureKind, Hashed};
+use crate::dataset::Input;
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::compute::concat_batches;
@@ -18,11 +20,12 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 
 /// The version that both sides must name.
-pub(super) const PROTOCOL: u32 = 1;
+pub(super) const PROTOCOL: u32 = 2;
 /// Four bytes of header length, eight of body length, both little-endian.
 const PREFIX: usize = 12;
-/// No header of ours comes near this many bytes.
-const MAX_HEADER: u32 = 16 << 20;
+/// No header of ours is longer: what one image has read takes at most half of it (100,000 inputs for its params and as many for its rows, of
+/// some 200 bytes each, and their keys), and answers are sent off long before.
+const MAX_HEADER: u32 = 128 << 20;
 /// The rows of one image, or of one batch, at most.
 pub(super) const MAX_BODY: u64 = 4 << 30;
 /// How much is asked of a pipe at once, at least and at most.
@@ -77,7 +80,12 @@ pub(super) enum Reply {
     /// First of all, before anything is loaded.
     Hello { protocol: u32, version: String },
     /// The indexer is loaded and the dataset open.
-    Ready { indexer: String, analysis_version: String },
+    Ready {
+        indexer: String,
+        analysis_version: String,
+        /// The file that was loaded, as it was then.
+        library: LibraryFile,
+    },
     /// The worker cannot serve this library or dataset, and ends.
     Refused { code: String, message: String },
     /// Answers to the oldest request that is not fully answered, in its order: all of them or the next few.
@@ -96,22 +104,75 @@ pub(super) enum Reply {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Item {
-    Hash(String),
+    Hash(Params),
     /// The next `bytes` of the body are an Arrow IPC stream.
     Rows {
-        hash: String,
+        params: Params,
+        /// What the rows were made from.
+        inputs: Vec<Input>,
         bytes: usize,
     },
     Marker(Option<Marker>),
     Failed {
         kind: String,
         message: String,
+        /// What had been read by then.
+        #[serde(default)]
+        inputs: Vec<Input>,
     },
 }
 
+/// An image's params hash, and what it was made from.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Params {
+    hash: String,
+    params: Option<String>,
+    inputs: Vec<Input>,
+}
+
+impl From<Hashed> for Params {
+    fn from(hashed: Hashed) -> Self {
+        Self { hash: hashed.params_hash, params: hashed.params, inputs: hashed.inputs }
+    }
+}
+
+impl From<Params> for Hashed {
+    fn from(wire: Params) -> Self {
+        Self { params_hash: wire.hash, params: wire.params, inputs: sorted(wire.inputs) }
+    }
+}
+
+/// Inputs as the host promises them, whatever a worker sends: sorted, each key once.
+pub(super) fn sorted(mut inputs: Vec<Input>) -> Vec<Input> {
+    inputs.sort_unstable();
+    inputs.dedup_by(|later, earlier| later.key == earlier.key);
+    inputs
+}
+
+/// About how many bytes inputs take in a header.
+fn inputs_bytes(inputs: &[Input]) -> usize {
+    inputs.iter().map(|input| input.key.len() + 250).sum()
+}
+
+impl Params {
+    fn bytes(&self) -> usize {
+        self.hash.len() + self.params.as_ref().map_or(0, String::len) + inputs_bytes(&self.inputs)
+    }
+}
+
 impl Item {
-    pub(super) fn failed(failure: &Failure) -> Self {
-        Self::Failed { kind: failure.kind.as_str().to_owned(), message: failure.message.clone() }
+    pub(super) fn failed(failure: Failure) -> Self {
+        Self::Failed { kind: failure.kind.as_str().to_owned(), message: failure.message, inputs: failure.inputs }
+    }
+
+    /// About how many bytes it takes in a header.
+    pub(super) fn bytes(&self) -> usize {
+        32 + match self {
+            Self::Hash(params) => params.bytes(),
+            Self::Rows { params, inputs, .. } => params.bytes() + inputs_bytes(inputs),
+            Self::Marker(_) => 256,
+            Self::Failed { message, inputs, .. } => message.len() + inputs_bytes(inputs),
+        }
     }
 }
 
@@ -307,6 +368,7 @@ fn decode(mut stream: Buffer) -> Result<RecordBatch, ArrowError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Found;
     use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, StringArray};
     use arrow::datatypes::Int32Type;
     use proptest::prelude::*;
@@ -338,6 +400,53 @@ mod tests {
             ),
         ];
         RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    /// An item with every form of input.
+    fn hash(length: usize) -> Item {
+        let times = Some(crate::dataset::Times { mtime_ns: -1, ctime_ns: i64::MAX });
+        let sha256 = || "ab".repeat(32);
+        let found = [
+            Found::Absent,
+            Found::File { size: u64::MAX, times, sha256: sha256() },
+            Found::File { size: 0, times: None, sha256: String::new() },
+            Found::Array { size: 1, chunks: 2, stats_sha256: Some(sha256()), sha256: sha256() },
+            Found::Array { size: 1, chunks: 2, stats_sha256: None, sha256: sha256() },
+            Found::Attributes { sha256: sha256() },
+            Found::Listing { sha256: sha256() },
+        ];
+        let input = |(number, found)| Input { key: format!("analysis/{number}.json"), found };
+        let inputs = found.into_iter().enumerate().map(input).collect();
+        Item::Hash(Params { hash: "h".repeat(length), params: Some("{}".repeat(length)), inputs })
+    }
+
+    #[test]
+    fn what_takes_most_still_fits_a_header() {
+        let input = |number: usize| Input {
+            key: format!("{number:06}{}", "k".repeat(80)),
+            found: Found::Array {
+                size: u64::MAX,
+                chunks: u64::MAX,
+                stats_sha256: Some("a".repeat(64)),
+                sha256: "b".repeat(64),
+            },
+        };
+        let inputs: Vec<Input> = (0..100_000).map(input).collect();
+        let params = Params { hash: "h".repeat(1024), params: Some("\\".repeat(64 << 10)), inputs: inputs.clone() };
+        let item = Item::Rows { params, inputs, bytes: usize::MAX };
+        let estimate = item.bytes();
+        let frame = frame(&Reply::Results { request: 0, from: 0, micros: 0, items: vec![item] }, &[]).expect("a frame");
+        assert!(
+            frame.len() < estimate + estimate / 2 && frame.len() < MAX_HEADER as usize,
+            "{} {estimate}",
+            frame.len()
+        );
+    }
+
+    #[test]
+    fn inputs_come_sorted_and_once() {
+        let input = |key: &str| Input { key: key.to_owned(), found: Found::Absent };
+        assert_eq!(sorted(["b", "a", "b", "c", "a"].map(input).to_vec()), ["a", "b", "c"].map(input));
     }
 
     #[test]
@@ -374,7 +483,7 @@ mod tests {
         ) {
             let mut bytes = Vec::new();
             for (index, body) in bodies.iter().enumerate() {
-                let header = Reply::Results { request: 0, from: 0, micros: index as u64, items: vec![Item::Hash("h".repeat(index))] };
+                let header = Reply::Results { request: 0, from: 0, micros: index as u64, items: vec![hash(index)] };
                 bytes.extend(frame(&header, body).unwrap());
             }
             let mut source = Pieces(&bytes, cuts, 0);
@@ -383,7 +492,7 @@ mod tests {
                 let (reply, got) = reader.wait::<Reply>(&mut source).unwrap().unwrap();
                 prop_assert_eq!(&got, body);
                 let Reply::Results { micros, items, .. } = reply else { panic!("{reply:?}") };
-                prop_assert_eq!((micros, items), (index as u64, vec![Item::Hash("h".repeat(index))]));
+                prop_assert_eq!((micros, items), (index as u64, vec![hash(index)]));
             }
             prop_assert!(reader.wait::<Reply>(&mut source).unwrap().is_none());
         }

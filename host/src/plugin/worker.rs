@@ -4,6 +4,7 @@
 //! Never: writes to the dataset, decides what is run next.
 
 use super::job;
+use super::library::{LibraryFile, load_identified};
 use super::protocol::{self, FrameReader, Item, Marker, PROTOCOL, ProtocolError, Reply, Request, Start};
 use super::{Failure, FailureKind, Indexer, PluginError};
 use crate::dataset::Dataset;
@@ -53,12 +54,13 @@ fn serve() -> Result<(), ProtocolError> {
 
     let mut reader = FrameReader::default();
     let Some((request, body)) = reader.wait::<Request>(&mut input)? else { return Ok(()) };
-    let (start, indexer, dataset) = match prepare(request, &body) {
+    let (start, indexer, library, dataset) = match prepare(request, &body) {
         Ok(ready) => ready,
         Err((code, message)) => return send(&mut output, &Reply::Refused { code: code.into(), message }, &[]),
     };
     let info = indexer.info();
-    let ready = Reply::Ready { indexer: info.name.clone(), analysis_version: info.analysis_version.clone() };
+    let (name, analysis_version) = (info.name.clone(), info.analysis_version.clone());
+    let ready = Reply::Ready { indexer: name, analysis_version, library };
     send(&mut output, &ready, &[])?;
 
     let mut number = 0;
@@ -70,8 +72,8 @@ fn serve() -> Result<(), ProtocolError> {
             Request::ParamsHash { images } => {
                 for image in &images {
                     let item = match job::params_hash(&*indexer, &dataset, image) {
-                        Ok(hashed) => Item::Hash(hashed.params_hash),
-                        Err(failure) => Item::failed(&failure),
+                        Ok(hashed) => Item::Hash(hashed.into()),
+                        Err(failure) => Item::failed(failure),
                     };
                     answers.push(item)?;
                 }
@@ -91,7 +93,7 @@ fn serve() -> Result<(), ProtocolError> {
                     rest = after;
                     let item = match indexer.read_old_marker(payload) {
                         Ok(marker) => Item::Marker(marker.map(Marker::from)),
-                        Err(failure) => Item::failed(&failure),
+                        Err(failure) => Item::failed(failure),
                     };
                     answers.push(item)?;
                 }
@@ -144,7 +146,9 @@ fn end_group() {
 
 type Refusal = (&'static str, String);
 
-fn prepare(request: Request, body: &[u8]) -> Result<(Start, Box<dyn Indexer>, Dataset), Refusal> {
+type Loaded = (Box<dyn Indexer>, LibraryFile);
+
+fn prepare(request: Request, body: &[u8]) -> Result<(Start, Box<dyn Indexer>, LibraryFile, Dataset), Refusal> {
     let Request::Start(start) = request else {
         return Err(("protocol", "the first request is no start".into()));
     };
@@ -159,13 +163,15 @@ fn prepare(request: Request, body: &[u8]) -> Result<(Start, Box<dyn Indexer>, Da
         limit_memory(bytes);
     }
     // The library first: its constructors are what may take this process down.
-    let indexer = load(&library, &start.indexer)?;
+    let (indexer, library) = load(&library, &start.indexer)?;
     let dataset = Dataset::open(&dataset).map_err(|error| ("dataset", error.to_string()))?;
-    Ok((start, indexer, dataset))
+    Ok((start, indexer, library, dataset))
 }
 
-fn load(library: &Path, name: &str) -> Result<Box<dyn Indexer>, Refusal> {
-    super::load_library(library).and_then(|indexers| job::pick(indexers, library, name)).map_err(|error| match error {
+fn load(library: &Path, name: &str) -> Result<Loaded, Refusal> {
+    let loaded = load_identified(library)
+        .and_then(|(indexers, file)| job::pick(indexers, library, name).map(|indexer| (indexer, file)));
+    loaded.map_err(|error| match error {
         PluginError::Refused { code, why, .. } => (code, why),
         other => ("plugin", other.to_string()),
     })
@@ -204,7 +210,7 @@ fn extract(indexer: &dyn Indexer, dataset: &Dataset, image: &str, threads: usize
     // Cancelling means that the host ends this process.
     let extracted = match job::extract(indexer, dataset, image, threads, &|| false) {
         Ok(extracted) => extracted,
-        Err(failure) => return Item::failed(&failure),
+        Err(failure) => return Item::failed(failure),
     };
     let written = protocol::write_rows(&extracted.rows, body).map_err(|error| error.to_string());
     let bytes = body.len() - before;
@@ -213,11 +219,12 @@ fn extract(indexer: &dyn Indexer, dataset: &Dataset, image: &str, threads: usize
         other => other,
     };
     match written {
-        Ok(()) => Item::Rows { hash: extracted.params.params_hash, bytes },
+        Ok(()) => Item::Rows { params: extracted.params.into(), inputs: extracted.inputs, bytes },
         Err(why) => {
             body.truncate(before);
             let message = format!("the rows cannot be sent to the host: {why}");
-            Item::failed(&Failure::new(FailureKind::BadTable, message))
+            let inputs = extracted.inputs;
+            Item::failed(Failure { inputs, ..Failure::new(FailureKind::BadTable, message) })
         }
     }
 }
@@ -228,18 +235,21 @@ struct Answers<'a> {
     request: u64,
     sent: usize,
     items: Vec<Item>,
+    /// About how long the header would be now.
+    header: usize,
     body: Vec<u8>,
     since: Instant,
 }
 
 impl<'a> Answers<'a> {
     fn new(output: &'a mut File, request: u64) -> Self {
-        Self { output, request, sent: 0, items: Vec::new(), body: Vec::new(), since: Instant::now() }
+        Self { output, request, sent: 0, items: Vec::new(), header: 0, body: Vec::new(), since: Instant::now() }
     }
 
     fn push(&mut self, item: Item) -> Result<(), ProtocolError> {
+        self.header += item.bytes();
         self.items.push(item);
-        if self.body.len() >= FLUSH_BYTES || self.since.elapsed() >= FLUSH_AFTER {
+        if self.body.len() + self.header >= FLUSH_BYTES || self.since.elapsed() >= FLUSH_AFTER {
             self.flush()?;
         }
         Ok(())
@@ -248,6 +258,7 @@ impl<'a> Answers<'a> {
     fn flush(&mut self) -> Result<(), ProtocolError> {
         let micros = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
         let items = std::mem::take(&mut self.items);
+        self.header = 0;
         let body = std::mem::take(&mut self.body);
         let (request, from) = (self.request, self.sent);
         self.sent += items.len();

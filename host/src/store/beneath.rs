@@ -38,6 +38,7 @@ pub(super) struct Root {
     path: PathBuf,
     canonical: PathBuf,
     fd: OwnedFd,
+    device: u64,
     #[cfg(target_os = "linux")]
     kernel_keeps: bool,
 }
@@ -49,6 +50,7 @@ impl Root {
         let canonical = std::fs::canonicalize(&path)?;
         let fd =
             rustix::fs::openat(CWD, &canonical, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let device = device_of(&fd)?;
         #[cfg(target_os = "linux")]
         let kernel_keeps = !matches!(
             kernel_open(&fd, ".", OFlags::PATH | OFlags::CLOEXEC),
@@ -58,9 +60,20 @@ impl Root {
             path,
             canonical,
             fd,
+            device,
             #[cfg(target_os = "linux")]
             kernel_keeps,
         })
+    }
+
+    /// The folder itself, for looks that need not keep the rule.
+    pub(super) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// The file system that the folder is on.
+    pub(super) fn device(&self) -> u64 {
+        self.device
     }
 
     /// The folder as it was named, made absolute.
@@ -118,6 +131,12 @@ impl Root {
         self.kernel_keeps = false;
         self
     }
+}
+
+// The width of this field differs from system to system.
+#[allow(clippy::unnecessary_cast)]
+fn device_of(fd: &OwnedFd) -> io::Result<u64> {
+    Ok(rustix::fs::fstat(fd)?.st_dev as u64)
 }
 
 #[cfg(target_os = "linux")]

@@ -3,11 +3,12 @@
 //! Owns: where temporary files stand, the order of write, sync and rename. Never: formats.
 //!
 //! A write is staged in `index/kymhost/tmp/`, or, where that is another file system or not ours to write, beside its
-//! target under a name that begins with [`TEMP_PREFIX`]. It is synced, renamed, and the folder is synced.
+//! target under a name of [`temporary`]. It is synced, renamed, and the folder is synced.
 //! A key that is a symbolic link is replaced by a file; what the link leads to is left alone.
 
 use super::beneath::{Refusal, Root};
 use super::disk::{self, Writer};
+use super::temporary;
 use super::{Entry, Key, Sink, Stat, Store, StoreError, StoredFile};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
@@ -17,20 +18,15 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where writes are staged.
 const TEMP_FOLDER: &str = "index/kymhost/tmp";
-/// How temporary names begin; no listing shows them.
-const TEMP_PREFIX: &str = ".kymhost-tmp-";
 /// Up to so many keys of one batch are synced one by one; more wait for the whole file system once.
 const SMALL_BATCH: usize = 8;
 /// How deep a folder that is deleted may nest.
 const MAX_FOLDERS: usize = 128;
-/// A temporary file that nobody has touched for a day is a killed process's.
-const LEFT_OVER_SECONDS: u64 = 24 * 60 * 60;
 /// How much a streaming write gathers before it goes to the file.
 const WRITE_BUFFER: usize = 256 << 10;
 
@@ -53,12 +49,17 @@ impl LocalStore {
         write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
     ) -> Result<(Staged, File), StoreError> {
         let folder = Arc::new(self.staging_folder(key)?);
+        // Large keys stand in folders of few: what was once staged beside them is worth a look.
+        let (parent, _) = folder_of(key)?;
+        if let Ok(target) = self.root.open_beneath(parent.as_str(), FOLDER) {
+            self.sweep(&parent, &target, SystemTime::now());
+        }
         let (staged, file) = self.stage(key, &folder, &mut |file| {
-            let mut buffered = BufWriter::with_capacity(WRITE_BUFFER, Writer(file));
+            let mut buffered = BufWriter::with_capacity(WRITE_BUFFER, Writer { file, label: key.as_str() });
             write(&mut buffered)?;
             buffered.flush()
         })?;
-        disk::sync_file(&file).map_err(|source| self.io("write", key, source))?;
+        disk::sync_file(&file, key.as_str()).map_err(|source| self.io("write", key, source))?;
         Ok((staged, file))
     }
 
@@ -70,7 +71,7 @@ impl LocalStore {
         while let Some(line) = lines.read() {
             let line = line.map_err(failed)?;
             let raw = line.file_name();
-            if matches!(raw.to_bytes(), b"." | b"..") || raw.to_bytes().starts_with(TEMP_PREFIX.as_bytes()) {
+            if matches!(raw.to_bytes(), b"." | b"..") || raw.to_bytes().starts_with(temporary::PREFIX.as_bytes()) {
                 continue;
             }
             let name = match raw.to_str() {
@@ -109,7 +110,7 @@ impl LocalStore {
     /// Makes a folder (its parents too) where there is none, and opens it.
     pub fn create(root: &Path) -> Result<Self, StoreError> {
         let create = |source| StoreError::Io { action: "create", key: root.display().to_string(), source };
-        std::fs::create_dir_all(root).map_err(create)?;
+        disk::make_root(root).map_err(create)?;
         Self::open(root)
     }
 
@@ -158,8 +159,8 @@ impl LocalStore {
         let Some((above, name)) = folder.split() else { return Err(refused(Refusal::Os(Errno::NOENT))) };
         let parent = self.make_folders(&above, synced)?;
         let make = |source| self.io("create the folder", folder, source);
-        if disk::make_folder(&parent, name).map_err(make)? && synced {
-            disk::sync_folder(&parent).map_err(make)?;
+        if disk::make_folder(&parent, name, folder.as_str()).map_err(make)? && synced {
+            disk::sync_folder(&parent, above.as_str()).map_err(make)?;
         }
         self.root.open_beneath(folder.as_str(), FOLDER).map_err(refused)
     }
@@ -169,36 +170,54 @@ impl LocalStore {
         if let Ok(fd) = self.root.open_beneath(TEMP_FOLDER, FOLDER)
             && rustix::fs::accessat(&fd, ".", rustix::fs::Access::WRITE_OK, AtFlags::empty()).is_ok()
         {
-            self.swept.call_once(|| self.sweep(&fd, SystemTime::now()));
+            let tmp = Key::new(TEMP_FOLDER)?;
+            self.swept.call_once(|| self.sweep(&tmp, &fd, SystemTime::now()));
             return Ok(fd);
         }
         match self.make_folders(&Key::new(TEMP_FOLDER)?, false) {
             Ok(fd) if rustix::fs::accessat(&fd, ".", rustix::fs::Access::WRITE_OK, AtFlags::empty()).is_ok() => Ok(fd),
             // A colleague's: stage beside the target, which says itself whether it can be written.
-            Ok(_) => self.make_folders(&folder_of(key)?.0, true),
+            Ok(_) => self.staging_beside(key),
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
-                self.make_folders(&folder_of(key)?.0, true)
+                self.staging_beside(key)
             }
             Err(StoreError::Io { source, .. }) => Err(self.io("write", key, source)),
             Err(other) => Err(other),
         }
     }
 
-    /// Removes what processes that were killed left in the staging folder. What cannot be removed stays; nothing reads it.
-    fn sweep(&self, folder: &OwnedFd, now: SystemTime) {
+    /// The folder that a key stands in, less what killed processes left there.
+    fn staging_beside(&self, key: &Key) -> Result<OwnedFd, StoreError> {
+        let (parent, _) = folder_of(key)?;
+        let folder = self.make_folders(&parent, true)?;
+        self.sweep(&parent, &folder, SystemTime::now());
+        Ok(folder)
+    }
+
+    /// Names in an open folder of what killed processes left there, sorted.
+    fn left_overs_in(folder: &OwnedFd, now: SystemTime) -> io::Result<Vec<std::ffi::CString>> {
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        let Ok(entries) = Dir::read_from(folder) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            if !name.to_bytes().starts_with(TEMP_PREFIX.as_bytes()) {
+        let mut found = Vec::new();
+        for entry in Dir::read_from(folder)? {
+            let entry = entry?;
+            let Some(name) = entry.file_name().to_str().ok().filter(|name| name.starts_with(temporary::PREFIX)) else {
                 continue;
-            }
+            };
             // The time of the last change of any sort: a folder that was just moved here to be deleted is young by it.
             let Ok(stat) = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
             let age = now.saturating_sub(u64::try_from(stat.st_ctime).unwrap_or(now));
-            if age > LEFT_OVER_SECONDS
-                && let Err(error) = self.remove_tree(folder, name, MAX_FOLDERS)
-            {
+            if temporary::is_left_over(name, Duration::from_secs(age)) {
+                found.push(entry.file_name().to_owned());
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Removes what killed processes left in a folder. What cannot be removed stays; nothing reads it.
+    fn sweep(&self, key: &Key, folder: &OwnedFd, now: SystemTime) {
+        for name in Self::left_overs_in(folder, now).unwrap_or_default() {
+            if let Err(error) = self.remove_tree(folder, &name, key.as_str(), MAX_FOLDERS) {
                 tracing::debug!(?name, %error, "a left-over temporary file stays");
             }
         }
@@ -212,8 +231,8 @@ impl LocalStore {
         write: &mut dyn FnMut(&File) -> io::Result<()>,
     ) -> Result<(Staged, File), StoreError> {
         let failed = |source| self.io("write", key, source);
-        let (name, file) = create_temporary(folder).map_err(failed)?;
-        let staged = Staged { folder: Arc::clone(folder), name, published: false };
+        let (name, file) = create_temporary(folder, key.as_str()).map_err(failed)?;
+        let staged = Staged { folder: Arc::clone(folder), name, label: key.as_str().to_owned(), published: false };
         write(&file).map_err(failed)?;
         Ok((staged, file))
     }
@@ -221,8 +240,8 @@ impl LocalStore {
     /// Puts a staged file into its place. `synced`: both the folder's entry and whatever was made for it are on disk when it returns.
     fn publish(&self, key: &Key, mut staged: Staged, target: &OwnedFd, synced: bool) -> Result<(), StoreError> {
         let failed = |source| self.io("write", key, source);
-        let (_, name) = folder_of(key)?;
-        match disk::rename(&staged.folder, &staged.name, target, name) {
+        let (parent, name) = folder_of(key)?;
+        match disk::rename(&staged.folder, &staged.name, target, name, key.as_str()) {
             Ok(()) => staged.published = true,
             Err(error) if Errno::from_io_error(&error) == Some(Errno::XDEV) => {
                 return self.publish_across(key, &staged, target);
@@ -230,7 +249,7 @@ impl LocalStore {
             Err(error) => return Err(failed(error)),
         }
         if synced {
-            disk::sync_folder(target).map_err(failed)?;
+            disk::sync_folder(target, parent.as_str()).map_err(failed)?;
         }
         Ok(())
     }
@@ -238,7 +257,7 @@ impl LocalStore {
     /// The target's folder is another file system (a mount inside the dataset): stage once more, beside the target.
     fn publish_across(&self, key: &Key, staged: &Staged, target: &OwnedFd) -> Result<(), StoreError> {
         let failed = |source| self.io("write", key, source);
-        let (_, name) = folder_of(key)?;
+        let (parent, name) = folder_of(key)?;
         let mut from = File::from(
             rustix::fs::openat(
                 &*staged.folder,
@@ -249,20 +268,21 @@ impl LocalStore {
             .map_err(|errno| failed(errno.into()))?,
         );
         let beside = Arc::new(target.try_clone().map_err(failed)?);
-        let (mut copy, file) =
-            self.stage(key, &beside, &mut |file| io::copy(&mut from, &mut Writer(file)).map(|_| ()))?;
-        disk::sync_file(&file).map_err(failed)?;
-        disk::rename(target, &copy.name, target, name).map_err(failed)?;
+        let (mut copy, file) = self.stage(key, &beside, &mut |file| {
+            io::copy(&mut from, &mut Writer { file, label: key.as_str() }).map(|_| ())
+        })?;
+        disk::sync_file(&file, key.as_str()).map_err(failed)?;
+        disk::rename(target, &copy.name, target, name, key.as_str()).map_err(failed)?;
         copy.published = true;
-        disk::sync_folder(target).map_err(failed)
+        disk::sync_folder(target, parent.as_str()).map_err(failed)
     }
 
-    fn remove_tree(&self, parent: &OwnedFd, name: &std::ffi::CStr, depth: usize) -> io::Result<()> {
+    fn remove_tree(&self, parent: &OwnedFd, name: &std::ffi::CStr, label: &str, depth: usize) -> io::Result<()> {
         let flags = FOLDER | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = match rustix::fs::openat(parent, name, flags, rustix::fs::Mode::empty()) {
             Ok(folder) => folder,
             Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::NOTDIR | Errno::LOOP) => return disk::remove(parent, name),
+            Err(Errno::NOTDIR | Errno::LOOP) => return disk::remove(parent, name, label),
             Err(errno) => return Err(errno.into()),
         };
         if depth == 0 {
@@ -275,13 +295,15 @@ impl LocalStore {
                 names.push((entry.file_name().to_owned(), entry.file_type()));
             }
         }
+        // In an order of its own, not in that of the folder: two runs that do the same do it alike.
+        names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for (below, kind) in names {
             match kind {
-                FileType::Directory | FileType::Unknown => self.remove_tree(&folder, &below, depth - 1)?,
-                _ => disk::remove(&folder, below.as_c_str())?,
+                FileType::Directory | FileType::Unknown => self.remove_tree(&folder, &below, label, depth - 1)?,
+                _ => disk::remove(&folder, below.as_c_str(), label)?,
             }
         }
-        disk::remove_folder(parent, name)
+        disk::remove_folder(parent, name, label)
     }
 }
 
@@ -290,13 +312,15 @@ impl LocalStore {
 struct Staged {
     folder: Arc<OwnedFd>,
     name: String,
+    /// The key that it is to become.
+    label: String,
     published: bool,
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.published
-            && let Err(error) = disk::remove(&*self.folder, &*self.name)
+            && let Err(error) = disk::remove(&*self.folder, &*self.name, &self.label)
         {
             tracing::warn!(name = %self.name, %error, "a temporary file could not be removed");
         }
@@ -308,18 +332,10 @@ fn folder_of(key: &Key) -> Result<(Key, &str), StoreError> {
     key.split().ok_or(StoreError::BadKey { key: String::new(), why: "it is the dataset's own folder" })
 }
 
-/// A temporary file's name: another one in every process, thread and call.
-fn temporary_name() -> String {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
-    format!("{TEMP_PREFIX}{:x}-{count:x}-{nanos:x}", std::process::id())
-}
-
-fn create_temporary(folder: &OwnedFd) -> io::Result<(String, File)> {
+fn create_temporary(folder: &OwnedFd, label: &str) -> io::Result<(String, File)> {
     for _ in 0..64 {
-        let name = temporary_name();
-        match disk::create(folder, &name) {
+        let name = temporary::name();
+        match disk::create(folder, &name, label) {
             Ok(file) => return Ok((name, file)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
@@ -401,6 +417,22 @@ impl Store for LocalStore {
         self.file_stat("look at", key, &fd)
     }
 
+    /// One call in place of three (open, fstat, close). The kernel follows links on the way here, also out of the root, but
+    /// not the last one. That is safe for what it is for: who holds the answer against a recorded size, mtime and ctime finds them
+    /// equal only where it is the very file that was read, for every way of making another one leave its mark in the
+    /// ctime, which no program can set; two file systems with clocks of their own are why the device must be the root's. All
+    /// that is not a plain file there is left to `stat`, which keeps the rule about links.
+    fn glance(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
+        match rustix::fs::statat(self.root.fd(), key.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+                let stat = stat_of(&stat);
+                if stat.identity.0 == self.root.device() { Ok(Some(stat)) } else { self.stat(key) }
+            }
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            _ => self.stat(key),
+        }
+    }
+
     fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError> {
         let Some(fd) = self.open_key("list", folder, FOLDER)? else { return Ok(None) };
         Ok(Some(self.entries(folder, &fd)?.into_iter().map(|(entry, _)| entry).collect()))
@@ -430,8 +462,9 @@ impl Store for LocalStore {
 
     fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
         let folder = Arc::new(self.staging_folder(key)?);
-        let (staged, file) = self.stage(key, &folder, &mut |file| Writer(file).write_all(bytes))?;
-        disk::sync_file(&file).map_err(|source| self.io("write", key, source))?;
+        let (staged, file) =
+            self.stage(key, &folder, &mut |file| Writer { file, label: key.as_str() }.write_all(bytes))?;
+        disk::sync_file(&file, key.as_str()).map_err(|source| self.io("write", key, source))?;
         let target = self.make_folders(&folder_of(key)?.0, true)?;
         self.publish(key, staged, &target, true)
     }
@@ -464,21 +497,22 @@ impl Store for LocalStore {
                 Some(folder) => folder,
                 None => folder.insert(Arc::new(self.staging_folder(&key)?)),
             };
-            let (item, file) = self.stage(&key, folder, &mut |file| Writer(file).write_all(&bytes))?;
-            staged.push((key, item));
-            if staged.len() <= SMALL_BATCH {
+            let (item, file) =
+                self.stage(&key, folder, &mut |file| Writer { file, label: key.as_str() }.write_all(&bytes))?;
+            if staged.len() < SMALL_BATCH {
                 open_files.push(file);
             } else {
                 #[cfg(not(target_os = "linux"))]
-                disk::sync_file(&file).map_err(|source| self.io("write", &staged[staged.len() - 1].0, source))?;
+                disk::sync_file(&file, key.as_str()).map_err(|source| self.io("write", &key, source))?;
             }
+            staged.push((key, item));
         }
         let (Some(folder), Some((first, _))) = (folder, staged.first()) else { return Ok(()) };
         let first = first.clone();
         let at_once = cfg!(target_os = "linux") && staged.len() > SMALL_BATCH;
         let sync_all = || -> Result<(), StoreError> {
             #[cfg(target_os = "linux")]
-            disk::sync_all(&folder).map_err(|source| self.io("write", &first, source))?;
+            disk::sync_all(&folder, first.as_str()).map_err(|source| self.io("write", &first, source))?;
             Ok(())
         };
         if at_once {
@@ -486,13 +520,15 @@ impl Store for LocalStore {
             sync_all()?;
         } else {
             for (file, (key, _)) in open_files.iter().zip(&staged) {
-                disk::sync_file(file).map_err(|source| self.io("write", key, source))?;
+                disk::sync_file(file, key.as_str()).map_err(|source| self.io("write", key, source))?;
             }
         }
         // Keys of one folder mostly follow each other: its handle is kept, and it is synced once.
         let mut target: Option<(Key, OwnedFd)> = None;
         let sync_target = |target: &Option<(Key, OwnedFd)>| match target {
-            Some((key, fd)) if !at_once => disk::sync_folder(fd).map_err(|source| self.io("write", key, source)),
+            Some((key, fd)) if !at_once => {
+                disk::sync_folder(fd, key.as_str()).map_err(|source| self.io("write", key, source))
+            }
             _ => Ok(()),
         };
         for (key, item) in staged {
@@ -514,8 +550,8 @@ impl Store for LocalStore {
         let (parent, name) = folder_of(key)?;
         let Some(folder) = self.open_key("delete", &parent, FOLDER)? else { return Ok(false) };
         let failed = |source| self.io("delete", key, source);
-        match disk::remove(&folder, name) {
-            Ok(()) => disk::sync_folder(&folder).map(|()| true).map_err(failed),
+        match disk::remove(&folder, name, key.as_str()) {
+            Ok(()) => disk::sync_folder(&folder, parent.as_str()).map(|()| true).map_err(failed),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(failed(error)),
         }
@@ -532,23 +568,30 @@ impl Store for LocalStore {
         }
         // Renamed away first: it is gone at once and whole, however long the removal takes.
         let aside = self.staging_folder(folder)?;
-        let temporary = temporary_name();
-        let (holder, doomed) = match disk::rename(&above, name, &aside, &temporary) {
+        let temporary = temporary::name();
+        let (holder, doomed) = match disk::rename(&above, name, &aside, &temporary, folder.as_str()) {
             Ok(()) => (&aside, temporary.as_str()),
             Err(error) if Errno::from_io_error(&error) == Some(Errno::XDEV) => (&above, name),
             Err(error) => return Err(failed(error)),
         };
-        disk::sync_folder(&above).map_err(failed)?;
+        disk::sync_folder(&above, parent.as_str()).map_err(failed)?;
         let doomed = std::ffi::CString::new(doomed).map_err(|error| failed(error.into()))?;
-        self.remove_tree(holder, &doomed, MAX_FOLDERS).map_err(failed)?;
+        self.remove_tree(holder, &doomed, folder.as_str(), MAX_FOLDERS).map_err(failed)?;
         Ok(true)
     }
 
-    fn lock(&self, key: &Key) -> Result<Option<super::LockGuard>, StoreError> {
+    fn lock(&self, key: &Key, holder: &str) -> Result<Option<super::LockGuard>, StoreError> {
         let (folder, name) = folder_of(key)?;
         let folder = self.make_folders(&folder, false)?;
-        super::lock::take(&folder, name).map_err(|source| self.io("lock", key, source))
+        super::lock::take(&folder, name, key.as_str(), holder).map_err(|source| self.io("lock", key, source))
     }
+
+    fn left_overs(&self, folder: &Key) -> Result<Vec<String>, StoreError> {
+        let Some(fd) = self.open_key("list", folder, FOLDER)? else { return Ok(Vec::new()) };
+        let found = Self::left_overs_in(&fd, SystemTime::now()).map_err(|source| self.io("list", folder, source))?;
+        Ok(found.iter().map(|name| name.to_string_lossy().into_owned()).collect())
+    }
+
     fn root(&self) -> PathBuf {
         self.root.path().to_owned()
     }

@@ -8,10 +8,13 @@ mod disk;
 mod key;
 mod local;
 mod lock;
+mod temporary;
+mod watched;
 
 pub use key::Key;
 pub use local::LocalStore;
-pub use lock::LockGuard;
+pub use lock::{Holder, LockGuard, MAX_HOLDER_BYTES};
+pub use watched::{Outcome, Reading, Watched};
 
 use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
@@ -107,6 +110,11 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError>;
     /// What is known of a key without reading it. `None` also for a folder.
     fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError>;
+    /// As [`Store::stat`], at the least cost, to be held against what is recorded of the key, never to read by: a link on
+    /// the way may be followed where [`Store::stat`] would refuse it.
+    fn glance(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
+        self.stat(key)
+    }
     /// What stands directly below a folder, sorted by name; `None` where there is no such folder.
     /// Our own temporary files are left out.
     fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError>;
@@ -141,10 +149,22 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn delete(&self, key: &Key) -> Result<bool, StoreError>;
     /// Deletes a folder with all below it; `false` where there was none.
     fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError>;
-    /// Takes a lock that only one process can hold; `None` where another does. Its file and the folders above are made.
-    fn lock(&self, key: &Key) -> Result<Option<LockGuard>, StoreError> {
+    /// Takes a lock that only one process can hold; `None` where another does. Its file and the folders above are made,
+    /// and `holder` (see [`Holder::to_text`]) is written into it for those who wait.
+    fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {
+        let _ = holder;
         let source = io::Error::new(io::ErrorKind::Unsupported, "this store has no locks");
         Err(StoreError::Io { action: "lock", key: self.describe(key), source })
+    }
+    /// What a lock's file says of who holds it, or held it last.
+    fn lock_holder(&self, key: &Key) -> Holder {
+        let text = self.get(key, MAX_HOLDER_BYTES).ok().flatten();
+        text.map(|text| Holder::of_text(&text)).unwrap_or_default()
+    }
+    /// Names of temporary files directly in a folder that killed processes left. The next write to the folder removes them.
+    fn left_overs(&self, folder: &Key) -> Result<Vec<String>, StoreError> {
+        let _ = folder;
+        Ok(Vec::new())
     }
     /// Where it is, for messages and for workers that open it again.
     fn root(&self) -> PathBuf;

@@ -1,6 +1,7 @@
 //! The promises of the store, on a real file system, and what a full disk leaves of them.
 
 use super::super::disk::{Change, faults};
+use super::temporary::PREFIX;
 use super::*;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -208,7 +209,7 @@ fn a_disk_that_fills_at_any_point_leaves_the_old_bytes_or_the_new() {
                 other => panic!("{name}, change {left}: {other:?}"),
             }
             assert!(found == b"old" || found == b"new", "{name}, change {left}: {found:?}");
-            let left_over: Vec<String> = files(&root).into_iter().filter(|file| file.contains(TEMP_PREFIX)).collect();
+            let left_over: Vec<String> = files(&root).into_iter().filter(|file| file.contains(PREFIX)).collect();
             assert!(left_over.is_empty(), "{name}, change {left}: {left_over:?}");
         }
         assert!(failures >= 4, "{name}: the faults were asked for");
@@ -250,7 +251,7 @@ fn listings_leave_out_what_no_key_can_name() {
     let (_folder, root) = fixture();
     fs::write(root.join(std::ffi::OsStr::from_bytes(b"bad\xff")), "").unwrap();
     fs::write(root.join("back\\slash"), "").unwrap();
-    fs::write(root.join(format!("{TEMP_PREFIX}1")), "").unwrap();
+    fs::write(root.join(format!("{PREFIX}1")), "").unwrap();
     for store in both(&root) {
         let entries = store.list(&Key::root()).unwrap().unwrap();
         assert_eq!(entries, [Entry { name: "a".into(), is_dir: true }]);
@@ -278,7 +279,8 @@ fn a_target_on_another_file_system_is_staged_beside_it() {
     let (_folder, root) = fixture();
     let store = LocalStore::open(&root).unwrap();
     let aside = Arc::new(store.staging_folder(&key("a/b")).unwrap());
-    let (staged, _) = store.stage(&key("a/b"), &aside, &mut |file| Writer(file).write_all(b"new")).unwrap();
+    let (staged, _) =
+        store.stage(&key("a/b"), &aside, &mut |file| Writer { file, label: "a/b" }.write_all(b"new")).unwrap();
     // What `publish` does when the kernel says EXDEV, which needs a mount to be seen.
     store.publish_across(&key("a/b"), &staged, &store.make_folders(&key("a"), true).unwrap()).unwrap();
     drop(staged);
@@ -289,15 +291,15 @@ fn a_target_on_another_file_system_is_staged_beside_it() {
 #[test]
 fn temporary_files_of_others_are_removed_once_they_are_a_day_old() {
     let (_folder, root) = fixture();
-    fs::create_dir_all(root.join(TEMP_FOLDER).join(format!("{TEMP_PREFIX}doomed/deep"))).unwrap();
-    let theirs = [format!("{TEMP_FOLDER}/{TEMP_PREFIX}theirs"), format!("{TEMP_FOLDER}/{TEMP_PREFIX}doomed/deep/x")];
+    fs::create_dir_all(root.join(TEMP_FOLDER).join(format!("{PREFIX}doomed/deep"))).unwrap();
+    let theirs = [format!("{TEMP_FOLDER}/{PREFIX}theirs"), format!("{TEMP_FOLDER}/{PREFIX}doomed/deep/x")];
     theirs.iter().for_each(|file| fs::write(root.join(file), "").unwrap());
     fs::write(root.join(TEMP_FOLDER).join("another's"), "").unwrap();
     let store = LocalStore::open(&root).unwrap();
     store.put(&key("a/b"), b"new").unwrap();
     assert_eq!(files(&root).len(), 4, "young ones may be at work");
     let folder = store.root.open_beneath(TEMP_FOLDER, FOLDER).unwrap();
-    store.sweep(&folder, SystemTime::now() + Duration::from_secs(LEFT_OVER_SECONDS + 60));
+    store.sweep(&key(TEMP_FOLDER), &folder, SystemTime::now() + temporary::LEFT_OVER_AGE + Duration::from_secs(60));
     assert_eq!(files(&root), ["a/b".to_owned(), format!("{TEMP_FOLDER}/another's")]);
 }
 
@@ -309,15 +311,15 @@ fn a_lock_holds_without_its_text_and_fails_where_its_file_cannot_be_made() {
         let (_folder, root) = fixture();
         let store = LocalStore::open(&root).unwrap();
         faults::fail_after(Some(left));
-        let guard = store.lock(&lock);
+        let guard = store.lock(&lock, "me");
         assert_eq!(faults::seen().len(), if held { 5 } else { left + 1 }, "{left}");
         faults::fail_after(None);
         match guard {
             Ok(guard) => {
                 assert!(held && guard.is_some(), "{left}");
-                assert!(store.lock(&lock).unwrap().is_none(), "{left}");
+                assert!(store.lock(&lock, "me").unwrap().is_none(), "{left}");
                 drop(guard);
-                assert!(store.lock(&lock).unwrap().is_some(), "{left}");
+                assert!(store.lock(&lock, "me").unwrap().is_some(), "{left}");
             }
             Err(error) => assert!(!held && error.to_string().to_lowercase().contains("no space"), "{left}: {error}"),
         }
@@ -356,4 +358,142 @@ fn folders_with_a_key_are_those_that_list_and_stat_tell() {
         let refused = store.folders_with(&key("images"), ".zgroup");
         assert!(matches!(refused, Err(StoreError::LeadsOut { .. })), "{refused:?}");
     }
+}
+
+/// Set in a process that a test started: the root, and what it is to do there.
+const CHILD: &str = "KYMHOST_TEST_STORE_CHILD";
+
+/// Not a test by itself: the process in which changes fail, or which is killed.
+#[test]
+fn work_of_a_child() {
+    let Some(child) = std::env::var_os(CHILD) else { return };
+    let (work, root) = child.to_str().unwrap().split_once(':').unwrap();
+    let store = LocalStore::create(Path::new(root)).unwrap();
+    match work {
+        // Each sort of change.
+        "work" => {
+            let mut failed = Vec::new();
+            let mut tell = |result: Result<(), StoreError>| failed.extend(result.err().map(|error| error.to_string()));
+            tell(store.lock(&key("index/kymhost/locks/t.lock"), "held by a child").map(drop));
+            tell(store.put(&key("a/b"), b"new"));
+            tell(store.put_with(&key("t/u"), &mut |sink| sink.write_all(&[7; WRITE_BUFFER + 1])).map(drop));
+            tell(store.put_many(&mut (0..20).map(|n| (key(&format!("m/{n}/x")), b"new".to_vec()))));
+            tell(store.delete_tree(&key("m")).map(drop));
+            tell(store.delete(&key("t/u")).map(drop));
+            fs::write(Path::new(root).join("../failed"), failed.join("\n")).unwrap();
+        }
+        // Stages a file, says so, and never comes back to it.
+        _ => {
+            let beside = Arc::new(store.make_folders(&key("a"), true).unwrap());
+            let aside = Arc::new(store.staging_folder(&key("a/b")).unwrap());
+            let staged = [&beside, &aside].map(|folder| store.stage(&key("a/b"), folder, &mut |_| Ok(())).unwrap());
+            fs::write(Path::new(root).join("../staged"), "").unwrap();
+            std::thread::sleep(Duration::from_secs(60));
+            drop(staged);
+        }
+    }
+}
+
+fn child(work: &str, root: &Path) -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "store::local::tests::work_of_a_child"]).stdout(std::process::Stdio::null());
+    command.env(CHILD, format!("{work}:{}", root.display()));
+    command
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn every_change_of_a_process_has_a_number_and_can_fail_or_be_its_last() {
+    use std::os::unix::process::ExitStatusExt;
+    let run = |fault: Option<&str>| {
+        let (folder, root) = fixture();
+        let mut command = child("work", &root);
+        command.env("KYMHOST_FAULT_LOG", folder.path().join("log"));
+        if let Some(fault) = fault {
+            command.env("KYMHOST_FAULT", fault);
+        }
+        let status = command.status().unwrap();
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+        let (log, failed) = (read("log"), read("failed"));
+        (folder, root, status, log.lines().map(str::to_owned).collect::<Vec<_>>(), failed)
+    };
+    let (_folder, _, status, whole, failed) = run(None);
+    assert!(status.success() && failed.is_empty(), "{failed}");
+    assert_eq!(run(None).3, whole, "two runs that do the same count the same");
+    for (at, line) in whole.iter().enumerate() {
+        assert!(line.starts_with(&format!("{} ", at + 1)), "{line}");
+    }
+    for kind in ["create", "write", "sync", "sync_all", "rename", "mkdir", "remove"] {
+        if kind != "sync_all" || cfg!(target_os = "linux") {
+            assert!(
+                whole.iter().any(|line| line.split(' ').nth(1) == Some(kind)),
+                "{kind} was never visited: {whole:?}"
+            );
+        }
+    }
+    assert!(whole.iter().any(|line| line.ends_with(" rename t/u")), "{whole:?}");
+
+    for (at, line) in whole.iter().enumerate() {
+        let at = at + 1;
+        let kind = line.split(' ').nth(1).unwrap();
+        // Killed right before it, or in the midst of it.
+        for how in ["KILL", "TORN"] {
+            let (folder, root, status, log, _) = run(Some(&format!("{at}:{how}")));
+            assert_eq!(status.signal(), Some(9), "{line}, {how}");
+            assert_eq!(log, whole[..at], "{line}, {how}");
+            let found = fs::read(root.join("a/b")).unwrap();
+            assert!(found == b"old" || found == b"new", "{line}, {how}: {found:?}");
+            let large = fs::metadata(root.join("t/u")).map_or(0, |meta| meta.len());
+            assert!([0, WRITE_BUFFER as u64 + 1].contains(&large), "{line}, {how}: {large}");
+            // What is left over is gone with the next write.
+            let left = |root: &Path| files(root).into_iter().filter(|file| file.contains(PREFIX)).count();
+            if how == "TORN" && kind == "write" && !line.contains("lock") {
+                assert!(left(&root) > 0, "{line}: half of it was written");
+            }
+            LocalStore::open(&root).unwrap().put(&key("a/c"), b"").unwrap();
+            assert!(left(&root) == 0 || !cfg!(target_os = "linux"), "{line}, {how}: {:?}", files(&root));
+            drop(folder);
+        }
+    }
+    // Three sorts of failure, of one change and of all from then on.
+    for (at, fault, says) in [(1, "EIO", "Input/output"), (9, "EACCES", "denied"), (9, "ENOSPC", "No space")] {
+        for more in ["", "+"] {
+            let (_folder, _, status, log, failed) = run(Some(&format!("{at}{more}:{fault}")));
+            if at == 1 {
+                assert!(!status.success(), "the root cannot be made");
+                continue;
+            }
+            assert!(status.success() && failed.contains(says), "{fault}: {failed}");
+            assert_eq!(failed.lines().count() > 1, more == "+", "{fault}: {failed}");
+            assert!(log.len() > at, "{fault}: it goes on");
+        }
+    }
+    let (.., failed) = run(Some("nonsense"));
+    assert_eq!(failed, "", "nothing is done, not even the root");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn temporary_files_go_with_their_process_and_not_before() {
+    let (folder, root) = fixture();
+    let mut at_work = child("stage", &root).spawn().unwrap();
+    let begun = std::time::Instant::now();
+    while !folder.path().join("staged").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the child does not stage");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let temporary = || files(&root).into_iter().filter(|file| file.contains(PREFIX)).collect::<Vec<_>>();
+    let in_use = temporary();
+    assert!(in_use.len() == 2 && in_use[0].starts_with("a/") && in_use[1].starts_with(TEMP_FOLDER), "{in_use:?}");
+    let write = || {
+        let store = LocalStore::open(&root).unwrap();
+        store.put_with(&key("a/b"), &mut |sink| sink.write_all(b"new")).unwrap();
+        [TEMP_FOLDER, "a"].map(|folder| store.left_overs(&key(folder)).unwrap().len())
+    };
+    assert_eq!((write(), temporary()), ([0, 0], in_use), "they are in use");
+    at_work.kill().unwrap();
+    at_work.wait().unwrap();
+    let store = LocalStore::open(&root).unwrap();
+    assert_eq!([TEMP_FOLDER, "a", "nowhere"].map(|folder| store.left_overs(&key(folder)).unwrap().len()), [1, 1, 0]);
+    assert_eq!((write(), temporary()), ([0, 0], vec![]));
 }
