@@ -15,7 +15,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-const FAULTS: [&str; 5] = ["ENOSPC", "EIO", "EACCES", "KILL", "TORN"];
+/// With a `+`: that change and all after it fail.
+const FAULTS: [&str; 6] = ["ENOSPC", "EIO", "EACCES", "KILL", "TORN", "+ENOSPC"];
 const KILL: i32 = 9;
 
 /// A run that has everything to do: images that are new, changed in params or in what they read, that fail, lose their rows,
@@ -155,8 +156,11 @@ fn one_fault(
 ) {
     let copy = lab.copy(data);
     let log = lab.fresh("log");
-    let output =
-        command(&copy).env("KYMHOST_FAULT", format!("{number}:{fault}")).env("KYMHOST_FAULT_LOG", &log).output();
+    let order = match fault.strip_prefix('+') {
+        Some(fault) => format!("{number}+:{fault}"),
+        None => format!("{number}:{fault}"),
+    };
+    let output = command(&copy).env("KYMHOST_FAULT", order).env("KYMHOST_FAULT_LOG", &log).output();
     assert!(numbers(&log).contains_key(&number), "{story}: was never visited\n{output}");
     let killed = matches!(fault, "KILL" | "TORN");
     if killed {

@@ -15,12 +15,12 @@ use arrow::array::RecordBatch;
 use fastrand::Rng;
 use kymhost_tests::fixture::{Fixture, events, gzip, parquet_bytes};
 use kymhost_tests::judge::{self, Lab, MARKER, Row, Rows, TABLE, Truth, Verdicts};
-use kymhost_tests::{assert_untouched, damage, snapshot, wait};
+use kymhost_tests::{assert_untouched, copy_tree, damage, snapshot, wait};
 use parquet::basic::Compression;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -96,6 +96,8 @@ struct History {
     next_image: u64,
     gone: Vec<String>,
     torn_table: bool,
+    /// Copies of images' folders, and whether the marker in them was Python's.
+    copies: BTreeMap<String, (PathBuf, bool)>,
 }
 
 impl History {
@@ -113,6 +115,7 @@ impl History {
             next_image: 0,
             gone: Vec::new(),
             torn_table: false,
+            copies: BTreeMap::new(),
         };
         for _ in 0..history.random.u64(2..6) {
             history.add_image();
@@ -168,7 +171,7 @@ impl History {
 
     fn edit(&mut self) {
         let image = self.some_image();
-        match self.random.u32(0..38) {
+        match self.random.u32(0..40) {
             0..=7 => self.edit_artifact(&image),
             8..=11 => self.edit_params(&image),
             12 | 13 => self.edit_scale(&image),
@@ -190,6 +193,7 @@ impl History {
             35 => self.break_params(&image),
             36 => self.unrelated(&image),
             37 if self.random.u32(0..3) == 0 => self.lose_table(),
+            38 | 39 => self.back_up_or_restore(&image),
             _ => {}
         }
     }
@@ -430,6 +434,27 @@ impl History {
         self.gone.push(image.to_owned());
     }
 
+    /// Copies an image's folder, marker and all, or puts an earlier copy in its place, as one does with a backup.
+    fn back_up_or_restore(&mut self, image: &str) {
+        let folder = self.data.key(&format!("images/{image}"));
+        let known = self.known.get_mut(image).expect("an image that is there");
+        match self.copies.remove(image) {
+            None => {
+                let copy = self.lab.fresh("backup");
+                copy_tree(&folder, &copy);
+                self.copies.insert(image.to_owned(), (copy, known.old_rules));
+                self.tell(format!("back up {image}"));
+            }
+            Some((copy, old_rules)) => {
+                fs::remove_dir_all(&folder).expect("remove the image");
+                copy_tree(&copy, &folder);
+                known.marker_damaged = true;
+                known.old_rules = old_rules;
+                self.tell(format!("restore {image} from its backup"));
+            }
+        }
+    }
+
     fn damage_table(&mut self) {
         let path = self.data.key(TABLE);
         if !path.exists() || self.torn_table {
@@ -535,6 +560,7 @@ impl History {
             _ => End::KilledAfter(Duration::from_millis(self.random.u64(1..80))),
         };
         let replace = self.random.u32(0..8) == 0;
+        let only = (self.random.u32(0..6) == 0).then(|| self.some_image());
         if self.torn_table {
             return self.mend_table();
         }
@@ -550,10 +576,16 @@ impl History {
         if replace {
             run = run.args(["--mode", "replace"]);
         }
+        if let Some(image) = &only {
+            run = run.args(["--image", image]);
+        }
         if self.random.u32(0..3) == 0 {
             run = run.arg("--in-process");
         }
-        self.tell(format!("run, {}, {end:?}", if replace { "replace" } else { "incremental" }));
+        if self.random.u32(0..3) == 0 {
+            run = run.args(["--checkpoint", "0"]);
+        }
+        self.tell(format!("run, {}, of {only:?}, {end:?}", if replace { "replace" } else { "incremental" }));
         let done = match end {
             End::Whole => Some(run.output()),
             End::Fault(number, fault) => {
@@ -576,7 +608,17 @@ impl History {
                 let failed = judge::failed(&output);
                 let expected = if failed.is_empty() { 0 } else { 3 };
                 assert_eq!(output.code(), Some(expected), "{}{output}", self.story());
-                self.after_whole_run(replace, &verdicts, &clean, &extracted, &failed, &found, &after, &truth);
+                self.after_whole_run(
+                    replace,
+                    only.as_deref(),
+                    &verdicts,
+                    &clean,
+                    &extracted,
+                    &failed,
+                    &found,
+                    &after,
+                    &truth,
+                );
                 let strays = judge::strays(&self.data);
                 assert!(strays.is_empty() || end != End::Whole, "{}left: {strays:?}", self.story());
             }
@@ -639,6 +681,7 @@ impl History {
     fn after_whole_run(
         &mut self,
         replace: bool,
+        only: Option<&str>,
         verdicts: &Verdicts,
         clean: &BTreeSet<String>,
         extracted: &[String],
@@ -650,14 +693,15 @@ impl History {
         let story = self.story();
         let once: BTreeSet<String> = extracted.iter().cloned().collect();
         assert_eq!(once.len(), extracted.len(), "{story}extracted more than once: {extracted:?}");
-        let stale = if replace { truth.images.clone() } else { verdicts.stale() };
+        let mut stale = if replace { truth.images.clone() } else { verdicts.stale() };
+        stale.retain(|image| only.is_none_or(|only| only == image));
         let tried: BTreeSet<String> = once.union(failed).cloned().collect();
         assert_eq!(tried, stale, "{story}what was tried (left) and what status called stale (right)");
         for image in &once {
             assert!(replace || !clean.contains(image), "{story}needless extraction of {image}");
         }
         assert_eq!(*failed, truth.failing.intersection(&stale).cloned().collect(), "{story}failures (left: the run's)");
-        for image in after.keys() {
+        for image in after.keys().filter(|_| only.is_none()) {
             assert!(self.known.contains_key(image), "{story}rows of {image}, which is not in the dataset");
         }
         for (image, known) in &mut self.known {
