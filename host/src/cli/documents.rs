@@ -346,6 +346,7 @@ mod tests {
             widened: Vec::new(),
             commits: 1,
             recomputed: false,
+            stopped_by_failures: false,
         }
     }
 

@@ -13,6 +13,7 @@ mod manifest;
 mod names;
 mod record;
 mod structure;
+mod table_file;
 mod tables;
 mod validate;
 mod zstd_pages;
@@ -21,6 +22,7 @@ pub use info::{Info, TableInfo};
 pub use inputs::{Found, Held, Input, InputsError, Times, check_input, look, settles_in};
 pub use manifest::Difference;
 pub use record::Record;
+pub(crate) use table_file::TableFile;
 pub use validate::{Findings, Problem, validate};
 
 use crate::store::{Holder, Key, LocalStore, Sink, Stat, Store, StoreError};
@@ -297,6 +299,11 @@ impl Dataset {
         }
     }
 
+    /// Opens a dataset table to be read piece by piece; `None` where there is none.
+    pub(crate) fn open_table(&self, table: &str) -> Result<Option<TableFile>, DatasetError> {
+        TableFile::open(&self.store, table)
+    }
+
     /// How many rows and bytes a dataset table has, from its metadata alone; `None` where there is no such table.
     pub fn table_size(&self, table: &str) -> Result<Option<(u64, u64)>, DatasetError> {
         let key = names::table_key(table)?;
@@ -361,6 +368,18 @@ impl Dataset {
     /// Writes JSON artifacts of many images with one wait for the disk, and sets those images' `updated_utc`.
     pub fn put_json_many(&self, prepared: &mut dyn Iterator<Item = PreparedJson>) -> Result<(), DatasetError> {
         Ok(self.store.put_many(&mut prepared.flat_map(|artifact| artifact.0))?)
+    }
+
+    /// Writes texts as they are in the place of JSON artifacts of one name, given with their images, with one wait for the
+    /// disk. The images' attributes stay: what the texts say has not changed.
+    pub fn put_json_texts(
+        &self,
+        name: &str,
+        texts: &mut dyn Iterator<Item = (String, Vec<u8>)>,
+    ) -> Result<(), DatasetError> {
+        let items: Result<Vec<_>, DatasetError> =
+            texts.map(|(image_id, text)| Ok((names::artifact_key(&image_id, name, ".json")?, text))).collect();
+        Ok(self.store.put_many(&mut items?.into_iter())?)
     }
 }
 

@@ -27,14 +27,14 @@ use zarrs::storage::Bytes;
 /// The most that a table may take in memory, packed or unpacked.
 pub(super) const MAX_TABLE_BYTES: u64 = 8 << 30;
 /// The most rows of a table: beyond what memory holds, but bounded.
-const MAX_ROWS: i64 = 1 << 32;
+pub(super) const MAX_ROWS: i64 = 1 << 32;
 /// Rows that are unpacked at a time: what a lying row count can make us set aside is small.
 const BATCH_ROWS: usize = 1 << 18;
 /// pandas' description of a table, in the file's metadata.
-const PANDAS: &str = "pandas";
+pub(super) const PANDAS: &str = "pandas";
 
 /// How pandas calls row labels that have no name, where it writes them: no column to it, and lost when it writes again.
-const NAMELESS_INDEX: &str = "__index_level_";
+pub(super) const NAMELESS_INDEX: &str = "__index_level_";
 
 /// What a table is kept as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,16 +45,17 @@ pub(super) enum Form {
     Artifact,
 }
 
-/// A file of the store, as the parquet crate reads it.
+/// A file of the store, as the parquet crate reads it. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Chunks {
-    file: Mutex<Box<dyn StoredFile>>,
+    file: Arc<Mutex<Box<dyn StoredFile>>>,
     size: u64,
 }
 
 impl Chunks {
     pub(super) fn new(file: Box<dyn StoredFile>) -> Self {
         let size = file.stat().size;
-        Self { file: Mutex::new(file), size }
+        Self { file: Arc::new(Mutex::new(file)), size }
     }
 }
 
@@ -127,7 +128,12 @@ fn builder<R: ChunkReader + 'static>(source: R) -> Result<ParquetRecordBatchRead
         ParquetError::General(text) => text,
         other => other.to_string(),
     };
-    let mut metadata = ArrowReaderMetadata::load(&source, ArrowReaderOptions::new()).map_err(plain)?;
+    let metadata = ArrowReaderMetadata::load(&source, ArrowReaderOptions::new()).map_err(plain)?;
+    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(source, without_dictionaries(metadata).map_err(plain)?))
+}
+
+/// A file's metadata, for reading its columns as what they are.
+pub(super) fn without_dictionaries(mut metadata: ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
     let schema = metadata.schema();
     // Categories and views are read as what they stand for: the parquet crate cannot read categories that are all missing.
     if schema.fields().iter().any(|field| plain_type(field.data_type()) != field.data_type()) {
@@ -137,9 +143,9 @@ fn builder<R: ChunkReader + 'static>(source: R) -> Result<ParquetRecordBatchRead
         });
         let schema = Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone());
         let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
-        metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).map_err(plain)?;
+        metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)?;
     }
-    Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(source, metadata))
+    Ok(metadata)
 }
 
 /// `ours`: the file again, where [`zstd_pages`] is to unpack it; all columns, then.
@@ -226,13 +232,13 @@ fn read_unguarded<R: ChunkReader + 'static>(
     RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|error| error.to_string())
 }
 
-fn too_large() -> String {
+pub(super) fn too_large() -> String {
     format!("it unpacks to more than {MAX_TABLE_BYTES} bytes, the most that kymhost takes")
 }
 
 /// The type that a column has once dictionaries and views, which say how values are held and not what they are, are
 /// cast away.
-fn plain_type(kind: &DataType) -> &DataType {
+pub(super) fn plain_type(kind: &DataType) -> &DataType {
     match kind {
         DataType::Dictionary(_, values) => plain_type(values),
         // The large forms: a view's bytes may be more than small offsets reach.
@@ -243,7 +249,7 @@ fn plain_type(kind: &DataType) -> &DataType {
 }
 
 /// A column of categories or views as plain values.
-fn plain(column: &ArrayRef) -> Result<ArrayRef, String> {
+pub(super) fn plain(column: &ArrayRef) -> Result<ArrayRef, String> {
     let kind = plain_type(column.data_type());
     let column = match column.data_type() {
         // Category by category first: Arrow does not cast from a dictionary to every type.
@@ -257,7 +263,7 @@ fn plain(column: &ArrayRef) -> Result<ArrayRef, String> {
 }
 
 /// Missing numbers are nulls in files, never `NaN`.
-fn without_nan(column: &ArrayRef) -> ArrayRef {
+pub(super) fn without_nan(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Float64 => {
             let values = column.as_primitive::<Float64Type>();
@@ -305,7 +311,7 @@ pub(super) fn prepare(rows: &RecordBatch) -> Result<RecordBatch, String> {
 
 /// pandas' metadata, cut down to the columns that need it: those of a nullable type (`Int64`, `boolean` …), which the Arrow type
 /// alone would not give back. `None` when there are none: a file without it is read right by its Arrow types.
-fn still_true(text: &str, fields: &[Field]) -> Option<String> {
+pub(super) fn still_true(text: &str, fields: &[Field]) -> Option<String> {
     let old = Json::parse(text.as_bytes()).ok()?;
     let mut described = HashMap::new();
     for entry in old.get("columns").and_then(Json::as_array).unwrap_or_default() {
@@ -367,17 +373,23 @@ pub(super) fn write(rows: &RecordBatch, form: Form, to: impl Write + Send) -> io
     }));
     match written {
         Ok(Ok(_)) => Ok(()),
-        // A full disk stays a full disk, not "a Parquet error".
-        Ok(Err(ParquetError::External(error))) => match error.downcast::<io::Error>() {
-            Ok(error) => Err(*error),
-            Err(error) => Err(refused(error.to_string())),
-        },
-        Ok(Err(error)) => Err(refused(error.to_string())),
+        Ok(Err(error)) => Err(write_error(error)),
         Err(_) => Err(refused("the Parquet writer gave up".to_owned())),
     }
 }
 
-fn refused(why: String) -> io::Error {
+/// What kept a file from being written. A full disk stays a full disk, not "a Parquet error".
+pub(super) fn write_error(error: ParquetError) -> io::Error {
+    match error {
+        ParquetError::External(error) => match error.downcast::<io::Error>() {
+            Ok(error) => *error,
+            Err(error) => refused(error.to_string()),
+        },
+        error => refused(error.to_string()),
+    }
+}
+
+pub(super) fn refused(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 

@@ -3,15 +3,25 @@
 //! Owns: their forms and keys, reading and writing them. Never: decides what follows from them.
 //!
 //! All three are documents of `serde_json`. One that cannot be read is treated as the safest thing that it could be: a
-//! seal as broken, an intent as naming every image, failures as none; and it is said so in the log.
+//! seal as broken, an intent as naming every image, failures as none; and it is said so in the log. That the store
+//! refuses to read one is an error: what it holds may be anything.
 
 use super::IndexError;
 use super::names::TableName;
-use crate::dataset::{Dataset, Input};
+use crate::dataset::{Dataset, DatasetError, Input};
+use crate::store::{Key, MAX_DOCUMENT_BYTES, StoreError};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The form of all three documents. Another one counts as one that cannot be read.
+const FORMAT: u64 = 1;
+const SEALS: &str = "seals";
+const INTENTS: &str = "intents";
+const FAILURES: &str = "failures";
+
 /// What identifies a table's file: while it holds, its rows are those that markers describe.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Bytes.
     pub size: u64,
@@ -24,7 +34,7 @@ pub struct Identity {
 }
 
 /// The seal of a table: `index/kymhost/seals/<table>.json`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal {
     /// The table as it was sealed.
     pub table: Identity,
@@ -43,7 +53,7 @@ pub enum Intent {
 }
 
 /// One image's failure in the last run that tried it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastFailure {
     /// A name of [`crate::plugin::FailureKind`].
     pub kind: String,
@@ -60,38 +70,149 @@ pub struct PastFailure {
 /// The failures of a table by image: `index/kymhost/failures/<table>.json`; absent where there are none.
 pub type Failures = BTreeMap<String, PastFailure>;
 
+/// A document: its form, and what is in it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Document<T> {
+    format: u64,
+    #[serde(flatten)]
+    content: T,
+}
+
+/// An intent without `images` means every image: what is written where the list is too long to be read again.
+#[derive(Debug, Serialize, Deserialize)]
+struct IntentContent<I = BTreeSet<String>> {
+    #[serde(skip_serializing_if = "Option::is_none", default = "Option::default")]
+    images: Option<I>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FailuresContent<F = Failures> {
+    failures: F,
+}
+
+/// What a document's key holds.
+enum Read<T> {
+    Nothing,
+    Unreadable,
+    Content(T),
+}
+
+fn key(kind: &str, name: &TableName) -> Result<Key, IndexError> {
+    Ok(Key::new(format!("index/kymhost/{kind}/{}.json", name.table())).map_err(DatasetError::from)?)
+}
+
+fn read<T: DeserializeOwned>(dataset: &Dataset, kind: &str, name: &TableName) -> Result<Read<T>, IndexError> {
+    let key = key(kind, name)?;
+    let why = match dataset.store().get(&key, MAX_DOCUMENT_BYTES) {
+        Ok(None) => return Ok(Read::Nothing),
+        // Twice: the form is looked at first, since the content of another form may be anything.
+        Ok(Some(text)) => match serde_json::from_slice::<Document<serde::de::IgnoredAny>>(&text) {
+            Ok(document) if document.format == FORMAT => match serde_json::from_slice::<Document<T>>(&text) {
+                Ok(document) => return Ok(Read::Content(document.content)),
+                Err(error) => error.to_string(),
+            },
+            Ok(document) => format!("its format is {}, expected {FORMAT}", document.format),
+            Err(error) => error.to_string(),
+        },
+        Err(error @ StoreError::TooLarge { .. }) => error.to_string(),
+        Err(error) => return Err(DatasetError::from(error).into()),
+    };
+    tracing::warn!(key = %dataset.store().describe(&key), why, "cannot be read; the safest is assumed");
+    Ok(Read::Unreadable)
+}
+
+/// The text of a document; `None` where it is too long to be read again.
+fn text(content: impl Serialize, key: &Key) -> Result<Option<Vec<u8>>, IndexError> {
+    let text = serde_json::to_vec(&Document { format: FORMAT, content }).map_err(|error| {
+        // Only a value that is no JSON could do this, and these have none.
+        DatasetError::Unwritable { key: key.to_string(), why: error.to_string() }
+    })?;
+    Ok(Some(text).filter(|text| text.len() as u64 <= MAX_DOCUMENT_BYTES))
+}
+
+fn put(dataset: &Dataset, key: &Key, text: &[u8]) -> Result<(), IndexError> {
+    Ok(dataset.store().put(key, text).map_err(DatasetError::from)?)
+}
+
+fn remove(dataset: &Dataset, key: &Key) -> Result<(), IndexError> {
+    dataset.store().delete(key).map_err(DatasetError::from)?;
+    Ok(())
+}
+
 /// The seal; `None` where there is none or it cannot be read.
 pub fn read_seal(dataset: &Dataset, name: &TableName) -> Result<Option<Seal>, IndexError> {
-    let _ = (dataset, name);
-    todo!("ledger")
+    match read(dataset, SEALS, name)? {
+        Read::Content(seal) => Ok(Some(seal)),
+        Read::Nothing | Read::Unreadable => Ok(None),
+    }
 }
 
 /// Writes the seal.
 pub fn write_seal(dataset: &Dataset, name: &TableName, seal: &Seal) -> Result<(), IndexError> {
-    let _ = (dataset, name, seal);
-    todo!("ledger")
+    let key = key(SEALS, name)?;
+    match text(seal, &key)? {
+        Some(text) => put(dataset, &key, &text),
+        // Without a seal, digests are computed each time.
+        None => remove(dataset, &key),
+    }
+}
+
+/// Removes the seal: nothing is known of the table's rows.
+pub fn remove_seal(dataset: &Dataset, name: &TableName) -> Result<(), IndexError> {
+    remove(dataset, &key(SEALS, name)?)
 }
 
 /// The intent that a killed commit left.
 pub fn read_intent(dataset: &Dataset, name: &TableName) -> Result<Option<Intent>, IndexError> {
-    let _ = (dataset, name);
-    todo!("ledger")
+    Ok(match read::<IntentContent>(dataset, INTENTS, name)? {
+        Read::Nothing => None,
+        Read::Unreadable | Read::Content(IntentContent { images: None }) => Some(Intent::Unreadable),
+        Read::Content(IntentContent { images: Some(images) }) => {
+            Some(images).filter(|images| !images.is_empty()).map(Intent::Images)
+        }
+    })
 }
 
 /// Writes the intent; no images: removes it.
 pub fn write_intent(dataset: &Dataset, name: &TableName, images: &BTreeSet<String>) -> Result<(), IndexError> {
-    let _ = (dataset, name, images);
-    todo!("ledger")
+    let key = key(INTENTS, name)?;
+    if images.is_empty() {
+        return remove(dataset, &key);
+    }
+    let bytes = match text(IntentContent { images: Some(images) }, &key)? {
+        Some(bytes) => bytes,
+        None => text(IntentContent::<BTreeSet<String>> { images: None }, &key)?.unwrap_or_default(),
+    };
+    put(dataset, &key, &bytes)
 }
 
 /// The failures.
 pub fn read_failures(dataset: &Dataset, name: &TableName) -> Result<Failures, IndexError> {
-    let _ = (dataset, name);
-    todo!("ledger")
+    match read(dataset, FAILURES, name)? {
+        Read::Content(FailuresContent { failures }) => Ok(failures),
+        Read::Nothing | Read::Unreadable => Ok(Failures::new()),
+    }
 }
 
 /// Writes the failures; none: removes the file.
 pub fn write_failures(dataset: &Dataset, name: &TableName, failures: &Failures) -> Result<(), IndexError> {
-    let _ = (dataset, name, failures);
-    todo!("ledger")
+    let key = key(FAILURES, name)?;
+    if failures.is_empty() {
+        return remove(dataset, &key);
+    }
+    let mut kept = failures.clone();
+    // That an image failed matters most: what it read, then why, is left out where all together is too long.
+    let leave_out: [fn(&mut PastFailure); 3] =
+        [|_| {}, |failure| failure.inputs.clear(), |failure| failure.message.clear()];
+    for leave_out in leave_out {
+        kept.values_mut().for_each(leave_out);
+        if let Some(text) = text(FailuresContent { failures: &kept }, &key)? {
+            return put(dataset, &key, &text);
+        }
+    }
+    let why = format!("{} failed images are more than fit into {MAX_DOCUMENT_BYTES} bytes", failures.len());
+    Err(DatasetError::Unwritable { key: dataset.store().describe(&key), why }.into())
 }
+
+#[cfg(test)]
+mod tests;

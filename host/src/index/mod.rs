@@ -2,6 +2,8 @@
 //!
 //! Owns: the rules. Never: parses arguments, prints.
 
+mod checkpoint;
+mod commit;
 pub mod ledger;
 mod locks;
 mod markers;
@@ -13,6 +15,7 @@ pub mod receipt;
 pub mod rewrite;
 pub mod rows_digest;
 mod run;
+mod select;
 pub mod staleness;
 
 use crate::dataset::{Dataset, DatasetError};
@@ -72,7 +75,8 @@ pub enum Compat {
     Kymflow,
 }
 
-/// Which images a run does, of those that its mode does.
+/// Which images a run does, of those that its mode does. The others are not looked at: no figure of [`Stats`] counts
+/// them, and they keep rows and markers. Their reports are among [`RunOutcome::decisions`] all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Selection {
@@ -118,7 +122,8 @@ pub struct RunOptions {
     pub orphans: Orphans,
     /// Remove rows of deleted images even where the guard would refuse (`--yes`).
     pub allow_mass_removal: bool,
-    /// Stop, and commit, after so many failed images.
+    /// Stop, and commit, after so many images whose extraction failed (at least one). Those that are not tried because
+    /// they cannot be judged do not count.
     pub max_failures: Option<u64>,
     /// When a column's type changes.
     pub on_schema_change: OnSchemaChange,
@@ -126,7 +131,8 @@ pub struct RunOptions {
     pub wait: Duration,
     /// The least time between two commits of one run; the real one grows with what a commit costs.
     pub checkpoint_interval: Duration,
-    /// Rows held in memory, in bytes, at which a commit is made in any case.
+    /// Rows held in memory, in bytes, at which a commit is made in any case: what is in work beside them is bounded by the
+    /// pool.
     pub max_held_bytes: u64,
     /// The images of the dataset where they have been listed already; else the run lists them.
     pub listing: Option<Arc<Vec<String>>>,
@@ -213,7 +219,8 @@ pub struct Status {
     pub orphans: Vec<(String, u64)>,
 }
 
-/// The figures of a run; the names are those of `run --json`.
+/// The figures of a run; the names are those of `run --json`. They are of the selected images alone (see [`Selection`]), and
+/// `total_images` = `updated` + `skipped_fresh` + `skipped_zero_rows` + `failed` + `not_run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
 pub struct Stats {
@@ -253,6 +260,8 @@ pub struct RunOutcome {
     pub commits: u64,
     /// Whether all images were extracted anew because a column's type changed.
     pub recomputed: bool,
+    /// Whether the run stopped because [`RunOptions::max_failures`] images had failed.
+    pub stopped_by_failures: bool,
 }
 
 /// What a run would do.
@@ -431,14 +440,14 @@ pub fn status(
     compat: Compat,
     listing: Option<Arc<Vec<String>>>,
 ) -> Result<Status, IndexError> {
-    let _ = (compat, listing);
     let name = names::TableName::of(&indexer.name)?;
-    let plan = plan::plan(dataset, indexer, &name, workforce)?;
+    let options = plan::PlanOptions { compat, listing, ..plan::PlanOptions::default() };
+    let plan = plan::plan(dataset, indexer, &name, workforce, &options)?;
     Ok(Status {
         indexer: name.indexer().to_owned(),
         table: name.key_text(),
         images: plan.images.into_iter().map(|image| image.report).collect(),
-        orphans: Vec::new(),
+        orphans: plan.table.orphans,
     })
 }
 
@@ -450,7 +459,7 @@ pub fn run(
     options: &RunOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, IndexError> {
-    run::run(dataset, indexer, workforce, options.mode, observer)
+    run::run(dataset, indexer, workforce, options, observer)
 }
 
 /// What [`run`] would do with the same options; writes nothing.
@@ -460,8 +469,7 @@ pub fn dry_run(
     workforce: &mut dyn Workforce,
     options: &RunOptions,
 ) -> Result<Preview, IndexError> {
-    let _ = (dataset, indexer, workforce, options);
-    todo!("run")
+    run::dry_run(dataset, indexer, workforce, options)
 }
 
 /// Every reason that holds for one image; writes nothing.

@@ -4,10 +4,10 @@
 use super::IndexError;
 use super::ledger::Identity;
 use super::names::TableName;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, TableFile};
 use crate::store::Stat;
-use arrow::array::{Array, LargeStringArray, RecordBatch, StringArray, StringViewArray};
-use std::collections::HashMap;
+use arrow::array::{Array, ArrayRef, LargeStringArray, RecordBatch, StringArray, StringViewArray};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// The image that a row belongs to.
@@ -31,8 +31,13 @@ pub(super) enum TextColumn<'a> {
 impl<'a> TextColumn<'a> {
     /// The column `name`; `None` where the table lacks it.
     pub fn of(batch: &'a RecordBatch, name: &str) -> Option<Self> {
-        let any = batch.column_by_name(name)?.as_any();
-        Some(if let Some(column) = any.downcast_ref() {
+        batch.column_by_name(name).map(Self::over)
+    }
+
+    /// A column.
+    pub fn over(column: &'a ArrayRef) -> Self {
+        let any = column.as_any();
+        if let Some(column) = any.downcast_ref() {
             Self::Utf8(column)
         } else if let Some(column) = any.downcast_ref() {
             Self::LargeUtf8(column)
@@ -40,7 +45,19 @@ impl<'a> TextColumn<'a> {
             Self::Utf8View(column)
         } else {
             Self::NoText
-        })
+        }
+    }
+
+    /// Whether two rows say the same. Equal views are equal texts: those of a dictionary need no look at the text.
+    pub fn same(self, a: usize, b: usize) -> bool {
+        match self {
+            Self::NoText => true,
+            Self::Utf8View(column) if column.null_count() == 0 => {
+                let views = column.views();
+                views.get(a) == views.get(b) || self.get(a) == self.get(b)
+            }
+            _ => self.get(a) == self.get(b),
+        }
     }
 
     /// The text in a row of the table.
@@ -112,8 +129,100 @@ pub struct ImageFacts {
 /// # Errors
 /// [`crate::dataset::DatasetError::Unreadable`] where the table is not Parquet.
 pub fn read(dataset: &Dataset, name: &TableName, ids: &[&str]) -> Result<TableFacts, IndexError> {
-    let _ = (dataset, name, ids);
-    todo!("table")
+    let mut grouped = Grouped::over(ids);
+    let Some(file) = dataset.open_table(name.table())? else { return Ok(grouped.finish(None)) };
+    for batch in file.text_batches([IMAGE_ID, PARAMS_HASH, ANALYSIS_VERSION])? {
+        let (rows, [image_id, hash, version]) = batch?;
+        grouped.add(rows, image_id.as_ref(), hash.as_ref(), version.as_ref());
+    }
+    Ok(grouped.finish(Some(&file)))
+}
+
+/// The rows of a table by image, a batch at a time.
+struct Grouped<'a> {
+    lookup: IdLookup<'a>,
+    images: Vec<ImageFacts>,
+    orphans: HashMap<String, u64>,
+    /// Each text once: most images share their version, many their hash.
+    texts: HashSet<Arc<str>>,
+}
+
+impl<'a> Grouped<'a> {
+    fn over(ids: &'a [&'a str]) -> Self {
+        let images = vec![ImageFacts::default(); ids.len()];
+        Self { lookup: IdLookup::new(ids), images, orphans: HashMap::new(), texts: HashSet::new() }
+    }
+
+    fn add(
+        &mut self,
+        rows: usize,
+        image_id: Option<&ArrayRef>,
+        hash: Option<&ArrayRef>,
+        version: Option<&ArrayRef>,
+    ) {
+        let Some(image_id) = image_id.map(TextColumn::over) else { return };
+        // A table with one provenance column matches no more than one with none.
+        let (hash, version) = match (hash, version) {
+            (Some(hash), Some(version)) => (TextColumn::over(hash), TextColumn::over(version)),
+            _ => (TextColumn::NoText, TextColumn::NoText),
+        };
+        let mut start = 0;
+        while start < rows {
+            // Rows that say the same are taken together.
+            let mut end = start + 1;
+            while end < rows
+                && image_id.same(start, end)
+                && hash.same(start, end)
+                && version.same(start, end)
+            {
+                end += 1;
+            }
+            if let Some(id) = image_id.get(start) {
+                self.take(id, hash.get(start), version.get(start), (end - start) as u64);
+            }
+            start = end;
+        }
+    }
+
+    fn take(&mut self, id: &str, hash: Option<&str>, version: Option<&str>, rows: u64) {
+        let Some(image) = self.lookup.find(id).and_then(|place| self.images.get_mut(place)) else {
+            match self.orphans.get_mut(id) {
+                Some(count) => *count += rows,
+                None => drop(self.orphans.insert(id.to_owned(), rows)),
+            }
+            return;
+        };
+        if image.rows == 0 {
+            let mut shared = |text: &str| match self.texts.get(text) {
+                Some(text) => Arc::clone(text),
+                None => {
+                    let text: Arc<str> = text.into();
+                    self.texts.insert(Arc::clone(&text));
+                    text
+                }
+            };
+            (image.params_hash, image.analysis_version) = (hash.map(&mut shared), version.map(&mut shared));
+        } else {
+            if image.params_hash.as_deref() != hash {
+                image.params_hash = None;
+            }
+            if image.analysis_version.as_deref() != version {
+                image.analysis_version = None;
+            }
+        }
+        image.rows += rows;
+    }
+
+    fn finish(self, file: Option<&TableFile>) -> TableFacts {
+        let mut orphans: Vec<(String, u64)> = self.orphans.into_iter().collect();
+        orphans.sort_unstable();
+        TableFacts {
+            stat: file.map(TableFile::stat),
+            identity: file.map(|file| Identity::of(&file.stat(), file.footer_sha256())),
+            images: self.images,
+            orphans,
+        }
+    }
 }
 
 /// What a table holds of one image.
@@ -169,7 +278,10 @@ pub(super) fn group_rows<'a>(table: Option<&'a RecordBatch>, ids: &[&str]) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::DatasetError;
     use arrow::array::{ArrayRef, Int64Array, NullArray};
+    use arrow::datatypes::DataType;
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     fn text(values: &[Option<&str>]) -> ArrayRef {
@@ -223,9 +335,76 @@ mod tests {
         ];
         for (case, table, expected) in &cases {
             assert_eq!(group_rows(Some(table), &ids), expected, "{case}");
+            check(case, table, &ids, expected);
         }
         assert_eq!(group_rows(None, &ids), nothing);
         assert_eq!(group_rows(Some(&cases[0].1), &[]), []);
+        check("no ids", &cases[0].1, &[], &[]);
+        let (_dir, dataset) = crate::index::rewrite::testing::dataset();
+        let facts = read(&dataset, &TableName::of("t").unwrap(), &ids).unwrap();
+        assert_eq!((facts.images, facts.orphans), (vec![ImageFacts::default(); 3], vec![]));
+        assert!(facts.stat.is_none() && facts.identity.is_none());
+    }
+
+    /// What is read of a table's file, written as others may write it: in one group and in several, with views and categories.
+    fn check(case: &str, table: &RecordBatch, ids: &[&str], expected: &[ImageRows<'_>]) {
+        use crate::index::rewrite::testing;
+        let expected: Vec<ImageFacts> = expected
+            .iter()
+            .map(|image| ImageFacts {
+                rows: image.rows,
+                params_hash: image.params_hash.map(Into::into),
+                analysis_version: image.analysis_version.map(Into::into),
+            })
+            .collect();
+        let mut orphans: BTreeMap<String, u64> = BTreeMap::new();
+        if let Some(column) = TextColumn::of(table, IMAGE_ID) {
+            for id in (0..table.num_rows()).filter_map(|row| column.get(row)).filter(|id| !ids.contains(id)) {
+                *orphans.entry(id.to_owned()).or_default() += 1;
+            }
+        }
+        let orphans: Vec<(String, u64)> = orphans.into_iter().collect();
+        let categories = {
+            let columns = table.schema().fields().iter().zip(table.columns()).map(|(field, column)| {
+                let column = match TextColumn::over(column) {
+                    TextColumn::NoText => Arc::clone(column),
+                    _ => {
+                        let text = arrow::compute::cast(column, &DataType::Utf8).unwrap();
+                        let kind = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
+                        arrow::compute::cast(&text, &kind).unwrap()
+                    }
+                };
+                (field.name().clone(), column, true)
+            });
+            RecordBatch::try_from_iter_with_nullable(columns.collect::<Vec<_>>()).unwrap()
+        };
+        let (_dir, dataset) = testing::dataset();
+        let name = TableName::of("t").unwrap();
+        for table in [table, &categories] {
+            for (group_rows, dictionary) in [(1000, true), (3, true), (1, false)] {
+                testing::write_file(&dataset, &name, table, group_rows, dictionary);
+                let facts = read(&dataset, &name, ids).unwrap();
+                assert_eq!(facts.images, expected, "{case}, groups of {group_rows}");
+                assert_eq!(facts.orphans, orphans, "{case}, groups of {group_rows}");
+                assert_eq!(facts.stat, dataset.table_stat(name.table()).unwrap(), "{case}");
+                assert_eq!(facts.identity, crate::index::rewrite::identity(&dataset, &name).unwrap(), "{case}");
+                assert_eq!(facts.identity.unwrap().footer_sha256.len(), 64, "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_none_is_unreadable() {
+        let (_dir, dataset) = crate::index::rewrite::testing::dataset();
+        let name = TableName::of("t").unwrap();
+        for bytes in [&b""[..], b"PAR1", b"PAR1PAR1", b"PAR1\xff\xff\xff\xffPAR1", b"PAR1\0\0\0\0PAR1", &[7; 100]] {
+            dataset.store().put(&name.key().unwrap(), bytes).unwrap();
+            let error = read(&dataset, &name, &["a"]).unwrap_err();
+            let IndexError::Dataset(DatasetError::Unreadable { key, expected, .. }) = &error else {
+                panic!("{error:?}")
+            };
+            assert!(key.ends_with("kym_t.parquet") && *expected == "Parquet", "{error}");
+        }
     }
 
     #[test]
@@ -234,10 +413,12 @@ mod tests {
         let h = text(&[Some("1"), Some("2"), Some("1")]);
         let table = batch(vec![(IMAGE_ID, id), (PARAMS_HASH, h.clone()), (ANALYSIS_VERSION, h)]);
         assert_eq!(group_rows(Some(&table), &["a"]), [rows(3, None, None)]);
+        check("differs once", &table, &["a"], &[rows(3, None, None)]);
         // Nor does a missing value that is met again.
         let h = text(&[Some("1"), None, None]);
         let id = text(&[Some("a"); 3]);
         let table = batch(vec![(IMAGE_ID, id), (PARAMS_HASH, h.clone()), (ANALYSIS_VERSION, h)]);
         assert_eq!(group_rows(Some(&table), &["a"]), [rows(3, None, None)]);
+        check("missing once", &table, &["a"], &[rows(3, None, None)]);
     }
 }

@@ -1,237 +1,496 @@
-//! A run: plan, extract what is stale, commit once.
-//! Owns: the order of what is written, the figures. Never: how images are judged or rows merged.
+//! A run: plan, select, guard, lock, extract, commit.
+//! Owns: the order of these, the figures. Never: how images are judged, what a commit writes, how rows are merged.
 
-use super::locks;
-use super::merge::{self, MergeError, Piece};
+use super::checkpoint::{Checkpoints, held_bytes};
+use super::commit::{self, Begin, Committer, Done};
 use super::names::TableName;
-use super::plan::{Plan, plan};
+use super::plan::{self, Plan, PlanOptions, Planned, SealState};
 use super::staleness::Reason;
-use super::{ImageFailure, IndexError, Mode, Observer, RunOutcome, Stats};
+use super::{
+    Compat, ImageFailure, IndexError, Mode, Observer, OnSchemaChange, Preview, RunOptions, RunOutcome, Stats, ledger,
+    locks, select,
+};
 use crate::dataset::{Dataset, DatasetError};
-use crate::plugin::{Failure, FailureKind, IndexerInfo, Workforce};
-use kymhost_plugin_api::RunMarker;
-use std::collections::{HashMap, HashSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use crate::plugin::{Failure, IndexerInfo, Workforce};
+use crate::store::LockGuard;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// How often rows are merged again because another program has written the table meanwhile.
-const MAX_MERGES: usize = 5;
+/// What a run works with.
+struct Context<'a> {
+    dataset: &'a Dataset,
+    indexer: &'a IndexerInfo,
+    name: TableName,
+    options: &'a RunOptions,
+}
+
+/// What is to be done, by a plan and the options.
+struct Scheme {
+    plan: Plan,
+    /// The images to be extracted, in order.
+    to_extract: Vec<String>,
+    /// Those that fail without being tried, and why.
+    blocked: Vec<(String, Failure)>,
+    /// Images that are selected, and those of them that are to be done.
+    selected: usize,
+    to_do: usize,
+    /// Deleted images whose rows are to be removed, with how many rows.
+    orphans: Vec<(String, u64)>,
+    /// Why the guard refuses, where it does.
+    refusal: Option<String>,
+}
 
 pub(super) fn run(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     workforce: &mut dyn Workforce,
-    mode: Mode,
+    options: &RunOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, IndexError> {
-    let name = TableName::of(&indexer.name)?;
-    let mut judged = plan(dataset, indexer, &name, workforce)?;
-    let mut lock = None;
-    if !to_extract(&judged, mode).is_empty() {
-        let what = format!("{} in mode {mode}", name.indexer());
-        lock = Some(locks::hold(dataset, &name, &what, Duration::ZERO, observer)?);
-        // Another run may have ended between the plan and the lock.
-        if dataset.table_stat(name.table())? != judged.table {
-            judged = plan(dataset, indexer, &name, workforce)?;
-        }
+    let context = Context { dataset, indexer, name: TableName::of(&indexer.name)?, options };
+    let mut scheme = context.scheme(workforce)?;
+    scheme.check()?;
+    let lock = context.lock(&scheme, observer)?;
+    // Another run may have ended between the plan and the lock.
+    if lock.is_some() && context.has_changed_since(&scheme.plan)? {
+        scheme = context.scheme(workforce)?;
+        scheme.check()?;
     }
-    let outcome = carry_out(dataset, indexer, &name, workforce, mode, judged, observer);
+    let outcome = context.carry_out(scheme, workforce, observer, lock.is_some());
     drop(lock);
     outcome
 }
 
-/// The images that the mode does and that can be tried.
-fn to_extract(plan: &Plan, mode: Mode) -> Vec<String> {
-    let images = plan.images.iter().filter(|image| image.to_do(mode) && image.blocked(mode).is_none());
-    images.map(|image| image.report.image_id.clone()).collect()
-}
-
-fn carry_out(
+pub(super) fn dry_run(
     dataset: &Dataset,
     indexer: &IndexerInfo,
-    name: &TableName,
     workforce: &mut dyn Workforce,
-    mode: Mode,
-    plan: Plan,
-    observer: &mut dyn Observer,
-) -> Result<RunOutcome, IndexError> {
-    let to_do = plan.images.iter().filter(|image| image.to_do(mode)).count();
-    observer.planned(to_do, plan.images.len());
-    let mut failures: HashMap<String, Failure> = HashMap::new();
-    for image in &plan.images {
-        if let Some(failure) = image.blocked(mode).filter(|_| image.to_do(mode)) {
-            observer.image_done(&image.report.image_id, Some(failure));
-            failures.insert(image.report.image_id.clone(), failure.clone());
-        }
-    }
-
-    let image_ids = to_extract(&plan, mode);
-    let pieces = extract(workforce, &image_ids, &mut failures, observer)?;
-    let updated = commit(dataset, indexer, name, pieces, &mut failures, observer)?;
-
-    let mut stats = Stats { total_images: plan.images.len() as u64, ..Stats::default() };
-    for image in &plan.images {
-        let (id, reason) = (image.report.image_id.as_str(), image.report.reason);
-        if !image.to_do(mode) {
-            match reason {
-                Reason::FreshZeroRows => stats.skipped_zero_rows += 1,
-                _ => stats.skipped_fresh += 1,
-            }
-            continue;
-        }
-        stats.missing += u64::from(image.rows == 0);
-        if failures.contains_key(id) {
-            stats.failed += 1;
-        } else if updated.contains(id) {
-            stats.updated += 1;
-            match reason {
-                Reason::StaleMissingMarker if mode == Mode::Incremental => stats.stale_missing_marker += 1,
-                Reason::StaleMarkerTableMismatch if mode == Mode::Incremental => {
-                    stats.stale_marker_table_mismatch += 1;
-                }
-                _ => {}
-            }
-        } else {
-            stats.not_run += 1;
-        }
-    }
-    let failures = plan
-        .images
-        .iter()
-        .filter_map(|image| {
-            let (image_id, failure) = failures.remove_entry(&image.report.image_id)?;
-            Some(ImageFailure { image_id, failure })
-        })
-        .collect();
-    Ok(RunOutcome {
-        indexer: name.indexer().to_owned(),
-        mode,
-        table: name.key_text(),
-        stats,
-        failures,
-        decisions: plan.images.into_iter().map(|image| image.report).collect(),
-        pruned_images: 0,
-        freshened: 0,
-        widened: Vec::new(),
-        commits: 0,
-        recomputed: false,
+    options: &RunOptions,
+) -> Result<Preview, IndexError> {
+    let context = Context { dataset, indexer, name: TableName::of(&indexer.name)?, options };
+    let scheme = context.scheme(workforce)?;
+    Ok(Preview {
+        indexer: context.name.indexer().to_owned(),
+        mode: options.mode,
+        table: context.name.key_text(),
+        images: scheme.plan.images.into_iter().map(|image| image.report).collect(),
+        would_update: scheme.to_extract,
+        would_fail: scheme.blocked.into_iter().map(|(image_id, _)| image_id).collect(),
+        would_prune: scheme.orphans,
+        refusal: scheme.refusal,
     })
 }
 
-/// The rows of each image, in id order; those that fail or are not begun are left out.
-fn extract(
-    workforce: &mut dyn Workforce,
-    image_ids: &[String],
-    failures: &mut HashMap<String, Failure>,
-    observer: &mut dyn Observer,
-) -> Result<Vec<Piece>, IndexError> {
-    let mut pieces = Vec::with_capacity(image_ids.len());
-    if image_ids.is_empty() {
-        return Ok(pieces);
+impl Scheme {
+    fn check(&self) -> Result<(), IndexError> {
+        match &self.refusal {
+            Some(refusal) => Err(IndexError::Guarded(refusal.clone())),
+            None => Ok(()),
+        }
     }
-    workforce.extract_rows(image_ids, &mut |index, answer| {
-        if let Some(image_id) = image_ids.get(index) {
-            observer.image_done(image_id, answer.as_ref().err());
-            match answer {
-                Ok(extracted) => pieces.push(Piece {
-                    image_id: image_id.clone(),
-                    params_hash: extracted.params.params_hash,
-                    rows: extracted.rows,
-                }),
-                Err(failure) => {
-                    failures.insert(image_id.clone(), failure);
+}
+
+impl Context<'_> {
+    fn is_ours(&self) -> bool {
+        self.options.compat == Compat::Kymhost
+    }
+
+    /// Why the image fails without being tried: what cannot be judged is not updated, but replacing needs no marker.
+    fn blocked<'p>(&self, image: &'p Planned) -> Option<&'p Failure> {
+        image.blocked(if select::does_fresh(self.options) { Mode::Replace } else { Mode::Incremental })
+    }
+
+    fn scheme(&self, workforce: &mut dyn Workforce) -> Result<Scheme, IndexError> {
+        let mut listing = self.options.listing.clone();
+        if self.options.selection.images.is_some() {
+            // Before the plugin is asked for anything.
+            let images = match &listing {
+                Some(images) => images,
+                None => listing.insert(Arc::new(self.dataset.image_ids()?)),
+            };
+            select::check_images(&self.options.selection, images)?;
+        }
+        let plan_options = PlanOptions {
+            compat: self.options.compat,
+            listing,
+            only: None,
+            table_may_be_broken: self.is_ours() && select::does_all(self.options),
+        };
+        let plan = plan::plan(self.dataset, self.indexer, &self.name, workforce, &plan_options)
+            .map_err(|error| self.with_help(error))?;
+
+        let mut scheme = Scheme {
+            to_extract: Vec::new(),
+            blocked: Vec::new(),
+            selected: 0,
+            to_do: 0,
+            orphans: self.orphans(&plan)?,
+            refusal: None,
+            plan,
+        };
+        for image in &scheme.plan.images {
+            let report = &image.report;
+            scheme.selected +=
+                usize::from(select::is_selected(&self.options.selection, &report.image_id, report.reason));
+            if select::is_to_do(self.options, report) {
+                scheme.to_do += 1;
+                match self.blocked(image) {
+                    None => scheme.to_extract.push(report.image_id.clone()),
+                    Some(failure) => scheme.blocked.push((report.image_id.clone(), failure.clone())),
                 }
             }
         }
-        !observer.interrupted()
-    })?;
-    Ok(pieces)
-}
-
-/// Writes the table, then the markers. Gives the images whose rows are now in the table.
-fn commit(
-    dataset: &Dataset,
-    indexer: &IndexerInfo,
-    name: &TableName,
-    pieces: Vec<Piece>,
-    failures: &mut HashMap<String, Failure>,
-    observer: &mut dyn Observer,
-) -> Result<HashSet<String>, IndexError> {
-    if pieces.is_empty() {
-        return Ok(HashSet::new());
+        scheme.refusal = self.refusal(&scheme.plan, &scheme.orphans);
+        if let Some(why) = scheme.plan.broken_table.as_ref().filter(|_| scheme.to_extract.is_empty()) {
+            // There is nothing to make it anew from.
+            let key = self.dataset.store().describe(&self.name.key()?);
+            return Err(DatasetError::Unreadable { key, expected: "Parquet", found: why.clone() }.into());
+        }
+        Ok(scheme)
     }
-    observer.committing();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let now = i64::try_from(now).unwrap_or(i64::MAX).max(1);
-    // Markers are made ready before the table is written: an image that cannot take its marker keeps its old rows.
-    let mut ready = Vec::with_capacity(pieces.len());
-    let mut markers = Vec::with_capacity(pieces.len());
-    for piece in pieces {
-        let n_rows = piece.rows.num_rows() as u64;
-        let marker = RunMarker::new(name.indexer(), piece.params_hash.as_str(), &indexer.analysis_version, n_rows, now);
-        match dataset.prepare_json(&piece.image_id, &indexer.marker_name, &marker.to_json()) {
-            Ok(marker) => {
-                markers.push((piece.image_id.clone(), marker));
-                ready.push(piece);
+
+    /// The deleted images whose rows a run removes. The listing may be older than the table: each is looked for again.
+    fn orphans(&self, plan: &Plan) -> Result<Vec<(String, u64)>, IndexError> {
+        if !select::prunes(self.options) {
+            return Ok(Vec::new());
+        }
+        let mut orphans = Vec::new();
+        for (image_id, rows) in &plan.table.orphans {
+            match self.dataset.find_record(image_id) {
+                Ok(_) => {}
+                Err(DatasetError::UnknownImage { .. }) => orphans.push((image_id.clone(), *rows)),
+                Err(error) => return Err(error.into()),
             }
+        }
+        Ok(orphans)
+    }
+
+    fn refusal(&self, plan: &Plan, orphans: &[(String, u64)]) -> Option<String> {
+        let with_rows = plan.images.iter().filter(|image| image.rows > 0).count();
+        let table = self.name.key_text();
+        select::refusal(&table, plan.images.len(), with_rows, orphans, self.options.allow_mass_removal)
+    }
+
+    /// Says how a table that cannot be read is made anew.
+    fn with_help(&self, error: IndexError) -> IndexError {
+        if !self.is_ours() || !commit::is_unreadable(&error, self.dataset, &self.name) {
+            return error;
+        }
+        match error {
+            IndexError::Dataset(DatasetError::Unreadable { key, expected, found })
+                if !found.contains("--mode replace") =>
+            {
+                let found = format!(
+                    "{found}; `kymhost run --mode replace` extracts every image anew and sets the broken file aside"
+                );
+                DatasetError::Unreadable { key, expected, found }.into()
+            }
+            other => other,
+        }
+    }
+
+    /// Takes the table's lock where there is something to write. What only spares later runs some work is not worth waiting for.
+    fn lock(&self, scheme: &Scheme, observer: &mut dyn Observer) -> Result<Option<LockGuard>, IndexError> {
+        let what = format!("{} in mode {}", self.name.indexer(), self.options.mode);
+        if !scheme.to_extract.is_empty() || !scheme.orphans.is_empty() {
+            return locks::hold(self.dataset, &self.name, &what, self.options.wait, observer).map(Some);
+        }
+        let plan = &scheme.plan;
+        let has_new_failures = scheme.blocked.iter().any(|(image_id, failure)| {
+            commit::is_new_failure(&plan.failures, plan.library_sha256.as_deref(), image_id, failure)
+        });
+        let is_unsealed = matches!(plan.seal, SealState::Recomputed { is_complete: true, .. });
+        if !has_new_failures && !is_unsealed && plan.images.iter().all(|image| image.freshen.is_none()) {
+            return Ok(None);
+        }
+        match locks::hold(self.dataset, &self.name, &what, Duration::ZERO, observer) {
+            Ok(lock) => Ok(Some(lock)),
+            // Another run does it, or the dataset is not ours to write.
             Err(error) => {
-                let kind = match error {
-                    DatasetError::UnknownImage { .. } => FailureKind::InputChanged,
-                    _ => FailureKind::Unreadable,
-                };
-                failures.insert(piece.image_id, Failure::new(kind, error.to_string()));
+                tracing::info!(%error, "what was found out is not kept");
+                Ok(None)
             }
         }
     }
-    if ready.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let mut refused = write_rows(dataset, indexer, name, &ready)?;
 
-    // The table first: rows without a marker are judged by what they hold, a marker without rows says that they are there.
-    let mut updated = HashSet::with_capacity(markers.len());
-    let mut accepted = Vec::with_capacity(markers.len());
-    for (index, (image_id, marker)) in markers.into_iter().enumerate() {
-        match refused.remove(&index) {
-            Some(message) => {
-                failures.insert(image_id, Failure::new(FailureKind::BadTable, message));
-            }
-            None => {
-                accepted.push(marker);
-                updated.insert(image_id);
-            }
+    /// Whether another run has written what the plan judged by.
+    fn has_changed_since(&self, plan: &Plan) -> Result<bool, IndexError> {
+        if self.dataset.table_stat(self.name.table())? != plan.table.stat {
+            return Ok(true);
         }
-    }
-    dataset.put_json_many(&mut accepted.into_iter())?;
-    Ok(updated)
-}
-
-/// Puts the pieces into the table that is there when it is replaced; gives those that do not fit it, and why.
-///
-/// Python takes no lock: where it has written the table between our reading and our rename, its rows are merged again.
-fn write_rows(
-    dataset: &Dataset,
-    indexer: &IndexerInfo,
-    name: &TableName,
-    pieces: &[Piece],
-) -> Result<HashMap<usize, String>, IndexError> {
-    for _ in 0..MAX_MERGES {
-        let seen = dataset.table_stat(name.table())?;
-        let old = dataset.read_table(name.table(), None)?;
-        let merged =
-            merge::merge(old, &indexer.analysis_version, pieces.to_vec()).map_err(|error| unwritable(name, &error))?;
-        let is_written = match merged.table {
-            Some(table) => dataset.replace_table(name.table(), seen, &table)?,
-            None => true,
+        if !self.is_ours() {
+            return Ok(false);
+        }
+        let has_other_seal = match &plan.seal {
+            SealState::Held { altered } => {
+                ledger::read_seal(self.dataset, &self.name)?.is_none_or(|seal| seal.altered != *altered)
+            }
+            SealState::Unneeded | SealState::Recomputed { .. } => false,
         };
-        if is_written {
-            return Ok(merged.refused.into_iter().map(|refused| (refused.piece, refused.why)).collect());
-        }
-        tracing::info!(table = name.key_text(), "another program has written the table meanwhile; merging again");
+        Ok(has_other_seal || ledger::read_intent(self.dataset, &self.name)? != plan.intent)
     }
-    let why = format!("another program wrote it {MAX_MERGES} times while this run merged its rows; try again later");
-    Err(DatasetError::Unwritable { key: name.key_text(), why }.into())
+
+    fn committer(&self, scheme: &Scheme) -> Result<Committer<'_>, IndexError> {
+        let plan = &scheme.plan;
+        let ids: Vec<&str> = plan.images.iter().map(|image| image.report.image_id.as_str()).collect();
+        let altered = match &plan.seal {
+            SealState::Unneeded => Some(BTreeSet::new()),
+            SealState::Held { altered } => Some(altered.clone()),
+            SealState::Recomputed { altered, is_complete } => Some(altered.clone()).filter(|_| *is_complete),
+        };
+        let library_sha256 = plan.library_sha256.clone().filter(|_| self.is_ours());
+        let begin = Begin {
+            table: plan.table.stat,
+            altered,
+            pending: commit::pending(plan.intent.as_ref(), &ids),
+            orphans: scheme.orphans.iter().map(|(image_id, _)| image_id.clone()).collect(),
+            may_set_aside: self.is_ours() && select::does_all(self.options),
+            is_broken: plan.broken_table.is_some(),
+            past: if self.is_ours() { ledger::read_failures(self.dataset, &self.name)? } else { Default::default() },
+            library_sha256,
+        };
+        Ok(Committer::new(self.dataset, self.indexer, &self.name, begin))
+    }
+
+    fn carry_out(
+        &self,
+        scheme: Scheme,
+        workforce: &mut dyn Workforce,
+        observer: &mut dyn Observer,
+        is_held: bool,
+    ) -> Result<RunOutcome, IndexError> {
+        observer.planned(scheme.to_do, scheme.selected);
+        let mut committer = self.committer(&scheme)?;
+        for (image_id, failure) in &scheme.blocked {
+            observer.image_done(image_id, Some(failure));
+            committer.block(image_id, failure.clone());
+        }
+        let may_start_anew = self.may_start_anew(&scheme.plan);
+        let mut round = Round { context: self, committer: &mut committer, may_start_anew, is_anew: false, failed: 0 };
+        round.extract(&scheme.to_extract, workforce, observer)?;
+        let mut stopped_by_failures = round.is_too_many();
+
+        let mut is_anew = false;
+        if committer.had_conflicts && may_start_anew {
+            let images = scheme.plan.images.iter().map(|image| image.report.image_id.clone()).collect();
+            let orphans = scheme.plan.table.orphans.iter().map(|(image_id, _)| image_id.clone()).collect();
+            committer.start_anew(images, orphans);
+            let mut to_extract = Vec::with_capacity(scheme.plan.images.len());
+            observer.planned(scheme.plan.images.len(), scheme.plan.images.len());
+            for image in &scheme.plan.images {
+                let image_id = &image.report.image_id;
+                match image.blocked(Mode::Replace) {
+                    None => to_extract.push(image_id.clone()),
+                    Some(failure) => {
+                        observer.image_done(image_id, Some(failure));
+                        committer.block(image_id, failure.clone());
+                    }
+                }
+            }
+            let mut round =
+                Round { context: self, committer: &mut committer, may_start_anew: false, is_anew: true, failed: 0 };
+            round.extract(&to_extract, workforce, observer)?;
+            stopped_by_failures = round.is_too_many();
+            is_anew = true;
+        }
+
+        let mut freshened = 0;
+        if is_held && self.is_ours() {
+            let there: HashSet<&str> = scheme.plan.images.iter().map(|image| image.report.image_id.as_str()).collect();
+            committer.forget_gone(|image_id| there.contains(image_id));
+            committer.write_failures()?;
+            if matches!(scheme.plan.seal, SealState::Recomputed { is_complete: true, .. }) {
+                committer.seal_what_was_verified(scheme.plan.table.identity.clone())?;
+            }
+            if !is_anew && !observer.interrupted() {
+                freshened = self.freshen(&scheme)?;
+            }
+        }
+        Ok(self.outcome(scheme, committer, Figures { freshened, is_anew, stopped_by_failures }))
+    }
+
+    /// Whether all is made anew where a column's type cannot be reconciled.
+    fn may_start_anew(&self, plan: &Plan) -> bool {
+        if !self.is_ours() || self.options.on_schema_change != OnSchemaChange::Recompute {
+            return false;
+        }
+        // Then the rows of deleted images leave too, whatever the options say of them: the guard is asked.
+        match self.refusal(plan, &plan.table.orphans) {
+            None => true,
+            Some(refusal) => {
+                tracing::warn!(refusal, "the table will not be made anew, whatever types it has");
+                false
+            }
+        }
+    }
+
+    /// Writes markers of fresh images again, of whose inputs more is known now. Gives how many.
+    fn freshen(&self, scheme: &Scheme) -> Result<u64, IndexError> {
+        let extracted: HashSet<&str> = scheme.to_extract.iter().map(String::as_str).collect();
+        let mut texts = Vec::new();
+        for image in &scheme.plan.images {
+            let image_id = &image.report.image_id;
+            if let Some(with) = image.freshen.as_ref().filter(|_| !extracted.contains(image_id.as_str()))
+                && let Some(text) = plan::freshened_marker(self.dataset, &self.indexer.marker_name, image_id, with)?
+            {
+                texts.push((image_id.clone(), text));
+            }
+        }
+        let freshened = texts.len() as u64;
+        self.dataset.put_json_texts(&self.indexer.marker_name, &mut texts.into_iter())?;
+        Ok(freshened)
+    }
+
+    fn outcome(&self, scheme: Scheme, mut committer: Committer<'_>, figures: Figures) -> RunOutcome {
+        let Figures { freshened, is_anew, stopped_by_failures } = figures;
+        let options = self.options;
+        let mut stats = Stats::default();
+        for image in &scheme.plan.images {
+            let (id, reason) = (image.report.image_id.as_str(), image.report.reason);
+            if !is_anew && !select::is_selected(&options.selection, id, reason) {
+                continue;
+            }
+            stats.total_images += 1;
+            if !is_anew && !select::is_to_do(options, &image.report) {
+                match reason {
+                    Reason::FreshZeroRows => stats.skipped_zero_rows += 1,
+                    _ => stats.skipped_fresh += 1,
+                }
+                continue;
+            }
+            stats.missing += u64::from(image.rows == 0);
+            if committer.failed.contains_key(id) {
+                stats.failed += 1;
+            } else if committer.updated.contains(id) {
+                stats.updated += 1;
+                match reason {
+                    Reason::StaleMissingMarker if options.mode == Mode::Incremental => stats.stale_missing_marker += 1,
+                    Reason::StaleMarkerTableMismatch if options.mode == Mode::Incremental => {
+                        stats.stale_marker_table_mismatch += 1;
+                    }
+                    _ => {}
+                }
+            } else {
+                stats.not_run += 1;
+            }
+        }
+        let failures = scheme
+            .plan
+            .images
+            .iter()
+            .filter_map(|image| {
+                let (image_id, failure) = committer.failed.remove_entry(&image.report.image_id)?;
+                Some(ImageFailure { image_id, failure })
+            })
+            .collect();
+        RunOutcome {
+            indexer: self.name.indexer().to_owned(),
+            mode: options.mode,
+            table: self.name.key_text(),
+            stats,
+            failures,
+            decisions: scheme.plan.images.into_iter().map(|image| image.report).collect(),
+            pruned_images: committer.pruned,
+            freshened,
+            widened: std::mem::take(&mut committer.widened),
+            commits: committer.commits,
+            recomputed: is_anew && !committer.is_leaving(),
+            stopped_by_failures,
+        }
+    }
 }
 
-fn unwritable(name: &TableName, error: &MergeError) -> DatasetError {
-    DatasetError::Unwritable { key: name.key_text(), why: error.to_string() }
+/// What the outcome tells beside what the committer counts.
+struct Figures {
+    freshened: u64,
+    is_anew: bool,
+    stopped_by_failures: bool,
+}
+
+/// One extraction over a list of images, with its commits.
+struct Round<'r, 'a> {
+    context: &'r Context<'a>,
+    committer: &'r mut Committer<'a>,
+    /// Whether a conflict of types ends the round, because all is made anew then.
+    may_start_anew: bool,
+    /// The table is made anew: with the first commit all old rows leave, so there is only one where memory allows it.
+    is_anew: bool,
+    /// Images that failed in the extraction.
+    failed: u64,
+}
+
+impl Round<'_, '_> {
+    fn is_too_many(&self) -> bool {
+        self.context.options.max_failures.is_some_and(|most| self.failed >= most.max(1))
+    }
+
+    /// Whether what is left of the round would be done again.
+    fn is_in_vain(&self) -> bool {
+        self.may_start_anew && self.committer.had_conflicts
+    }
+
+    fn extract(
+        &mut self,
+        image_ids: &[String],
+        workforce: &mut dyn Workforce,
+        observer: &mut dyn Observer,
+    ) -> Result<(), IndexError> {
+        let options = self.context.options;
+        let interval = if self.is_anew { Duration::MAX } else { options.checkpoint_interval };
+        let mut checkpoints = Checkpoints::new(interval, options.max_held_bytes, Instant::now());
+        let mut held: Vec<Done> = Vec::new();
+        let mut bytes = 0u64;
+        let mut left = image_ids.len();
+        let mut error = None;
+        let mut is_stopped = false;
+        if !image_ids.is_empty() {
+            let result = workforce.extract_rows(image_ids, &mut |index, answer| {
+                if let Some(image_id) = image_ids.get(index) {
+                    left = left.saturating_sub(1);
+                    observer.image_done(image_id, answer.as_ref().err());
+                    match answer {
+                        Ok(extracted) => {
+                            bytes = bytes.saturating_add(held_bytes(&extracted));
+                            held.push(Done { image_id: image_id.clone(), extracted });
+                        }
+                        Err(failure) => {
+                            self.failed += 1;
+                            self.committer.fail(image_id, failure);
+                        }
+                    }
+                }
+                is_stopped = observer.interrupted() || self.is_too_many();
+                // The last commit is made below, with all that is left.
+                if !is_stopped && left > 0 && !held.is_empty() && checkpoints.due(Instant::now(), bytes) {
+                    observer.committing();
+                    let begin = Instant::now();
+                    if let Err(failed) = self.committer.commit(std::mem::take(&mut held)) {
+                        error = Some(failed);
+                        return false;
+                    }
+                    checkpoints.made(begin, Instant::now());
+                    bytes = 0;
+                    return !self.is_in_vain();
+                }
+                !is_stopped
+            });
+            if let Some(error) = error {
+                return Err(error);
+            }
+            result?;
+        }
+        if self.is_in_vain() {
+            return Ok(());
+        }
+        // An old table is not given up for a part of a new one.
+        if self.is_anew && (left > 0 || is_stopped) && self.committer.is_leaving() {
+            return Ok(());
+        }
+        if !held.is_empty() || self.committer.has_removals() && !self.is_anew {
+            observer.committing();
+            self.committer.commit(held)?;
+        }
+        Ok(())
+    }
 }

@@ -211,6 +211,131 @@ pub fn judge(current: Current<'_>, rows: RowFacts, marker: Option<&RunMarker>) -
     Judgement { reason, params_agree, version_agrees }
 }
 
+/// How an image's rows stand to the digest in its marker's receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RowsState {
+    /// The table is what it was when it was sealed, or there is no digest to compare with.
+    #[default]
+    Trusted,
+    /// The digest was computed again, and is the same.
+    Match,
+    /// The digest is another.
+    Differ,
+}
+
+/// What our rules look at of a valid marker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarkerFacts {
+    /// It has the params hash and the analysis version of now.
+    pub is_current: bool,
+    /// How many rows it counts.
+    pub n_rows: u64,
+    /// It has a receipt of ours.
+    pub has_receipt: bool,
+}
+
+/// What our rules look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facts<'a> {
+    /// What kymflow's rules say; `None` where params or marker cannot be had.
+    pub kymflow: Option<Judgement>,
+    /// How many rows of the image the table has.
+    pub rows: u64,
+    /// Its valid marker.
+    pub marker: Option<MarkerFacts>,
+    /// Whether its rows are those of the receipt, as far as digests tell.
+    pub rows_state: RowsState,
+    /// Inputs of the rows that hold no more.
+    pub inputs: InputChanges<'a>,
+    /// A killed commit's intent names it.
+    pub in_intent: bool,
+    /// The last run that tried it failed.
+    pub last_run_failed: bool,
+    /// Something that is needed to judge it cannot be read.
+    pub is_unreadable: bool,
+}
+
+/// Keys of inputs that hold no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InputChanges<'a> {
+    /// They have other content.
+    pub changed: &'a [String],
+    /// They are gone.
+    pub removed: &'a [String],
+    /// They were looked for in vain and are there now.
+    pub appeared: &'a [String],
+}
+
+/// Every reason by our rules for which an image is stale, in the order in which they count: the first is the report's. None: it
+/// is fresh, with kymflow's reason.
+pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
+    let mut found = Vec::new();
+    let mut add = |holds: bool, reason: Reason| {
+        if holds && !found.contains(&reason) {
+            found.push(reason);
+        }
+    };
+    add(facts.is_unreadable, Reason::StaleUnreadable);
+    add(facts.last_run_failed, Reason::StaleLastRunFailed);
+    add(facts.in_intent, Reason::StaleInterrupted);
+    let mut is_mismatch = false;
+    if let Some(judged) = facts.kymflow {
+        add(judged.reason.is_stale(), judged.reason);
+        is_mismatch = judged.reason == Reason::StaleMarkerTableMismatch;
+        // kymflow says one; of the others those that are about something that is there.
+        if judged.reason.is_stale() && judged.reason != Reason::StaleMissingMarker {
+            add(!judged.version_agrees, Reason::StaleVersionChanged);
+            add(!judged.params_agree, Reason::StaleParamsChanged);
+        }
+        if judged.reason == Reason::FreshRows {
+            let has_receipt = facts
+                .marker
+                .is_some_and(|marker| marker.is_current && (marker.has_receipt || marker.n_rows == facts.rows));
+            add(!has_receipt, Reason::StaleNoReceipt);
+        }
+    }
+    if let Some(marker) = facts.marker.filter(|marker| marker.has_receipt && !is_mismatch) {
+        let is_other = marker.n_rows != facts.rows || facts.rows_state == RowsState::Differ;
+        add(is_other && facts.kymflow.is_some(), Reason::StaleRowsChanged);
+    }
+    add(!facts.inputs.changed.is_empty(), Reason::StaleInputChanged);
+    add(!facts.inputs.removed.is_empty(), Reason::StaleInputRemoved);
+    add(!facts.inputs.appeared.is_empty(), Reason::StaleInputAppeared);
+    found
+}
+
+/// The keys that a reason is about.
+pub fn keys_of<'a>(reason: Reason, inputs: InputChanges<'a>) -> &'a [String] {
+    match reason {
+        Reason::StaleInputChanged => inputs.changed,
+        Reason::StaleInputRemoved => inputs.removed,
+        Reason::StaleInputAppeared => inputs.appeared,
+        _ => &[],
+    }
+}
+
+/// What notes of a fresh image are made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceiptFacts {
+    /// The library that made the rows is the one of now.
+    pub same_library: bool,
+    /// It is known what the rows were made from.
+    pub has_inputs: bool,
+    /// A person said that the rows count.
+    pub is_adopted: bool,
+}
+
+/// What is worth knowing of a fresh image; `receipt`: what its marker's receipt says, where it has one.
+pub fn notes(receipt: Option<ReceiptFacts>) -> Vec<Note> {
+    let Some(receipt) = receipt else { return vec![Note::JudgedByOldRules] };
+    let all = [
+        (!receipt.has_inputs, Note::JudgedByOldRules),
+        (!receipt.same_library, Note::AnotherLibrary),
+        (receipt.is_adopted, Note::Adopted),
+    ];
+    all.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -580,6 +580,21 @@ impl Store for LocalStore {
         Ok(true)
     }
 
+    fn rename(&self, from: &Key, to: &Key) -> Result<bool, StoreError> {
+        let ((parent, name), (new_parent, new_name)) = (folder_of(from)?, folder_of(to)?);
+        let failed = |source| self.io("rename", from, source);
+        let Some(folder) = self.open_key("rename", &parent, FOLDER)? else { return Ok(false) };
+        let target = self.make_folders(&new_parent, true)?;
+        match disk::rename(&folder, name, &target, new_name) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed(error)),
+        }
+        // The new name first: a crash between the two leaves both, rather than neither.
+        disk::sync_folder(&target).map_err(failed)?;
+        disk::sync_folder(&folder).map(|()| true).map_err(failed)
+    }
+
     fn lock(&self, key: &Key, holder: &str) -> Result<Option<super::LockGuard>, StoreError> {
         let (folder, name) = folder_of(key)?;
         let folder = self.make_folders(&folder, false)?;

@@ -149,6 +149,12 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn delete(&self, key: &Key) -> Result<bool, StoreError>;
     /// Deletes a folder with all below it; `false` where there was none.
     fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError>;
+    /// Gives a key another name, over what was there; `false` where there was none. The folders of the new name are made.
+    fn rename(&self, from: &Key, to: &Key) -> Result<bool, StoreError> {
+        let _ = to;
+        let source = io::Error::new(io::ErrorKind::Unsupported, "this store cannot rename");
+        Err(StoreError::Io { action: "rename", key: self.describe(from), source })
+    }
     /// Takes a lock that only one process can hold; `None` where another does. Its file and the folders above are made,
     /// and `holder` (see [`Holder::to_text`]) is written into it for those who wait.
     fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {

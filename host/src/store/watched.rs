@@ -153,7 +153,7 @@ mod tests {
             watched.put_many(&mut [(key("a/b"), Vec::new())].into_iter()).err(),
             watched.delete(&key("a/b")).err(),
             watched.delete_tree(&key("a")).err(),
-            watched.lock(&key("a/lock")).err(),
+            watched.lock(&key("a/lock"), "").err(),
         ];
         assert!(refused.iter().all(Option::is_some), "{refused:?}");
 

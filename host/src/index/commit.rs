@@ -1,0 +1,441 @@
+//! One commit: images' new rows into the table, their markers, and what is kept beside.
+//!
+//! Owns: what is written in which order. Never: how images are judged or rows merged, when to commit.
+//!
+//! Intent, table, markers, seal, failures, and the intent goes: each is on disk before the next begins. A crash leaves the old
+//! table with old markers, or a new one with an intent that names every image whose marker may not be that of its rows.
+//! With kymflow's rules only table and markers are written.
+
+use super::IndexError;
+use super::ledger::{self, Failures, Identity, Intent, PastFailure, Seal};
+use super::merge::Piece;
+use super::names::TableName;
+use super::receipt::{self, Receipt};
+use super::rewrite::{self, Change, Rewritten, Widening};
+use super::rows_digest::rows_digest;
+use crate::dataset::{Dataset, DatasetError};
+use crate::plugin::{Extracted, Failure, FailureKind, Hashed, IndexerInfo};
+use crate::store::{Key, Stat};
+use kymhost_plugin_api::RunMarker;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How often a commit is planned again because another program has written the table meanwhile.
+const MAX_REWRITES: usize = 5;
+
+/// An image's rows, waiting for a commit.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub image_id: String,
+    pub extracted: Extracted,
+}
+
+/// What all commits of one run share.
+#[derive(Debug)]
+pub(super) struct Committer<'a> {
+    dataset: &'a Dataset,
+    indexer: &'a IndexerInfo,
+    name: &'a TableName,
+    /// The library's SHA-256; `None` with kymflow's rules.
+    library_sha256: Option<String>,
+    /// The table, as the plan or the last commit left it.
+    table: Option<Stat>,
+    /// Images whose rows are not those of their markers; `None` where that is not known: then there is no seal.
+    altered: Option<BTreeSet<String>>,
+    /// The images of an older run's intent that have not been done yet.
+    pending: BTreeSet<String>,
+    /// Deleted images, whose rows the next commit removes.
+    orphans: BTreeSet<String>,
+    /// Images whose rows the next commit removes because all are made anew.
+    leaving: BTreeSet<String>,
+    /// A table that cannot be read may be set aside.
+    may_set_aside: bool,
+    is_broken: bool,
+    past: Failures,
+    has_new_failures: bool,
+    /// Images that failed in this run.
+    pub failed: HashMap<String, Failure>,
+    /// Images whose rows are in the table and whose markers say so.
+    pub updated: HashSet<String>,
+    /// Columns that got a wider type.
+    pub widened: Vec<Widening>,
+    /// Deleted images whose rows were removed.
+    pub pruned: u64,
+    /// Commits made.
+    pub commits: u64,
+    /// Whether an image was refused because a column's type could not be reconciled.
+    pub had_conflicts: bool,
+}
+
+/// What a [`Committer`] begins with.
+#[derive(Debug)]
+pub(super) struct Begin {
+    /// The table that the plan judged by.
+    pub table: Option<Stat>,
+    /// See [`super::plan::SealState`]: the images known to be altered, where that is known of all.
+    pub altered: Option<BTreeSet<String>>,
+    /// The images of an intent that a killed commit left, as far as they are still there.
+    pub pending: BTreeSet<String>,
+    /// Deleted images whose rows leave.
+    pub orphans: BTreeSet<String>,
+    /// Whether all images are done, so that a table which cannot be read is set aside.
+    pub may_set_aside: bool,
+    /// Whether it is known that it cannot be read.
+    pub is_broken: bool,
+    /// The failures of earlier runs, of images that are still there.
+    pub past: Failures,
+    /// The library's SHA-256; `None` with kymflow's rules.
+    pub library_sha256: Option<String>,
+}
+
+impl<'a> Committer<'a> {
+    pub fn new(dataset: &'a Dataset, indexer: &'a IndexerInfo, name: &'a TableName, begin: Begin) -> Self {
+        Self {
+            dataset,
+            indexer,
+            name,
+            library_sha256: begin.library_sha256,
+            table: begin.table,
+            altered: begin.altered,
+            pending: begin.pending,
+            orphans: begin.orphans,
+            leaving: BTreeSet::new(),
+            may_set_aside: begin.may_set_aside,
+            is_broken: begin.is_broken,
+            past: begin.past,
+            has_new_failures: false,
+            failed: HashMap::new(),
+            updated: HashSet::new(),
+            widened: Vec::new(),
+            pruned: 0,
+            commits: 0,
+            had_conflicts: false,
+        }
+    }
+
+    /// Whether a commit without rows would change the table.
+    pub fn has_removals(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
+    /// Whether the next commit removes all rows there are.
+    pub fn is_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// All rows leave with the next commit, and what was done counts no more.
+    pub fn start_anew(&mut self, images: BTreeSet<String>, orphans: BTreeSet<String>) {
+        self.leaving = images;
+        self.orphans.extend(orphans);
+        self.failed.clear();
+        self.updated.clear();
+        self.widened.clear();
+    }
+
+    /// An image failed.
+    pub fn fail(&mut self, image_id: &str, failure: Failure) {
+        self.remember(image_id, &failure, true);
+        self.failed.insert(image_id.to_owned(), failure);
+    }
+
+    /// An image failed without being tried: what has been told of it before need not be told again.
+    pub fn block(&mut self, image_id: &str, failure: Failure) {
+        let is_new = is_new_failure(&self.past, self.library_sha256.as_deref(), image_id, &failure);
+        self.remember(image_id, &failure, is_new);
+        self.failed.insert(image_id.to_owned(), failure);
+    }
+
+    fn remember(&mut self, image_id: &str, failure: &Failure, is_new: bool) {
+        let Some(library_sha256) = self.library_sha256.clone().filter(|_| is_new) else { return };
+        let past = PastFailure {
+            kind: failure.kind.as_str().to_owned(),
+            message: failure.message.clone(),
+            library_sha256,
+            utc_epoch_ns: now_ns(),
+            inputs: failure.inputs.clone(),
+        };
+        self.past.insert(image_id.to_owned(), past);
+        self.has_new_failures = true;
+    }
+
+    fn forget(&mut self, image_id: &str) {
+        self.has_new_failures |= self.past.remove(image_id).is_some();
+    }
+
+    /// Forgets failures of images that are gone.
+    pub fn forget_gone(&mut self, is_there: impl Fn(&str) -> bool) {
+        let before = self.past.len();
+        self.past.retain(|image_id, _| is_there(image_id));
+        self.has_new_failures |= self.past.len() != before;
+    }
+
+    /// Writes the failures where they are not what is on disk.
+    pub fn write_failures(&mut self) -> Result<(), IndexError> {
+        if std::mem::take(&mut self.has_new_failures) {
+            ledger::write_failures(self.dataset, self.name, &self.past)?;
+        }
+        Ok(())
+    }
+
+    /// Commits images' rows, in id order, and what is to be removed.
+    pub fn commit(&mut self, done: Vec<Done>) -> Result<(), IndexError> {
+        let mut change = Change { analysis_version: self.indexer.analysis_version.clone(), ..Change::default() };
+        let markers = self.ready(done, &mut change);
+        if change.pieces.is_empty() && (self.orphans.is_empty() || self.is_broken) {
+            return self.write_failures();
+        }
+        change.remove = self.orphans.union(&self.leaving).cloned().collect();
+        if let Some(library_sha256) = &self.library_sha256 {
+            change.metadata = vec![
+                ("kymhost.indexer".to_owned(), self.name.indexer().to_owned()),
+                ("kymhost.analysis_version".to_owned(), self.indexer.analysis_version.clone()),
+                ("kymhost.library_sha256".to_owned(), library_sha256.clone()),
+            ];
+        }
+
+        self.begin_intent(&change)?;
+        let rewritten = self.rewrite(&change)?;
+
+        // The table first: rows without a marker are judged by what they hold, a marker without rows says that they are there.
+        let mut refused: HashMap<usize, String> =
+            rewritten.refused.into_iter().map(|refused| (refused.piece, refused.why)).collect();
+        let mut accepted = Vec::with_capacity(markers.len());
+        for (index, (piece, marker)) in change.pieces.into_iter().zip(markers).enumerate() {
+            match refused.remove(&index) {
+                Some(message) => {
+                    self.had_conflicts = true;
+                    self.fail(&piece.image_id, Failure::new(FailureKind::BadTable, message));
+                }
+                None => {
+                    accepted.push(marker);
+                    self.settled(piece.image_id);
+                }
+            }
+        }
+        self.commits += u64::from(!accepted.is_empty() || !self.orphans.is_empty());
+        self.dataset.put_json_many(&mut accepted.into_iter())?;
+
+        self.pruned += self.orphans.len() as u64;
+        for gone in std::mem::take(&mut self.orphans) {
+            if let Some(altered) = &mut self.altered {
+                altered.remove(&gone);
+            }
+        }
+        self.leaving.clear();
+        for widening in rewritten.widened {
+            match self.widened.iter_mut().find(|earlier| earlier.column == widening.column) {
+                Some(earlier) => earlier.to = widening.to,
+                None => self.widened.push(widening),
+            }
+        }
+        if self.library_sha256.is_some() {
+            self.seal(rewritten.table)?;
+            self.write_failures()?;
+            ledger::write_intent(self.dataset, self.name, &self.pending)?;
+        }
+        Ok(())
+    }
+
+    /// Makes markers ready before anything is written: an image that cannot take its marker keeps its old rows.
+    fn ready(&mut self, done: Vec<Done>, change: &mut Change) -> Vec<crate::dataset::PreparedJson> {
+        let now = now_ns();
+        let mut markers = Vec::with_capacity(done.len());
+        for Done { image_id, extracted: Extracted { rows, params, inputs, .. } } in done {
+            let Hashed { params_hash, params, inputs: params_inputs } = params;
+            let version = &self.indexer.analysis_version;
+            let marker =
+                RunMarker::new(self.name.indexer(), params_hash.as_str(), version, rows.num_rows() as u64, now);
+            let payload = match &self.library_sha256 {
+                None => marker.to_json(),
+                Some(library_sha256) => receipt::to_json(
+                    &marker,
+                    &Receipt {
+                        library_sha256: library_sha256.clone(),
+                        rows_sha256: rows_digest(&rows),
+                        params,
+                        params_inputs: Some(params_inputs),
+                        rows_inputs: Some(inputs),
+                        adopted: None,
+                    },
+                ),
+            };
+            match self.dataset.prepare_json(&image_id, &self.indexer.marker_name, &payload) {
+                Ok(marker) => {
+                    markers.push(marker);
+                    change.pieces.push(Piece { image_id, params_hash, rows });
+                }
+                Err(error @ DatasetError::UnknownImage { .. }) => {
+                    // Deleted meanwhile: nobody is to try it again.
+                    self.forget(&image_id);
+                    self.pending.remove(&image_id);
+                    self.failed.insert(image_id, Failure::new(FailureKind::InputChanged, error.to_string()));
+                }
+                Err(error) => self.fail(&image_id, Failure::new(FailureKind::Unreadable, error.to_string())),
+            }
+        }
+        markers
+    }
+
+    fn begin_intent(&self, change: &Change) -> Result<(), IndexError> {
+        if self.library_sha256.is_none() || change.pieces.is_empty() {
+            return Ok(());
+        }
+        let mut images = self.pending.clone();
+        images.extend(change.pieces.iter().map(|piece| piece.image_id.clone()));
+        ledger::write_intent(self.dataset, self.name, &images)
+    }
+
+    /// Where the table is certainly as it was, nothing was interrupted.
+    fn take_back_intent(&self, change: &Change) {
+        if self.library_sha256.is_none() || change.pieces.is_empty() {
+            return;
+        }
+        let is_as_it_was = self.dataset.table_stat(self.name.table()).is_ok_and(|stat| stat == self.table);
+        if is_as_it_was && let Err(error) = ledger::write_intent(self.dataset, self.name, &self.pending) {
+            tracing::warn!(%error, table = self.name.key_text(), "images stay marked as interrupted");
+        }
+    }
+
+    /// Rewrites the table. Python takes no lock: where it has written the table meanwhile, the change is planned again
+    /// on top of what is there.
+    fn rewrite(&mut self, change: &Change) -> Result<Rewritten, IndexError> {
+        for _ in 0..MAX_REWRITES {
+            if std::mem::take(&mut self.is_broken) {
+                self.set_aside()?;
+            }
+            let seen = self.dataset.table_stat(self.name.table())?;
+            if seen != self.table {
+                // Rows that no plan has seen: nobody knows whose they are.
+                self.altered = None;
+                self.table = seen;
+            }
+            match rewrite::rewrite(self.dataset, self.name, seen, change) {
+                Ok(Some(rewritten)) => {
+                    self.table = self.dataset.table_stat(self.name.table())?;
+                    return Ok(rewritten);
+                }
+                Ok(None) => {
+                    self.altered = None;
+                    let table = self.name.key_text();
+                    tracing::info!(table, "another program has written the table meanwhile; planning the commit again");
+                }
+                Err(error) if self.may_set_aside && is_unreadable(&error, self.dataset, self.name) => {
+                    tracing::warn!(%error, "the table is made anew");
+                    self.is_broken = true;
+                }
+                Err(error) => {
+                    self.take_back_intent(change);
+                    return Err(error);
+                }
+            }
+        }
+        self.table = self.dataset.table_stat(self.name.table())?;
+        self.take_back_intent(change);
+        let why =
+            format!("another program wrote it {MAX_REWRITES} times while this run merged its rows; try again later");
+        Err(DatasetError::Unwritable { key: self.name.key_text(), why }.into())
+    }
+
+    /// Moves a table that cannot be read out of the way, for whoever wants to look at it.
+    fn set_aside(&mut self) -> Result<(), IndexError> {
+        let now = jiff::Timestamp::now();
+        let aside = format!(
+            "index/kymhost/aside/{}-{}.{:09}.parquet",
+            self.name.table(),
+            now.strftime("%Y%m%dT%H%M%S"),
+            now.subsec_nanosecond()
+        );
+        let aside = Key::new(aside).map_err(DatasetError::from)?;
+        let store = self.dataset.store();
+        if store.rename(&self.name.key()?, &aside).map_err(DatasetError::from)? {
+            tracing::warn!(table = self.name.key_text(), aside = %store.describe(&aside), "a table that cannot be read was set aside");
+        }
+        self.table = None;
+        self.may_set_aside = false;
+        // All its rows are gone; a marker that vouches for some is stale by their count.
+        self.altered = Some(BTreeSet::new());
+        Ok(())
+    }
+
+    fn settled(&mut self, image_id: String) {
+        self.pending.remove(&image_id);
+        if let Some(altered) = &mut self.altered {
+            altered.remove(&image_id);
+        }
+        self.forget(&image_id);
+        self.failed.remove(&image_id);
+        self.updated.insert(image_id);
+    }
+
+    /// Says that the table's rows are those of the markers, where that is known.
+    fn seal(&mut self, table: Option<Identity>) -> Result<(), IndexError> {
+        let is_ours = match (&table, &self.table) {
+            (Some(identity), Some(stat)) => is_of(identity, stat),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_ours {
+            self.altered = None;
+        }
+        match (table, &self.altered) {
+            (Some(table), Some(altered)) => {
+                ledger::write_seal(self.dataset, self.name, &Seal { table, altered: altered.clone() })
+            }
+            _ => ledger::remove_seal(self.dataset, self.name),
+        }
+    }
+
+    /// Writes a seal for a table whose digests the plan has computed, where no commit was needed.
+    pub fn seal_what_was_verified(&mut self, identity: Option<Identity>) -> Result<(), IndexError> {
+        if self.commits == 0 && identity.is_some() && self.dataset.table_stat(self.name.table())? == self.table {
+            self.seal(identity)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the failures of earlier runs do not tell of this one.
+pub(super) fn is_new_failure(past: &Failures, library_sha256: Option<&str>, image_id: &str, failure: &Failure) -> bool {
+    library_sha256.is_some_and(|library_sha256| {
+        past.get(image_id).is_none_or(|past| {
+            past.kind != failure.kind.as_str()
+                || past.message != failure.message
+                || past.library_sha256 != library_sha256
+        })
+    })
+}
+
+/// Whether what an identity tells of a file is what its stat tells.
+fn is_of(identity: &Identity, stat: &Stat) -> bool {
+    let same = |ns: i64, time: Option<SystemTime>| time.is_some_and(|time| epoch_ns(time) == Some(ns));
+    identity.size == stat.size && same(identity.mtime_ns, stat.modified) && same(identity.ctime_ns, stat.changed)
+}
+
+fn epoch_ns(time: SystemTime) -> Option<i64> {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_nanos()).ok(),
+        Err(before) => i64::try_from(before.duration().as_nanos()).ok().map(|ns| -ns),
+    }
+}
+
+/// Now, in nanoseconds since the Unix epoch: at least 1, as markers must have it.
+fn now_ns() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    i64::try_from(now).unwrap_or(i64::MAX).max(1)
+}
+
+/// Whether an error says that the table's file is not Parquet.
+pub(super) fn is_unreadable(error: &IndexError, dataset: &Dataset, name: &TableName) -> bool {
+    let Ok(table) = name.key() else { return false };
+    matches!(error, IndexError::Dataset(DatasetError::Unreadable { key, .. }) if *key == dataset.store().describe(&table))
+}
+
+/// The images of an intent that are still there.
+pub(super) fn pending(intent: Option<&Intent>, images: &[&str]) -> BTreeSet<String> {
+    let images = images.iter().filter(|image| match intent {
+        None => false,
+        Some(Intent::Unreadable) => true,
+        Some(Intent::Images(named)) => named.contains(**image),
+    });
+    images.map(|image| (*image).to_owned()).collect()
+}
