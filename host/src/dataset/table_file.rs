@@ -60,16 +60,19 @@ impl TableFile {
         if !(0..=tables::MAX_ROWS).contains(&rows) {
             return Err(format!("it claims {rows} rows; kymhost takes up to {}", tables::MAX_ROWS));
         }
-        let in_groups = metadata.metadata().row_groups().iter().try_fold(0i64, |sum, group| {
-            if group.num_rows() < 0 { None } else { sum.checked_add(group.num_rows()) }
-        });
+        let in_groups =
+            metadata.metadata().row_groups().iter().try_fold(0i64, |sum, group| {
+                if group.num_rows() < 0 { None } else { sum.checked_add(group.num_rows()) }
+            });
         if in_groups != Some(rows) {
             return Err(format!("its row groups do not have the {rows} rows that it claims"));
         }
         let fields = metadata.schema().fields().iter().enumerate();
         let (places, fields): (Vec<usize>, Vec<Field>) = fields
             .filter(|(_, field)| !field.name().starts_with(tables::NAMELESS_INDEX))
-            .map(|(place, field)| (place, Field::new(field.name(), tables::plain_type(field.data_type()).clone(), true)))
+            .map(|(place, field)| {
+                (place, Field::new(field.name(), tables::plain_type(field.data_type()).clone(), true))
+            })
             .unzip();
         let kept: HashMap<String, String> = metadata
             .schema()

@@ -153,13 +153,7 @@ impl<'a> Grouped<'a> {
         Self { lookup: IdLookup::new(ids), images, orphans: HashMap::new(), texts: HashSet::new() }
     }
 
-    fn add(
-        &mut self,
-        rows: usize,
-        image_id: Option<&ArrayRef>,
-        hash: Option<&ArrayRef>,
-        version: Option<&ArrayRef>,
-    ) {
+    fn add(&mut self, rows: usize, image_id: Option<&ArrayRef>, hash: Option<&ArrayRef>, version: Option<&ArrayRef>) {
         let Some(image_id) = image_id.map(TextColumn::over) else { return };
         // A table with one provenance column matches no more than one with none.
         let (hash, version) = match (hash, version) {
@@ -170,11 +164,7 @@ impl<'a> Grouped<'a> {
         while start < rows {
             // Rows that say the same are taken together.
             let mut end = start + 1;
-            while end < rows
-                && image_id.same(start, end)
-                && hash.same(start, end)
-                && version.same(start, end)
-            {
+            while end < rows && image_id.same(start, end) && hash.same(start, end) && version.same(start, end) {
                 end += 1;
             }
             if let Some(id) = image_id.get(start) {
@@ -365,7 +355,7 @@ mod tests {
         }
         let orphans: Vec<(String, u64)> = orphans.into_iter().collect();
         let categories = {
-            let columns = table.schema().fields().iter().zip(table.columns()).map(|(field, column)| {
+            let columns = table.schema_ref().fields().iter().zip(table.columns()).map(|(field, column)| {
                 let column = match TextColumn::over(column) {
                     TextColumn::NoText => Arc::clone(column),
                     _ => {

@@ -70,15 +70,15 @@ pub fn rewrite(
     if let Some(table) = &mut old
         && let Some(ids) = TextColumn::of(&table.clone(), IMAGE_ID)
     {
-        let stays: BooleanArray = (0..table.num_rows())
-            .map(|row| Some(!ids.get(row).is_some_and(|id| change.remove.contains(id))))
-            .collect();
+        let stays: BooleanArray =
+            (0..table.num_rows()).map(|row| Some(!ids.get(row).is_some_and(|id| change.remove.contains(id)))).collect();
         removed = stays.true_count() < table.num_rows();
         let kept = filter_record_batch(table, &stays).map_err(|error| unwritable(name, &error))?;
         *table = kept;
     }
     let before = old.clone();
-    let merged = merge(old, &change.analysis_version, change.pieces.clone()).map_err(|error| unwritable(name, &error))?;
+    let merged =
+        merge(old, &change.analysis_version, change.pieces.clone()).map_err(|error| unwritable(name, &error))?;
     let table = merged.table.or_else(|| before.filter(|_| removed));
     if let Some(table) = table
         && !dataset.replace_table(name.table(), expected, &table)?
