@@ -1,6 +1,6 @@
 //! Plugins in worker processes: whatever one does, its image fails alone and the rest goes on.
 
-use kymhost::dataset::Dataset;
+use kymhost::dataset::{Dataset, Found, Held, Input, check_input};
 use kymhost::plugin::{Extracted, Failure, FailureKind, PluginError, PoolOptions, Workforce, find_plugin, open_pool};
 use kymhost_tests::fixture::{Fixture, image_id, params_hash};
 use kymhost_tests::{Run, TestDir, library, program};
@@ -609,4 +609,173 @@ fn a_second_signal_ends_a_run_that_cannot_stop() {
     // A thread that hangs cannot be ended.
     let (exit, _) = interrupted(&data, &["-p", &misbehave, "--in-process"], &hung, &[Signal::INT, Signal::TERM]);
     assert_eq!(exit, 143);
+}
+
+/// Each way of running plugins.
+fn both() -> [PoolOptions; 2] {
+    let mut in_process = options(1);
+    in_process.in_process = true;
+    [options(1), in_process]
+}
+
+fn keys(inputs: &[Input]) -> Vec<(&str, bool)> {
+    inputs.iter().map(|input| (input.key.as_str(), input.found != Found::Absent)).collect()
+}
+
+#[test]
+fn what_was_read_for_params_and_for_rows_is_told_apart() {
+    let dir = TestDir::new();
+    let order = BTreeMap::from([(1, json!({"do": "", "read": "extra"}))]);
+    for (number, options) in both().into_iter().enumerate() {
+        let data = dataset(&dir, &format!("{number}.zarr"), 2, &order);
+        data.image(&image_id(1)).json("extra", &json!({"deep": [1]}));
+        let mut pool = pool_of(&data, "misbehave", &options);
+        let answers = extract(&mut *pool, &ids(2)).unwrap();
+        let [plain, ordered] = [0, 1].map(|number| answers[number].as_ref().expect("rows"));
+        let (misbehave, packed) = ("analysis/misbehave.json", "analysis/misbehave.json.gz");
+        assert_eq!(keys(&plain.inputs), [(misbehave, false), (packed, false)]);
+        assert_eq!(keys(&plain.params.inputs), [(misbehave, false), (packed, false), ("analysis/params.json", true)]);
+        assert_eq!(plain.params.params.as_deref(), Some("{\"n\":0}"));
+        assert_eq!(keys(&ordered.inputs), [("analysis/extra.json", true), (misbehave, true)]);
+
+        // All of it holds by size and times alone: it was trusted at the end of the extraction.
+        let record = Dataset::open(data.path()).unwrap().record(&image_id(1)).unwrap();
+        for input in ordered.inputs.iter().chain(&ordered.params.inputs) {
+            assert_eq!(check_input(&record, "misbehave_run", input).unwrap(), Held::Same);
+            assert!(matches!(input.found, Found::File { times: Some(_), .. }), "{input:?}");
+        }
+        let mut hashed = Vec::new();
+        pool.params_hashes(&ids(2), &mut |_, answer| hashed.push(answer.unwrap())).unwrap();
+        assert_eq!((&hashed[0], &hashed[1]), (&plain.params, &ordered.params));
+    }
+}
+
+#[test]
+fn a_failure_tells_what_had_been_read() {
+    for options in both() {
+        let dir = TestDir::new();
+        let data = dataset(&dir, "d.zarr", 2, &one(1, "err"));
+        data.put(&data.image(&image_id(0)).key("params.json"), "{\"n\": ");
+        let answers = extract(&mut *pool_of(&data, "misbehave", &options), &ids(2)).unwrap();
+        let [unreadable, failed] = [0, 1].map(|number| answers[number].as_ref().expect_err("a failure"));
+        assert_eq!(unreadable.kind, FailureKind::Unreadable);
+        assert_eq!(keys(&unreadable.inputs).last(), Some(&("analysis/params.json", true)));
+        assert_eq!(failed.kind, FailureKind::Error);
+        assert_eq!(keys(&failed.inputs), [("analysis/misbehave.json", true), ("analysis/params.json", true)]);
+    }
+    let dir = TestDir::new();
+    let data = dataset(&dir, "d.zarr", 1, &one(0, "abort"));
+    let answers = extract(&mut *pool_of(&data, "misbehave", &options(1)), &ids(1)).unwrap();
+    assert_eq!(answers[0].as_ref().unwrap_err().inputs, [], "the worker died with what it knew");
+}
+
+#[test]
+fn inputs_that_move_are_tried_once_more() {
+    for options in both() {
+        // What is done, which artifact is rewritten, and what comes of it.
+        for (what, name, expected) in [
+            ("rewrite", "params", Err(FailureKind::InputChanged)),
+            ("rewrite_and_err", "params", Err(FailureKind::InputChanged)),
+            ("rewrite_once", "params", Ok("{\"n\":\"rewritten\"}")),
+            ("rewrite_once_and_err", "params", Ok("{\"n\":\"rewritten\"}")),
+            ("rewrite_alike", "params", Ok("{\"n\":1}")),
+            ("rewrite", "extra", Err(FailureKind::InputChanged)),
+            ("rewrite_once", "extra", Ok("{\"n\":1}")),
+            ("rewrite_once_and_err", "extra", Ok("{\"n\":1}")),
+            // Nobody reads it.
+            ("rewrite", "other", Ok("{\"n\":1}")),
+        ] {
+            let dir = TestDir::new();
+            let data = dataset(&dir, "d.zarr", 3, &BTreeMap::new());
+            let image = data.image(&image_id(1));
+            image.json("extra", &json!({}));
+            let file = data.key(&image.key(&format!("{name}.json")));
+            image.json("misbehave", &json!({"do": what, "file": file, "read": "extra"}));
+            let answers = extract(&mut *pool_of(&data, "misbehave", &options), &ids(3)).unwrap();
+            assert!(answers[0].is_ok() && answers[2].is_ok(), "{what} {name}");
+            match (&answers[1], expected) {
+                (Ok(extracted), Ok(params)) => {
+                    assert_eq!(extracted.params.params.as_deref(), Some(params), "{what} {name}");
+                    let value: Value = serde_json::from_str(params).unwrap();
+                    assert_eq!(extracted.params.params_hash, params_hash(&value), "{what} {name}");
+                    let record = Dataset::open(data.path()).unwrap().record(&image_id(1)).unwrap();
+                    for input in extracted.inputs.iter().chain(&extracted.params.inputs) {
+                        assert_eq!(check_input(&record, "misbehave_run", input).unwrap(), Held::Same, "{what} {name}");
+                    }
+                }
+                (Err(failure), Err(kind)) => {
+                    assert_eq!(failure.kind, kind, "{what} {name}: {failure:?}");
+                    assert!(failure.message.contains(&format!("analysis/{name}.json")), "{}", failure.message);
+                    assert!(!failure.inputs.is_empty());
+                }
+                (answer, expected) => panic!("{what} {name}: {answer:?}, expected {expected:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn params_that_differ_over_the_same_inputs_are_an_error() {
+    for options in both() {
+        let dir = TestDir::new();
+        let data = dataset(&dir, "d.zarr", 2, &BTreeMap::from([(1, json!({"do": "random", "when": "params"}))]));
+        let answers = extract(&mut *pool_of(&data, "misbehave", &options), &ids(2)).unwrap();
+        assert!(answers[0].is_ok());
+        let failure = answers[1].as_ref().unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Error);
+        assert!(failure.message.contains("two answers over the same inputs"), "{}", failure.message);
+        assert_eq!(keys(&failure.inputs), [("analysis/misbehave.json", true)]);
+    }
+}
+
+#[test]
+fn a_library_that_is_replaced_is_refused() {
+    let code = |error: PluginError| match error {
+        PluginError::Refused { code, why, .. } => {
+            assert!(why.contains("replaced") && why.contains("run again"), "{why}");
+            code
+        }
+        other => panic!("{other}"),
+    };
+    for options in both() {
+        let dir = TestDir::new();
+        let data = dataset(&dir, "d.zarr", 2, &BTreeMap::new());
+        let bytes = fs::read(library("misbehave")).unwrap();
+        let longer = [bytes.as_slice(), b"another"].concat();
+        let path = dir.join("libcopy.so");
+        let put = |bytes: &[u8]| {
+            fs::write(dir.join("half"), bytes).unwrap();
+            fs::rename(dir.join("half"), &path).unwrap();
+        };
+        let pool = || {
+            put(&bytes);
+            let plugin = find_plugin(&format!("{}:misbehave", path.display()), &Default::default()).unwrap();
+            open_pool(&plugin, &Dataset::open(data.path()).unwrap(), &options).unwrap()
+        };
+        let digest = |bytes: &[u8]| {
+            use sha2::{Digest as _, Sha256};
+            Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+
+        let mut same = pool();
+        assert_eq!(same.library_sha256().unwrap(), digest(&bytes));
+        assert_eq!(extract(&mut *same, &ids(2)).unwrap().len(), 2);
+
+        let mut between = pool();
+        between.library_sha256().unwrap();
+        put(&longer);
+        assert_eq!(code(extract(&mut *between, &ids(2)).expect_err("another library")), "changed");
+        assert_eq!(between.library_sha256().unwrap(), digest(&bytes), "it is told once");
+
+        let mut after = pool();
+        assert_eq!(extract(&mut *after, &ids(2)).unwrap().len(), 2);
+        put(&longer);
+        assert_eq!(code(after.library_sha256().expect_err("another library")), "changed");
+
+        // The same bytes in another file.
+        let mut again = pool();
+        again.library_sha256().unwrap();
+        put(&bytes);
+        assert_eq!(extract(&mut *again, &ids(2)).unwrap().len(), 2);
+    }
 }

@@ -641,3 +641,6 @@ pub fn settles_in(record: &Record, input: &Input) -> Option<Duration> {
     // Older than the resolution, not as old as it.
     Some(Duration::from_nanos(u64::try_from(settled.saturating_sub(now).saturating_add(1)).unwrap_or(0)))
 }
+
+#[cfg(test)]
+mod tests;

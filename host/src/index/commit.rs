@@ -370,7 +370,7 @@ impl<'a> Committer<'a> {
     /// Says that the table's rows are those of the markers, where that is known.
     fn seal(&mut self, table: Option<Identity>) -> Result<(), IndexError> {
         let is_ours = match (&table, &self.table) {
-            (Some(identity), Some(stat)) => is_of(identity, stat),
+            (Some(identity), Some(stat)) => *identity == Identity::of(stat, &identity.footer_sha256),
             (None, None) => true,
             _ => false,
         };
@@ -403,19 +403,6 @@ pub(super) fn is_new_failure(past: &Failures, library_sha256: Option<&str>, imag
                 || past.library_sha256 != library_sha256
         })
     })
-}
-
-/// Whether what an identity tells of a file is what its stat tells.
-fn is_of(identity: &Identity, stat: &Stat) -> bool {
-    let same = |ns: i64, time: Option<SystemTime>| time.is_some_and(|time| epoch_ns(time) == Some(ns));
-    identity.size == stat.size && same(identity.mtime_ns, stat.modified) && same(identity.ctime_ns, stat.changed)
-}
-
-fn epoch_ns(time: SystemTime) -> Option<i64> {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_nanos()).ok(),
-        Err(before) => i64::try_from(before.duration().as_nanos()).ok().map(|ns| -ns),
-    }
 }
 
 /// Now, in nanoseconds since the Unix epoch: at least 1, as markers must have it.

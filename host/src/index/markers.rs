@@ -1,10 +1,20 @@
-//! Reading the run markers of many images.
-//! Owns: what counts as a marker, as none, or as one that cannot be read. Never: writes.
+//! Reading the run markers of many images, and looking again at the inputs that they record.
+//! Owns: what counts as a marker, as none, or as one that cannot be read; which inputs hold. Never: writes.
 
 use super::IndexError;
-use crate::dataset::{Dataset, DatasetError};
-use crate::plugin::{Failure, FailureKind, Workforce};
+use super::receipt::{self, Freshening, ReadMarker, Receipt};
+use super::staleness::InputChanges;
+use crate::dataset::{Dataset, DatasetError, Held, Input, Record, check_input};
+use crate::plugin::{Failure, FailureKind, Hashed, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Threads that look at images, at most: what they wait for is the disk and the system's locks, which more do not hasten.
+const MAX_THREADS: usize = 4;
+/// How many images a thread takes at a time.
+const BLOCK: usize = 64;
 
 /// One image's marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,61 +27,226 @@ pub(super) enum Marker {
     Unreadable(Failure),
 }
 
-/// The markers of a list of images.
+/// What was found of one image.
 #[derive(Debug)]
-pub(super) struct Markers {
-    of_image: Vec<Marker>,
-    /// Those that are no markers of today, and may be of an older form that the indexer knows.
-    others: Vec<(usize, Vec<u8>)>,
+pub(super) struct Looked {
+    pub marker: Marker,
+    /// What the marker's receipt says, where it has one.
+    pub receipt: Option<Kept>,
+    /// What is no marker of today, and may be of an older form that the indexer knows.
+    other: Option<Vec<u8>>,
 }
 
-/// Reads each image's marker.
-pub(super) fn read(dataset: &Dataset, image_ids: &[String], marker_name: &str) -> Markers {
-    let mut others = Vec::new();
-    let of_image = image_ids
-        .iter()
-        .enumerate()
-        .map(|(place, id)| match payload(dataset, id, marker_name) {
-            Ok(None) => Marker::None,
-            Ok(Some((bytes, json))) => match RunMarker::from_json(&json) {
-                Some(marker) => Marker::Valid(marker),
-                None => {
-                    if json.as_object().is_some() {
-                        others.push((place, bytes));
-                    }
-                    Marker::None
-                }
-            },
-            Err(error) => Marker::Unreadable(Failure::new(FailureKind::Unreadable, error.to_string())),
-        })
-        .collect();
-    Markers { of_image, others }
+/// What is kept of a receipt: there may be very many.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub library_sha256: Arc<str>,
+    pub rows_sha256: String,
+    pub is_adopted: bool,
+    /// All that the params were made from is known and holds.
+    pub params_hold: bool,
+    /// It is known what the rows were made from.
+    pub has_rows_inputs: bool,
+    /// What is not exactly as it was recorded.
+    pub moved: Option<Box<Moved>>,
 }
 
-fn payload(dataset: &Dataset, image_id: &str, name: &str) -> Result<Option<(Vec<u8>, Json)>, DatasetError> {
-    dataset.record(image_id)?.json_with_bytes(name)
+/// Inputs that are not exactly as recorded.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    pub changed: Vec<String>,
+    pub removed: Vec<String>,
+    pub appeared: Vec<String>,
+    /// Lists with what is known of inputs now, where their content is the same.
+    pub freshening: Freshening,
+    /// Why an input of the rows cannot be looked at.
+    pub failure: Option<Failure>,
 }
 
-impl Markers {
-    /// Asks the indexer about markers of an older form, all in one call, and gives one marker an image.
-    pub(super) fn settle(mut self, workforce: &mut dyn Workforce) -> Result<Vec<Marker>, IndexError> {
-        if !self.others.is_empty() {
-            let (places, payloads): (Vec<usize>, Vec<Vec<u8>>) = std::mem::take(&mut self.others).into_iter().unzip();
-            let of_image = &mut self.of_image;
-            let mut answered = 0;
-            workforce.read_old_markers(&payloads, &mut |index, answer| {
-                answered += 1;
-                let Some(marker) = places.get(index).and_then(|&place| of_image.get_mut(place)) else { return };
-                *marker = match answer {
-                    Ok(None) => Marker::None,
-                    Ok(Some(read)) => Marker::Valid(read),
-                    Err(failure) => Marker::Unreadable(failure),
-                };
-            })?;
-            if answered < payloads.len() {
-                return Err(IndexError::Interrupted);
-            }
+impl Looked {
+    /// Takes note of what the params were made from, where the answer is the marker's: it need not be asked for again.
+    pub fn learn_params(&mut self, hashed: &Hashed, library_sha256: &str) {
+        let (Marker::Valid(marker), Some(kept)) = (&self.marker, &mut self.receipt) else { return };
+        // An answer that was made from nothing may as well be one of which nothing is known.
+        if *kept.library_sha256 == *library_sha256
+            && marker.params_hash == hashed.params_hash
+            && !hashed.inputs.is_empty()
+        {
+            kept.moved.get_or_insert_default().freshening.params_inputs = Some(hashed.inputs.clone());
         }
-        Ok(self.of_image)
     }
+}
+
+impl Moved {
+    pub fn changes(&self) -> InputChanges<'_> {
+        InputChanges { changed: &self.changed, removed: &self.removed, appeared: &self.appeared }
+    }
+}
+
+/// Reads each image's marker by kymflow's rules: text that is no JSON cannot be read.
+pub(super) fn read(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> Vec<Looked> {
+    let mut looked = Vec::with_capacity(image_ids.len());
+    for id in image_ids {
+        let payload = dataset.record(id).and_then(|record| record.json_with_bytes(marker_name));
+        let (marker, other) = match payload {
+            Ok(None) => (Marker::None, None),
+            Ok(Some((bytes, json))) => match RunMarker::from_json(&json) {
+                Some(marker) => (Marker::Valid(marker), None),
+                None => (Marker::None, json.as_object().map(|_| bytes)),
+            },
+            Err(error) => (Marker::Unreadable(unreadable(&error)), None),
+        };
+        looked.push(Looked { marker, receipt: None, other });
+    }
+    looked
+}
+
+/// Reads each image's marker by our rules, and looks again at the inputs that its receipt names.
+///
+/// A marker that was torn is none: the image is done again. One that the system does not let us read is not.
+pub(super) fn look(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> Vec<Looked> {
+    let parallel = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let threads = parallel.min(image_ids.len().div_ceil(BLOCK));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut library: Arc<str> = Arc::from("");
+        let mut done = Vec::new();
+        loop {
+            let block = next.fetch_add(1, Ordering::Relaxed);
+            let Some(ids) = image_ids.chunks(BLOCK).nth(block) else { return done };
+            let looked: Vec<Looked> = ids.iter().map(|id| look_at(dataset, id, marker_name, &mut library)).collect();
+            done.push((block, looked));
+        }
+    };
+    let mut blocks = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut blocks = work();
+        for other in others {
+            // A panic over there is one over here.
+            blocks.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        blocks
+    });
+    blocks.sort_unstable_by_key(|(block, _)| *block);
+    blocks.into_iter().flat_map(|(_, looked)| looked).collect()
+}
+
+fn look_at(dataset: &Dataset, image_id: &str, marker_name: &str, library: &mut Arc<str>) -> Looked {
+    let read = dataset.record(image_id).and_then(|record| Ok((record.json_bytes(marker_name)?, record)));
+    let (text, record) = match read {
+        Ok((Some(text), record)) => (text, record),
+        // What is there, but is no gzip, is torn as well.
+        Ok((None, _)) | Err(DatasetError::Unreadable { .. }) => {
+            return Looked { marker: Marker::None, receipt: None, other: None };
+        }
+        Err(error) => {
+            return Looked { marker: Marker::Unreadable(unreadable(&error)), receipt: None, other: None };
+        }
+    };
+    match receipt::read(&text) {
+        Some(ReadMarker { marker, receipt }) => {
+            let receipt = receipt.map(|receipt| keep(&record, marker_name, receipt, library));
+            Looked { marker: Marker::Valid(marker), receipt, other: None }
+        }
+        None => {
+            let is_object = Json::parse(&text).is_ok_and(|payload| payload.as_object().is_some());
+            Looked { marker: Marker::None, receipt: None, other: is_object.then_some(text) }
+        }
+    }
+}
+
+fn keep(record: &Record, marker_name: &str, receipt: Receipt, library: &mut Arc<str>) -> Kept {
+    if **library != *receipt.library_sha256 {
+        *library = Arc::from(receipt.library_sha256);
+    }
+    let mut moved = Moved::default();
+    let params_hold = receipt.params_inputs.as_deref().is_some_and(|inputs| {
+        // What cannot be looked at is asked for again: then the indexer says what is wrong.
+        let Ok(changes) = check(record, marker_name, inputs) else { return false };
+        moved.freshening.params_inputs = changes.freshening;
+        changes.changed.is_empty() && changes.removed.is_empty() && changes.appeared.is_empty()
+    });
+    if let Some(inputs) = &receipt.rows_inputs {
+        match check(record, marker_name, inputs) {
+            Ok(changes) => {
+                moved.freshening.rows_inputs = changes.freshening;
+                (moved.changed, moved.removed, moved.appeared) = (changes.changed, changes.removed, changes.appeared);
+            }
+            Err(error) => moved.failure = Some(unreadable(&error)),
+        }
+    }
+    let is_still = moved.failure.is_none()
+        && moved.freshening == Freshening::default()
+        && moved.changes() == InputChanges::default();
+    Kept {
+        library_sha256: Arc::clone(library),
+        rows_sha256: receipt.rows_sha256,
+        is_adopted: receipt.adopted.is_some(),
+        params_hold,
+        has_rows_inputs: receipt.rows_inputs.is_some(),
+        moved: (!is_still).then(|| Box::new(moved)),
+    }
+}
+
+#[derive(Default)]
+struct Changes {
+    changed: Vec<String>,
+    removed: Vec<String>,
+    appeared: Vec<String>,
+    /// The inputs with what is known of them now, where that is more and all of them hold.
+    freshening: Option<Vec<Input>>,
+}
+
+fn check(record: &Record, marker_name: &str, inputs: &[Input]) -> Result<Changes, DatasetError> {
+    let mut changes = Changes::default();
+    let mut now: Option<Vec<Input>> = None;
+    for (place, input) in inputs.iter().enumerate() {
+        match check_input(record, marker_name, input)? {
+            Held::Same => {}
+            Held::SameContent(known) => {
+                // What is still too young to be trusted is known no better than before.
+                if known != *input
+                    && let Some(slot) = now.get_or_insert_with(|| inputs.to_vec()).get_mut(place)
+                {
+                    *slot = known;
+                }
+            }
+            Held::Changed(_) => changes.changed.push(input.key.clone()),
+            Held::Appeared(_) => changes.appeared.push(input.key.clone()),
+            Held::Removed => changes.removed.push(input.key.clone()),
+        }
+    }
+    if changes.changed.is_empty() && changes.removed.is_empty() && changes.appeared.is_empty() {
+        changes.freshening = now;
+    }
+    Ok(changes)
+}
+
+fn unreadable(error: &DatasetError) -> Failure {
+    Failure::new(FailureKind::Unreadable, error.to_string())
+}
+
+/// Asks the indexer about markers of an older form, all in one call. Where there are none, it is not asked.
+pub(super) fn settle(looked: &mut [Looked], workforce: &mut dyn Workforce) -> Result<(), IndexError> {
+    let (mut places, mut payloads) = (Vec::new(), Vec::new());
+    for (place, image) in looked.iter_mut().enumerate() {
+        if let Some(payload) = image.other.take() {
+            places.push(place);
+            payloads.push(payload);
+        }
+    }
+    if payloads.is_empty() {
+        return Ok(());
+    }
+    let mut answered = 0;
+    workforce.read_old_markers(&payloads, &mut |index, answer| {
+        answered += 1;
+        let Some(image) = places.get(index).and_then(|&place| looked.get_mut(place)) else { return };
+        image.marker = match answer {
+            Ok(None) => Marker::None,
+            Ok(Some(read)) => Marker::Valid(read),
+            Err(failure) => Marker::Unreadable(failure),
+        };
+    })?;
+    if answered < payloads.len() { Err(IndexError::Interrupted) } else { Ok(()) }
 }

@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod commit;
+mod explain;
 pub mod ledger;
 mod locks;
 mod markers;
@@ -294,7 +295,7 @@ pub struct Explanation {
     pub table: String,
     /// The image, as `status` reports it.
     pub report: ImageReport,
-    /// Every reason that holds, the one of the report first.
+    /// Every reason that holds, the one of the report first; none where the image is fresh.
     pub causes: Vec<Cause>,
 }
 
@@ -483,8 +484,7 @@ pub fn explain(
     image_id: &str,
     compat: Compat,
 ) -> Result<Explanation, IndexError> {
-    let _ = (dataset, indexer, workforce, image_id, compat);
-    todo!("plan")
+    explain::explain(dataset, indexer, workforce, image_id, compat)
 }
 
 /// Extracts fresh images again, twice, and compares digests; writes nothing.

@@ -1,16 +1,20 @@
 //! Judging every image of a dataset: what `status`, a dry run and a run share.
 //! Owns: what is read for it, once each. Never: writes.
 
-use super::ledger::{Failures, Intent};
-use super::markers::{self, Marker};
+use super::ledger::{self, Failures, Intent};
+use super::markers::{self, Looked, Marker, Moved};
 use super::names::TableName;
-use super::provenance::{self, TableFacts, group_rows};
+use super::provenance::{self, ImageFacts, TableFacts};
 use super::receipt::{self, Freshening};
-use super::staleness::{Current, ImageReport, Reason, RowFacts, judge};
+use super::staleness::{
+    self, Current, Facts, ImageReport, Judgement, MarkerFacts, Reason, ReceiptFacts, RowFacts, RowsState, judge,
+};
 use super::{Compat, IndexError, Mode};
-use crate::dataset::Dataset;
-use crate::plugin::{Failure, IndexerInfo, PluginError, Workforce};
+use crate::dataset::{Dataset, DatasetError};
+use crate::plugin::{Failure, Hashed, IndexerInfo, PluginError, Workforce};
+use kymhost_plugin_api::RunMarker;
 use std::collections::BTreeSet;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 /// What a plan is made with.
@@ -105,7 +109,8 @@ pub(super) fn freshened_marker(
     Ok(text.and_then(|text| receipt::freshened(&text, with)))
 }
 
-/// Judges every image. The indexer computes params hashes while the table and the markers are read.
+/// Judges every image. Under our rules the indexer is asked only where its answer is not known already: where it is known
+/// for all images, no worker is started.
 pub(super) fn plan(
     dataset: &Dataset,
     indexer: &IndexerInfo,
@@ -113,72 +118,108 @@ pub(super) fn plan(
     workforce: &mut dyn Workforce,
     options: &PlanOptions<'_>,
 ) -> Result<Plan, IndexError> {
-    let _ = options;
-    let image_ids = dataset.image_ids()?;
-    let (hashes, table, stat, markers) = std::thread::scope(|scope| {
+    let listing = match &options.listing {
+        Some(listing) => Arc::clone(listing),
+        None => Arc::new(dataset.image_ids()?),
+    };
+    let all: Vec<&str> = listing.iter().map(String::as_str).collect();
+    let chosen = Chosen::of(&all, options.only);
+    match options.compat {
+        Compat::Kymflow => plan_by_kymflow(dataset, indexer, name, workforce, &all, &chosen, options),
+        Compat::Kymhost => plan_by_ours(dataset, indexer, name, workforce, &all, &chosen, options),
+    }
+}
+
+/// The images that are judged.
+struct Chosen<'a> {
+    ids: Vec<&'a str>,
+    /// Their places among all images; `None`: they are all.
+    places: Option<Vec<usize>>,
+}
+
+impl<'a> Chosen<'a> {
+    fn of(all: &[&'a str], only: Option<&BTreeSet<String>>) -> Self {
+        let Some(only) = only else { return Self { ids: all.to_vec(), places: None } };
+        let (places, ids) =
+            all.iter().enumerate().filter(|(_, id)| only.contains(**id)).map(|(at, id)| (at, *id)).unzip();
+        Self { ids, places: Some(places) }
+    }
+
+    /// Leaves of what was read of the table what is about them.
+    fn narrow(&self, table: &mut TableFacts) {
+        if let Some(places) = &self.places {
+            table.images = places.iter().map(|&at| table.images.get(at).cloned().unwrap_or_default()).collect();
+        }
+    }
+}
+
+/// The table's facts, or why it cannot be read, where it may be broken.
+fn read_table(
+    dataset: &Dataset,
+    name: &TableName,
+    all: &[&str],
+    options: &PlanOptions<'_>,
+) -> Result<(TableFacts, Option<String>), IndexError> {
+    match provenance::read(dataset, name, all) {
+        Ok(facts) => Ok((facts, None)),
+        Err(error) => broken(dataset, name, all, error, options),
+    }
+}
+
+fn broken(
+    dataset: &Dataset,
+    name: &TableName,
+    all: &[&str],
+    error: IndexError,
+    options: &PlanOptions<'_>,
+) -> Result<(TableFacts, Option<String>), IndexError> {
+    match error {
+        IndexError::Dataset(error @ DatasetError::Unreadable { .. }) if options.table_may_be_broken => {
+            let stat = dataset.table_stat(name.table())?;
+            let images = vec![ImageFacts::default(); all.len()];
+            Ok((TableFacts { stat, images, ..TableFacts::default() }, Some(error.to_string())))
+        }
+        other => Err(other),
+    }
+}
+
+fn plan_by_kymflow(
+    dataset: &Dataset,
+    indexer: &IndexerInfo,
+    name: &TableName,
+    workforce: &mut dyn Workforce,
+    all: &[&str],
+    chosen: &Chosen<'_>,
+    options: &PlanOptions<'_>,
+) -> Result<Plan, IndexError> {
+    let (hashes, table, looked) = std::thread::scope(|scope| {
         let asked = scope.spawn(|| {
-            let hashes = params_hashes(workforce, &image_ids);
+            let hashes = params_hashes(workforce, &chosen.ids);
             (hashes, workforce)
         });
-        let markers = markers::read(dataset, &image_ids, &indexer.marker_name);
-        let stat = dataset.table_stat(name.table());
-        let table = dataset.read_table(name.table(), Some(&provenance::COLUMNS));
+        let mut looked = markers::read(dataset, &chosen.ids, &indexer.marker_name);
+        let table = read_table(dataset, name, all, options);
         // A panic over there is one over here.
-        let (hashes, workforce) = asked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (hashes, table, stat, markers.settle(workforce))
+        let (hashes, workforce) = asked.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let settled = markers::settle(&mut looked, workforce);
+        (hashes, table, settled.map(|()| looked))
     });
-    let (hashes, table, stat, markers) = (hashes?, table?, stat?, markers?);
-
-    let ids: Vec<&str> = image_ids.iter().map(String::as_str).collect();
-    let rows = group_rows(table.as_ref(), &ids);
-    let mut images = Vec::with_capacity(ids.len());
-    for (((image_id, hash), marker), rows) in image_ids.iter().zip(hashes).zip(markers).zip(rows) {
-        let (hash, params_failure) = match hash {
-            Some(Ok(hash)) => (Some(hash), None),
-            Some(Err(failure)) => (None, Some(failure)),
-            None => return Err(IndexError::Interrupted),
+    let (hashes, (mut table, broken_table), looked) = (hashes?, table?, looked?);
+    chosen.narrow(&mut table);
+    let mut images = Vec::with_capacity(chosen.ids.len());
+    for (((image_id, hashed), looked), rows) in chosen.ids.iter().zip(hashes).zip(looked).zip(&table.images) {
+        let hash = hashed.ok_or(IndexError::Interrupted)?.map(|hashed| hashed.params_hash);
+        let judged = Judged::of(indexer, hash, looked.marker, rows);
+        let reasons = match judged.failure {
+            Some(_) => vec![Reason::StaleUnreadable],
+            None => staleness::reasons_by_kymflow(judged.by_kymflow),
         };
-        let (marker, marker_failure) = match marker {
-            Marker::None => (None, None),
-            Marker::Valid(marker) => (Some(marker), None),
-            Marker::Unreadable(failure) => (None, Some(failure)),
-        };
-        let facts = RowFacts {
-            present: rows.rows > 0,
-            match_params: hash.is_some() && rows.params_hash == hash.as_deref(),
-            match_version: rows.analysis_version == Some(indexer.analysis_version.as_str()),
-        };
-        let current =
-            Current { params_hash: hash.as_deref().unwrap_or(""), analysis_version: &indexer.analysis_version };
-        let judged = judge(current, facts, marker.as_ref());
-        let params_failed = params_failure.is_some();
-        let failure = params_failure.or(marker_failure);
-        let reason = if failure.is_some() { Reason::StaleUnreadable } else { judged.reason };
-        images.push(Planned {
-            report: ImageReport {
-                image_id: image_id.clone(),
-                reason,
-                is_stale: reason.is_stale(),
-                has_run_marker: marker.is_some(),
-                table_rows_present: facts.present,
-                marker_n_rows: marker.map(|marker| marker.n_rows),
-                params_hash_matches: !params_failed && judged.params_agree,
-                analysis_version_matches: judged.version_agrees,
-                error: failure.as_ref().map(|failure| failure.message.clone()),
-                inputs: Vec::new(),
-                notes: Vec::new(),
-            },
-            rows: rows.rows,
-            reasons: if reason.is_stale() { vec![reason] } else { Vec::new() },
-            freshen: None,
-            failure,
-            params_failed,
-        });
+        images.push(judged.planned(image_id, rows.rows, reasons));
     }
     Ok(Plan {
         images,
-        table: TableFacts { stat, ..TableFacts::default() },
-        broken_table: None,
+        table,
+        broken_table,
         seal: SealState::Unneeded,
         intent: None,
         failures: Failures::new(),
@@ -186,16 +227,248 @@ pub(super) fn plan(
     })
 }
 
-type Hashes = Vec<Option<Result<String, Failure>>>;
+fn plan_by_ours(
+    dataset: &Dataset,
+    indexer: &IndexerInfo,
+    name: &TableName,
+    workforce: &mut dyn Workforce,
+    all: &[&str],
+    chosen: &Chosen<'_>,
+    options: &PlanOptions<'_>,
+) -> Result<Plan, IndexError> {
+    // Before the table: what a commit that ends meanwhile leaves is then judged too strictly, never too kindly.
+    let intent = ledger::read_intent(dataset, name)?;
+    let failures = ledger::read_failures(dataset, name)?;
+    let seal = ledger::read_seal(dataset, name)?;
+    let (mut looked, library, table) = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| read_table(dataset, name, all, options));
+        let library = scope.spawn(|| workforce.library_sha256());
+        let looked = markers::look(dataset, &chosen.ids, &indexer.marker_name);
+        let library = library.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let table = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
+        (looked, library, table)
+    });
+    let (library, (mut table, mut broken_table)) = (library?, table?);
 
-fn params_hashes(workforce: &mut dyn Workforce, image_ids: &[String]) -> Result<Hashes, PluginError> {
+    let mut state = SealState::Unneeded;
+    if broken_table.is_none() && table.identity.is_some() && looked.iter().any(|image| image.receipt.is_some()) {
+        match seal {
+            Some(seal) if table.identity.as_ref() == Some(&seal.table) => {
+                state = SealState::Held { altered: seal.altered };
+            }
+            _ => match compare_rows(dataset, name, all, chosen, &mut table, &looked) {
+                Ok(altered) => {
+                    state = SealState::Recomputed { altered, is_complete: chosen.places.is_none() };
+                }
+                Err(error) => (table, broken_table) = broken(dataset, name, all, error, options)?,
+            },
+        }
+    }
+    chosen.narrow(&mut table);
+
+    markers::settle(&mut looked, workforce)?;
+    let hashes = hashes_by_ours(&chosen.ids, &mut looked, &library, workforce)?;
+
+    let nothing = BTreeSet::new();
+    let (altered, otherwise) = match &state {
+        SealState::Unneeded => (&nothing, RowsState::Trusted),
+        SealState::Held { altered } => (altered, RowsState::Trusted),
+        SealState::Recomputed { altered, .. } => (altered, RowsState::Match),
+    };
+    let mut images = Vec::with_capacity(chosen.ids.len());
+    for (((&image_id, hash), looked), rows) in chosen.ids.iter().zip(hashes).zip(looked).zip(&table.images) {
+        let Looked { marker, mut receipt, .. } = looked;
+        let mut judged = Judged::of(indexer, hash, marker, rows);
+        let mut moved = receipt.as_mut().and_then(|kept| kept.moved.take());
+        let is_judged = judged.failure.is_none();
+        if let Some(failure) = moved.as_mut().and_then(|moved| moved.failure.take()) {
+            judged.failure.get_or_insert(failure);
+        }
+        let facts = Facts {
+            kymflow: is_judged.then_some(judged.by_kymflow),
+            rows: rows.rows,
+            marker: judged.marker.as_ref().map(|marker| MarkerFacts {
+                is_current: judged.marker_is_current,
+                n_rows: marker.n_rows,
+                has_receipt: receipt.is_some(),
+            }),
+            rows_state: if altered.contains(image_id) { RowsState::Differ } else { otherwise },
+            inputs: moved.as_deref().map(Moved::changes).unwrap_or_default(),
+            in_intent: match &intent {
+                None => false,
+                Some(Intent::Unreadable) => true,
+                Some(Intent::Images(images)) => images.contains(image_id),
+            },
+            last_run_failed: failures.contains_key(image_id),
+            is_unreadable: judged.failure.is_some(),
+        };
+        let reasons = staleness::reasons(&facts);
+        let keys = reasons.first().map(|first| staleness::keys_of(*first, facts.inputs).to_vec());
+        let mut planned = judged.planned(image_id, rows.rows, reasons);
+        planned.report.inputs = keys.unwrap_or_default();
+        if !planned.report.is_stale {
+            planned.report.notes = staleness::notes(receipt.as_ref().map(|kept| ReceiptFacts {
+                same_library: *kept.library_sha256 == *library,
+                has_inputs: kept.has_rows_inputs,
+                is_adopted: kept.is_adopted,
+            }));
+            planned.freshen =
+                moved.map(|moved| moved.freshening).filter(|with| *with != Freshening::default()).map(Box::new);
+        }
+        images.push(planned);
+    }
+    Ok(Plan { images, table, broken_table, seal: state, intent, failures, library_sha256: Some(library) })
+}
+
+/// How often the table is read again because another program has written it between two looks at it.
+const MAX_LOOKS: usize = 5;
+
+/// The images whose rows are not those of their receipts. `table` is read again where its digests are those of a newer table.
+fn compare_rows(
+    dataset: &Dataset,
+    name: &TableName,
+    all: &[&str],
+    chosen: &Chosen<'_>,
+    table: &mut TableFacts,
+    looked: &[Looked],
+) -> Result<BTreeSet<String>, IndexError> {
+    let mut digests = table_digests(dataset, name)?;
+    for _ in 0..MAX_LOOKS {
+        if dataset.table_stat(name.table())? == table.stat {
+            break;
+        }
+        *table = provenance::read(dataset, name, all)?;
+        digests = table_digests(dataset, name)?;
+    }
+    let differs = |(id, image): (&&str, &Looked)| {
+        let receipt = image.receipt.as_ref()?;
+        let digest = digests.get(*id)?;
+        (*digest != receipt.rows_sha256).then(|| (*id).to_owned())
+    };
+    Ok(chosen.ids.iter().zip(looked).filter_map(differs).collect())
+}
+
+fn table_digests(dataset: &Dataset, name: &TableName) -> Result<std::collections::HashMap<String, String>, IndexError> {
+    let _ = (dataset, name);
+    todo!("digest")
+}
+
+/// The params hash of each image: the marker's, where it cannot have changed, else the indexer's.
+fn hashes_by_ours(
+    ids: &[&str],
+    looked: &mut [Looked],
+    library: &str,
+    workforce: &mut dyn Workforce,
+) -> Result<Vec<Result<String, Failure>>, IndexError> {
+    let mut hashes = Vec::with_capacity(ids.len());
+    let (mut places, mut asked) = (Vec::new(), Vec::new());
+    for (place, (id, image)) in ids.iter().zip(looked.iter()).enumerate() {
+        match (&image.marker, &image.receipt) {
+            (Marker::Valid(marker), Some(kept)) if kept.params_hold && *kept.library_sha256 == *library => {
+                hashes.push(Some(Ok(marker.params_hash.clone())));
+            }
+            _ => {
+                places.push(place);
+                asked.push((*id).to_owned());
+                hashes.push(None);
+            }
+        }
+    }
+    if !asked.is_empty() {
+        workforce.params_hashes(&asked, &mut |index, answer| {
+            let Some(&place) = places.get(index) else { return };
+            let (Some(hash), Some(image)) = (hashes.get_mut(place), looked.get_mut(place)) else { return };
+            *hash = Some(answer.map(|hashed| {
+                image.learn_params(&hashed, library);
+                hashed.params_hash
+            }));
+        })?;
+    }
+    hashes.into_iter().map(|hash| hash.ok_or(IndexError::Interrupted)).collect()
+}
+
+/// One image by kymflow's rules.
+struct Judged {
+    by_kymflow: Judgement,
+    marker: Option<RunMarker>,
+    marker_is_current: bool,
+    rows_present: bool,
+    failure: Option<Failure>,
+    params_failed: bool,
+}
+
+impl Judged {
+    fn of(indexer: &IndexerInfo, hash: Result<String, Failure>, marker: Marker, rows: &ImageFacts) -> Self {
+        let (hash, params_failure) = match hash {
+            Ok(hash) => (Some(hash), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let (marker, marker_failure) = match marker {
+            Marker::None => (None, None),
+            Marker::Valid(marker) => (Some(marker), None),
+            Marker::Unreadable(failure) => (None, Some(failure)),
+        };
+        let version = indexer.analysis_version.as_str();
+        let facts = RowFacts {
+            present: rows.rows > 0,
+            match_params: hash.is_some() && rows.params_hash.as_deref() == hash.as_deref(),
+            match_version: rows.analysis_version.as_deref() == Some(version),
+        };
+        let current = Current { params_hash: hash.as_deref().unwrap_or(""), analysis_version: version };
+        let by_kymflow = judge(current, facts, marker.as_ref());
+        let is_current = |marker: &RunMarker| {
+            Some(&marker.params_hash) == hash.as_ref() && marker.analysis_version == indexer.analysis_version
+        };
+        Self {
+            by_kymflow,
+            marker_is_current: marker.as_ref().is_some_and(is_current),
+            marker,
+            rows_present: facts.present,
+            params_failed: params_failure.is_some(),
+            failure: params_failure.or(marker_failure),
+        }
+    }
+
+    fn planned(self, image_id: &str, rows: u64, reasons: Vec<Reason>) -> Planned {
+        let reason = reasons.first().copied().unwrap_or(self.by_kymflow.reason);
+        Planned {
+            report: ImageReport {
+                image_id: image_id.to_owned(),
+                reason,
+                is_stale: reason.is_stale(),
+                has_run_marker: self.marker.is_some(),
+                table_rows_present: self.rows_present,
+                marker_n_rows: self.marker.map(|marker| marker.n_rows),
+                params_hash_matches: !self.params_failed && self.by_kymflow.params_agree,
+                analysis_version_matches: self.by_kymflow.version_agrees,
+                error: self.failure.as_ref().map(|failure| failure.message.clone()),
+                inputs: Vec::new(),
+                notes: Vec::new(),
+            },
+            rows,
+            reasons,
+            freshen: None,
+            failure: self.failure,
+            params_failed: self.params_failed,
+        }
+    }
+}
+
+type Hashes = Vec<Option<Result<Hashed, Failure>>>;
+
+fn params_hashes(workforce: &mut dyn Workforce, image_ids: &[&str]) -> Result<Hashes, PluginError> {
     let mut hashes: Hashes = image_ids.iter().map(|_| None).collect();
     if !image_ids.is_empty() {
-        workforce.params_hashes(image_ids, &mut |index, answer| {
+        let image_ids: Vec<String> = image_ids.iter().map(|id| (*id).to_owned()).collect();
+        workforce.params_hashes(&image_ids, &mut |index, answer| {
             if let Some(place) = hashes.get_mut(index) {
-                *place = Some(answer.map(|hashed| hashed.params_hash));
+                *place = Some(answer);
             }
         })?;
     }
     Ok(hashes)
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -266,6 +266,22 @@ pub struct InputChanges<'a> {
     pub appeared: &'a [String],
 }
 
+/// Every reason by kymflow's rules, the one that it reports first. None: the image is fresh.
+pub fn reasons_by_kymflow(judged: Judgement) -> Vec<Reason> {
+    if !judged.reason.is_stale() {
+        return Vec::new();
+    }
+    let mut found = vec![judged.reason];
+    // Of the others those that are about something that is there.
+    if judged.reason != Reason::StaleMissingMarker {
+        let others =
+            [(judged.version_agrees, Reason::StaleVersionChanged), (judged.params_agree, Reason::StaleParamsChanged)];
+        let others = others.into_iter().filter(|(agrees, reason)| !agrees && *reason != judged.reason);
+        found.extend(others.map(|(_, reason)| reason));
+    }
+    found
+}
+
 /// Every reason by our rules for which an image is stale, in the order in which they count: the first is the report's. None: it
 /// is fresh, with kymflow's reason.
 pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
@@ -280,12 +296,9 @@ pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
     add(facts.in_intent, Reason::StaleInterrupted);
     let mut is_mismatch = false;
     if let Some(judged) = facts.kymflow {
-        add(judged.reason.is_stale(), judged.reason);
         is_mismatch = judged.reason == Reason::StaleMarkerTableMismatch;
-        // kymflow says one; of the others those that are about something that is there.
-        if judged.reason.is_stale() && judged.reason != Reason::StaleMissingMarker {
-            add(!judged.version_agrees, Reason::StaleVersionChanged);
-            add(!judged.params_agree, Reason::StaleParamsChanged);
+        for reason in reasons_by_kymflow(judged) {
+            add(true, reason);
         }
         if judged.reason == Reason::FreshRows {
             let has_receipt = facts
@@ -398,6 +411,182 @@ mod tests {
             let found = judge(NOW, rows, marker.as_ref());
             let expected = Judgement { reason, params_agree, version_agrees };
             assert_eq!(found, expected, "{rows:?} {marker:?}");
+        }
+    }
+
+    /// Fresh by every rule: rows as the receipt says.
+    fn fresh() -> Facts<'static> {
+        Facts {
+            kymflow: Some(Judgement { reason: Reason::FreshRows, params_agree: true, version_agrees: true }),
+            rows: 3,
+            marker: Some(MarkerFacts { is_current: true, n_rows: 3, has_receipt: true }),
+            rows_state: RowsState::Trusted,
+            inputs: InputChanges::default(),
+            in_intent: false,
+            last_run_failed: false,
+            is_unreadable: false,
+        }
+    }
+
+    fn judged(reason: Reason, params_agree: bool, version_agrees: bool) -> Option<Judgement> {
+        Some(Judgement { reason, params_agree, version_agrees })
+    }
+
+    fn counted(is_current: bool, n_rows: u64, has_receipt: bool) -> Option<MarkerFacts> {
+        Some(MarkerFacts { is_current, n_rows, has_receipt })
+    }
+
+    #[test]
+    fn every_row_of_the_table_of_our_rules() {
+        use Reason::*;
+        let keys = ["k".to_owned()];
+        let (changed, removed, appeared) = (
+            InputChanges { changed: &keys, ..InputChanges::default() },
+            InputChanges { removed: &keys, ..InputChanges::default() },
+            InputChanges { appeared: &keys, ..InputChanges::default() },
+        );
+        let zero = judged(FreshZeroRows, true, true);
+        let mismatch = judged(StaleMarkerTableMismatch, true, true);
+        let cases: Vec<(Facts<'_>, &[Reason])> = vec![
+            (fresh(), &[]),
+            (Facts { rows_state: RowsState::Match, ..fresh() }, &[]),
+            (Facts { kymflow: zero, rows: 0, marker: counted(true, 0, true), ..fresh() }, &[]),
+            (Facts { kymflow: zero, rows: 0, marker: counted(true, 0, false), ..fresh() }, &[]),
+            // Each of ours alone.
+            (Facts { is_unreadable: true, ..fresh() }, &[StaleUnreadable]),
+            (Facts { is_unreadable: true, kymflow: None, marker: None, ..fresh() }, &[StaleUnreadable]),
+            (Facts { last_run_failed: true, ..fresh() }, &[StaleLastRunFailed]),
+            (Facts { in_intent: true, ..fresh() }, &[StaleInterrupted]),
+            (Facts { inputs: changed, ..fresh() }, &[StaleInputChanged]),
+            (Facts { inputs: removed, ..fresh() }, &[StaleInputRemoved]),
+            (Facts { inputs: appeared, ..fresh() }, &[StaleInputAppeared]),
+            (Facts { kymflow: zero, rows: 0, marker: counted(true, 0, true), inputs: appeared, ..fresh() }, &[StaleInputAppeared]),
+            // Rows that match without a marker that says so.
+            (Facts { marker: None, ..fresh() }, &[StaleNoReceipt]),
+            (Facts { marker: counted(false, 3, true), ..fresh() }, &[StaleNoReceipt]),
+            (Facts { marker: counted(false, 3, false), ..fresh() }, &[StaleNoReceipt]),
+            (Facts { marker: counted(true, 3, false), ..fresh() }, &[]),
+            (Facts { marker: counted(true, 2, false), ..fresh() }, &[StaleNoReceipt]),
+            (Facts { marker: counted(true, 4, false), ..fresh() }, &[StaleNoReceipt]),
+            // Rows that are not those of the receipt.
+            (Facts { marker: counted(true, 2, true), ..fresh() }, &[StaleRowsChanged]),
+            (Facts { rows_state: RowsState::Differ, ..fresh() }, &[StaleRowsChanged]),
+            (Facts { marker: counted(true, 3, false), rows_state: RowsState::Differ, ..fresh() }, &[]),
+            (Facts { marker: counted(false, 2, true), ..fresh() }, &[StaleNoReceipt, StaleRowsChanged]),
+            // That there are no rows, or should be none, is kymflow's reason.
+            (Facts { kymflow: mismatch, rows: 0, ..fresh() }, &[StaleMarkerTableMismatch]),
+            (Facts { kymflow: mismatch, rows: 1, marker: counted(true, 0, true), ..fresh() }, &[StaleMarkerTableMismatch]),
+            // kymflow's, and all of them.
+            (
+                Facts { kymflow: judged(StaleMissingMarker, false, false), rows: 0, marker: None, ..fresh() },
+                &[StaleMissingMarker],
+            ),
+            (Facts { kymflow: judged(StaleUnknown, true, true), marker: None, ..fresh() }, &[StaleUnknown]),
+            (Facts { kymflow: judged(StaleVersionChanged, true, false), ..fresh() }, &[StaleVersionChanged]),
+            (Facts { kymflow: judged(StaleParamsChanged, false, true), ..fresh() }, &[StaleParamsChanged]),
+            (
+                Facts { kymflow: judged(StaleVersionChanged, false, false), ..fresh() },
+                &[StaleVersionChanged, StaleParamsChanged],
+            ),
+            (
+                Facts { kymflow: judged(StaleMarkerTableMismatch, false, false), rows: 0, ..fresh() },
+                &[StaleMarkerTableMismatch, StaleVersionChanged, StaleParamsChanged],
+            ),
+            (
+                Facts {
+                    kymflow: judged(StaleParamsChanged, false, true),
+                    marker: counted(false, 9, true),
+                    rows_state: RowsState::Differ,
+                    inputs: changed,
+                    ..fresh()
+                },
+                &[StaleParamsChanged, StaleRowsChanged, StaleInputChanged],
+            ),
+        ];
+        for (facts, expected) in cases {
+            assert_eq!(reasons(&facts), expected, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_all_that_hold_is_reported() {
+        use Reason::*;
+        let keys = ["k".to_owned()];
+        let all = Facts {
+            kymflow: judged(FreshRows, true, true),
+            rows: 3,
+            marker: counted(false, 2, true),
+            rows_state: RowsState::Differ,
+            inputs: InputChanges { changed: &keys, removed: &keys, appeared: &keys },
+            in_intent: true,
+            last_run_failed: true,
+            is_unreadable: true,
+        };
+        // What is taken away from all in turn, and what is then the first.
+        let mut facts = all;
+        let mut seen = vec![reasons(&facts)[0]];
+        let steps: [fn(&mut Facts<'_>); 8] = [
+            |facts| facts.is_unreadable = false,
+            |facts| facts.last_run_failed = false,
+            |facts| facts.in_intent = false,
+            |facts| facts.marker = counted(true, 2, true),
+            |facts| (facts.rows, facts.rows_state) = (2, RowsState::Match),
+            |facts| facts.inputs.changed = &[],
+            |facts| facts.inputs.removed = &[],
+            |facts| facts.inputs.appeared = &[],
+        ];
+        for (place, step) in steps.iter().enumerate() {
+            let before = reasons(&facts);
+            step(&mut facts);
+            // The others stay, in their order.
+            assert_eq!(reasons(&facts), before[1..], "{place}");
+            seen.extend(reasons(&facts).first());
+        }
+        let expected = [
+            StaleUnreadable,
+            StaleLastRunFailed,
+            StaleInterrupted,
+            StaleNoReceipt,
+            StaleRowsChanged,
+            StaleInputChanged,
+            StaleInputRemoved,
+            StaleInputAppeared,
+        ];
+        assert_eq!(seen, expected);
+        // kymflow's stand between those of before and ours of after.
+        for reason in [StaleMissingMarker, StaleVersionChanged, StaleParamsChanged, StaleUnknown] {
+            let facts = Facts { kymflow: judged(reason, reason != StaleParamsChanged, reason != StaleVersionChanged), ..all };
+            let expected =
+                [StaleUnreadable, StaleLastRunFailed, StaleInterrupted, reason, StaleRowsChanged, StaleInputChanged];
+            assert_eq!(reasons(&facts)[..6], expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn keys_and_notes() {
+        use Note::*;
+        let (a, b, c) = (["a".to_owned()], ["b".to_owned()], ["c".to_owned()]);
+        let inputs = InputChanges { changed: &a, removed: &b, appeared: &c };
+        for reason in Reason::ALL {
+            let expected: &[String] = match reason {
+                Reason::StaleInputChanged => &a,
+                Reason::StaleInputRemoved => &b,
+                Reason::StaleInputAppeared => &c,
+                _ => &[],
+            };
+            assert_eq!(keys_of(reason, inputs), expected, "{reason}");
+        }
+        let receipt = |same_library, has_inputs, is_adopted| Some(ReceiptFacts { same_library, has_inputs, is_adopted });
+        let cases: &[(Option<ReceiptFacts>, &[Note])] = &[
+            (None, &[JudgedByOldRules]),
+            (receipt(true, true, false), &[]),
+            (receipt(true, false, false), &[JudgedByOldRules]),
+            (receipt(false, true, false), &[AnotherLibrary]),
+            (receipt(true, true, true), &[Adopted]),
+            (receipt(false, false, true), &[JudgedByOldRules, AnotherLibrary, Adopted]),
+        ];
+        for (receipt, expected) in cases {
+            assert_eq!(notes(*receipt), *expected, "{receipt:?}");
         }
     }
 

@@ -585,14 +585,14 @@ impl Store for LocalStore {
         let failed = |source| self.io("rename", from, source);
         let Some(folder) = self.open_key("rename", &parent, FOLDER)? else { return Ok(false) };
         let target = self.make_folders(&new_parent, true)?;
-        match disk::rename(&folder, name, &target, new_name) {
+        match disk::rename(&folder, name, &target, new_name, to.as_str()) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failed(error)),
         }
         // The new name first: a crash between the two leaves both, rather than neither.
-        disk::sync_folder(&target).map_err(failed)?;
-        disk::sync_folder(&folder).map(|()| true).map_err(failed)
+        disk::sync_folder(&target, new_parent.as_str()).map_err(failed)?;
+        disk::sync_folder(&folder, parent.as_str()).map(|()| true).map_err(failed)
     }
 
     fn lock(&self, key: &Key, holder: &str) -> Result<Option<super::LockGuard>, StoreError> {

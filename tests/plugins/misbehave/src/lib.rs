@@ -1,7 +1,8 @@
 //! A test fixture: indexers that do whatever an image's JSON artifact `misbehave` tells them.
 //!
 //! Owns: one way of going wrong for each that a host must survive. Never: anything a real plugin should copy.
-//! The artifact: `{"do": WHAT, "when": "params", "file": PATH}`; without `when` it happens in the extraction.
+//! The artifact: `{"do": WHAT, "when": "params", "file": PATH, "read": NAME}`; without `when` it happens in the extraction, which
+//! first reads the JSON artifact NAME.
 #![allow(unsafe_code, clippy::print_stdout)]
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -10,8 +11,12 @@ use kymhost_plugin_api::prelude::*;
 use std::hint::black_box;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
+
+/// How often something random was asked for: never twice the same.
+static CALLS: AtomicU32 = AtomicU32::new(0);
 
 /// Does as it is told.
 struct Misbehave;
@@ -29,6 +34,9 @@ impl Indexer for Misbehave {
     fn params(&self, record: &Record<'_>) -> Result<Json> {
         let order = order(record)?;
         if text(&order, "when") == "params" {
+            if text(&order, "do") == "random" {
+                return Ok(CALLS.fetch_add(1, Ordering::Relaxed).into());
+            }
             act(&order)?;
         }
         Ok(record.json("params")?.unwrap_or(Json::Null))
@@ -36,6 +44,10 @@ impl Indexer for Misbehave {
 
     fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
         let order = order(record)?;
+        let name = text(&order, "read");
+        if !name.is_empty() {
+            record.json(name)?;
+        }
         if text(&order, "when") != "params"
             && let Some(table) = act(&order)?
         {
@@ -99,6 +111,17 @@ fn act(order: &Json) -> Result<Option<Table>> {
         "unnamed" => return table(&[("a", 2), ("", 2)]).map(Some),
         "text" => return Table::builder().column("value", vec!["x"])?.build().map(Some),
         "big" => return Table::builder().column("value", vec![7_i64; 1 << 20])?.build().map(Some),
+        "rewrite" => {
+            std::fs::write(text(order, "file"), format!("{{\"n\": {}}}", CALLS.fetch_add(1, Ordering::Relaxed)))?
+        }
+        "rewrite_and_err" => {
+            std::fs::write(text(order, "file"), format!("{{\"n\": {}}}", CALLS.fetch_add(1, Ordering::Relaxed)))?;
+            return Err(Error::msg("told to err"));
+        }
+        "rewrite_once" => drop(rewrite_once(order)?),
+        "rewrite_once_and_err" if rewrite_once(order)? => return Err(Error::msg("told to err once")),
+        "rewrite_once_and_err" => {}
+        "rewrite_alike" => std::fs::write(text(order, "file"), std::fs::read(text(order, "file"))?)?,
         "err_giant" => return Err(Error::msg("x".repeat(40 << 20))),
         "err_controls" => return Err(Error::msg("nul \0 escape \x1b[31m bell \x07 end")),
         "err_empty" => return Err(Error::msg("")),
@@ -136,6 +159,17 @@ fn act(order: &Json) -> Result<Option<Table>> {
         },
     }
     Ok(None)
+}
+
+/// Writes to a file what it then has for good; whether it had not yet.
+fn rewrite_once(order: &Json) -> Result<bool> {
+    const CONTENT: &str = "{\"n\": \"rewritten\"}";
+    let file = text(order, "file");
+    let is_new = std::fs::read(file)? != CONTENT.as_bytes();
+    if is_new {
+        std::fs::write(file, CONTENT)?;
+    }
+    Ok(is_new)
 }
 
 /// Panics when it is dropped.
