@@ -39,7 +39,8 @@ impl Artifact {
 
 /// One image: reads only. Absent is `None`; there but unreadable is an error that names the key.
 ///
-/// It may be used from several threads of an extraction at once.
+/// It may be used from several threads of an extraction at once. What is read through it, or looked for in vain, the host remembers: when
+/// any of it changes, the image is done again. What is read by other ways goes unseen.
 pub struct Record<'a> {
     inner: RecordRef<'a>,
 }
@@ -156,7 +157,8 @@ impl Record<'_> {
         key.into_string()
     }
 
-    /// All artifacts, sorted by name. Kinds that are newer than this plugin's API are left out.
+    /// All artifacts, sorted by name, without run markers: this indexer's own, and every JSON artifact that is a valid one. So rows
+    /// cannot depend on which indexers have run. Kinds that are newer than this plugin's API are left out.
     ///
     /// # Errors
     /// [`ErrorKind::Unreadable`] where the record cannot be listed.
