@@ -2,6 +2,7 @@
 //!
 //! Owns: the rules. Never: parses arguments, prints.
 
+mod adopt;
 mod checkpoint;
 mod commit;
 mod explain;
@@ -18,6 +19,7 @@ pub mod rows_digest;
 mod run;
 mod select;
 pub mod staleness;
+mod verify;
 
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, IndexerInfo, PluginError, Workforce};
@@ -495,8 +497,7 @@ pub fn verify(
     options: &VerifyOptions,
     observer: &mut dyn Observer,
 ) -> Result<Verification, IndexError> {
-    let _ = (dataset, indexer, workforce, options, observer);
-    todo!("verify")
+    verify::verify(dataset, indexer, workforce, options, observer)
 }
 
 /// Makes rows that are there count as fresh: their provenance columns become those of now, and the markers keep the old
@@ -507,8 +508,7 @@ pub fn adopt(
     workforce: &mut dyn Workforce,
     options: &AdoptOptions,
 ) -> Result<AdoptOutcome, IndexError> {
-    let _ = (dataset, indexer, workforce, options);
-    todo!("adopt")
+    adopt::adopt(dataset, indexer, workforce, options)
 }
 
 #[cfg(test)]
