@@ -141,6 +141,11 @@ impl Lab {
         self.library = path;
     }
 
+    /// Whether a command has an option.
+    pub fn offers(&self, command: &str, option: &str) -> bool {
+        Run::new([command, "--help"]).output().stdout().contains(option)
+    }
+
     /// A command with `--plugin`, `--dataset` and `--json`.
     pub fn command(&self, data: &Fixture, words: &[&str]) -> Run {
         Run::new(words).arg("--json").arg("--plugin").arg(&self.library).dataset(data.path())

@@ -5,6 +5,7 @@ use super::ledger::{self, Failures, Intent};
 use super::markers::{self, Looked, Marker, Moved};
 use super::names::TableName;
 use super::provenance::{self, ImageFacts, TableFacts};
+use super::rows_digest::table_digests;
 use super::receipt::{self, Freshening};
 use super::staleness::{
     self, Current, Facts, ImageReport, Judgement, MarkerFacts, Reason, ReceiptFacts, RowFacts, RowsState, judge,
@@ -346,11 +347,6 @@ fn compare_rows(
         (*digest != receipt.rows_sha256).then(|| (*id).to_owned())
     };
     Ok(chosen.ids.iter().zip(looked).filter_map(differs).collect())
-}
-
-fn table_digests(dataset: &Dataset, name: &TableName) -> Result<std::collections::HashMap<String, String>, IndexError> {
-    let _ = (dataset, name);
-    todo!("digest")
 }
 
 /// The params hash of each image: the marker's, where it cannot have changed, else the indexer's.
