@@ -320,7 +320,7 @@ fn finish<T: OldTable>(
     Ok(Planned {
         schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
         refused,
-        is_changed: !nothing && !(is_same && new_rows == 0 && !old_rows_leave),
+        is_changed: !nothing && (!is_same || new_rows > 0 || old_rows_leave),
         is_same_schema: is_same,
         sources,
         new_rows,
