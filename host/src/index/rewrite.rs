@@ -597,7 +597,7 @@ fn write(
 ) -> Result<(String, (usize, usize)), Stopped> {
     let writer = TableWriter::new(sink, schema, metadata)?;
     let image_id = schema.index_of(IMAGE_ID).ok();
-    let mut filling = Filling { writer, target, image_id, last: None, left: 0 };
+    let mut filling = Filling { writer, target, most_bytes: GROUP_BYTES, image_id, last: None, left: 0 };
     let mut copied = 0;
     for part in parts {
         if let (true, [group], Some(old)) = (part.is_copied, part.groups.as_slice(), &old) {
@@ -648,6 +648,7 @@ fn kept_rows(
 struct Filling<'a> {
     writer: TableWriter<'a>,
     target: u64,
+    most_bytes: usize,
     image_id: Option<usize>,
     /// The image of the last row that was written.
     last: Option<String>,
@@ -673,7 +674,7 @@ impl Filling<'_> {
             self.writer.write(&rows.slice(start, count))?;
             self.left = self.left.saturating_sub(count as u64);
             start += count;
-            if end.is_some() || self.writer.bytes_in_group() >= GROUP_BYTES {
+            if end.is_some() || self.writer.bytes_in_group() >= self.most_bytes {
                 self.writer.end_group()?;
             }
         }
