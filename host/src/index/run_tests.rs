@@ -350,8 +350,9 @@ fn of(reasons: &[(&str, Reason)]) -> Vec<(String, Reason)> {
 #[test]
 fn edits_and_what_a_run_does() {
     type Edit = fn(&Lab);
+    type Case = (&'static str, Edit, &'static [(&'static str, Reason)], &'static str, &'static [&'static str]);
     // (edit, stale, extracted, table afterwards)
-    let cases: Vec<(&str, Edit, &[(&str, Reason)], &str, &[&str])> = vec![
+    let cases: Vec<Case> = vec![
         ("nothing", |_| {}, &[], "", &["a 1", "b 2", "c 3"]),
         ("params", |lab| lab.params("b", "q"), &[("b", StaleParamsChanged)], "b", &["a 1", "c 3", "b 2"]),
         ("an input", |lab| lab.rows("a", "[7, 8]"), &[("a", StaleInputChanged)], "a", &["b 2", "c 3", "a 7", "a 8"]),
