@@ -654,7 +654,17 @@ fn the_state_of_the_seal() {
         assert_eq!(plan.table.images.len(), plan.images.len());
         assert_eq!(plan.table.orphans, [], "others are no orphans");
     }
-    // A run of another image leaves it altered; the seal says so.
+    // Of an image without a receipt nothing follows for the others; nor where a marker cannot be read.
+    let marker = fs::read(lab.artifact("a", "stalls_run.json")).unwrap();
+    fs::remove_file(lab.artifact("a", "stalls_run.json")).unwrap();
+    let only = set(&["a"]);
+    let options = PlanOptions { only: Some(&only), ..PlanOptions::default() };
+    assert_eq!(lab.plan_with(&options).unwrap().seal, recomputed(&[], false));
+    std::os::unix::fs::symlink("/etc/hostname", lab.artifact("a", "stalls_run.json")).unwrap();
+    assert_eq!(lab.plan(Compat::Kymhost).seal, recomputed(&["b"], false));
+    fs::remove_file(lab.artifact("a", "stalls_run.json")).unwrap();
+    fs::write(lab.artifact("a", "stalls_run.json"), marker).unwrap();
+    // A seal that holds says which rows are altered.
     ledger::write_seal(lab.dataset(), &lab.name(), &Seal { table: plan.table.identity.unwrap(), altered: set(&["b"]) })
         .unwrap();
     assert_eq!(lab.plan(Compat::Kymhost).seal, SealState::Held { altered: set(&["b"]) });
