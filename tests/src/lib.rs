@@ -3,12 +3,14 @@
 //! Owns: finding and building what is tested, running it in a clean environment, showing all of it when a test
 //! fails, skipping aloud. Never: reaches into the host's library; everything here sees only files and processes.
 
+pub mod damage;
 pub mod fixture;
+pub mod judge;
 mod process;
 pub mod python;
 pub mod table;
 
-pub use process::{Output, Run};
+pub use process::{Output, Run, wait};
 
 use std::ffi::OsStr;
 use std::fs;
