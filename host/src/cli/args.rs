@@ -205,7 +205,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
     pub wait: Option<Duration>,
     /// Commit what is done after so long, and again; less often where a commit is slow
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
     #[arg(default_value = "30")]
     pub checkpoint: Duration,
     /// Decide and write exactly as another program does
@@ -482,7 +482,7 @@ mod tests {
             "--dataset d --json run --plugin a --in-process",
             "run -p a --image x y --image z --reason STALE_UNKNOWN stale_input_changed --force --orphans keep --yes",
             "run -p a --dry-run --exit-code --max-failures 3 --on-schema-change recompute --wait 0 --checkpoint 0.5",
-            "run -p a --fail-fast --wait 60 --orphans prune --compat kymflow",
+            "run -p a --fail-fast --wait 60 --orphans prune --compat kymflow --checkpoint 0",
             "status --plugin a --exit-code --json -vv",
             "status --plugin a --reason FRESH_ROWS --reason stale_unknown",
             "explain 0b0f --plugin a --exit-code --compat kymflow --jobs 1",
@@ -532,7 +532,7 @@ mod tests {
             ("run --plugin a --max-failures 2 --fail-fast", ErrorKind::ArgumentConflict),
             ("run --plugin a --exit-code", ErrorKind::MissingRequiredArgument),
             ("run --plugin a --wait -1", ErrorKind::ValueValidation),
-            ("run --plugin a --checkpoint 0", ErrorKind::ValueValidation),
+            ("run --plugin a --checkpoint often", ErrorKind::ValueValidation),
             ("status --plugin a --reason nonsense", ErrorKind::InvalidValue),
             ("explain --plugin a", ErrorKind::MissingRequiredArgument),
             ("explain x", ErrorKind::MissingRequiredArgument),

@@ -49,10 +49,10 @@ Examples:
   kymhost run --plugin velocity_events --json | jq .stats
 
 An image that fails keeps its last good rows; the others are committed, and the exit code is 3.
-Rows of images that are no longer in the dataset are removed; where none remains, or more than 10 and
-over a fifth of the table's images are gone, only with --yes (else exit code 6, and nothing is written).
-A long run commits now and then, so that little is lost. Ctrl-C (or SIGTERM) stops the run after
-what is done is committed; a second one ends it at once.";
+Rows of images that are no longer in the dataset are removed; where no image remains, or more than
+10 and over a fifth of the table's images are gone, only with --yes (else exit code 6, and nothing
+is written). A long run commits now and then, so that little is lost. Ctrl-C (or SIGTERM) stops the
+run after what is done is committed; a second one ends it at once.";
 
 /// `status`
 pub const STATUS: &str = "\
@@ -83,7 +83,8 @@ Fresh images are extracted twice, and the rows compared with each other and with
                           analysis version
   rows_changed            the rows in the table are not those that the run wrote
   failed                  the extraction failed
-Exit code 3 when anything is found. Nothing is written; `kymhost run --image ID --force` does images again.";
+Exit code 3 when anything is found. Nothing is written; `kymhost run --image ID --force` does an
+image again.";
 
 /// `adopt`
 pub const ADOPT: &str = "\
@@ -92,7 +93,7 @@ Examples:
   kymhost adopt --plugin velocity_events --reason \"checked by hand\" --image ID ID
 
 The rows stay as they are and count as made by the present version with the present params. The run
-markers keep what was there before, and the reason. `kymhost run --image ID --force` makes them anew.";
+markers keep what was there before, and the reason. `kymhost run --image ID --force` makes rows anew.";
 
 /// `plugin list`
 pub const PLUGIN_LIST: &str = "\

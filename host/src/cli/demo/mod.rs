@@ -209,7 +209,7 @@ impl Show<'_> {
         let text = String::from_utf8_lossy(&text).trim_end().replace('\n', "\n   ");
         let command = self.plugin_command(&format!("explain {image_id}"));
         self.print(&format!(
-            "\nAn event was taken out of an image. What does that change?\n   $ {command}\n   {text}\n"
+            "\nAn event is taken out of an image. Is its table still up to date?\n   $ {command}\n   {text}\n"
         ))
     }
 
