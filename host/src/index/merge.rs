@@ -2,16 +2,17 @@
 //! Owns: column union, widening, row order. Never: I/O.
 //!
 //! The outcome is that of taking the images one at a time, in order: the image's old rows leave, its new ones are
-//! appended. It is computed at once: a pass over the pieces finds the columns and their types, then each column is
-//! concatenated a single time.
+//! appended. It is computed at once: [`plan`] finds the columns and their types, from the pieces and from facts about
+//! the table; then old rows are brought into the new form batch by batch, and new ones are made in batches.
+//! [`merge`] does so with a table in memory, [`super::rewrite`] with a file.
 
 use super::provenance::{ANALYSIS_VERSION, COLUMNS, IMAGE_ID, IdLookup, PARAMS_HASH, TextColumn};
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, LargeStringBuilder, PrimitiveArray, RecordBatch,
-    StringBuilder, make_array, new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, LargeStringArray, LargeStringBuilder, PrimitiveArray,
+    RecordBatch, RecordBatchOptions, StringBuilder, make_array, new_null_array,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::compute::{CastOptions, cast_with_options, concat, filter};
+use arrow::compute::{CastOptions, cast_with_options, concat, concat_batches, filter, filter_record_batch};
 use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, FieldRef, Float16Type, Float32Type,
     Float64Type, Schema, SchemaRef, TimeUnit,
@@ -58,20 +59,109 @@ pub enum MergeError {
     /// Two columns of the table have one name.
     #[error("it has two columns named '{0}'")]
     DuplicateColumn(String),
+    /// A label's column holds something else.
+    #[error("its column '{column}' has type {found}, where rows are to get a text; replace all images")]
+    NoText {
+        /// The column.
+        column: String,
+        /// Its type.
+        found: DataType,
+    },
     /// The columns cannot be put together.
     #[error(transparent)]
     Arrow(#[from] ArrowError),
 }
 
+/// What merging has to know of the table as it is: planned from facts, so that a table need not be in memory.
+///
+/// `stays` tells of a piece whether the old rows of its image stay, because it was refused.
+pub(super) trait OldTable {
+    /// What reading can end with.
+    type Error: From<MergeError>;
+
+    /// The columns.
+    fn schema(&self) -> &SchemaRef;
+    /// The rows, less those that leave whatever becomes of the pieces.
+    fn rows(&self) -> u64;
+    /// How many of them are of a piece's image.
+    fn rows_of(&self, piece: usize) -> u64;
+    /// For each column, whether a row that stays has a value in it.
+    fn valued(&mut self, stays: &dyn Fn(usize) -> bool) -> Result<Vec<bool>, Self::Error>;
+    /// Whether all that stays in a column can be cast to a type.
+    fn fits(&mut self, column: usize, to: &DataType, stays: &dyn Fn(usize) -> bool) -> Result<bool, Self::Error>;
+    /// About how many bytes a column of text or binary values has.
+    fn value_bytes(&self, column: usize) -> u64;
+}
+
+/// What becomes of a table.
+pub(super) struct Planned {
+    /// The new table's columns. Of the metadata, what is still true.
+    pub schema: SchemaRef,
+    /// The pieces left out, in order.
+    pub refused: Vec<Refusal>,
+    /// Whether the pieces change anything.
+    pub is_changed: bool,
+    /// Whether the columns are what they were.
+    pub is_same_schema: bool,
+    /// For each column its place in the old table.
+    pub sources: Vec<Option<usize>>,
+    /// Rows of the pieces that are taken.
+    pub new_rows: u64,
+    order: Vec<usize>,
+    taken: Vec<Taken>,
+    analysis_version: String,
+}
+
+/// A piece that is taken and has rows.
+struct Taken {
+    image_id: String,
+    params_hash: String,
+    rows: Prepared,
+}
+
 /// Replaces each piece's image's rows. Pieces come in id order, one an image.
 pub fn merge(old: Option<RecordBatch>, analysis_version: &str, pieces: Vec<Piece>) -> Result<Merged, MergeError> {
-    let mut old = old.map(OldTable::new).transpose()?;
-    let owners = Owners::of(old.as_ref(), &pieces);
+    let mut old = old.map(|rows| {
+        let owners = Owners::of(&rows, &pieces);
+        InMemory { schema: rows.schema(), rows, owners }
+    });
+    let planned = plan(old.as_mut(), analysis_version, pieces, false)?;
+    let refused = planned.refused.clone();
+    if !planned.is_changed {
+        return Ok(Merged { table: None, refused });
+    }
+    let mut parts = Vec::new();
+    if let Some(old) = old {
+        let places: HashSet<usize> = refused.iter().map(|refusal| refusal.piece).collect();
+        parts.push(
+            planned.kept(&filter_record_batch(&old.rows, &old.owners.kept(&|piece| places.contains(&piece)))?, None)?,
+        );
+    }
+    for rows in planned.batches() {
+        parts.push(rows?);
+    }
+    Ok(Merged { table: Some(concat_batches(&planned.schema, &parts)?), refused })
+}
+
+/// Plans the table in which each piece's image's rows are replaced. `relabels`: some rows that stay get new labels.
+pub(super) fn plan<T: OldTable>(
+    mut old: Option<&mut T>,
+    analysis_version: &str,
+    pieces: Vec<Piece>,
+    relabels: bool,
+) -> Result<Planned, T::Error> {
     let mut names = Names::default();
     let mut old_columns = Vec::new();
-    for name in old.iter().flat_map(OldTable::names) {
-        old_columns.push(names.id(name));
+    if let Some(old) = &old {
+        let mut seen = HashSet::new();
+        for field in old.schema().fields() {
+            if !seen.insert(field.name().as_str()) {
+                return Err(MergeError::DuplicateColumn(field.name().clone()).into());
+            }
+            old_columns.push(names.id(field.name()));
+        }
     }
+    let relabelled: [usize; 2] = [ANALYSIS_VERSION, PARAMS_HASH].map(|name| names.id(name));
     let mut refused: HashMap<usize, String> = HashMap::new();
     let mut labels = Vec::with_capacity(pieces.len());
     let mut prepared = Vec::with_capacity(pieces.len());
@@ -86,17 +176,34 @@ pub fn merge(old: Option<RecordBatch>, analysis_version: &str, pieces: Vec<Piece
         }
         labels.push((piece.image_id, piece.params_hash));
     }
+    let rows_of: Vec<u64> = (0..prepared.len()).map(|piece| old.as_ref().map_or(0, |old| old.rows_of(piece))).collect();
+    let owned = |piece: usize| rows_of.get(piece).copied().unwrap_or(0);
 
     // A refused image's old rows come back, and with them, maybe, the only values of a column: then its type counts
     // again and may refuse more. Each further round needs such a column, so there are few. What was refused before that
     // may fit again: one image of another type, replaced first, must not shut out all the others.
     let malformed: HashSet<usize> = refused.keys().copied().collect();
     let mut may_fit_again = true;
-    let plan = loop {
-        let mask = owners.kept(&refused);
-        let base = old.as_ref().map(|old| old.base(&old_columns, mask.as_ref()));
-        let mut fold = Fold::over(base, &owners, &prepared, &refused, &names);
-        let rows_came_back = fold.refused.iter().any(|(index, _)| owners.rows_of(*index) > 0);
+    let fold = loop {
+        let base = match &mut old {
+            None => None,
+            Some(old) => {
+                let valued = old.valued(&|piece| refused.contains_key(&piece))?;
+                let slots = old
+                    .schema()
+                    .fields()
+                    .iter()
+                    .zip(valued)
+                    .map(|(field, valued)| Slot { data_type: field.data_type().clone(), valued });
+                let mut base = Base { rows: old.rows(), columns: old_columns.iter().copied().zip(slots).collect() };
+                if relabels {
+                    base.relabel(relabelled, &names)?;
+                }
+                Some(base)
+            }
+        };
+        let mut fold = Fold::over(base, owned, &prepared, &refused, &names);
+        let rows_came_back = fold.refused.iter().any(|(index, _)| owned(*index) > 0);
         refused.extend(fold.refused.iter().cloned());
         if rows_came_back {
             continue;
@@ -108,119 +215,288 @@ pub fn merge(old: Option<RecordBatch>, analysis_version: &str, pieces: Vec<Piece
         };
         refused.retain(|index, _| fitting.binary_search(index).is_err());
         if fitting.is_empty() {
-            break Plan { mask, order: fold.order, slots: fold.slots, old_dropped: fold.old_dropped };
+            break fold;
         }
     };
-
-    let table = build(&mut old, &owners, plan, prepared, &labels, &refused, analysis_version, &names)?;
-    let mut refused: Vec<Refusal> = refused.into_iter().map(|(piece, why)| Refusal { piece, why }).collect();
-    refused.sort_by_key(|refusal| refusal.piece);
-    Ok(Merged { table, refused })
+    finish(old, fold, prepared, labels, refused, &rows_of, &old_columns, analysis_version, &names)
 }
 
-/// The table before.
-struct OldTable {
-    schema: SchemaRef,
-    columns: Vec<Option<ArrayRef>>,
-    rows: usize,
-    batch_ids: Option<RecordBatch>,
-}
-
-impl OldTable {
-    fn new(batch: RecordBatch) -> Result<Self, MergeError> {
-        let mut seen = IndexSet::new();
-        for field in batch.schema_ref().fields() {
-            if !seen.insert(field.name().as_str()) {
-                return Err(MergeError::DuplicateColumn(field.name().clone()));
+/// The types that hold all values, the columns' fields, and what is to be done.
+#[allow(clippy::too_many_arguments)]
+fn finish<T: OldTable>(
+    mut old: Option<&mut T>,
+    fold: Fold,
+    prepared: Vec<Prepared>,
+    labels: Vec<(String, String)>,
+    refused: HashMap<usize, String>,
+    rows_of: &[u64],
+    old_columns: &[usize],
+    analysis_version: &str,
+    names: &Names,
+) -> Result<Planned, T::Error> {
+    let nothing = old.is_none() && refused.len() == prepared.len();
+    let is_refused = |piece: usize| refused.contains_key(&piece);
+    let old_rows_leave = rows_of.iter().enumerate().any(|(piece, &rows)| rows > 0 && !is_refused(piece));
+    let mut taken = Vec::with_capacity(prepared.len());
+    for (index, (rows, (image_id, params_hash))) in prepared.into_iter().zip(labels).enumerate() {
+        if rows.rows > 0 && !is_refused(index) {
+            taken.push(Taken { image_id, params_hash, rows });
+        }
+    }
+    let new_rows = taken.iter().fold(0u64, |sum, taken| sum.saturating_add(taken.rows.rows as u64));
+    let mut parts: Vec<Vec<&ArrayRef>> = vec![Vec::new(); names.0.len()];
+    for taken in &taken {
+        for (&name, column) in taken.rows.shape.names.iter().zip(&taken.rows.columns) {
+            if let (Some(column), Some(parts)) = (column, parts.get_mut(name)) {
+                parts.push(column);
             }
         }
-        let batch_ids = match batch.schema_ref().index_of(IMAGE_ID) {
-            Ok(place) => Some(batch.project(&[place])?),
-            Err(_) => None,
+    }
+    let mut places: HashMap<usize, usize> = HashMap::new();
+    if !fold.old_dropped {
+        places.extend(old_columns.iter().enumerate().map(|(place, &name)| (name, place)));
+    }
+
+    let old_schema = old.as_ref().map(|old| Arc::clone(old.schema()));
+    let mut is_same = old_schema.as_ref().is_some_and(|schema| schema.fields().len() == fold.order.len());
+    let mut fields: Vec<FieldRef> = Vec::with_capacity(fold.order.len());
+    let mut sources = Vec::with_capacity(fold.order.len());
+    for (place, &name) in fold.order.iter().enumerate() {
+        let Some(slot) = fold.slot(name) else { continue };
+        let text = names.text(name);
+        let source = places.get(&name).copied();
+        let new = parts.get(name).map_or(&[][..], Vec::as_slice);
+        let label_bytes: u64 = taken.iter().fold(0u64, |sum, taken| {
+            let label = match text {
+                IMAGE_ID => taken.image_id.len(),
+                PARAMS_HASH => taken.params_hash.len(),
+                ANALYSIS_VERSION => analysis_version.len(),
+                _ => 0,
+            };
+            sum.saturating_add((label as u64).saturating_mul(taken.rows.rows as u64))
+        });
+        let new_bytes = new.iter().map(|part| value_bytes(part)).fold(label_bytes, u64::saturating_add);
+        let old_bytes = match (&old, source) {
+            (Some(old), Some(source)) => old.value_bytes(source),
+            _ => 0,
         };
-        let rows = batch.num_rows();
-        let (schema, columns, _) = batch.into_parts();
-        Ok(Self { schema, columns: columns.into_iter().map(Some).collect(), rows, batch_ids })
+        let data_type = large_enough(slot.data_type.clone(), old_bytes.saturating_add(new_bytes));
+        let mut fitting = None;
+        for candidate in reaching(&data_type) {
+            let old_type = source.zip(old_schema.as_ref()).map(|(source, schema)| schema.field(source).data_type());
+            let old_fits = match (&mut old, source) {
+                (Some(old), Some(source)) if old_type != Some(&candidate) => {
+                    old.fits(source, &candidate, &is_refused)?
+                }
+                _ => true,
+            };
+            if old_fits && new.iter().all(|part| cast_to(part, &candidate).is_ok()) {
+                fitting = Some(candidate);
+                break;
+            }
+        }
+        let data_type = fitting.unwrap_or(data_type);
+        let old_field = old_schema.as_ref().and_then(|schema| schema.field_with_name(text).ok());
+        fields.push(match old_field {
+            Some(field) if field.data_type() == &data_type => {
+                is_same &= old_schema.as_ref().and_then(|s| s.fields().get(place)).is_some_and(|f| f.name() == text);
+                Arc::new(field.clone().with_nullable(true))
+            }
+            _ => {
+                is_same = false;
+                Arc::new(Field::new(text, data_type, true))
+            }
+        });
+        sources.push(source);
+    }
+    let mut metadata = old_schema.map(|schema| schema.metadata().clone()).unwrap_or_default();
+    if !is_same {
+        // pandas refuses a file whose description of the columns is not theirs.
+        metadata.remove("pandas");
+    }
+    let mut refused: Vec<Refusal> = refused.into_iter().map(|(piece, why)| Refusal { piece, why }).collect();
+    refused.sort_by_key(|refusal| refusal.piece);
+    Ok(Planned {
+        schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
+        refused,
+        is_changed: !nothing && !(is_same && new_rows == 0 && !old_rows_leave),
+        is_same_schema: is_same,
+        sources,
+        new_rows,
+        order: fold.order,
+        taken,
+        analysis_version: analysis_version.to_owned(),
+    })
+}
+
+/// New rows that are made at a time, unless one piece has more.
+const BATCH_ROWS: usize = 1 << 14;
+
+impl Planned {
+    /// Old rows (all columns of the old table) as they are in the new one. `hashes`: for each row the params hash that it
+    /// gets, and with it the analysis version, where it is given new labels.
+    pub fn kept(&self, old: &RecordBatch, hashes: Option<&[Option<&str>]>) -> Result<RecordBatch, ArrowError> {
+        let mut columns = Vec::with_capacity(self.sources.len());
+        for (field, source) in self.schema.fields().iter().zip(&self.sources) {
+            let kept =
+                source.and_then(|source| old.columns().get(source)).map(|column| nan_to_missing(Arc::clone(column)));
+            let column = match kept {
+                Some(column) if column.data_type() == field.data_type() => column,
+                // What has no value has no type to be cast from.
+                Some(column) if has_value(&column, None) => cast_to(&column, field.data_type())?,
+                _ => new_null_array(field.data_type(), old.num_rows()),
+            };
+            columns.push(match (field.name().as_str(), hashes) {
+                (PARAMS_HASH, Some(hashes)) => relabelled(&column, hashes.iter().copied())?,
+                (ANALYSIS_VERSION, Some(hashes)) => {
+                    relabelled(&column, hashes.iter().map(|hash| hash.map(|_| self.analysis_version.as_str())))?
+                }
+                _ => column,
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(old.num_rows()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
     }
 
-    fn names(&self) -> impl Iterator<Item = &str> {
-        self.schema.fields().iter().map(|field| field.name().as_str())
+    /// The new rows, in order.
+    pub fn batches(&self) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> + '_ {
+        let mut rest = self.taken.as_slice();
+        std::iter::from_fn(move || {
+            let mut rows = 0usize;
+            let many = rest.iter().position(|taken| {
+                let is_full = rows >= BATCH_ROWS;
+                rows = rows.saturating_add(taken.rows.rows);
+                is_full
+            });
+            let (now, later) = rest.split_at_checked(many.unwrap_or(rest.len()))?;
+            rest = later;
+            (!now.is_empty()).then(|| self.rows_of(now))
+        })
     }
 
-    /// The columns as the first image finds them, less the rows that are to leave.
-    fn base(&self, names: &[usize], mask: Option<&BooleanArray>) -> Base {
-        let columns = names
-            .iter()
-            .zip(self.schema.fields())
-            .zip(&self.columns)
-            .map(|((&name, field), column)| {
-                let valued = column.as_ref().is_some_and(|column| has_value(column, mask));
-                (name, Slot { data_type: field.data_type().clone(), valued })
-            })
-            .collect();
-        Base { rows: self.rows as u64, columns }
+    fn rows_of(&self, taken: &[Taken]) -> Result<RecordBatch, ArrowError> {
+        // Each column's arrays by the place of their first row.
+        let mut parts: HashMap<usize, Vec<(usize, &ArrayRef)>> = HashMap::new();
+        let mut rows = 0;
+        for taken in taken {
+            for (&name, column) in taken.rows.shape.names.iter().zip(&taken.rows.columns) {
+                if let Some(column) = column {
+                    parts.entry(name).or_default().push((rows, column));
+                }
+            }
+            rows += taken.rows.rows;
+        }
+        let mut columns = Vec::with_capacity(self.order.len());
+        for (field, name) in self.schema.fields().iter().zip(&self.order) {
+            let label = |value: fn(&Taken) -> &str| repeated(taken.iter().map(|t| (value(t), t.rows.rows)), rows);
+            let column = match field.name().as_str() {
+                IMAGE_ID => label(|taken| &taken.image_id),
+                PARAMS_HASH => label(|taken| &taken.params_hash),
+                ANALYSIS_VERSION => repeated(std::iter::once((self.analysis_version.as_str(), rows)), rows),
+                _ => {
+                    columns.push(column_of(field.data_type(), parts.remove(name).unwrap_or_default(), rows)?);
+                    continue;
+                }
+            };
+            columns.push(cast_to(&column, field.data_type())?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+    }
+
+    /// Columns of the old table that get a type in which more fits: name, type before, type now.
+    pub fn widened<'a>(&'a self, old: &'a Schema) -> impl Iterator<Item = (&'a str, &'a DataType, &'a DataType)> + 'a {
+        self.schema.fields().iter().zip(&self.sources).filter_map(|(new, source)| {
+            let (before, now) = (old.fields().get((*source)?)?.data_type(), new.data_type());
+            let is_wider = match (before, now) {
+                (DataType::Null, _) => false,
+                (DataType::Utf8, DataType::LargeUtf8) | (DataType::Binary, DataType::LargeBinary) => true,
+                _ => before != now && unify(before, now).as_ref() == Some(now),
+            };
+            is_wider.then_some((new.name().as_str(), before, now))
+        })
     }
 }
 
-/// Which piece's image an old row belongs to.
+/// A column of text in which some rows get another.
+fn relabelled<'a>(
+    column: &ArrayRef,
+    new: impl ExactSizeIterator<Item = Option<&'a str>>,
+) -> Result<ArrayRef, ArrowError> {
+    let old = TextColumn::over(column);
+    let texts = new.enumerate().map(|(row, new)| new.or_else(|| old.get(row)));
+    let texts: ArrayRef = Arc::new(texts.collect::<LargeStringArray>());
+    cast_to(&texts, column.data_type())
+}
+
+/// A table in memory.
+struct InMemory {
+    schema: SchemaRef,
+    rows: RecordBatch,
+    owners: Owners,
+}
+
+impl OldTable for InMemory {
+    type Error = MergeError;
+
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn rows(&self) -> u64 {
+        self.rows.num_rows() as u64
+    }
+
+    fn rows_of(&self, piece: usize) -> u64 {
+        self.owners.rows.get(piece).copied().unwrap_or(0)
+    }
+
+    fn valued(&mut self, stays: &dyn Fn(usize) -> bool) -> Result<Vec<bool>, MergeError> {
+        let mask = self.owners.kept(stays);
+        Ok(self.rows.columns().iter().map(|column| has_value(column, Some(&mask))).collect())
+    }
+
+    fn fits(&mut self, column: usize, to: &DataType, stays: &dyn Fn(usize) -> bool) -> Result<bool, MergeError> {
+        let Some(column) = self.rows.columns().get(column) else { return Ok(true) };
+        let column = filter(column, &self.owners.kept(stays))?;
+        Ok(can_be(&column, to))
+    }
+
+    fn value_bytes(&self, column: usize) -> u64 {
+        self.rows.columns().get(column).map_or(0, value_bytes)
+    }
+}
+
+/// Whether all values can be of a type.
+pub(super) fn can_be(column: &ArrayRef, to: &DataType) -> bool {
+    !has_value(column, None) || cast_to(column, to).is_ok()
+}
+
+/// Which piece's image a row of a table in memory belongs to.
 struct Owners {
-    of_row: Vec<u32>,
+    of_row: Vec<Option<usize>>,
     rows: Vec<u64>,
 }
 
-/// A row of an image that has no piece.
-const NOBODY: u32 = u32::MAX;
-
 impl Owners {
-    fn of(old: Option<&OldTable>, pieces: &[Piece]) -> Self {
+    fn of(old: &RecordBatch, pieces: &[Piece]) -> Self {
+        let ids: Vec<&str> = pieces.iter().map(|piece| piece.image_id.as_str()).collect();
+        let mut lookup = IdLookup::new(&ids);
+        let column = TextColumn::of(old, IMAGE_ID).unwrap_or(TextColumn::NoText);
+        let of_row: Vec<Option<usize>> =
+            (0..old.num_rows()).map(|row| column.get(row).and_then(|id| lookup.find(id))).collect();
         let mut rows = vec![0; pieces.len()];
-        let mut of_row = Vec::new();
-        if let Some(old) = old {
-            let column = old.batch_ids.as_ref().and_then(|batch| TextColumn::of(batch, IMAGE_ID));
-            if let Some(column) = column {
-                of_row.reserve_exact(old.rows);
-                let ids: Vec<&str> = pieces.iter().map(|piece| piece.image_id.as_str()).collect();
-                let mut lookup = IdLookup::new(&ids);
-                let mut run: Option<(&str, u32)> = None;
-                for row in 0..old.rows {
-                    let owner = match (column.get(row), run) {
-                        (None, _) => NOBODY,
-                        (Some(id), Some((last, owner))) if last == id => owner,
-                        (Some(id), _) => {
-                            let owner = lookup.find(id).and_then(|place| u32::try_from(place).ok()).unwrap_or(NOBODY);
-                            run = Some((id, owner));
-                            owner
-                        }
-                    };
-                    if let Some(count) = rows.get_mut(owner as usize) {
-                        *count += 1;
-                    }
-                    of_row.push(owner);
-                }
+        for &owner in of_row.iter().flatten() {
+            if let Some(count) = rows.get_mut(owner) {
+                *count += 1;
             }
         }
         Self { of_row, rows }
     }
 
-    fn rows_of(&self, piece: usize) -> u64 {
-        self.rows.get(piece).copied().unwrap_or(0)
-    }
-
-    /// Which rows stay; `None` where all do.
-    fn kept(&self, refused: &HashMap<usize, String>) -> Option<BooleanArray> {
-        let leaves = |owner: u32| owner != NOBODY && !refused.contains_key(&(owner as usize));
-        let any_leaves = self.rows.iter().enumerate().any(|(piece, &rows)| rows > 0 && !refused.contains_key(&piece));
-        any_leaves.then(|| {
-            let mut run = (NOBODY, true);
-            let bits = BooleanBuffer::collect_bool(self.of_row.len(), |row| {
-                let owner = self.of_row.get(row).copied().unwrap_or(NOBODY);
-                if owner != run.0 {
-                    run = (owner, !leaves(owner));
-                }
-                run.1
-            });
-            BooleanArray::new(bits, None)
-        })
+    /// Which rows stay.
+    fn kept(&self, stays: &dyn Fn(usize) -> bool) -> BooleanArray {
+        self.of_row.iter().map(|owner| Some(owner.is_none_or(stays))).collect()
     }
 }
 
@@ -338,6 +614,27 @@ struct Base {
     columns: Vec<(usize, Slot)>,
 }
 
+impl Base {
+    /// The columns with the labels that rows get.
+    fn relabel(&mut self, labels: [usize; 2], names: &Names) -> Result<(), MergeError> {
+        for label in labels {
+            let text = Slot { data_type: DataType::Utf8, valued: true };
+            match self.columns.iter_mut().find(|(name, _)| *name == label) {
+                Some((_, slot)) if is_text(&slot.data_type) => slot.valued = true,
+                Some((_, slot)) if !slot.valued => *slot = text,
+                Some((_, slot)) => {
+                    return Err(MergeError::NoText {
+                        column: names.text(label).to_owned(),
+                        found: slot.data_type.clone(),
+                    });
+                }
+                None => self.columns.push((label, text)),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The columns after the last image.
 struct Fold {
     order: Vec<usize>,
@@ -350,7 +647,7 @@ struct Fold {
 impl Fold {
     fn over(
         base: Option<Base>,
-        owners: &Owners,
+        rows_of: impl Fn(usize) -> u64,
         pieces: &[Prepared],
         refused: &HashMap<usize, String>,
         names: &Names,
@@ -369,7 +666,7 @@ impl Fold {
             if refused.contains_key(&index) {
                 continue;
             }
-            let left = rows - owners.rows_of(index);
+            let left = rows.saturating_sub(rows_of(index));
             if left == 0 {
                 fold.begin(piece, names);
             } else if piece.rows > 0
@@ -463,163 +760,25 @@ impl Prepared {
     }
 }
 
-/// What is to be built.
-struct Plan {
-    mask: Option<BooleanArray>,
-    order: Vec<usize>,
-    slots: Vec<Option<Slot>>,
-    old_dropped: bool,
-}
-
-#[allow(clippy::too_many_arguments)]
-fn build(
-    old: &mut Option<OldTable>,
-    owners: &Owners,
-    plan: Plan,
-    prepared: Vec<Prepared>,
-    labels: &[(String, String)],
-    refused: &HashMap<usize, String>,
-    analysis_version: &str,
-    names: &Names,
-) -> Result<Option<RecordBatch>, MergeError> {
-    if old.is_none() && refused.len() == prepared.len() {
-        return Ok(None);
-    }
-    let kept_rows = match (&plan.mask, &old) {
-        (_, None) => 0,
-        (None, Some(old)) => old.rows,
-        (Some(mask), Some(_)) => mask.true_count(),
-    };
-
-    // Each column's arrays by the place of their first row among the new ones.
-    let mut parts: Vec<Vec<(usize, ArrayRef)>> = vec![Vec::new(); names.0.len()];
-    let mut blocks: Vec<(usize, usize)> = Vec::new();
-    let mut new_rows = 0;
-    for (index, piece) in prepared.into_iter().enumerate() {
-        if piece.rows == 0 || refused.contains_key(&index) {
-            continue;
-        }
-        for (&name, column) in piece.shape.names.iter().zip(piece.columns) {
-            if let (Some(column), Some(parts)) = (column, parts.get_mut(name)) {
-                parts.push((new_rows, column));
-            }
-        }
-        blocks.push((index, piece.rows));
-        new_rows += piece.rows;
-    }
-
-    let old_fields: HashMap<&str, &FieldRef> =
-        old.iter().flat_map(|old| old.schema.fields().iter().map(|field| (field.name().as_str(), field))).collect();
-    let mut fields: Vec<FieldRef> = Vec::with_capacity(plan.order.len());
-    let mut same = old.as_ref().is_some_and(|old| old.columns.len() == plan.order.len());
-    for (place, &name) in plan.order.iter().enumerate() {
-        let Some(slot) = plan.slots.get(name).and_then(Option::as_ref) else { continue };
-        let text = names.text(name);
-        let field = match old_fields.get(text) {
-            Some(field) if field.data_type() == &slot.data_type => {
-                same &= old.as_ref().and_then(|old| old.schema.fields().get(place)).is_some_and(|f| f.name() == text);
-                Arc::new(field.as_ref().clone().with_nullable(true))
-            }
-            _ => {
-                same = false;
-                Arc::new(Field::new(text, slot.data_type.clone(), true))
-            }
-        };
-        fields.push(field);
-    }
-    if same && new_rows == 0 && owners.rows.iter().enumerate().all(|(i, &n)| n == 0 || refused.contains_key(&i)) {
-        return Ok(None);
-    }
-
-    let mut old_places: HashMap<usize, usize> = HashMap::new();
-    if let (Some(old), false) = (&old, plan.old_dropped) {
-        for (place, name) in old.names().enumerate() {
-            if let Some(id) = names.0.get_index_of(name) {
-                old_places.insert(id, place);
-            }
-        }
-    }
-    let mut columns = Vec::with_capacity(plan.order.len());
-    for (field, &name) in fields.iter_mut().zip(&plan.order) {
-        // Taken, so that a column is held twice only while it is being built.
-        let kept = old_places
-            .get(&name)
-            .and_then(|&place| old.as_mut()?.columns.get_mut(place)?.take())
-            .map(|column| match &plan.mask {
-                Some(mask) => filter(&column, mask),
-                None => Ok(column),
-            })
-            .transpose()?
-            .map(nan_to_missing);
-        let text = names.text(name);
-        let new = match text {
-            IMAGE_ID | ANALYSIS_VERSION | PARAMS_HASH if new_rows > 0 => {
-                let values = blocks.iter().filter_map(|&(index, rows)| {
-                    let (image_id, params_hash) = labels.get(index)?;
-                    let value = match text {
-                        IMAGE_ID => image_id.as_str(),
-                        PARAMS_HASH => params_hash.as_str(),
-                        _ => analysis_version,
-                    };
-                    Some((value, rows))
-                });
-                vec![(0, repeated(values, new_rows))]
-            }
-            _ => parts.get_mut(name).map(std::mem::take).unwrap_or_default(),
-        };
-        let (column, data_type) = column_of(field.data_type().clone(), kept, kept_rows, new, new_rows)?;
-        if &data_type != field.data_type() {
-            *field = Arc::new(field.as_ref().clone().with_data_type(data_type));
-            same = false;
-        }
-        columns.push(column);
-    }
-    let mut metadata = old.as_ref().map(|old| old.schema.metadata().clone()).unwrap_or_default();
-    if !same {
-        // pandas refuses a file whose description of the columns is not theirs.
-        metadata.remove("pandas");
-    }
-    let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
-    Ok(Some(RecordBatch::try_new(schema, columns)?))
-}
-
-/// A column of the old table's rows and the new ones, missing where there is no part.
-fn column_of(
-    data_type: DataType,
-    kept: Option<ArrayRef>,
-    kept_rows: usize,
-    new: Vec<(usize, ArrayRef)>,
-    new_rows: usize,
-) -> Result<(ArrayRef, DataType), ArrowError> {
-    let data_type = large_enough(data_type, kept.iter().chain(new.iter().map(|(_, part)| part)));
-    let data_type = far_enough(data_type, kept.iter().chain(new.iter().map(|(_, part)| part)));
-    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(new.len() + 1);
-    match kept {
-        // What has no value has no type to be cast from.
-        Some(kept) if kept.data_type() != &data_type && !has_value(&kept, None) => {
-            arrays.push(new_null_array(&data_type, kept_rows));
-        }
-        Some(kept) => arrays.push(cast_to(&kept, &data_type)?),
-        None if kept_rows > 0 => arrays.push(new_null_array(&data_type, kept_rows)),
-        None => {}
-    }
+/// A column of the parts told with the places of their first rows, missing where there is none.
+fn column_of(data_type: &DataType, parts: Vec<(usize, &ArrayRef)>, rows: usize) -> Result<ArrayRef, ArrowError> {
+    let mut arrays: Vec<ArrayRef> = Vec::with_capacity(parts.len() + 1);
     let mut filled = 0;
-    for (start, part) in new {
+    for (start, part) in parts {
         if start > filled {
-            arrays.push(new_null_array(&data_type, start - filled));
+            arrays.push(new_null_array(data_type, start - filled));
         }
         filled = start + part.len();
-        arrays.push(cast_to(&part, &data_type)?);
+        arrays.push(cast_to(part, data_type)?);
     }
-    if new_rows > filled {
-        arrays.push(new_null_array(&data_type, new_rows - filled));
+    if rows > filled {
+        arrays.push(new_null_array(data_type, rows - filled));
     }
-    let column = match arrays.as_slice() {
-        [] => new_null_array(&data_type, 0),
-        [only] => Arc::clone(only),
-        _ => concat(&arrays.iter().map(AsRef::as_ref).collect::<Vec<&dyn Array>>())?,
-    };
-    Ok((column, data_type))
+    match arrays.as_slice() {
+        [] => Ok(new_null_array(data_type, 0)),
+        [only] => Ok(Arc::clone(only)),
+        _ => concat(&arrays.iter().map(AsRef::as_ref).collect::<Vec<&dyn Array>>()),
+    }
 }
 
 /// Each text as often as it is told.
@@ -644,35 +803,35 @@ fn repeated<'a>(values: impl Iterator<Item = (&'a str, usize)> + Clone, rows: us
     }
 }
 
-/// The large form of a text or binary type whose offsets would not reach.
-fn large_enough<'a>(data_type: DataType, arrays: impl Iterator<Item = &'a ArrayRef>) -> DataType {
-    let large = match data_type {
-        DataType::Utf8 => DataType::LargeUtf8,
-        DataType::Binary => DataType::LargeBinary,
-        other => return other,
-    };
-    let bytes: usize = arrays.map(value_bytes).fold(0, usize::saturating_add);
-    if i32::try_from(bytes).is_ok() { data_type } else { large }
+/// The large form of a text or binary type whose offsets would not reach so many bytes.
+fn large_enough(data_type: DataType, bytes: u64) -> DataType {
+    match data_type {
+        DataType::Utf8 if i32::try_from(bytes).is_err() => DataType::LargeUtf8,
+        DataType::Binary if i32::try_from(bytes).is_err() => DataType::LargeBinary,
+        other => other,
+    }
 }
 
-/// A type of times in the finest unit, up to its own, in whose range all the times are: nanoseconds end in the year 2262.
-fn far_enough<'a>(data_type: DataType, arrays: impl Iterator<Item = &'a ArrayRef> + Clone) -> DataType {
-    let in_unit = |unit: TimeUnit| match &data_type {
-        DataType::Timestamp(_, zone) => DataType::Timestamp(unit, zone.clone()),
-        _ => DataType::Duration(unit),
+/// A type of times in its own unit and each coarser one: the first in whose range all the times are is the column's, as
+/// nanoseconds end in the year 2262. None for other types.
+fn reaching(data_type: &DataType) -> impl Iterator<Item = DataType> {
+    let (finest, zone) = match data_type {
+        DataType::Timestamp(unit, zone) => (Some(*unit), Some(zone.clone())),
+        DataType::Duration(unit) => (Some(*unit), None),
+        _ => (None, None),
     };
-    let (DataType::Timestamp(finest, _) | DataType::Duration(finest)) = data_type else { return data_type };
     let units = [TimeUnit::Nanosecond, TimeUnit::Microsecond, TimeUnit::Millisecond, TimeUnit::Second];
-    let mut candidates = units.into_iter().filter(|unit| *unit <= finest).map(in_unit);
-    let fits =
-        |candidate: &DataType| arrays.clone().all(|array| !has_value(array, None) || cast_to(array, candidate).is_ok());
-    candidates.find(fits).unwrap_or(data_type)
+    let units = units.into_iter().filter(move |unit| finest.is_some_and(|finest| *unit <= finest));
+    units.map(move |unit| match &zone {
+        Some(zone) => DataType::Timestamp(unit, zone.clone()),
+        None => DataType::Duration(unit),
+    })
 }
 
-fn value_bytes(array: &ArrayRef) -> usize {
-    fn span<O: arrow::array::OffsetSizeTrait>(offsets: &[O]) -> usize {
+fn value_bytes(array: &ArrayRef) -> u64 {
+    fn span<O: arrow::array::OffsetSizeTrait>(offsets: &[O]) -> u64 {
         match (offsets.first(), offsets.last()) {
-            (Some(first), Some(last)) => last.as_usize() - first.as_usize(),
+            (Some(first), Some(last)) => (last.as_usize() - first.as_usize()) as u64,
             _ => 0,
         }
     }
@@ -693,7 +852,7 @@ fn cast_to(array: &ArrayRef, target: &DataType) -> Result<ArrayRef, ArrowError> 
 }
 
 /// Whether some row (of those in the mask) has a value; NaN is none.
-fn has_value(array: &ArrayRef, mask: Option<&BooleanArray>) -> bool {
+pub(super) fn has_value(array: &ArrayRef, mask: Option<&BooleanArray>) -> bool {
     let nulls = array.logical_nulls();
     let present =
         |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) && mask.is_none_or(|mask| mask.value(row));
