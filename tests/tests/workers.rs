@@ -670,6 +670,13 @@ fn a_failure_tells_what_had_been_read() {
 }
 
 #[test]
+fn more_inputs_than_can_be_kept_are_a_failure() {
+    for options in both() {
+        check_extraction(&options, 3, &one(1, "read_much"), &[(1, FailureKind::Error, "the most that kymhost keeps")]);
+    }
+}
+
+#[test]
 fn inputs_that_move_are_tried_once_more() {
     for options in both() {
         // What is done, which artifact is rewritten, and what comes of it.

@@ -193,14 +193,15 @@ impl Record {
     /// All artifacts as indexers see them, sorted by name, then kind: without run markers (the indexer's own, and every JSON
     /// artifact that is a valid one), so that no rows depend on which indexers have run.
     pub fn artifacts_without_markers(&self, marker_name: &str) -> Result<Vec<Artifact>, DatasetError> {
-        let listed = self.artifacts().and_then(|artifacts| {
-            let own = names::artifact_key(&self.image_id, marker_name, ".json").ok();
-            let is_marker = |artifact: &Artifact| {
-                artifact.kind == ArtifactKind::Json
-                    && (names::artifact_key(&self.image_id, &artifact.name, ".json").ok() == own
-                        || self.is_run_marker(&artifact.name))
-            };
-            Ok(artifacts.into_iter().filter(|artifact| !is_marker(artifact)).collect::<Vec<_>>())
+        let key = |name: &str| names::artifact_key(&self.image_id, name, ".json").ok();
+        let own = key(marker_name);
+        let is_own = |name: &str| own.is_some() && key(name) == own;
+        let is_marker = |artifact: &Artifact| {
+            artifact.kind == ArtifactKind::Json && (is_own(&artifact.name) || self.is_run_marker(&artifact.name))
+        };
+        let listed = self.artifacts().map(|mut artifacts| {
+            artifacts.retain(|artifact| !is_marker(artifact));
+            artifacts
         });
         if let Some(watch) = &self.watch {
             watch.note_listing(listed.as_deref().ok());

@@ -512,4 +512,9 @@ pub fn adopt(
 }
 
 #[cfg(test)]
+mod run_tests;
+#[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod trust_tests;

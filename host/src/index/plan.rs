@@ -10,7 +10,7 @@ use super::receipt::{self, Freshening};
 use super::staleness::{
     self, Current, Facts, ImageReport, Judgement, MarkerFacts, Reason, ReceiptFacts, RowFacts, RowsState, judge,
 };
-use super::{Compat, IndexError, Mode};
+use super::{Compat, IndexError, Mode, rows_digest};
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, Hashed, IndexerInfo, PluginError, Workforce};
 use kymhost_plugin_api::RunMarker;
@@ -87,11 +87,6 @@ pub(super) struct Planned {
 }
 
 impl Planned {
-    /// Whether the mode does this image.
-    pub fn to_do(&self, mode: Mode) -> bool {
-        mode == Mode::Replace || self.report.is_stale
-    }
-
     /// Why it fails without being tried: what cannot be judged is not updated, but replacing needs no marker.
     pub fn blocked(&self, mode: Mode) -> Option<&Failure> {
         self.failure.as_ref().filter(|_| self.params_failed || mode == Mode::Incremental)
@@ -333,13 +328,13 @@ fn compare_rows(
     table: &mut TableFacts,
     looked: &[Looked],
 ) -> Result<BTreeSet<String>, IndexError> {
-    let mut digests = table_digests(dataset, name)?;
+    let mut digests = rows_digest::table_digests(dataset, name)?;
     for _ in 0..MAX_LOOKS {
         if dataset.table_stat(name.table())? == table.stat {
             break;
         }
         *table = provenance::read(dataset, name, all)?;
-        digests = table_digests(dataset, name)?;
+        digests = rows_digest::table_digests(dataset, name)?;
     }
     let differs = |(id, image): (&&str, &Looked)| {
         let receipt = image.receipt.as_ref()?;

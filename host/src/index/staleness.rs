@@ -460,7 +460,10 @@ mod tests {
             (Facts { inputs: changed, ..fresh() }, &[StaleInputChanged]),
             (Facts { inputs: removed, ..fresh() }, &[StaleInputRemoved]),
             (Facts { inputs: appeared, ..fresh() }, &[StaleInputAppeared]),
-            (Facts { kymflow: zero, rows: 0, marker: counted(true, 0, true), inputs: appeared, ..fresh() }, &[StaleInputAppeared]),
+            (
+                Facts { kymflow: zero, rows: 0, marker: counted(true, 0, true), inputs: appeared, ..fresh() },
+                &[StaleInputAppeared],
+            ),
             // Rows that match without a marker that says so.
             (Facts { marker: None, ..fresh() }, &[StaleNoReceipt]),
             (Facts { marker: counted(false, 3, true), ..fresh() }, &[StaleNoReceipt]),
@@ -475,7 +478,10 @@ mod tests {
             (Facts { marker: counted(false, 2, true), ..fresh() }, &[StaleNoReceipt, StaleRowsChanged]),
             // That there are no rows, or should be none, is kymflow's reason.
             (Facts { kymflow: mismatch, rows: 0, ..fresh() }, &[StaleMarkerTableMismatch]),
-            (Facts { kymflow: mismatch, rows: 1, marker: counted(true, 0, true), ..fresh() }, &[StaleMarkerTableMismatch]),
+            (
+                Facts { kymflow: mismatch, rows: 1, marker: counted(true, 0, true), ..fresh() },
+                &[StaleMarkerTableMismatch],
+            ),
             // kymflow's, and all of them.
             (
                 Facts { kymflow: judged(StaleMissingMarker, false, false), rows: 0, marker: None, ..fresh() },
@@ -555,7 +561,8 @@ mod tests {
         assert_eq!(seen, expected);
         // kymflow's stand between those of before and ours of after.
         for reason in [StaleMissingMarker, StaleVersionChanged, StaleParamsChanged, StaleUnknown] {
-            let facts = Facts { kymflow: judged(reason, reason != StaleParamsChanged, reason != StaleVersionChanged), ..all };
+            let facts =
+                Facts { kymflow: judged(reason, reason != StaleParamsChanged, reason != StaleVersionChanged), ..all };
             let expected =
                 [StaleUnreadable, StaleLastRunFailed, StaleInterrupted, reason, StaleRowsChanged, StaleInputChanged];
             assert_eq!(reasons(&facts)[..6], expected, "{reason}");
@@ -576,7 +583,8 @@ mod tests {
             };
             assert_eq!(keys_of(reason, inputs), expected, "{reason}");
         }
-        let receipt = |same_library, has_inputs, is_adopted| Some(ReceiptFacts { same_library, has_inputs, is_adopted });
+        let receipt =
+            |same_library, has_inputs, is_adopted| Some(ReceiptFacts { same_library, has_inputs, is_adopted });
         let cases: &[(Option<ReceiptFacts>, &[Note])] = &[
             (None, &[JudgedByOldRules]),
             (receipt(true, true, false), &[]),

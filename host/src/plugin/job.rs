@@ -338,7 +338,7 @@ fn extract_once(
 }
 
 /// Two lists sorted by key as one; where both have a key, the first one's.
-fn union(first: &[Input], second: &[Input]) -> Vec<Input> {
+pub(super) fn union(first: &[Input], second: &[Input]) -> Vec<Input> {
     let more = |input: &&Input| first.binary_search_by(|known| known.key.cmp(&input.key)).is_err();
     let mut all: Vec<Input> = first.iter().chain(second.iter().filter(more)).cloned().collect();
     all.sort_unstable();

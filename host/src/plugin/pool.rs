@@ -3,12 +3,12 @@
 //! Owns: how many there are, what each is given, when one is ended and replaced: one loop around one `poll`.
 //! Never: loads a library itself; never runs on without bound (see `schedule`).
 
-use super::job::{Answer, Drive, Job, check_version, threads_per_extraction};
+use super::job::{self, Answer, Drive, Job, check_version, threads_per_extraction};
 use super::library::Identity;
 use super::process::{Death, Heard, Process};
 use super::protocol::{self, Item, PROTOCOL, Reply, Request, Start};
 use super::schedule::{Batch, Schedule};
-use super::{Extracted, Failure, FailureKind, Plugin, PluginError, PoolOptions};
+use super::{Extracted, Failure, FailureKind, Hashed, Plugin, PluginError, PoolOptions};
 use arrow::buffer::Buffer;
 use rustix::event::{PollFd, Timespec, poll};
 use std::collections::VecDeque;
@@ -352,13 +352,13 @@ impl Processes {
                     }
                     let rows = protocol::read_rows(body.slice_with_length(offset, bytes));
                     offset += bytes;
+                    let (params, inputs) = (Hashed::from(params), protocol::sorted(inputs));
                     match rows {
-                        Ok(rows) => {
-                            Answer::Rows(Extracted { rows, params: params.into(), inputs: protocol::sorted(inputs) })
-                        }
+                        Ok(rows) => Answer::Rows(Extracted { rows, params, inputs }),
                         Err(error) => {
                             let message = format!("the rows cannot be read: {error}");
-                            Answer::Failed(Failure::new(FailureKind::BadTable, message))
+                            let inputs = job::union(&params.inputs, &inputs);
+                            Answer::Failed(Failure { inputs, ..Failure::new(FailureKind::BadTable, message) })
                         }
                     }
                 }

@@ -223,7 +223,7 @@ fn extract(indexer: &dyn Indexer, dataset: &Dataset, image: &str, threads: usize
         Err(why) => {
             body.truncate(before);
             let message = format!("the rows cannot be sent to the host: {why}");
-            let inputs = extracted.inputs;
+            let inputs = job::union(&extracted.params.inputs, &extracted.inputs);
             Item::failed(Failure { inputs, ..Failure::new(FailureKind::BadTable, message) })
         }
     }
@@ -275,4 +275,30 @@ impl<'a> Answers<'a> {
 fn send(output: &mut File, reply: &Reply, body: &[u8]) -> Result<(), ProtocolError> {
     output.write_all(&protocol::frame(reply, body)?)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_sent_off_before_a_header_gets_too_long() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let mut output = path.reopen().unwrap();
+        let mut answers = Answers::new(&mut output, 3);
+        for _ in 0..200 {
+            let message = "m".repeat(1 << 19);
+            answers.push(Item::failed(Failure::new(FailureKind::Error, message))).unwrap();
+        }
+        answers.finish().unwrap();
+        let (mut reader, mut input) = (FrameReader::default(), path.reopen().unwrap());
+        let mut seen = 0;
+        while let Some((reply, _)) = reader.wait::<Reply>(&mut input).unwrap() {
+            let Reply::Results { request, from, items, .. } = reply else { panic!("{reply:?}") };
+            assert_eq!((request, from), (3, seen));
+            assert!(items.len() <= 2, "{} in one frame", items.len());
+            seen += items.len();
+        }
+        assert_eq!(seen, 200);
+    }
 }

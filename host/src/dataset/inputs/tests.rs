@@ -485,6 +485,24 @@ fn young_files_are_not_trusted_and_settle() {
 }
 
 #[test]
+fn times_in_the_future_are_not_trusted() {
+    let place = place();
+    let future = SystemTime::now() + Duration::from_secs(3600);
+    let set = || {
+        let file = File::options().write(true).open(place.at("analysis/params.json")).unwrap();
+        file.set_modified(future).unwrap();
+    };
+    set();
+    let inputs = place.read(&|record| drop(record.json("params")));
+    assert!(inputs[0].found.lacks_times(), "{inputs:?}");
+    assert!(settles_in(&place.record, &inputs[0]).unwrap() > Duration::from_secs(3000), "nobody waits for it");
+    assert_eq!(check_input(&place.record, OWN, &inputs[0]).unwrap(), Held::Same);
+    place.flip("analysis/params.json");
+    set();
+    assert!(matches!(check_input(&place.record, OWN, &inputs[0]), Ok(Held::Changed(_))));
+}
+
+#[test]
 fn which_times_are_trusted() {
     let now = UNIX_EPOCH + Duration::from_nanos(1_700_000_000_700_000_001);
     let ago = |nanos: i64| {

@@ -48,6 +48,12 @@ impl Indexer for Misbehave {
         if !name.is_empty() {
             record.json(name)?;
         }
+        if text(&order, "do") == "read_much" {
+            for number in 0..9 {
+                record.json(&format!("{number}{}", "n".repeat(1 << 20)))?;
+            }
+            return Table::builder().build();
+        }
         if text(&order, "when") != "params"
             && let Some(table) = act(&order)?
         {
