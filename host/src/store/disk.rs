@@ -287,6 +287,7 @@ mod outside {
         seam.count += 1;
         let number = seam.count;
         if let Some(log) = &mut seam.log {
+            let label = if label.is_empty() { "." } else { label };
             log.write_all(format!("{number} {} {label}\n", change.name()).as_bytes())?;
         }
         match seam.fault.filter(|fault| fault.hits(number)).map(|fault| fault.effect) {
