@@ -5,7 +5,6 @@ use super::ledger::{self, Failures, Intent};
 use super::markers::{self, Looked, Marker, Moved};
 use super::names::TableName;
 use super::provenance::{self, ImageFacts, TableFacts};
-use super::rows_digest::table_digests;
 use super::receipt::{self, Freshening};
 use super::staleness::{
     self, Current, Facts, ImageReport, Judgement, MarkerFacts, Reason, ReceiptFacts, RowFacts, RowsState, judge,
