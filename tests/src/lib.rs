@@ -3,12 +3,14 @@
 //! Owns: finding and building what is tested, running it in a clean environment, showing all of it when a test
 //! fails, skipping aloud. Never: reaches into the host's library; everything here sees only files and processes.
 
+pub mod damage;
 pub mod fixture;
+pub mod judge;
 mod process;
 pub mod python;
 pub mod table;
 
-pub use process::{Output, Run};
+pub use process::{Output, Run, wait};
 
 use std::ffi::OsStr;
 use std::fs;
@@ -139,6 +141,13 @@ impl TestDir {
     /// A new, empty folder.
     pub fn new() -> Self {
         Self { folder: tempfile::Builder::new().prefix("kymhost-test-").tempdir().expect("a temporary folder") }
+    }
+
+    /// A new, empty folder that is kept in memory where the system has such a place: for tests that write hundreds of
+    /// datasets, and would else wait for the disk.
+    pub fn in_memory() -> Self {
+        let folder = tempfile::Builder::new().prefix("kymhost-test-").tempdir_in("/dev/shm");
+        folder.map_or_else(|_| Self::new(), |folder| Self { folder })
     }
 
     /// Where it is.

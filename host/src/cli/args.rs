@@ -2,6 +2,8 @@
 //! Owns: names and forms of arguments. Never: acts on them.
 
 use super::{help, quantity};
+use crate::index::staleness::Reason;
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -48,10 +50,16 @@ pub enum Command {
     Run(RunArgs),
     /// Tell which images are stale, and why; writes nothing
     Status(StatusArgs),
+    /// Tell every reason why one image is stale or fresh, with before and after; writes nothing
+    Explain(ExplainArgs),
+    /// Extract fresh images again and tell which rows are not what comes out; writes nothing
+    Verify(VerifyArgs),
+    /// Make rows that are there count as fresh without extracting them again
+    Adopt(AdoptArgs),
     /// List the indexers that can be found, or tell all about one
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(PluginCommand),
-    /// List or show the dataset's tables
+    /// List, show or drop the dataset's tables
     #[command(subcommand, arg_required_else_help = true)]
     Table(TableCommand),
     /// Create, describe or check a dataset
@@ -71,6 +79,17 @@ pub struct PluginChoice {
     /// Indexer: a NAME that is looked for, a library's PATH, or PATH:NAME where the library has several; repeatable
     #[arg(long, short, value_name = "NAME|PATH|PATH:NAME", required = true)]
     pub plugin: Vec<String>,
+    /// Where else to look.
+    #[command(flatten)]
+    pub dirs: PluginDirs,
+}
+
+/// Which indexer.
+#[derive(Debug, Args)]
+pub struct OnePlugin {
+    /// Indexer: a NAME that is looked for, a library's PATH, or PATH:NAME where the library has several
+    #[arg(long, short, value_name = "NAME|PATH|PATH:NAME", required = true)]
+    pub plugin: String,
     /// Where else to look.
     #[command(flatten)]
     pub dirs: PluginDirs,
@@ -117,6 +136,30 @@ pub enum CompatArg {
     Kymflow,
 }
 
+/// What becomes of rows of deleted images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OrphansArg {
+    /// Remove them
+    Prune,
+    /// Leave them
+    Keep,
+}
+
+/// What happens when a column's type changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnSchemaChangeArg {
+    /// The image fails and keeps its old rows
+    Fail,
+    /// Every image is extracted anew
+    Recompute,
+}
+
+/// A reason by its code, in either case.
+fn reason() -> impl TypedValueParser<Value = Reason> {
+    PossibleValuesParser::new(Reason::ALL.map(Reason::code))
+        .try_map(|code| Reason::from_code(&code.to_ascii_uppercase()).ok_or("there is no such reason"))
+}
+
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 #[command(after_help = help::RUN)]
@@ -127,6 +170,44 @@ pub struct RunArgs {
     /// Images to do: stale ones only, or every one
     #[arg(long, short, value_enum, value_name = "MODE", default_value = "incremental")]
     pub mode: ModeArg,
+    /// Do these images only; repeatable
+    #[arg(long, value_name = "ID", num_args = 1.., help_heading = "Which images")]
+    pub image: Vec<String>,
+    /// Do images with this reason only, as `status` names it; repeatable
+    #[arg(long, value_name = "CODE", num_args = 1.., ignore_case = true, hide_possible_values = true)]
+    #[arg(value_parser = reason(), help_heading = "Which images")]
+    pub reason: Vec<Reason>,
+    /// Do fresh images too
+    #[arg(long, help_heading = "Which images")]
+    pub force: bool,
+    /// Rows of images that are no longer in the dataset [default: prune, without --image]
+    #[arg(long, value_enum, value_name = "WHAT", help_heading = "Which images")]
+    pub orphans: Option<OrphansArg>,
+    /// Remove them also where very many are gone at once
+    #[arg(long, help_heading = "Which images")]
+    pub yes: bool,
+    /// Write nothing; tell what a run would do
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: end with exit code 10 when something would be done
+    #[arg(long, requires = "dry_run")]
+    pub exit_code: bool,
+    /// Stop at the first image that fails; what is done is committed
+    #[arg(long, conflicts_with = "max_failures")]
+    pub fail_fast: bool,
+    /// Stop after so many images that failed; what is done is committed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_failures: Option<u64>,
+    /// What to do when an image's rows have a type that does not go with the table's [default: fail]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub on_schema_change: Option<OnSchemaChangeArg>,
+    /// Wait so long for another run to let go of the table [default: 0]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
+    pub wait: Option<Duration>,
+    /// Commit what is done after so long, and again; less often where a commit is slow
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
+    #[arg(default_value = "30")]
+    pub checkpoint: Duration,
     /// Decide and write exactly as another program does
     #[arg(long, value_enum, value_name = "PROGRAM")]
     pub compat: Option<CompatArg>,
@@ -145,9 +226,73 @@ pub struct StatusArgs {
     /// Decide exactly as another program does
     #[arg(long, value_enum, value_name = "PROGRAM")]
     pub compat: Option<CompatArg>,
-    /// End with exit code 10 when an image is stale
+    /// List images with this reason only; repeatable
+    #[arg(long, value_name = "CODE", num_args = 1.., ignore_case = true, hide_possible_values = true)]
+    #[arg(value_parser = reason())]
+    pub reason: Vec<Reason>,
+    /// End with exit code 10 when an image is stale; with --reason, one of those
     #[arg(long)]
     pub exit_code: bool,
+    /// How.
+    #[command(flatten)]
+    pub pool: PoolArgs,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+#[command(after_help = help::EXPLAIN)]
+pub struct ExplainArgs {
+    /// Image: its id, or the beginning of it that no other has
+    #[arg(value_name = "IMAGE", value_parser = NonEmptyStringValueParser::new())]
+    pub image: String,
+    /// Which indexer.
+    #[command(flatten)]
+    pub choice: OnePlugin,
+    /// Decide exactly as another program does
+    #[arg(long, value_enum, value_name = "PROGRAM")]
+    pub compat: Option<CompatArg>,
+    /// End with exit code 10 when the image is stale
+    #[arg(long)]
+    pub exit_code: bool,
+    /// How.
+    #[command(flatten)]
+    pub pool: PoolArgs,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = help::VERIFY)]
+pub struct VerifyArgs {
+    /// Which indexer.
+    #[command(flatten)]
+    pub choice: OnePlugin,
+    /// Extract so many fresh images only, drawn evenly [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub sample: Option<u64>,
+    /// Look at the rows in the table too, also where nothing has touched it
+    #[arg(long)]
+    pub rows: bool,
+    /// How.
+    #[command(flatten)]
+    pub pool: PoolArgs,
+}
+
+/// Arguments of `adopt`.
+#[derive(Debug, Args)]
+#[command(after_help = help::ADOPT)]
+pub struct AdoptArgs {
+    /// Which indexer.
+    #[command(flatten)]
+    pub choice: OnePlugin,
+    /// Why the rows count; it is kept in the run markers
+    #[arg(long, value_name = "TEXT", required = true, value_parser = NonEmptyStringValueParser::new())]
+    pub reason: String,
+    /// Adopt these images only; repeatable
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub image: Vec<String>,
+    /// Wait so long for another run to let go of the table [default: 0]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
+    pub wait: Option<Duration>,
     /// How.
     #[command(flatten)]
     pub pool: PoolArgs,
@@ -184,6 +329,22 @@ pub enum TableCommand {
     /// Show a table's rows
     #[command(after_help = help::TABLE_SHOW)]
     Show(TableShowArgs),
+    /// Delete an indexer's table; the images and their run markers stay
+    #[command(after_help = help::TABLE_DROP)]
+    Drop(TableDropArgs),
+}
+
+/// Arguments of `table drop`.
+#[derive(Debug, Args)]
+pub struct TableDropArgs {
+    /// Table: the name of its indexer (velocity_events)
+    pub name: String,
+    /// Do it
+    #[arg(long)]
+    pub yes: bool,
+    /// Wait so long for a run to let go of the table [default: 0]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
+    pub wait: Option<Duration>,
 }
 
 /// Forms in which a table is shown.
@@ -319,12 +480,20 @@ mod tests {
             "run --plugin velocity_events",
             "run -p a -p b.so:c --mode replace --compat kymflow -j 4 --timeout 0.5 --max-memory 2G --plugin-dir x --plugin-dir y",
             "--dataset d --json run --plugin a --in-process",
+            "run -p a --image x y --image z --reason STALE_UNKNOWN stale_input_changed --force --orphans keep --yes",
+            "run -p a --dry-run --exit-code --max-failures 3 --on-schema-change recompute --wait 0 --checkpoint 0.5",
+            "run -p a --fail-fast --wait 60 --orphans prune --compat kymflow --checkpoint 0",
             "status --plugin a --exit-code --json -vv",
+            "status --plugin a --reason FRESH_ROWS --reason stale_unknown",
+            "explain 0b0f --plugin a --exit-code --compat kymflow --jobs 1",
+            "verify --plugin a --sample 5 --rows --timeout 9 --json",
+            "adopt --plugin a --reason checked --image x y --wait 5",
             "plugin list --plugin-dir x",
             "plugin info velocity_events",
             "table list --dataset d",
             "table show velocity_events --limit 5 --format csv --output f --image a b --image c",
             "table show velocity_events --all",
+            "table drop velocity_events --yes --wait 1",
             "dataset create d",
             "dataset create --dataset d",
             "dataset info",
@@ -354,6 +523,24 @@ mod tests {
             ("run --plugin a --max-memory 2GB", ErrorKind::ValueValidation),
             ("run --plugin a --in-process --timeout 1", ErrorKind::ArgumentConflict),
             ("run --plugin a -q -v", ErrorKind::ArgumentConflict),
+            ("run --plugin a --image", ErrorKind::InvalidValue),
+            ("run --plugin a --reason UNKNOWN", ErrorKind::InvalidValue),
+            ("run --plugin a --reason STALE", ErrorKind::InvalidValue),
+            ("run --plugin a --orphans drop", ErrorKind::InvalidValue),
+            ("run --plugin a --on-schema-change widen", ErrorKind::InvalidValue),
+            ("run --plugin a --max-failures 0", ErrorKind::ValueValidation),
+            ("run --plugin a --max-failures 2 --fail-fast", ErrorKind::ArgumentConflict),
+            ("run --plugin a --exit-code", ErrorKind::MissingRequiredArgument),
+            ("run --plugin a --wait -1", ErrorKind::ValueValidation),
+            ("run --plugin a --checkpoint often", ErrorKind::ValueValidation),
+            ("status --plugin a --reason nonsense", ErrorKind::InvalidValue),
+            ("explain --plugin a", ErrorKind::MissingRequiredArgument),
+            ("explain x", ErrorKind::MissingRequiredArgument),
+            ("explain x --plugin a --plugin b", ErrorKind::ArgumentConflict),
+            ("verify --plugin a --sample 0", ErrorKind::ValueValidation),
+            ("adopt --plugin a", ErrorKind::MissingRequiredArgument),
+            ("adopt --plugin a --reason=", ErrorKind::InvalidValue),
+            ("table drop", ErrorKind::MissingRequiredArgument),
             ("table show a --all --limit 1", ErrorKind::ArgumentConflict),
             ("dataset create", ErrorKind::MissingRequiredArgument),
             ("dataset info a --dataset b", ErrorKind::ArgumentConflict),
@@ -368,6 +555,21 @@ mod tests {
     fn an_unknown_mode_is_told_the_two() {
         let text = parse("run --plugin a --mode sometimes").unwrap_err().to_string();
         assert!(text.contains("incremental") && text.contains("replace") && text.contains("sometimes"), "{text}");
+    }
+
+    #[test]
+    fn an_unknown_reason_is_told_them_all() {
+        let text = parse("run --plugin a --reason STALE_PARAMS").unwrap_err().to_string();
+        for reason in Reason::ALL {
+            assert!(text.contains(reason.code()), "{text}");
+        }
+    }
+
+    #[test]
+    fn reasons_are_taken_in_either_case() {
+        let cli = parse("status -p a --reason stale_unknown Fresh_Rows").unwrap();
+        let Command::Status(args) = cli.command else { panic!("{cli:?}") };
+        assert_eq!(args.reason, [Reason::StaleUnknown, Reason::FreshRows]);
     }
 
     #[test]
@@ -388,7 +590,12 @@ mod tests {
                 "run --help",
                 &["kymhost run --plugin velocity_events", "[default: incremental]", "[default: the number of cores]"],
             ),
+            ("run --help", &["kymhost run --plugin velocity_events --dry-run", "[default: 30]", "Which images:"]),
             ("status --help", &["--exit-code", "kymhost status --plugin velocity_events"]),
+            ("explain --help", &["kymhost explain", "--exit-code"]),
+            ("verify --help", &["kymhost verify --plugin velocity_events --sample 20", "not_deterministic"]),
+            ("adopt --help", &["kymhost adopt --plugin velocity_events --reason"]),
+            ("table drop --help", &["kymhost table drop velocity_events --yes"]),
             ("table show --help", &["kymhost table show velocity_events --format csv", "default: 20 as text"]),
             ("params-hash --help", &["kymhost params-hash params.json"]),
             ("completions --help", &["kymhost completions bash"]),

@@ -3,11 +3,15 @@
 
 use super::error::CliError;
 use crate::index::names::TableName;
-use crate::index::staleness::{ImageReport, Reason};
-use crate::index::{ImageFailure, RunOutcome, Stats, Status};
+use crate::index::staleness::{ImageReport, Note, Reason};
+use crate::index::{
+    AdoptOutcome, Cause, Difference, Explanation, ImageFailure, Preview, RunOutcome, Stats, Status, Verification,
+    VerifyKind,
+};
 use crate::plugin::Plugin;
 use kymhost_plugin_api::card::Card;
 use serde::Serialize;
+use std::collections::{BTreeSet, HashMap};
 
 /// An error before there is another document.
 #[derive(Debug, Serialize)]
@@ -76,6 +80,19 @@ pub struct RunDocument<'a> {
     table: &'a str,
     stats: StatsBody,
     failures: Vec<FailureBody<'a>>,
+    pruned_images: u64,
+    freshened: u64,
+    commits: u64,
+    recomputed: bool,
+    stopped_by_failures: bool,
+    widened: Vec<WideningBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct WideningBody<'a> {
+    column: &'a str,
+    from: &'a str,
+    to: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -130,6 +147,16 @@ impl<'a> RunDocument<'a> {
                 missing,
             },
             failures: outcome.failures.iter().map(FailureBody::new).collect(),
+            pruned_images: outcome.pruned_images,
+            freshened: outcome.freshened,
+            commits: outcome.commits,
+            recomputed: outcome.recomputed,
+            stopped_by_failures: outcome.stopped_by_failures,
+            widened: outcome
+                .widened
+                .iter()
+                .map(|widening| WideningBody { column: &widening.column, from: &widening.from, to: &widening.to })
+                .collect(),
         }
     }
 }
@@ -145,6 +172,82 @@ pub fn skipped(stats: &Stats) -> u64 {
     stats.skipped_fresh + stats.skipped_zero_rows
 }
 
+/// `run --dry-run --json` with several plugins.
+#[derive(Debug, Serialize)]
+pub struct PreviewsDocument<'a> {
+    /// One each, in the order of the arguments.
+    pub runs: Vec<OneOf<'a, PreviewDocument<'a>>>,
+}
+
+/// `run --dry-run --json`
+#[derive(Debug, Serialize)]
+pub struct PreviewDocument<'a> {
+    indexer: &'a str,
+    mode: &'static str,
+    table: &'a str,
+    dry_run: bool,
+    would_update: Vec<WouldBody<'a>>,
+    would_fail: Vec<WouldBody<'a>>,
+    would_prune: Vec<OrphanBody<'a>>,
+    refusal: Option<&'a str>,
+}
+
+/// An image that would be tried.
+#[derive(Debug, Serialize)]
+struct WouldBody<'a> {
+    image_id: &'a str,
+    reason: &'static str,
+    inputs: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+/// An image that is no longer in the dataset.
+#[derive(Debug, Serialize)]
+struct OrphanBody<'a> {
+    image_id: &'a str,
+    rows: u64,
+}
+
+impl<'a> OrphanBody<'a> {
+    fn all(orphans: &'a [(String, u64)]) -> Vec<Self> {
+        orphans.iter().map(|(image_id, rows)| Self { image_id, rows: *rows }).collect()
+    }
+}
+
+impl<'a> PreviewDocument<'a> {
+    /// The document of a dry run.
+    pub fn new(preview: &'a Preview) -> Self {
+        let would = |ids| -> Vec<WouldBody<'a>> {
+            reports(preview, ids)
+                .map(|report| WouldBody {
+                    image_id: &report.image_id,
+                    reason: report.reason.code(),
+                    inputs: &report.inputs,
+                    error: report.error.as_deref(),
+                })
+                .collect()
+        };
+        Self {
+            indexer: &preview.indexer,
+            mode: preview.mode.name(),
+            table: &preview.table,
+            dry_run: true,
+            would_update: would(&preview.would_update),
+            would_fail: would(&preview.would_fail),
+            would_prune: OrphanBody::all(&preview.would_prune),
+            refusal: preview.refusal.as_deref(),
+        }
+    }
+}
+
+/// What a dry run judged of these images.
+pub fn reports<'a>(preview: &'a Preview, ids: &'a [String]) -> impl Iterator<Item = &'a ImageReport> {
+    let by_id: HashMap<&str, &ImageReport> =
+        preview.images.iter().map(|report| (report.image_id.as_str(), report)).collect();
+    ids.iter().filter_map(move |id| by_id.get(id.as_str()).copied())
+}
+
 /// `status --json` with several plugins.
 #[derive(Debug, Serialize)]
 pub struct StatusesDocument<'a> {
@@ -158,6 +261,7 @@ pub struct StatusDocument<'a> {
     indexer: &'a str,
     table: &'a str,
     images: Vec<ImageBody<'a>>,
+    orphans: Vec<OrphanBody<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -172,15 +276,21 @@ struct ImageBody<'a> {
     analysis_version_matches: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    inputs: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<&'static str>,
 }
 
 impl<'a> StatusDocument<'a> {
-    /// The document of a status.
-    pub fn new(status: &'a Status) -> Self {
+    /// The document of a status: images with one of these reasons, with any where there are none.
+    pub fn new(status: &'a Status, reasons: &BTreeSet<Reason>) -> Self {
+        let listed = status.images.iter().filter(|image| reasons.is_empty() || reasons.contains(&image.reason));
         Self {
             indexer: &status.indexer,
             table: &status.table,
-            images: status.images.iter().map(ImageBody::new).collect(),
+            images: listed.map(ImageBody::new).collect(),
+            orphans: OrphanBody::all(&status.orphans),
         }
     }
 }
@@ -197,6 +307,126 @@ impl<'a> ImageBody<'a> {
             params_hash_matches: report.params_hash_matches,
             analysis_version_matches: report.analysis_version_matches,
             error: report.error.as_deref(),
+            inputs: &report.inputs,
+            notes: report.notes.iter().map(|note| note.code()).collect(),
+        }
+    }
+}
+
+/// `explain --json`
+#[derive(Debug, Serialize)]
+pub struct ExplainDocument<'a> {
+    indexer: &'a str,
+    table: &'a str,
+    #[serde(flatten)]
+    image: ImageBody<'a>,
+    causes: Vec<CauseBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct CauseBody<'a> {
+    reason: &'static str,
+    meaning: &'static str,
+    before: Option<&'a str>,
+    after: Option<&'a str>,
+    params: Vec<DifferenceBody<'a>>,
+    inputs: Vec<DifferenceBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct DifferenceBody<'a> {
+    at: &'a str,
+    before: Option<&'a str>,
+    after: Option<&'a str>,
+}
+
+impl<'a> ExplainDocument<'a> {
+    /// The document of an explanation.
+    pub fn new(explanation: &'a Explanation) -> Self {
+        Self {
+            indexer: &explanation.indexer,
+            table: &explanation.table,
+            image: ImageBody::new(&explanation.report),
+            causes: explanation.causes.iter().map(CauseBody::new).collect(),
+        }
+    }
+}
+
+impl<'a> CauseBody<'a> {
+    fn new(cause: &'a Cause) -> Self {
+        Self {
+            reason: cause.reason.code(),
+            meaning: reason_meaning(cause.reason),
+            before: cause.before.as_deref(),
+            after: cause.after.as_deref(),
+            params: cause.params.iter().map(DifferenceBody::new).collect(),
+            inputs: cause.inputs.iter().map(DifferenceBody::new).collect(),
+        }
+    }
+}
+
+impl<'a> DifferenceBody<'a> {
+    fn new(difference: &'a Difference) -> Self {
+        Self { at: &difference.at, before: difference.before.as_deref(), after: difference.after.as_deref() }
+    }
+}
+
+/// `verify --json`
+#[derive(Debug, Serialize)]
+pub struct VerifyDocument<'a> {
+    indexer: &'a str,
+    table: &'a str,
+    fresh: u64,
+    checked: u64,
+    findings: Vec<FindingBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct FindingBody<'a> {
+    image_id: &'a str,
+    kind: &'static str,
+    message: &'a str,
+}
+
+impl<'a> VerifyDocument<'a> {
+    /// The document of a verification.
+    pub fn new(verification: &'a Verification) -> Self {
+        let findings = verification.findings.iter().map(|finding| FindingBody {
+            image_id: &finding.image_id,
+            kind: finding_kind(finding.kind),
+            message: &finding.message,
+        });
+        Self {
+            indexer: &verification.indexer,
+            table: &verification.table,
+            fresh: verification.fresh,
+            checked: verification.checked,
+            findings: findings.collect(),
+        }
+    }
+}
+
+/// `adopt --json`
+#[derive(Debug, Serialize)]
+pub struct AdoptDocument<'a> {
+    indexer: &'a str,
+    table: &'a str,
+    adopted: u64,
+    already_fresh: u64,
+    nothing_to_adopt: u64,
+    failures: Vec<FailureBody<'a>>,
+}
+
+impl<'a> AdoptDocument<'a> {
+    /// The document of an adoption.
+    pub fn new(outcome: &'a AdoptOutcome) -> Self {
+        Self {
+            indexer: &outcome.indexer,
+            table: &outcome.table,
+            adopted: outcome.adopted,
+            already_fresh: outcome.already_fresh,
+            nothing_to_adopt: outcome.nothing_to_adopt,
+            failures: outcome.failures.iter().map(FailureBody::new).collect(),
         }
     }
 }
@@ -308,11 +538,47 @@ pub fn reason_meaning(reason: Reason) -> &'static str {
     }
 }
 
+/// A note in plain words.
+pub fn note_meaning(note: Note) -> &'static str {
+    match note {
+        Note::JudgedByOldRules => {
+            "judged by the old rules: the run marker names no inputs, so a changed artifact goes unseen"
+        }
+        Note::AnotherLibrary => "another build of the library, of the same analysis version, made its rows",
+        Note::Adopted => "its rows were adopted: a person said that they count",
+    }
+}
+
+/// What `verify` found, as a word for scripts.
+pub fn finding_kind(kind: VerifyKind) -> &'static str {
+    match kind {
+        VerifyKind::NotDeterministic => "not_deterministic",
+        VerifyKind::VersionBumpForgotten => "version_bump_forgotten",
+        VerifyKind::RowsChanged => "rows_changed",
+        VerifyKind::Failed => "failed",
+    }
+}
+
+/// What `verify` found, in plain words.
+pub fn finding_meaning(kind: VerifyKind) -> &'static str {
+    match kind {
+        VerifyKind::NotDeterministic => "two extractions of the same inputs gave different rows",
+        VerifyKind::VersionBumpForgotten => {
+            "the plugin gives other rows than it gave to the run, under the same analysis version"
+        }
+        VerifyKind::RowsChanged => "the rows in the table are not those that the run wrote",
+        VerifyKind::Failed => "the extraction failed",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::exit::Exit;
+    use crate::cli::made_up::report;
     use crate::index::Mode;
+    use crate::index::VerifyFinding;
+    use crate::index::rewrite::Widening;
     use crate::plugin::{Failure, FailureKind};
     use serde_json::json;
 
@@ -341,12 +607,12 @@ mod tests {
                 failure: Failure::new(FailureKind::BadTable, "m".into()),
             }],
             decisions: Vec::new(),
-            pruned_images: 0,
-            freshened: 0,
-            widened: Vec::new(),
-            commits: 1,
-            recomputed: false,
-            stopped_by_failures: false,
+            pruned_images: 10,
+            freshened: 11,
+            widened: vec![Widening { column: "c".into(), from: "Int64".into(), to: "Float64".into() }],
+            commits: 12,
+            recomputed: true,
+            stopped_by_failures: true,
         }
     }
 
@@ -361,6 +627,9 @@ mod tests {
                 "missing": 9,
             },
             "failures": [{"image_id": "i", "kind": "bad_table", "message": "m"}],
+            "pruned_images": 10, "freshened": 11, "commits": 12, "recomputed": true,
+            "stopped_by_failures": true,
+            "widened": [{"column": "c", "from": "Int64", "to": "Float64"}],
         })
     }
 
@@ -386,35 +655,155 @@ mod tests {
 
     #[test]
     fn the_document_of_a_status() {
-        let report = |error: Option<&str>, n_rows| ImageReport {
-            image_id: "i".into(),
-            reason: if error.is_some() { Reason::StaleUnreadable } else { Reason::FreshRows },
-            is_stale: error.is_some(),
-            has_run_marker: true,
-            table_rows_present: true,
-            marker_n_rows: n_rows,
-            params_hash_matches: true,
-            analysis_version_matches: false,
-            error: error.map(Into::into),
-            inputs: Vec::new(),
-            notes: Vec::new(),
-        };
+        let mut good = report("i", Reason::FreshRows);
+        good.marker_n_rows = Some(2);
+        good.notes = vec![Note::AnotherLibrary];
+        let mut changed = report("j", Reason::StaleInputChanged);
+        changed.inputs = vec!["data".into()];
+        let mut bad = report("k", Reason::StaleUnreadable);
+        bad.error = Some("bad".into());
         let status = Status {
             indexer: "radon".into(),
             table: "tables/kym_radon.parquet".into(),
-            images: vec![report(None, Some(2)), report(Some("bad"), None)],
-            orphans: Vec::new(),
+            images: vec![good, changed, bad],
+            orphans: vec![("gone".into(), 3)],
+        };
+        let images = json!([
+            {"image_id": "i", "reason": "FRESH_ROWS", "is_stale": false, "has_run_marker": true,
+             "table_rows_present": true, "marker_n_rows": 2, "params_hash_matches": true,
+             "analysis_version_matches": false, "notes": ["ANOTHER_LIBRARY"]},
+            {"image_id": "j", "reason": "STALE_INPUT_CHANGED", "is_stale": true, "has_run_marker": true,
+             "table_rows_present": true, "marker_n_rows": null, "params_hash_matches": true,
+             "analysis_version_matches": false, "inputs": ["data"]},
+            {"image_id": "k", "reason": "STALE_UNREADABLE", "is_stale": true, "has_run_marker": true,
+             "table_rows_present": true, "marker_n_rows": null, "params_hash_matches": true,
+             "analysis_version_matches": false, "error": "bad"},
+        ]);
+        let orphans = json!([{"image_id": "gone", "rows": 3}]);
+        assert_eq!(
+            value(&StatusDocument::new(&status, &BTreeSet::new())),
+            json!({
+                "indexer": "radon", "table": "tables/kym_radon.parquet", "images": images, "orphans": orphans,
+            })
+        );
+        let some = BTreeSet::from([Reason::StaleInputChanged, Reason::StaleUnknown]);
+        assert_eq!(value(&StatusDocument::new(&status, &some))["images"], json!([images[1]]));
+    }
+
+    #[test]
+    fn the_document_of_a_dry_run() {
+        let mut changed = report("b", Reason::StaleInputChanged);
+        changed.inputs = vec!["data".into()];
+        let mut broken = report("c", Reason::StaleUnreadable);
+        broken.error = Some("bad".into());
+        let preview = Preview {
+            indexer: "radon".into(),
+            mode: Mode::Incremental,
+            table: "tables/kym_radon.parquet".into(),
+            images: vec![report("a", Reason::FreshRows), changed, broken],
+            would_update: vec!["b".into()],
+            would_fail: vec!["c".into()],
+            would_prune: vec![("gone".into(), 3)],
+            refusal: None,
+        };
+        let document = json!({
+            "indexer": "radon", "mode": "incremental", "table": "tables/kym_radon.parquet", "dry_run": true,
+            "would_update": [{"image_id": "b", "reason": "STALE_INPUT_CHANGED", "inputs": ["data"]}],
+            "would_fail": [{"image_id": "c", "reason": "STALE_UNREADABLE", "inputs": [], "error": "bad"}],
+            "would_prune": [{"image_id": "gone", "rows": 3}], "refusal": null,
+        });
+        assert_eq!(value(&PreviewDocument::new(&preview)), document);
+        let refused = Preview { refusal: Some("no image remains".into()), ..preview };
+        assert_eq!(value(&PreviewDocument::new(&refused))["refusal"], "no image remains");
+    }
+
+    #[test]
+    fn the_document_of_an_explanation() {
+        let difference = |at: &str, before: Option<&str>, after: Option<&str>| Difference {
+            at: at.into(),
+            before: before.map(Into::into),
+            after: after.map(Into::into),
+        };
+        let explanation = Explanation {
+            indexer: "radon".into(),
+            table: "tables/kym_radon.parquet".into(),
+            report: report("i", Reason::StaleParamsChanged),
+            causes: vec![
+                Cause {
+                    reason: Reason::StaleParamsChanged,
+                    before: Some("old".into()),
+                    after: Some("new".into()),
+                    params: vec![difference("/a", Some("1"), None)],
+                    inputs: Vec::new(),
+                },
+                Cause {
+                    reason: Reason::StaleInputAppeared,
+                    before: None,
+                    after: None,
+                    params: Vec::new(),
+                    inputs: vec![difference("data", None, Some("an array"))],
+                },
+            ],
         };
         assert_eq!(
-            value(&StatusDocument::new(&status)),
-            json!({"indexer": "radon", "table": "tables/kym_radon.parquet", "images": [
-                {"image_id": "i", "reason": "FRESH_ROWS", "is_stale": false, "has_run_marker": true,
-                 "table_rows_present": true, "marker_n_rows": 2, "params_hash_matches": true,
-                 "analysis_version_matches": false},
-                {"image_id": "i", "reason": "STALE_UNREADABLE", "is_stale": true, "has_run_marker": true,
-                 "table_rows_present": true, "marker_n_rows": null, "params_hash_matches": true,
-                 "analysis_version_matches": false, "error": "bad"},
-            ]})
+            value(&ExplainDocument::new(&explanation)),
+            json!({
+                "indexer": "radon", "table": "tables/kym_radon.parquet", "image_id": "i",
+                "reason": "STALE_PARAMS_CHANGED", "is_stale": true, "has_run_marker": true,
+                "table_rows_present": true, "marker_n_rows": null, "params_hash_matches": true,
+                "analysis_version_matches": false,
+                "causes": [
+                    {"reason": "STALE_PARAMS_CHANGED", "meaning": reason_meaning(Reason::StaleParamsChanged),
+                     "before": "old", "after": "new", "params": [{"at": "/a", "before": "1", "after": null}],
+                     "inputs": []},
+                    {"reason": "STALE_INPUT_APPEARED", "meaning": reason_meaning(Reason::StaleInputAppeared),
+                     "before": null, "after": null, "params": [],
+                     "inputs": [{"at": "data", "before": null, "after": "an array"}]},
+                ],
+            })
+        );
+    }
+
+    #[test]
+    fn the_document_of_a_verification() {
+        let kinds = [
+            (VerifyKind::NotDeterministic, "not_deterministic"),
+            (VerifyKind::VersionBumpForgotten, "version_bump_forgotten"),
+            (VerifyKind::RowsChanged, "rows_changed"),
+            (VerifyKind::Failed, "failed"),
+        ];
+        let finding = |&(kind, _)| VerifyFinding { image_id: "i".into(), kind, message: "m".into() };
+        let verification = Verification {
+            indexer: "radon".into(),
+            table: "t".into(),
+            fresh: 9,
+            checked: 4,
+            findings: kinds.iter().map(finding).collect(),
+        };
+        let findings: Vec<_> =
+            kinds.iter().map(|(_, kind)| json!({"image_id": "i", "kind": kind, "message": "m"})).collect();
+        assert_eq!(
+            value(&VerifyDocument::new(&verification)),
+            json!({"indexer": "radon", "table": "t", "fresh": 9, "checked": 4, "findings": findings})
+        );
+    }
+
+    #[test]
+    fn the_document_of_an_adoption() {
+        let outcome = AdoptOutcome {
+            indexer: "radon".into(),
+            table: "t".into(),
+            adopted: 1,
+            already_fresh: 2,
+            nothing_to_adopt: 3,
+            failures: outcome().failures,
+        };
+        assert_eq!(
+            value(&AdoptDocument::new(&outcome)),
+            json!({
+                "indexer": "radon", "table": "t", "adopted": 1, "already_fresh": 2, "nothing_to_adopt": 3,
+                "failures": [{"image_id": "i", "kind": "bad_table", "message": "m"}],
+            })
         );
     }
 

@@ -39,6 +39,11 @@ impl CliError {
         self
     }
 
+    /// Adds what to do, unless the message says this word of it already.
+    fn help_unless_said(self, word: &str, help: &str) -> Self {
+        if self.message.contains(word) { self } else { self.help(help) }
+    }
+
     /// Output that could not be written.
     pub fn output(error: &io::Error) -> Self {
         Self::new(Exit::Internal, "output", format!("cannot write the output: {error}"))
@@ -52,6 +57,9 @@ impl CliError {
         }
     }
 }
+
+/// What to do about an image that the dataset lacks.
+const UNKNOWN_IMAGE: &str = "`kymhost status --plugin NAME --json` lists all images";
 
 /// An error's text and, once each, those of its causes.
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
@@ -98,13 +106,21 @@ impl From<DatasetError> for CliError {
     fn from(error: DatasetError) -> Self {
         match error {
             DatasetError::Store(error) => error.into(),
-            DatasetError::UnknownImage { .. } => Self::of(Exit::Usage, "unknown_image", &error),
+            DatasetError::UnknownImage { .. } => Self::of(Exit::Usage, "unknown_image", &error).help(UNKNOWN_IMAGE),
             DatasetError::NotADataset { .. } => Self::of(Exit::Unusable, "not_a_dataset", &error)
                 .help("give the dataset's folder (it holds .zgroup and images/) with --dataset PATH"),
+            DatasetError::Unreadable { ref key, .. } if is_indexers_table(key) => {
+                Self::of(Exit::Unusable, "unreadable", &error).help_unless_said(
+                    "--mode replace",
+                    "`kymhost run --mode replace --plugin NAME` makes the table anew and sets the broken file aside",
+                )
+            }
             DatasetError::Unreadable { .. } => Self::of(Exit::Unusable, "unreadable", &error)
                 .help("`kymhost dataset validate` lists all that is wrong in the dataset"),
             DatasetError::Unwritable { .. } => Self::of(Exit::Unusable, "unwritable", &error),
-            DatasetError::Locked { .. } => Self::of(Exit::Locked, "locked", &error),
+            DatasetError::Locked { .. } => {
+                Self::of(Exit::Locked, "locked", &error).help("try again when the other process has ended")
+            }
         }
     }
 }
@@ -124,6 +140,12 @@ impl From<PluginError> for CliError {
     }
 }
 
+/// Whether `run` can make it anew.
+fn is_indexers_table(key: &str) -> bool {
+    key.split('/').rev().nth(1) == Some("tables")
+        && key.rsplit('/').next().is_some_and(|name| name.starts_with("kym_") && name.ends_with(".parquet"))
+}
+
 impl From<IndexError> for CliError {
     fn from(error: IndexError) -> Self {
         match error {
@@ -132,9 +154,14 @@ impl From<IndexError> for CliError {
             IndexError::UnknownMode(_) => Self::of(Exit::Usage, "usage", &error),
             IndexError::BadName { .. } => Self::of(Exit::Unusable, "bad_name", &error),
             IndexError::Interrupted => Self::of(Exit::Interrupted, "interrupted", &error),
-            IndexError::UnknownImages(_) => Self::of(Exit::Usage, "unknown_image", &error),
-            IndexError::Guarded(_) => Self::of(Exit::Refused, "guarded", &error),
-            IndexError::Locked { .. } => Self::of(Exit::Locked, "locked", &error),
+            IndexError::UnknownImages(_) => Self::of(Exit::Usage, "unknown_image", &error).help(UNKNOWN_IMAGE),
+            IndexError::Guarded(_) => Self::of(Exit::Refused, "guarded", &error).help_unless_said(
+                "--yes",
+                "see to it that the whole dataset is there; then --yes removes those rows, and --orphans keep leaves them",
+            ),
+            IndexError::Locked { .. } => {
+                Self::of(Exit::Locked, "locked", &error).help("--wait SECONDS waits for it; `kymhost status` never has to")
+            }
         }
     }
 }
@@ -189,6 +216,36 @@ mod tests {
         check(IndexError::Locked { table: "t".into(), holder: holder.clone() }, Exit::Locked, "locked", "process 7");
         check(DatasetError::Locked { holder, seconds: 3 }, Exit::Locked, "locked", "process 7");
         check(IndexError::Dataset(DatasetError::Store(io(io::ErrorKind::Other))), Exit::Unusable, "io", "d/k");
+    }
+
+    #[test]
+    fn errors_of_runs_say_what_to_do_once() {
+        let unreadable = |key: &str, found: &str| DatasetError::Unreadable {
+            key: key.into(),
+            expected: "Parquet",
+            found: found.into(),
+        };
+        let said = "the last image is gone; --yes removes its rows";
+        // (error, what its help says; none where the message does)
+        let cases: [(CliError, Option<&str>); 9] = [
+            (unreadable("/d/tables/kym_radon.parquet", "no footer").into(), Some("--mode replace")),
+            (unreadable("/d/tables/kym_radon.parquet", "try --mode replace").into(), None),
+            (unreadable("/d/tables/sources.parquet", "no footer").into(), Some("dataset validate")),
+            (unreadable("/d/images/kym_x.parquet", "no footer").into(), Some("dataset validate")),
+            (IndexError::Guarded("none remains".into()).into(), Some("--yes")),
+            (IndexError::Guarded(said.into()).into(), None),
+            (IndexError::Locked { table: "t".into(), holder: Holder::default() }.into(), Some("--wait")),
+            (IndexError::UnknownImages(vec!["a".into(), "b".into()]).into(), Some("kymhost status")),
+            (DatasetError::UnknownImage { id: "z".into(), dataset: "d".into() }.into(), Some("kymhost status")),
+        ];
+        for (error, says) in cases {
+            match (&error.help, says) {
+                (Some(help), Some(says)) => assert!(help.contains(says), "{error:?}"),
+                (help, says) => assert_eq!(help.as_deref(), says, "{error:?}"),
+            }
+        }
+        check(IndexError::Guarded("none remains".into()), Exit::Refused, "guarded", "none remains");
+        check(IndexError::UnknownImages(vec!["a".into(), "b".into()]), Exit::Usage, "unknown_image", "a, b");
     }
 
     #[test]

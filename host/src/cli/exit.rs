@@ -13,7 +13,7 @@ pub enum Exit {
     Internal = 1,
     /// The command line asks for what cannot be.
     Usage = 2,
-    /// Some images failed; the others are committed.
+    /// Some images failed; the others are committed. Or `verify` found something.
     SomeFailed = 3,
     /// Another run holds the table.
     Locked = 4,
@@ -21,7 +21,7 @@ pub enum Exit {
     Unusable = 5,
     /// A safety guard refused.
     Refused = 6,
-    /// `status --exit-code` found stale images.
+    /// `--exit-code`: stale images were found, or a dry run would do something.
     StaleFound = 10,
     /// SIGINT.
     Interrupted = 130,
@@ -68,11 +68,11 @@ impl Exit {
             Self::Done => "done",
             Self::Internal => "internal error",
             Self::Usage => "wrong usage (an unknown option, mode, image or table)",
-            Self::SomeFailed => "some images failed; the others are committed",
-            Self::Locked => "another run holds this table",
+            Self::SomeFailed => "some images failed; the others are committed (verify: something was found)",
+            Self::Locked => "another run holds this table (--wait SECONDS waits for it)",
             Self::Unusable => "the dataset or the plugin cannot be used",
-            Self::Refused => "refused by a safety guard",
-            Self::StaleFound => "stale images found (status --exit-code)",
+            Self::Refused => "refused by a safety guard; nothing was written (--yes where it is meant)",
+            Self::StaleFound => "stale images found (--exit-code of status, explain and run --dry-run)",
             Self::Interrupted => "interrupted (SIGINT)",
             Self::Terminated => "terminated (SIGTERM)",
         }

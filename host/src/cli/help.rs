@@ -42,17 +42,58 @@ Examples:
   kymhost run --plugin velocity_events --mode replace      every image
   kymhost run --plugin velocity_events --plugin radon      two tables, one after the other
   kymhost run --plugin ./libstalls.so --timeout 30 --max-memory 2G
+  kymhost run --plugin velocity_events --dry-run           what it would do; writes nothing
+  kymhost run --plugin velocity_events --image ID ID       these images only, where stale
+  kymhost run --plugin velocity_events --reason STALE_PARAMS_CHANGED --max-failures 10
+  kymhost run --plugin velocity_events --wait 60           wait for another run to end
   kymhost run --plugin velocity_events --json | jq .stats
 
 An image that fails keeps its last good rows; the others are committed, and the exit code is 3.
-Ctrl-C (or SIGTERM) stops the run after what is done is committed; a second one ends it at once.";
+Rows of images that are no longer in the dataset are removed; where no image remains, or more than
+10 and over a fifth of the table's images are gone, only with --yes (else exit code 6, and nothing
+is written). A long run commits now and then, so that little is lost. Ctrl-C (or SIGTERM) stops the
+run after what is done is committed; a second one ends it at once.";
 
 /// `status`
 pub const STATUS: &str = "\
 Examples:
   kymhost status --plugin velocity_events
+  kymhost status --plugin velocity_events --reason STALE_INPUT_CHANGED STALE_INPUT_REMOVED
   kymhost status --plugin velocity_events --exit-code || kymhost run --plugin velocity_events
   kymhost status --plugin velocity_events --json | jq '.images[] | select(.is_stale)'";
+
+/// `explain`
+pub const EXPLAIN: &str = "\
+Examples:
+  kymhost explain 0b0f5a3c-2c3e-4a5f-9d0e-8b8b6f0c1d2e --plugin velocity_events
+  kymhost explain 0b0f --plugin velocity_events            the beginning of the id will do
+  kymhost explain 0b0f --plugin velocity_events --json | jq '.causes[].inputs'
+
+`status` reports one reason for each image; this tells every one that holds, with before and after.";
+
+/// `verify`
+pub const VERIFY: &str = "\
+Examples:
+  kymhost verify --plugin velocity_events --sample 20
+  kymhost verify --plugin velocity_events --rows --json
+
+Fresh images are extracted twice, and the rows compared with each other and with those of the run:
+  not_deterministic       the two extractions differ: the plugin gives other rows each time
+  version_bump_forgotten  both agree, but not with the run's: the plugin was changed, but kept its
+                          analysis version
+  rows_changed            the rows in the table are not those that the run wrote
+  failed                  the extraction failed
+Exit code 3 when anything is found. Nothing is written; `kymhost run --image ID --force` does an
+image again.";
+
+/// `adopt`
+pub const ADOPT: &str = "\
+Examples:
+  kymhost adopt --plugin velocity_events --reason \"0.2 only renames a field\"
+  kymhost adopt --plugin velocity_events --reason \"checked by hand\" --image ID ID
+
+The rows stay as they are and count as made by the present version with the present params. The run
+markers keep what was there before, and the reason. `kymhost run --image ID --force` makes rows anew.";
 
 /// `plugin list`
 pub const PLUGIN_LIST: &str = "\
@@ -82,6 +123,13 @@ Examples:
   kymhost table show velocity_events --format csv --output events.csv
   kymhost table show velocity_events --format parquet > events.parquet
   kymhost table show sources --format json | jq length";
+
+/// `table drop`
+pub const TABLE_DROP: &str = "\
+Examples:
+  kymhost table drop velocity_events --yes
+
+The next `kymhost run` makes the table again, from the images.";
 
 /// `dataset create`
 pub const DATASET_CREATE: &str = "\

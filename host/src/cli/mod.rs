@@ -1,17 +1,22 @@
 //! The program: arguments, progress, text and JSON output, exit codes.
 //! Owns: what people and scripts see. Never: rules (those are in `index`, `dataset`, `plugin`).
 
+mod adopt;
 mod args;
 mod completions;
 mod dataset;
 mod dataset_choice;
 pub mod demo;
 mod documents;
+mod dry_run;
 mod error;
 mod exit;
+mod explain;
 mod help;
 mod interrupt;
 mod logging;
+#[cfg(test)]
+mod made_up;
 mod output;
 mod params_hash;
 mod plugin;
@@ -20,6 +25,7 @@ mod quantity;
 mod run;
 mod status;
 mod table;
+mod verify;
 
 use crate::dataset::Dataset;
 use args::{Cli, Command};
@@ -84,6 +90,9 @@ fn dispatch(context: &Context, command: &Command) -> Result<Exit, CliError> {
     match command {
         Command::Run(args) => run::run(context, args),
         Command::Status(args) => status::status(context, args),
+        Command::Explain(args) => explain::explain(context, args),
+        Command::Verify(args) => verify::verify(context, args),
+        Command::Adopt(args) => adopt::adopt(context, args),
         Command::Plugin(command) => plugin::plugin(context, command),
         Command::Table(command) => table::table(context, command),
         Command::Dataset(command) => dataset::dataset(context, command),

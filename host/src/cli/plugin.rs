@@ -2,7 +2,7 @@
 //! Owns: the search path and how plugins are shown. Never: reads libraries (see the room `plugin`).
 
 use super::Context;
-use super::args::{PluginChoice, PluginCommand, PluginDirs, PluginInfoArgs};
+use super::args::{OnePlugin, PluginChoice, PluginCommand, PluginDirs, PluginInfoArgs};
 use super::documents::{self, PluginDocument, PluginInfoDocument, PluginsDocument, UnusableBody};
 use super::error::CliError;
 use super::exit::Exit;
@@ -68,6 +68,11 @@ pub fn chosen(choice: &PluginChoice) -> Result<Vec<Plugin>, CliError> {
         plugins.push(plugin);
     }
     Ok(plugins)
+}
+
+/// The one indexer asked for.
+pub fn chosen_one(choice: &OnePlugin) -> Result<Plugin, CliError> {
+    Ok(find_plugin(&choice.plugin, &search_path(&choice.dirs)?)?)
 }
 
 fn list(context: &Context, dirs: &PluginDirs) -> Result<Exit, CliError> {

@@ -3,7 +3,7 @@
 
 use super::interrupt::Interrupt;
 use super::{logging, output};
-use crate::index::Observer;
+use crate::index::{Holder, Observer};
 use crate::plugin::Failure;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal};
@@ -12,6 +12,7 @@ use std::time::Duration;
 /// Shows a run's progress on a terminal; nothing anywhere else.
 pub struct Progress {
     bar: Option<ProgressBar>,
+    indexer: String,
     failed: u64,
     quiet: bool,
     interrupt: Interrupt,
@@ -30,7 +31,7 @@ impl Progress {
             output::stand_above(Some(bar.clone()));
             bar
         });
-        Self { bar, failed: 0, quiet, interrupt: interrupt.clone() }
+        Self { bar, indexer: indexer.to_owned(), failed: 0, quiet, interrupt: interrupt.clone() }
     }
 
     /// Takes the bar off the terminal.
@@ -70,6 +71,16 @@ impl Observer for Progress {
         }
         if let Some(bar) = &self.bar {
             bar.set_style(style("{spinner} {prefix}: writing the table"));
+        }
+    }
+
+    fn waiting(&mut self, holder: &Holder) {
+        if !self.quiet {
+            output::say(format_args!("{}: waiting for {holder}", self.indexer));
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_style(style("{spinner} {prefix}: {msg}"));
+            bar.set_message("waiting for another run");
         }
     }
 

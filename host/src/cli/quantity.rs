@@ -33,6 +33,13 @@ pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err(wrong()) } else { Ok(duration) }
 }
 
+/// A length of time to wait, in seconds; none is fine, a fraction too.
+pub fn parse_wait(text: &str) -> Result<Duration, String> {
+    let wrong = || "give seconds, 0 or more, e.g. 60 or 0.5".to_owned();
+    let seconds: f64 = text.trim().parse().map_err(|_| wrong())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
 /// A length of time for people: `0.12 s`, `3.4 s`, `2 min 5 s`.
 pub fn show_duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
@@ -110,6 +117,23 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(parse_seconds(text).ok(), millis.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn waits() {
+        for (text, millis) in [
+            ("0", Some(0)),
+            ("0.5", Some(500)),
+            ("60", Some(60_000)),
+            ("-1", None),
+            ("nan", None),
+            ("inf", None),
+            ("1e300", None),
+            ("1m", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_wait(text).ok(), millis.map(Duration::from_millis), "{text:?}");
         }
     }
 

@@ -507,8 +507,21 @@ pub fn adopt(
     indexer: &IndexerInfo,
     workforce: &mut dyn Workforce,
     options: &AdoptOptions,
+    observer: &mut dyn Observer,
 ) -> Result<AdoptOutcome, IndexError> {
-    adopt::adopt(dataset, indexer, workforce, options)
+    adopt::adopt(dataset, indexer, workforce, options, observer)
+}
+
+/// Deletes an indexer's table, which nobody else changes meanwhile; `false` where there is none. The run markers stay: they
+/// do not agree with a table without rows, so the next run makes it again.
+pub fn drop_table(
+    dataset: &Dataset,
+    name: &names::TableName,
+    wait: Duration,
+    observer: &mut dyn Observer,
+) -> Result<bool, IndexError> {
+    let _lock = locks::hold(dataset, name, &format!("{}, table drop", name.indexer()), wait, observer)?;
+    Ok(dataset.delete_table(name.table())?)
 }
 
 #[cfg(test)]

@@ -184,7 +184,7 @@ impl Lab {
     fn adopt(&mut self, images: Option<&[&str]>) -> AdoptOutcome {
         let images = images.map(|images| images.iter().map(|id| (*id).to_owned()).collect());
         let options = AdoptOptions { images, ..AdoptOptions::new("the change is of no account") };
-        adopt(&self.dataset, &self.indexer, &mut self.reader, &options).unwrap()
+        adopt(&self.dataset, &self.indexer, &mut self.reader, &options, &mut Quiet).unwrap()
     }
 
     /// Image, x, params hash and version of each row.
@@ -449,7 +449,7 @@ fn what_cannot_be_adopted_is_told_and_left_alone() {
 
     let images = ["b", "gone", "nowhere"].iter().map(|id| (*id).to_owned()).collect();
     let options = AdoptOptions { images: Some(images), ..AdoptOptions::new("") };
-    let error = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &options).unwrap_err();
+    let error = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &options, &mut Quiet).unwrap_err();
     assert!(matches!(&error, IndexError::UnknownImages(ids) if *ids == ["gone", "nowhere"]), "{error}");
 }
 
@@ -459,7 +459,7 @@ fn adopting_waits_for_no_other_run_unless_it_is_told_to() {
     lab.indexer.analysis_version = "v2".into();
     let name = names::TableName::of("stalls").unwrap();
     let guard = lab.dataset.store().lock(&name.lock_key().unwrap(), "").unwrap();
-    let error = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new("")).unwrap_err();
+    let error = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""), &mut Quiet).unwrap_err();
     assert!(matches!(error, IndexError::Locked { .. }), "{error}");
     drop(guard);
     assert_eq!(lab.adopt(None).adopted, 4);

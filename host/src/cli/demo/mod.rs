@@ -8,10 +8,10 @@ use super::documents::{OneOf, RunDocument, reason_meaning};
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupt;
-use super::{Context, output, plugin, quantity, run, table};
+use super::{Context, explain, output, plugin, quantity, run, table};
 use crate::dataset::Dataset;
-use crate::index::{Compat, Mode, RunOutcome};
-use crate::plugin::{Plugin, PoolOptions, find_plugin};
+use crate::index::{self, Compat, Mode, RunOptions, RunOutcome};
+use crate::plugin::{Plugin, PoolOptions, find_plugin, open_pool};
 use crate::store::{Key, LocalStore, MAX_DOCUMENT_BYTES, Store};
 use kymhost_plugin_api::Json;
 use kymographs::{COUNT, Kymograph, LINES, PIXELS, kymograph};
@@ -24,8 +24,10 @@ use std::time::{Duration, Instant};
 const INDEXER: &str = "velocity_events";
 /// The key by which a folder that a demo made is known again.
 const MADE_BY: &str = "index/kymhost/demo.json";
-/// Whose params the third run changes: the one with most stalls.
+/// Whose params change before the third run: the one with most stalls.
 const CHANGED: usize = 2;
+/// Whose last event is taken out before the fourth.
+const EDITED: usize = 0;
 /// How many rows of the table are shown.
 const ROWS: usize = 6;
 /// How wide the table is where there is no terminal.
@@ -58,6 +60,12 @@ pub(super) fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, CliError>
     dataset.find_record(&changed.image_id)?.put_json("velocity_events/params", &kymographs::params(0.5))?;
     let title = format!("After abs_score_floor of {} went from 0.25 to 0.5", changed.image_id);
     outcomes.push(show.step(&dataset, 3, &title, Mode::Incremental)?);
+    let edited = &kymographs[EDITED];
+    let kept = edited.events.num_rows().saturating_sub(1);
+    dataset.find_record(&edited.image_id)?.put_parquet("velocity_events/events", &edited.events.slice(0, kept))?;
+    show.explain(&dataset, &edited.image_id)?;
+    let title = format!("After an event of {} was taken out", edited.image_id);
+    outcomes.push(show.step(&dataset, 4, &title, Mode::Incremental)?);
     show.table(&dataset)?;
     show.next(changed)?;
 
@@ -167,9 +175,8 @@ impl Show<'_> {
 
     fn step(&self, dataset: &Dataset, number: usize, title: &str, mode: Mode) -> Result<RunOutcome, CliError> {
         let start = Instant::now();
-        let options = PoolOptions::default();
-        let outcome =
-            run::one(self.context, dataset, self.plugin, &options, mode, Compat::default(), &Interrupt::default())?;
+        let (pool, options) = (PoolOptions::default(), RunOptions::new(mode));
+        let outcome = run::one(self.context, dataset, self.plugin, &pool, &options, &Interrupt::default())?;
         let took = start.elapsed();
         let replace = if mode == Mode::Replace { " --mode replace" } else { "" };
         let mut text = format!("\n{number}. {title}\n   $ {}{replace}\n", self.plugin_command("run"));
@@ -192,6 +199,20 @@ impl Show<'_> {
         Ok(outcome)
     }
 
+    /// What `explain` tells of an image.
+    fn explain(&self, dataset: &Dataset, image_id: &str) -> Result<(), CliError> {
+        let mut workforce = open_pool(self.plugin, dataset, &PoolOptions::default())?;
+        let explanation =
+            index::explain(dataset, &self.plugin.indexer, workforce.as_mut(), image_id, Compat::default())?;
+        let mut text = Vec::new();
+        explain::write_text(&mut text, &explanation).map_err(|error| CliError::output(&error))?;
+        let text = String::from_utf8_lossy(&text).trim_end().replace('\n', "\n   ");
+        let command = self.plugin_command(&format!("explain {image_id}"));
+        self.print(&format!(
+            "\nAn event is taken out of an image. Is its table still up to date?\n   $ {command}\n   {text}\n"
+        ))
+    }
+
     fn table(&self, dataset: &Dataset) -> Result<(), CliError> {
         let Some(rows) = dataset.read_table(&format!("kym_{INDEXER}"), None)? else { return Ok(()) };
         let mut text = Vec::new();
@@ -210,13 +231,14 @@ impl Show<'_> {
         let params = self.args.dir.join("images").join(&changed.image_id).join("analysis/velocity_events/params.json");
         self.print(&format!(
             "\nTry next:\n  {}\n  {}\n  {}\n  {}\n\nor change an image's params and see that just this one is done again:\n  \
-             echo '{{\"abs_score_floor\": 1.0}}' > {}\n  {}\n  {}\n",
+             echo '{{\"abs_score_floor\": 1.0}}' > {}\n  {}\n  {}\n  {}\n",
             self.plugin_command("status"),
             self.command(&format!("table show {INDEXER}")),
             self.command(&format!("table show {INDEXER} --format csv")),
             self.command("dataset info"),
             quoted(&params),
             self.plugin_command("status"),
+            self.plugin_command(&format!("explain {}", changed.image_id)),
             self.plugin_command("run"),
         ))
     }

@@ -1,15 +1,18 @@
-//! `table list`, `table show`.
-//! Owns: which rows are shown and where to. Never: how a cell looks (see `cells`).
+//! `table list`, `table show`, `table drop`.
+//! Owns: which rows are shown and where to; asking before a table goes. Never: how a cell looks (see `cells`).
 
 mod cells;
 mod write;
 
-use super::args::{TableCommand, TableFormat, TableShowArgs};
+use super::args::{TableCommand, TableDropArgs, TableFormat, TableShowArgs};
 use super::error::CliError;
 use super::exit::Exit;
+use super::interrupt::Interrupt;
+use super::progress::Progress;
 use super::{Context, output, quantity};
 use crate::dataset::{Dataset, DatasetError};
 use crate::index::names::TableName;
+use crate::index::{self, IndexError};
 use crate::store::Key;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -33,6 +36,7 @@ pub fn table(context: &Context, command: &TableCommand) -> Result<Exit, CliError
     match command {
         TableCommand::List => list(context),
         TableCommand::Show(args) => show(context, args),
+        TableCommand::Drop(args) => drop_table(context, args),
     }
 }
 
@@ -136,6 +140,44 @@ fn show(context: &Context, args: &TableShowArgs) -> Result<Exit, CliError> {
     let hidden = rows.num_rows() - shown.num_rows();
     if hidden > 0 && format == TableFormat::Text && !context.quiet {
         output::say(format_args!("... and {hidden} more rows (--all shows them)"));
+    }
+    Ok(Exit::Done)
+}
+
+/// `table drop --json`
+#[derive(Debug, Serialize)]
+struct DropDocument<'a> {
+    dropped: &'a str,
+}
+
+fn drop_table(context: &Context, args: &TableDropArgs) -> Result<Exit, CliError> {
+    let dataset = context.open_dataset()?;
+    let table = find(&dataset, &args.name)?;
+    let indexer = table.strip_prefix(PREFIX).and_then(|indexer| TableName::of(indexer).ok()).ok_or_else(|| {
+        CliError::new(Exit::Refused, "not_ours", format!("{table} is no indexer's table; it is left as it is"))
+            .help("`kymhost run` could not make it again; delete its file by hand if that is meant")
+    })?;
+    let key = indexer.key_text();
+    if !args.yes {
+        return Err(CliError::new(Exit::Refused, "guarded", format!("{key} would be deleted; nothing was done"))
+            .help("--yes deletes it; the images stay, and the next `kymhost run` makes it again"));
+    }
+    let interrupt = Interrupt::listen();
+    let mut progress = Progress::new(indexer.indexer(), context.quiet, context.verbose, &interrupt);
+    let deleted = index::drop_table(&dataset, &indexer, args.wait.unwrap_or_default(), &mut progress);
+    progress.finish();
+    let deleted = deleted.map_err(|error| match error {
+        IndexError::Interrupted => interrupt.error(&format!("interrupted before {key} was deleted")),
+        error => error.into(),
+    })?;
+    if !deleted {
+        // Another process was first.
+        return Err(unknown(&dataset, &args.name, &dataset.table_names()?));
+    }
+    if context.json {
+        output::document(&DropDocument { dropped: &key })?;
+    } else if !context.quiet {
+        output::say(format_args!("deleted {key}; `kymhost run --plugin {}` makes it again", indexer.indexer()));
     }
     Ok(Exit::Done)
 }

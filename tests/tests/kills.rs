@@ -1,0 +1,477 @@
+//! The program and its workers killed at random moments, markers torn, clocks set back, several runs at once, and Python writing the
+//! table in between: judged like the faults of `faults.rs`.
+//!
+//! A clock that is set back is simulated by the times that it leaves: files' times of last change far in the past and in the
+//! future, and such times in markers. A file's ctime no test can set, so that a change under exactly the recorded size, mtime
+//! and ctime is not tried (and would not be seen).
+
+use kymhost_tests::fixture::{Fixture, MARKER as EVENTS_MARKER, TABLE as EVENTS_TABLE, image_id};
+use kymhost_tests::judge::{self, Lab, MARKER, Rows, TABLE, Truth};
+use kymhost_tests::{damage, wait};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Child;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Seeds come at random unless `KYMHOST_SEED` says which.
+fn seed() -> u64 {
+    std::env::var("KYMHOST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..1 << 40))
+}
+
+/// A dataset of so many images that all are done, and of which every second one then gets another input or other params, one fails
+/// and one is deleted.
+fn half_stale(lab: &Lab, images: u64) -> Fixture {
+    let data = Fixture::new(lab.fresh("data.zarr"));
+    for number in 0..images {
+        let image = data.add_image(&image_id(number));
+        image.json("reader/params", &json!({"read": [["json", "a"], ["pixels"]]}));
+        image.json("a", &json!({"v": number}));
+    }
+    lab.run(&data).output().expect_code(0);
+    for number in (0..images).step_by(2) {
+        let image = data.image(&image_id(number));
+        if number % 4 == 0 {
+            image.json("a", &json!({"v": number, "changed": true}));
+        } else {
+            image.json("reader/params", &json!({"read": [["json", "a"]], "rows": number % 5}));
+        }
+    }
+    data.image(&image_id(1)).json("a", &json!({"fail": true}));
+    data.remove(&format!("images/{}", image_id(3)));
+    data
+}
+
+#[test]
+fn killed_at_any_moment() {
+    const KILLS: u64 = 200;
+    let lab = Lab::new();
+    let data = half_stale(&lab, 40);
+    let truth = lab.truth(&data, "half stale");
+    let old = judge::rows(&data, "half stale");
+    let copy = lab.copy(&data);
+    let begun = Instant::now();
+    lab.run(&copy).output().expect_code(3);
+    let whole = begun.elapsed();
+    let new = judge::rows(&copy, "undisturbed");
+    judge::expect_up_to_date(&new, &old, &truth, "undisturbed");
+
+    let seed = seed();
+    let next = AtomicU64::new(0);
+    let killed = AtomicU64::new(0);
+    let new_tables = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let kill = next.fetch_add(1, Ordering::Relaxed);
+                    if kill >= KILLS {
+                        return;
+                    }
+                    let mut random = fastrand::Rng::with_seed(seed + kill);
+                    // Some anywhere in the run, more where it commits.
+                    let share = if kill % 3 == 0 { random.f64() } else { 0.5 + 0.6 * random.f64() };
+                    let moment = whole.mul_f64(share);
+                    let story = format!("KYMHOST_SEED={seed}, kill {kill} after {moment:?} of {whole:?}");
+                    let copy = lab.copy(&data);
+                    let mut run = lab.run(&copy);
+                    if kill % 4 == 3 {
+                        run = run.args(["--checkpoint", "0"]);
+                    }
+                    let mut child = run.start(lab.path());
+                    std::thread::sleep(moment);
+                    child.kill().expect("kill the run");
+                    let status = wait(&mut child, PATIENCE).expect("the run's end");
+                    killed.fetch_add(u64::from(status.code().is_none()), Ordering::Relaxed);
+                    let found = judge::rows(&copy, &story);
+                    new_tables.fetch_add(u64::from(found != old), Ordering::Relaxed);
+                    expect_recovery(&lab, &copy, &found, &old, &new, &truth, &story);
+                    fs::remove_dir_all(copy.path()).expect("remove the copy");
+                }
+            });
+        }
+    });
+    let (killed, new_tables) = (killed.into_inner(), new_tables.into_inner());
+    println!("of {KILLS} runs {killed} were killed before their end, {new_tables} with another table");
+    assert!(killed > KILLS / 10, "KYMHOST_SEED={seed}: most runs had ended before they were killed");
+}
+
+/// Judges what is there, and that the next run ends as an undisturbed one.
+#[track_caller]
+fn expect_recovery(lab: &Lab, data: &Fixture, found: &Rows, old: &Rows, new: &Rows, truth: &Truth, story: &str) {
+    judge::expect_unmixed(found, old, new, story);
+    judge::expect_true(&lab.status(data, story), found, truth, story);
+    expect_next_run(lab, data, old, truth, story);
+}
+
+#[track_caller]
+fn expect_next_run(lab: &Lab, data: &Fixture, old: &Rows, truth: &Truth, story: &str) {
+    let output = lab.run(data).output();
+    let expected = if truth.failing.is_empty() { 0 } else { 3 };
+    assert_eq!(output.code(), Some(expected), "{story}: the next run\n{output}");
+    let found = judge::rows(data, story);
+    judge::expect_up_to_date(&found, old, truth, &format!("{story}: after the next run"));
+    let verdicts = lab.status(data, story);
+    assert_eq!(verdicts.stale(), truth.failing, "{story}: stale after the next run: {verdicts:?}");
+    assert_eq!(judge::strays(data), Vec::<String>::new(), "{story}: left after the next run");
+}
+
+/// Children of a process, through all of its threads.
+#[cfg(target_os = "linux")]
+fn children(process: u32) -> Vec<i32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
+    let of = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+    let all: Vec<String> = threads.flatten().map(of).collect();
+    all.iter().flat_map(|text| text.split_ascii_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_killed_worker_fails_its_image_at_most() {
+    let lab = Lab::new();
+    let data = Fixture::new(lab.fresh("data.zarr"));
+    for number in 0..12 {
+        let image = data.add_image(&image_id(number));
+        image.json("reader/params", &json!({"read": [["pixels"]], "sleep_ms": 10}));
+    }
+    let truth = lab.truth(&data, "slow images");
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut hit = 0;
+    for round in 0..20 {
+        let copy = lab.copy(&data);
+        let moment = Duration::from_millis(random.u64(5..90));
+        let story = format!("KYMHOST_SEED={seed}, round {round}, a worker killed after {moment:?}");
+        let run = lab.run(&copy);
+        let (output, killed) = std::thread::scope(|scope| {
+            let marked = copy.path().display().to_string();
+            let running = scope.spawn(|| run.output());
+            std::thread::sleep(moment);
+            let workers = host_of(&marked).map(children).unwrap_or_default();
+            let chosen = workers.get(random.usize(..workers.len().max(1))).copied();
+            let killed = chosen
+                .and_then(rustix::process::Pid::from_raw)
+                .is_some_and(|worker| rustix::process::kill_process(worker, rustix::process::Signal::KILL).is_ok());
+            (running.join().expect("the run"), killed)
+        });
+        let failures = output.json()["failures"].as_array().cloned().unwrap_or_default();
+        assert!(failures.len() <= usize::from(killed), "{story}\n{output}");
+        assert!(failures.iter().all(|failure| failure["kind"] == "signal"), "{story}\n{output}");
+        assert_eq!(output.code(), Some(if failures.is_empty() { 0 } else { 3 }), "{story}\n{output}");
+        hit += failures.len();
+        let failed = Truth { failing: judge::failed(&output), ..truth.clone() };
+        judge::expect_up_to_date(&judge::rows(&copy, &story), &Rows::new(), &failed, &story);
+        judge::expect_true(&lab.status(&copy, &story), &judge::rows(&copy, &story), &truth, &story);
+        expect_next_run(&lab, &copy, &Rows::new(), &truth, &story);
+    }
+    assert!(hit > 0, "KYMHOST_SEED={seed}: no worker was killed in the midst of an image");
+}
+
+/// The process that runs on this dataset and is no worker.
+#[cfg(target_os = "linux")]
+fn host_of(dataset: &str) -> Option<u32> {
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find(|process| {
+        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+        words.get(1) == Some(&b"run".as_slice()) && words.contains(&dataset.as_bytes())
+    })
+}
+
+#[test]
+fn a_torn_marker_counts_as_none() {
+    const IMAGES: u64 = 60;
+    let lab = Lab::new();
+    let data = Fixture::new(lab.fresh("data.zarr"));
+    for number in 0..IMAGES {
+        let params = json!({"read": [["pixels"]], "rows": number % 3});
+        data.add_image(&image_id(number)).json("reader/params", &params);
+    }
+    lab.run(&data).output().expect_code(0);
+    let truth = lab.truth(&data, "whole");
+    let key = |number: u64| data.image(&image_id(number)).key(&format!("{MARKER}.json"));
+    let longest = (0..IMAGES).map(|number| fs::read(data.key(&key(number))).expect("a marker").len()).max();
+    let mut length = 0;
+    while length <= longest.unwrap_or_default() {
+        let mut torn = BTreeSet::new();
+        for number in 0..IMAGES {
+            let marker = fs::read(data.key(&key(number))).expect("a marker");
+            if length < marker.len() {
+                data.put(&key(number), &marker[..length]);
+                torn.insert(image_id(number));
+            }
+            length += 1;
+        }
+        let story = format!("markers torn at lengths up to {length}");
+        let verdicts = lab.status(&data, &story);
+        assert_eq!(verdicts.stale(), torn, "{story}: {verdicts:?}");
+        expect_next_run(&lab, &data, &Rows::new(), &truth, &story);
+    }
+}
+
+fn set_modified(path: &Path, time: SystemTime) {
+    let file = fs::File::open(path).unwrap_or_else(|error| panic!("open {}: {error}", path.display()));
+    file.set_times(fs::FileTimes::new().set_modified(time)).expect("set times");
+}
+
+#[test]
+fn times_of_a_clock_that_was_wrong() {
+    let now = SystemTime::now();
+    let times = [
+        ("an hour ahead", now + Duration::from_secs(3600)),
+        ("a hundred years ahead", now + Duration::from_secs(100 * 365 * 86_400)),
+        ("an hour back", now - Duration::from_secs(3600)),
+        ("at the epoch", SystemTime::UNIX_EPOCH),
+        ("before the epoch", SystemTime::UNIX_EPOCH - Duration::from_secs(86_400)),
+    ];
+    let lab = Lab::new();
+    for (story, time) in times {
+        let data = Fixture::new(lab.fresh("data.zarr"));
+        for number in 0..4 {
+            let image = data.add_image(&image_id(number));
+            image.json("reader/params", &json!({"read": [["json", "a"], ["pixels"]]}));
+            image.json("a", &json!({"v": 1}));
+        }
+        let file = |name: &str, number: u64| data.key(&data.image(&image_id(number)).key(name));
+        let all_at = |time: SystemTime| {
+            for name in judge::files(&data).iter().filter(|name| !name.ends_with('/')) {
+                set_modified(&data.key(name), time);
+            }
+        };
+        let expect_nothing_to_do = |story: &str| {
+            let log = lab.fresh("log");
+            lab.run(&data).env("KYMHOST_READER_LOG", &log).output().expect_code(0);
+            assert!(!log.exists(), "{story}: extracted {:?}", fs::read_to_string(&log));
+        };
+        let expect_stale = |number: u64, story: &str| {
+            let verdicts = lab.status(&data, story);
+            assert_eq!(verdicts.stale(), BTreeSet::from([image_id(number)]), "{story}: {verdicts:?}");
+            let truth = lab.truth(&data, story);
+            expect_next_run(&lab, &data, &Rows::new(), &truth, story);
+        };
+        // The clock was wrong while the data were made and extracted.
+        all_at(time);
+        lab.run(&data).output().expect_code(0);
+        expect_nothing_to_do(&format!("made {story}"));
+        data.put(&data.image(&image_id(0)).key("a.json"), "{\"v\": 2}");
+        set_modified(&file("a.json", 0), time);
+        expect_stale(0, &format!("changed {story}"));
+        // The clock was set right, or wrong, afterwards: tables, markers and inputs alike.
+        all_at(time);
+        expect_nothing_to_do(&format!("touched {story}"));
+        data.put(&data.image(&image_id(1)).key("a.json"), "{\"v\": 3}");
+        expect_stale(1, &format!("changed, and touched {story} before"));
+        // Times in a marker that the clock gave.
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() as i64;
+        for number in 0..4 {
+            let bytes = fs::read(file(&format!("{MARKER}.json"), number)).expect("a marker");
+            let mut marker: Value = serde_json::from_slice(&bytes).expect("JSON");
+            set_times(&mut marker, since.max(1));
+            data.put(&data.image(&image_id(number)).key(&format!("{MARKER}.json")), format!("{marker:#}"));
+        }
+        expect_nothing_to_do(&format!("markers {story}"));
+        data.put(&data.image(&image_id(2)).key("a.json"), "{\"v\": 4}");
+        expect_stale(2, &format!("changed, with markers {story}"));
+    }
+}
+
+/// Sets every time in a document of ours.
+fn set_times(value: &mut Value, time: i64) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                if value.is_number() && (key.ends_with("time_ns") || key == "ran_utc_epoch_ns") {
+                    *value = time.into();
+                } else {
+                    set_times(value, time);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| set_times(item, time)),
+        _ => {}
+    }
+}
+
+fn code(child: &mut Child, story: &str) -> i32 {
+    let status = wait(child, PATIENCE).unwrap_or_else(|| panic!("{story}: a run hangs"));
+    status.code().unwrap_or_else(|| panic!("{story}: {status}"))
+}
+
+#[test]
+fn two_runs_at_once_on_one_table() {
+    let lab = Lab::new();
+    let data = half_stale(&lab, 12);
+    let truth = lab.truth(&data, "half stale");
+    let old = judge::rows(&data, "half stale");
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    for round in 0..12 {
+        let copy = lab.copy(&data);
+        let waits = round % 2 == 0;
+        let story = format!("KYMHOST_SEED={seed}, round {round}, {}", if waits { "waiting" } else { "not waiting" });
+        let run = || {
+            let run = lab.run(&copy);
+            if waits { run.args(["--wait", "60"]) } else { run }
+        };
+        let mut first = run().start(lab.path());
+        std::thread::sleep(Duration::from_millis(random.u64(0..30)));
+        let mut second = run().start(lab.path());
+        let codes = BTreeSet::from([code(&mut first, &story), code(&mut second, &story)]);
+        let allowed = if waits { BTreeSet::from([3]) } else { BTreeSet::from([3, 4]) };
+        assert!(codes.is_subset(&allowed) && codes.contains(&3), "{story}: codes {codes:?}");
+        let found = judge::rows(&copy, &story);
+        judge::expect_up_to_date(&found, &old, &truth, &story);
+        judge::expect_true(&lab.status(&copy, &story), &found, &truth, &story);
+        expect_next_run(&lab, &copy, &old, &truth, &story);
+    }
+}
+
+#[test]
+fn two_runs_at_once_on_two_tables() {
+    let lab = Lab::new();
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let data = Fixture::with_images(lab.fresh("data.zarr"), 12, 2);
+    for number in 0..12 {
+        data.image(&image_id(number)).json("reader/params", &json!({"read": [["pixels"]]}));
+    }
+    let truth = lab.truth(&data, "two indexers");
+    for round in 0..12 {
+        let copy = lab.copy(&data);
+        let story = format!("KYMHOST_SEED={seed}, round {round}");
+        let events = kymhost_tests::Run::new(["run", "--json", "--plugin", "velocity_events"]).dataset(copy.path());
+        let mut first = events.start(lab.path());
+        std::thread::sleep(Duration::from_millis(random.u64(0..10)));
+        let mut second = lab.run(&copy).start(lab.path());
+        assert_eq!((code(&mut first, &story), code(&mut second, &story)), (0, 0), "{story}");
+        judge::expect_up_to_date(&judge::rows(&copy, &story), &Rows::new(), &truth, &story);
+        let events = judge::rows_of_file(&copy.key(EVENTS_TABLE)).expect("the other table");
+        assert_eq!(events.values().map(Vec::len).sum::<usize>(), 24, "{story}");
+        let attributes = |data: &Fixture| -> Value {
+            serde_json::from_slice(&fs::read(data.key(".zattrs")).expect("attributes")).expect("JSON")
+        };
+        let (mut before, after) = (attributes(&data), attributes(&copy));
+        before["updated_utc"] = after["updated_utc"].clone();
+        assert_eq!(after, before, "{story}: the root's attributes");
+        for number in 0..12 {
+            for name in [EVENTS_MARKER, MARKER] {
+                let marker = fs::read(copy.key(&copy.image(&image_id(number)).key(&format!("{name}.json"))));
+                let marker = serde_json::from_slice::<Value>(&marker.expect("a marker"));
+                assert!(marker.is_ok_and(|marker| marker.is_object()), "{story}: marker {name} of image {number}");
+            }
+        }
+        assert_eq!(judge::strays(&copy), Vec::<String>::new(), "{story}");
+    }
+}
+
+/// A run of slow images; `meanwhile` is done after it has planned and before it commits.
+fn with_a_run_under_way(lab: &Lab, data: &Fixture, meanwhile: impl FnOnce(&AtomicBool)) -> kymhost_tests::Output {
+    let log = lab.fresh("log");
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| {
+            let output = lab.command(data, &["run", "--jobs", "1"]).env("KYMHOST_READER_LOG", &log).output();
+            ended.store(true, Ordering::Relaxed);
+            output
+        });
+        let begun = Instant::now();
+        while !log.exists() && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        meanwhile(&ended);
+        running.join().expect("the run")
+    })
+}
+
+fn slow_images(lab: &Lab) -> Fixture {
+    let data = Fixture::new(lab.fresh("data.zarr"));
+    let params = |number: u64, value: Value| {
+        data.image(&image_id(number)).json("reader/params", &value);
+    };
+    for number in 0..6 {
+        data.add_image(&image_id(number));
+        params(number, json!({"read": [["pixels"]]}));
+    }
+    lab.run(&data).output().expect_code(0);
+    for number in 0..3 {
+        params(number, json!({"read": [["pixels"]], "rows": 4, "sleep_ms": 60}));
+    }
+    data
+}
+
+#[test]
+fn python_rewrites_the_table_in_between() {
+    let lab = Lab::new();
+    let data = slow_images(&lab);
+    let old = judge::rows(&data, "old");
+    let truth = lab.truth(&data, "slow images");
+    // Each with the image that Python made other rows of: it is stale afterwards, and Python's rows are kept until then.
+    let table = |data: &Fixture| damage::read(&data.key(TABLE));
+    let stories: [(&str, Option<u64>); 4] = [
+        ("the same values", None),
+        ("a row less", Some(4)),
+        ("a cell altered", Some(5)),
+        ("rows of a stale image", Some(0)),
+    ];
+    for (story, guilty) in stories {
+        let copy = lab.copy(&data);
+        let output = with_a_run_under_way(&lab, &copy, |_| {
+            let table = table(&copy);
+            let image_of = damage::image_of_rows(&table);
+            let row = guilty.and_then(|number| image_of.iter().position(|image| *image == image_id(number)));
+            let others = |row: usize| (0..table.num_rows()).filter(|other| *other != row).collect::<Vec<_>>();
+            let changed = match (story, row) {
+                (_, None) => damage::retyped(&table, "place"),
+                ("a cell altered", Some(row)) => damage::altered(&table, "value", row, false, 7).expect("a cell"),
+                (_, Some(row)) => damage::rows_at(&table, &others(row)),
+            };
+            damage::write(&copy.key(TABLE), &changed, 5);
+        });
+        assert_eq!(output.code(), Some(0), "{story}\n{output}");
+        let found = judge::rows(&copy, story);
+        for number in 0..6 {
+            let image = image_id(number);
+            let (rows, now, before) =
+                (judge::of(&found, &image), judge::of(&truth.rows, &image), judge::of(&old, &image));
+            if number < 3 {
+                assert_eq!(rows, now, "{story}: {image} was extracted");
+            } else if Some(number) != guilty {
+                assert_eq!(rows, before, "{story}: rows of {image}");
+            } else {
+                assert_ne!(rows, before, "{story}: what Python wrote of {image} is kept");
+            }
+        }
+        judge::expect_true(&lab.status(&copy, story), &found, &truth, story);
+        expect_next_run(&lab, &copy, &old, &truth, story);
+    }
+}
+
+#[test]
+fn python_rewrites_the_table_all_the_time() {
+    let lab = Lab::new();
+    let data = slow_images(&lab);
+    let old = judge::rows(&data, "old");
+    let truth = lab.truth(&data, "slow images");
+    let whole = damage::read(&data.key(TABLE));
+    for (round, pause) in [0_u64, 1, 3, 10, 30].into_iter().enumerate() {
+        let story = format!("round {round}, every {pause} ms");
+        let copy = lab.copy(&data);
+        // In place, as pandas does: who reads in between finds a part.
+        let output = with_a_run_under_way(&lab, &copy, |ended| {
+            while !ended.load(Ordering::Relaxed) {
+                damage::write(&copy.key(TABLE), &whole, 5);
+                std::thread::sleep(Duration::from_millis(pause));
+            }
+        });
+        judge::expect_no_panic(&output, &story);
+        assert!([0, 5].contains(&output.code().unwrap_or(-1)), "{story}\n{output}");
+        let found = judge::rows(&copy, &story);
+        judge::expect_unmixed(&found, &old, &truth.rows, &story);
+        judge::expect_true(&lab.status(&copy, &story), &found, &truth, &story);
+        expect_next_run(&lab, &copy, &old, &truth, &story);
+    }
+}
