@@ -103,6 +103,8 @@ pub struct Truth {
 #[derive(Debug)]
 pub struct Lab {
     dir: TestDir,
+    /// Where libraries stand: what is kept in memory may be no place for programs.
+    libraries: TestDir,
     library: PathBuf,
     count: AtomicU64,
 }
@@ -116,7 +118,12 @@ impl Default for Lab {
 impl Lab {
     /// A new folder, and the library as it was built.
     pub fn new() -> Self {
-        Self { dir: TestDir::new(), library: library("reader"), count: AtomicU64::new(0) }
+        Self {
+            dir: TestDir::in_memory(),
+            libraries: TestDir::new(),
+            library: library("reader"),
+            count: AtomicU64::new(0),
+        }
     }
 
     /// Its folder.
@@ -134,16 +141,11 @@ impl Lab {
         let mut bytes = fs::read(library("reader")).expect("the library");
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         bytes.extend_from_slice(format!("another build: {number}").as_bytes());
-        let folder = self.fresh("library");
+        let folder = self.libraries.join(number.to_string());
         fs::create_dir(&folder).expect("a folder for the library");
         let path = folder.join("libkymhost_reader.so");
         fs::write(&path, bytes).expect("another library");
         self.library = path;
-    }
-
-    /// Whether a command has an option.
-    pub fn offers(&self, command: &str, option: &str) -> bool {
-        Run::new([command, "--help"]).output().stdout().contains(option)
     }
 
     /// A command with `--plugin`, `--dataset` and `--json`.

@@ -144,6 +144,13 @@ impl TestDir {
         Self { folder: tempfile::Builder::new().prefix("kymhost-test-").tempdir().expect("a temporary folder") }
     }
 
+    /// A new, empty folder that is kept in memory where the system has such a place: for tests that write hundreds of
+    /// datasets, and would else wait for the disk.
+    pub fn in_memory() -> Self {
+        let folder = tempfile::Builder::new().prefix("kymhost-test-").tempdir_in("/dev/shm");
+        folder.map_or_else(|_| Self::new(), |folder| Self { folder })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.folder.path()

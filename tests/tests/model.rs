@@ -560,7 +560,7 @@ impl History {
             _ => End::KilledAfter(Duration::from_millis(self.random.u64(1..80))),
         };
         let replace = self.random.u32(0..8) == 0;
-        let only = (self.random.u32(0..6) == 0 && self.lab.offers("run", "--image")).then(|| self.some_image());
+        let only = (self.random.u32(0..6) == 0).then(|| self.some_image());
         if self.torn_table {
             return self.mend_table();
         }
@@ -582,7 +582,7 @@ impl History {
         if self.random.u32(0..3) == 0 {
             run = run.arg("--in-process");
         }
-        if self.random.u32(0..3) == 0 && self.lab.offers("run", "--checkpoint") {
+        if self.random.u32(0..3) == 0 {
             run = run.args(["--checkpoint", "0"]);
         }
         self.tell(format!("run, {}, of {only:?}, {end:?}", if replace { "replace" } else { "incremental" }));
