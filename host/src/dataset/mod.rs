@@ -14,6 +14,7 @@ mod names;
 mod record;
 mod structure;
 mod table_file;
+mod table_writer;
 mod tables;
 mod validate;
 mod zstd_pages;
@@ -23,6 +24,7 @@ pub use inputs::{Found, Held, Input, InputsError, Times, check_input, look, sett
 pub use manifest::Difference;
 pub use record::Record;
 pub(crate) use table_file::TableFile;
+pub(crate) use table_writer::{TableWriter, copyable_groups, kept_schema};
 pub use validate::{Findings, Problem, validate};
 
 use crate::store::{Holder, Key, LocalStore, Sink, Stat, Store, StoreError};
@@ -326,6 +328,28 @@ impl Dataset {
         self.put_table(table, rows, &|key, write| {
             self.store.replace_with(key, expected, write).map(|written| written.is_some())
         })
+    }
+
+    /// As [`Dataset::replace_table`], with the file's bytes from `write`, and what is known of the file that was written.
+    pub(crate) fn replace_table_with(
+        &self,
+        table: &str,
+        expected: Option<Stat>,
+        write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
+    ) -> Result<Option<Stat>, DatasetError> {
+        let key = names::table_key(table)?;
+        let (root, attributes) = attributes::touched(&*self.store, &Key::root())?;
+        match self.store.replace_with(&key, expected, write) {
+            Ok(None) => Ok(None),
+            Ok(Some(stat)) => {
+                self.store.put(&root, &attributes)?;
+                Ok(Some(stat))
+            }
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
+                Err(unwritable(&*self.store, &key, source.to_string()))
+            }
+            Err(other) => Err(other.into()),
+        }
     }
 
     /// What identifies a table as it is now; `None` where there is none.

@@ -115,6 +115,11 @@ impl TableFile {
         self.places.get(column).copied()
     }
 
+    /// The table's column at a place among the file's.
+    pub(super) fn column_of(&self, file_place: usize) -> Option<usize> {
+        self.places.binary_search(&file_place).ok()
+    }
+
     /// The file's bytes, for copying.
     pub(super) fn chunks(&self) -> &Chunks {
         &self.chunks
@@ -127,13 +132,37 @@ impl TableFile {
 
     /// Rows of the row groups told, in order: of those columns (places in [`TableFile::schema`], ascending) and in batches.
     pub fn batches(&self, groups: Vec<usize>, columns: &[usize]) -> Result<Batches<'_>, DatasetError> {
-        self.batches_with(self.metadata.clone(), groups, columns)
+        let fields: Vec<_> = columns.iter().filter_map(|&column| self.schema.fields().get(column).cloned()).collect();
+        let schema = Arc::new(Schema::new_with_metadata(fields, self.schema.metadata().clone()));
+        Ok(Batches { file: self, reader: self.reader(self.metadata.clone(), groups, columns)?, schema })
     }
 
-    /// As [`TableFile::batches`], of all row groups and of those of the named columns that hold text, as views: what repeats
+    /// The file's leaves that make up each of the table's columns.
+    pub fn leaves(&self) -> Vec<Vec<usize>> {
+        let mut leaves = vec![Vec::new(); self.places.len()];
+        let file = self.parquet().file_metadata().schema_descr();
+        for leaf in 0..file.num_columns() {
+            let column = self.column_of(file.get_column_root_idx(leaf));
+            if let Some(leaves) = column.and_then(|column| leaves.get_mut(column)) {
+                leaves.push(leaf);
+            }
+        }
+        leaves
+    }
+
+    /// All row groups.
+    pub fn groups(&self) -> std::ops::Range<usize> {
+        0..self.parquet().num_row_groups()
+    }
+
+    /// As [`TableFile::batches`], of those of the named columns that hold text, as views: what repeats
     /// is then told without looking at the text. In the order of `names`; `None` for a column that the table lacks;
     /// columns of other types are left as they are.
-    pub fn text_batches<const N: usize>(&self, names: [&str; N]) -> Result<TextBatches<'_, N>, DatasetError> {
+    pub fn text_batches<const N: usize>(
+        &self,
+        groups: Vec<usize>,
+        names: [&str; N],
+    ) -> Result<TextBatches<'_, N>, DatasetError> {
         let found = names.map(|name| self.schema.index_of(name).ok());
         let mut columns: Vec<usize> = found.iter().flatten().copied().collect();
         columns.sort_unstable();
@@ -152,21 +181,9 @@ impl TableFile {
             ArrowReaderMetadata::try_new(Arc::clone(self.metadata.metadata()), options).map_err(|e| e.to_string())
         });
         let metadata = metadata.map_err(|found| self.unreadable(found))?;
-        let groups = (0..self.parquet().num_row_groups()).collect();
         let batches = self.reader(metadata, groups, &columns)?;
         let order = found.map(|column| column.and_then(|column| columns.binary_search(&column).ok()));
         Ok(TextBatches { file: self, batches, order })
-    }
-
-    fn batches_with(
-        &self,
-        metadata: ArrowReaderMetadata,
-        groups: Vec<usize>,
-        columns: &[usize],
-    ) -> Result<Batches<'_>, DatasetError> {
-        let fields: Vec<_> = columns.iter().filter_map(|&column| self.schema.fields().get(column).cloned()).collect();
-        let schema = Arc::new(Schema::new_with_metadata(fields, self.schema.metadata().clone()));
-        Ok(Batches { file: self, reader: self.reader(metadata, groups, columns)?, schema })
     }
 
     fn reader(

@@ -131,7 +131,7 @@ pub struct ImageFacts {
 pub fn read(dataset: &Dataset, name: &TableName, ids: &[&str]) -> Result<TableFacts, IndexError> {
     let mut grouped = Grouped::over(ids);
     let Some(file) = dataset.open_table(name.table())? else { return Ok(grouped.finish(None)) };
-    for batch in file.text_batches([IMAGE_ID, PARAMS_HASH, ANALYSIS_VERSION])? {
+    for batch in file.text_batches(file.groups().collect(), [IMAGE_ID, PARAMS_HASH, ANALYSIS_VERSION])? {
         let (rows, [image_id, hash, version]) = batch?;
         grouped.add(rows, image_id.as_ref(), hash.as_ref(), version.as_ref());
     }
