@@ -6,6 +6,7 @@ use super::documents::AdoptDocument;
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupt;
+use super::progress::Progress;
 use super::run::{failure_lines, images, interrupted, pool_options};
 use super::{Context, output, plugin};
 use crate::index::{self, AdoptOptions, AdoptOutcome};
@@ -23,8 +24,10 @@ pub fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, CliError> {
         ..AdoptOptions::new(args.reason.as_str())
     };
     let mut workforce = open_pool(&plugin, &dataset, &pool)?;
-    let outcome = index::adopt(&dataset, &plugin.indexer, workforce.as_mut(), &options)
-        .map_err(|error| interrupted(error, &plugin, &interrupt))?;
+    let mut progress = Progress::new(&plugin.indexer.name, context.quiet, context.verbose, &interrupt);
+    let outcome = index::adopt(&dataset, &plugin.indexer, workforce.as_mut(), &options, &mut progress);
+    progress.finish();
+    let outcome = outcome.map_err(|error| interrupted(error, &plugin, &interrupt))?;
     if !outcome.failures.is_empty() {
         let head = format!("{}: images that could not be adopted; they are as they were:", outcome.indexer);
         failure_lines(head, &outcome.failures).into_iter().for_each(output::say);

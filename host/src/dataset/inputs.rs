@@ -236,22 +236,25 @@ impl Watch {
     }
 
     /// Notes what reading files of the image's group came to.
-    pub(super) fn note_files(&self, group: &Key, readings: Vec<Reading>) {
+    pub(super) fn note_files(&self, store: &dyn Store, group: &Key, readings: Vec<Reading>) {
         for Reading { key, before, outcome } in readings {
-            if self.marker_keys.contains(&key) {
-                continue;
+            let Some(name) = below(group, &key).filter(|_| !self.marker_keys.contains(&key)) else { continue };
+            let mut found = file_found(&outcome, before);
+            // More than is handed over can be hashed all the same; looking again will.
+            if outcome == Outcome::Unread
+                && let Ok(now) = file_now(store, &key)
+            {
+                found = now;
             }
-            if let Some(key) = below(group, &key) {
-                self.note(key, file_found(&outcome, before));
-            }
+            self.note(name, found);
         }
     }
 
     /// Notes what the attributes were that were handed over; `None` where the reading failed.
-    pub(super) fn note_attributes(&self, group: &Key, text: Option<&[u8]>, readings: Vec<Reading>) {
+    pub(super) fn note_attributes(&self, store: &dyn Store, group: &Key, text: Option<&[u8]>, readings: Vec<Reading>) {
         match text {
             Some(text) => self.note(ATTRIBUTES, Found::Attributes { sha256: sha256_of(text) }),
-            None => self.note_files(group, readings),
+            None => self.note_files(store, group, readings),
         }
     }
 

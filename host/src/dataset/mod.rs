@@ -338,11 +338,11 @@ impl Dataset {
         write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
     ) -> Result<Option<Stat>, DatasetError> {
         let key = names::table_key(table)?;
-        let (root, attributes) = attributes::touched(&*self.store, &Key::root())?;
+        self.check_root()?;
         match self.store.replace_with(&key, expected, write) {
             Ok(None) => Ok(None),
             Ok(Some(stat)) => {
-                self.store.put(&root, &attributes)?;
+                self.touch_root("writing a table")?;
                 Ok(Some(stat))
             }
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {

@@ -64,7 +64,7 @@ impl Record {
     }
 
     fn reading_files<T>(&self, read: impl FnOnce(&dyn Store) -> Result<T, DatasetError>) -> Result<T, DatasetError> {
-        self.reading(read, |watch, _, readings| watch.note_files(&self.group, readings))
+        self.reading(read, |watch, _, readings| watch.note_files(&*self.store, &self.group, readings))
     }
 
     fn reading_array(&self, group: &Key) -> Result<Option<Array>, DatasetError> {
@@ -181,7 +181,7 @@ impl Record {
                 attributes.sort_keys();
                 Ok(Json::Object(attributes).to_file_text().into_bytes())
             },
-            |watch, text, readings| watch.note_attributes(&self.group, text.as_deref().ok(), readings),
+            |watch, text, readings| watch.note_attributes(&*self.store, &self.group, text.as_deref().ok(), readings),
         )
     }
 

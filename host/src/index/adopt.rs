@@ -24,15 +24,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// How often all is looked at again because another program has written the table meanwhile.
 const MAX_TRIES: usize = 5;
 
-/// Nobody watches.
-struct Unwatched;
-impl Observer for Unwatched {}
-
 pub(super) fn adopt(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     workforce: &mut dyn Workforce,
     options: &AdoptOptions,
+    observer: &mut dyn Observer,
 ) -> Result<AdoptOutcome, IndexError> {
     let name = TableName::of(&indexer.name)?;
     let listing = Arc::new(dataset.image_ids()?);
@@ -51,7 +48,7 @@ pub(super) fn adopt(
         return Ok(work.outcome(&plan));
     }
     let what = format!("adopting rows of {}", name.indexer());
-    let _lock = locks::hold(dataset, &name, &what, options.wait, &mut Unwatched)?;
+    let _lock = locks::hold(dataset, &name, &what, options.wait, observer)?;
     for _ in 0..MAX_TRIES {
         // Again: another run may have ended between the plan and the lock, or Python written the table.
         let plan = plan::plan(dataset, indexer, &name, workforce, &plan_options)?;

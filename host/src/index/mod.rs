@@ -507,8 +507,9 @@ pub fn adopt(
     indexer: &IndexerInfo,
     workforce: &mut dyn Workforce,
     options: &AdoptOptions,
+    observer: &mut dyn Observer,
 ) -> Result<AdoptOutcome, IndexError> {
-    adopt::adopt(dataset, indexer, workforce, options)
+    adopt::adopt(dataset, indexer, workforce, options, observer)
 }
 
 /// Deletes an indexer's table, which nobody else changes meanwhile; `false` where there is none. The run markers stay: they

@@ -6,6 +6,7 @@ use super::markers::{self, Looked, Marker, Moved};
 use super::names::TableName;
 use super::provenance::{self, ImageFacts, TableFacts};
 use super::receipt::{self, Freshening};
+use super::rows_digest::table_digests;
 use super::staleness::{
     self, Current, Facts, ImageReport, Judgement, MarkerFacts, Reason, ReceiptFacts, RowFacts, RowsState, judge,
 };
@@ -51,7 +52,8 @@ pub(super) struct Plan {
 /// How far a table's rows are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SealState {
-    /// No marker that was read has a receipt of ours (or there is no table, or ours are not the rules): nothing to compare.
+    /// There is no table, or none of its images' markers has a receipt of ours, or ours are not the rules: there is nothing to
+    /// compare.
     Unneeded,
     /// The seal's identity is the table's: rows are trusted, less these images' (which may be of any image of the table).
     Held {
@@ -62,8 +64,8 @@ pub(super) enum SealState {
     Recomputed {
         /// The images whose rows are not those of their markers.
         altered: BTreeSet<String>,
-        /// Whether all images were compared; with [`PlanOptions::only`] they were not: such a plan's `altered` is no
-        /// ground for a new seal.
+        /// Whether all images were compared. With [`PlanOptions::only`] they were not, nor where a marker cannot be read: then
+        /// `altered` is no ground for a new seal.
         is_complete: bool,
     },
 }
@@ -246,15 +248,13 @@ fn plan_by_ours(
     let (library, (mut table, mut broken_table)) = (library?, table?);
 
     let mut state = SealState::Unneeded;
-    if broken_table.is_none() && table.identity.is_some() && looked.iter().any(|image| image.receipt.is_some()) {
+    if broken_table.is_none() && table.identity.is_some() {
         match seal {
             Some(seal) if table.identity.as_ref() == Some(&seal.table) => {
                 state = SealState::Held { altered: seal.altered };
             }
             _ => match compare_rows(dataset, name, all, chosen, &mut table, &looked) {
-                Ok(altered) => {
-                    state = SealState::Recomputed { altered, is_complete: chosen.places.is_none() };
-                }
+                Ok(found) => state = found,
                 Err(error) => (table, broken_table) = broken(dataset, name, all, error, options)?,
             },
         }
@@ -318,7 +318,8 @@ fn plan_by_ours(
 /// How often the table is read again because another program has written it between two looks at it.
 const MAX_LOOKS: usize = 5;
 
-/// The images whose rows are not those of their receipts. `table` is read again where its digests are those of a newer table.
+/// Compares the rows of a table whose seal does not hold with the receipts. `table` is read again where its digests are those
+/// of a newer table.
 fn compare_rows(
     dataset: &Dataset,
     name: &TableName,
@@ -326,7 +327,16 @@ fn compare_rows(
     chosen: &Chosen<'_>,
     table: &mut TableFacts,
     looked: &[Looked],
-) -> Result<BTreeSet<String>, IndexError> {
+) -> Result<SealState, IndexError> {
+    // A marker that was not read may have a receipt, as may those of images that were not looked at.
+    let is_unread = |image: &Looked| matches!(image.marker, Marker::Unreadable(_));
+    let is_complete = chosen.places.is_none() && !looked.iter().any(is_unread);
+    if !looked.iter().any(|image| image.receipt.is_some()) {
+        return Ok(match is_complete {
+            true => SealState::Unneeded,
+            false => SealState::Recomputed { altered: BTreeSet::new(), is_complete },
+        });
+    }
     let mut digests = rows_digest::table_digests(dataset, name)?;
     for _ in 0..MAX_LOOKS {
         if dataset.table_stat(name.table())? == table.stat {
@@ -335,12 +345,14 @@ fn compare_rows(
         *table = provenance::read(dataset, name, all)?;
         digests = rows_digest::table_digests(dataset, name)?;
     }
+    // An image without rows has no digest, but it is counted.
     let differs = |(id, image): (&&str, &Looked)| {
         let receipt = image.receipt.as_ref()?;
         let digest = digests.get(*id)?;
         (*digest != receipt.rows_sha256).then(|| (*id).to_owned())
     };
-    Ok(chosen.ids.iter().zip(looked).filter_map(differs).collect())
+    let altered = chosen.ids.iter().zip(looked).filter_map(differs).collect();
+    Ok(SealState::Recomputed { altered, is_complete })
 }
 
 /// The params hash of each image: the marker's, where it cannot have changed, else the indexer's.

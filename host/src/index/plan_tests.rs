@@ -654,7 +654,17 @@ fn the_state_of_the_seal() {
         assert_eq!(plan.table.images.len(), plan.images.len());
         assert_eq!(plan.table.orphans, [], "others are no orphans");
     }
-    // A run of another image leaves it altered; the seal says so.
+    // Of an image without a receipt nothing follows for the others; nor where a marker cannot be read.
+    let marker = fs::read(lab.artifact("a", "stalls_run.json")).unwrap();
+    fs::remove_file(lab.artifact("a", "stalls_run.json")).unwrap();
+    let only = set(&["a"]);
+    let options = PlanOptions { only: Some(&only), ..PlanOptions::default() };
+    assert_eq!(lab.plan_with(&options).unwrap().seal, recomputed(&[], false));
+    std::os::unix::fs::symlink("/etc/hostname", lab.artifact("a", "stalls_run.json")).unwrap();
+    assert_eq!(lab.plan(Compat::Kymhost).seal, recomputed(&["b"], false));
+    fs::remove_file(lab.artifact("a", "stalls_run.json")).unwrap();
+    fs::write(lab.artifact("a", "stalls_run.json"), marker).unwrap();
+    // A seal that holds says which rows are altered.
     ledger::write_seal(lab.dataset(), &lab.name(), &Seal { table: plan.table.identity.unwrap(), altered: set(&["b"]) })
         .unwrap();
     assert_eq!(lab.plan(Compat::Kymhost).seal, SealState::Held { altered: set(&["b"]) });
@@ -758,6 +768,16 @@ fn times_that_are_too_young_are_trusted_later() {
     };
     assert!(!times(&before.receipt) && times(&after.receipt));
     assert_eq!(freshened_marker(lab.dataset(), MARKER, "c/../a", &with).ok(), None);
+}
+
+#[test]
+fn times_that_are_never_trusted_are_not_written_again() {
+    let mut lab = Lab::bare();
+    let future = std::time::SystemTime::now() + Duration::from_secs(3600);
+    fs::File::options().write(true).open(lab.artifact("a", "events.json")).unwrap().set_modified(future).unwrap();
+    lab.run();
+    let plan = lab.plan(Compat::Kymhost);
+    assert_eq!((plan.images[0].report.reason, &plan.images[0].freshen), (Reason::FreshRows, &None));
 }
 
 #[test]

@@ -17,6 +17,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// So many bytes of freshened markers are written at once.
+const MAX_FRESHENED_BYTES: usize = 16 << 20;
+
 /// What a run works with.
 struct Context<'a> {
     dataset: &'a Dataset,
@@ -328,17 +331,24 @@ impl Context<'_> {
     /// Writes markers of fresh images again, of whose inputs more is known now. Gives how many.
     fn freshen(&self, scheme: &Scheme) -> Result<u64, IndexError> {
         let extracted: HashSet<&str> = scheme.to_extract.iter().map(String::as_str).collect();
-        let mut texts = Vec::new();
+        let marker_name = &self.indexer.marker_name;
+        let mut freshened = 0;
+        let (mut texts, mut bytes) = (Vec::new(), 0usize);
         for image in &scheme.plan.images {
             let image_id = &image.report.image_id;
             if let Some(with) = image.freshen.as_ref().filter(|_| !extracted.contains(image_id.as_str()))
-                && let Some(text) = plan::freshened_marker(self.dataset, &self.indexer.marker_name, image_id, with)?
+                && let Some(text) = plan::freshened_marker(self.dataset, marker_name, image_id, with)?
             {
+                bytes = bytes.saturating_add(text.len());
                 texts.push((image_id.clone(), text));
+                freshened += 1;
+            }
+            if bytes >= MAX_FRESHENED_BYTES {
+                self.dataset.put_json_texts(marker_name, &mut std::mem::take(&mut texts).into_iter())?;
+                bytes = 0;
             }
         }
-        let freshened = texts.len() as u64;
-        self.dataset.put_json_texts(&self.indexer.marker_name, &mut texts.into_iter())?;
+        self.dataset.put_json_texts(marker_name, &mut texts.into_iter())?;
         Ok(freshened)
     }
 
@@ -444,8 +454,12 @@ impl Round<'_, '_> {
         let mut left = image_ids.len();
         let mut error = None;
         let mut is_stopped = false;
+        let mut ended = Ok(());
         if !image_ids.is_empty() {
-            let result = workforce.extract_rows(image_ids, &mut |index, answer| {
+            ended = workforce.extract_rows(image_ids, &mut |index, answer| {
+                if error.is_some() {
+                    return false;
+                }
                 if let Some(image_id) = image_ids.get(index) {
                     left = left.saturating_sub(1);
                     observer.image_done(image_id, answer.as_ref().err());
@@ -478,19 +492,17 @@ impl Round<'_, '_> {
             if let Some(error) = error {
                 return Err(error);
             }
-            result?;
-        }
-        if self.is_in_vain() {
-            return Ok(());
         }
         // An old table is not given up for a part of a new one.
-        if self.is_anew && (left > 0 || is_stopped) && self.committer.is_leaving() {
-            return Ok(());
+        let is_part = self.is_anew && (left > 0 || is_stopped) && self.committer.is_leaving();
+        if self.is_in_vain() || is_part {
+            return Ok(ended?);
         }
+        // Also where the workforce gave up: what it has done by then is done.
         if !held.is_empty() || self.committer.has_removals() && !self.is_anew {
             observer.committing();
             self.committer.commit(held)?;
         }
-        Ok(())
+        Ok(ended?)
     }
 }

@@ -21,11 +21,12 @@ use std::sync::{Arc, Mutex};
 /// fraction, or of texts; an object fails.
 struct Indexer {
     dataset: Dataset,
-    library: char,
     /// Done before the first extraction of each call.
     meanwhile: Option<Box<dyn FnMut() + Send>>,
     extracted: Vec<String>,
     asked: usize,
+    /// The image before which no worker can be had any more.
+    gives_up_at: Option<String>,
 }
 
 impl Indexer {
@@ -60,7 +61,7 @@ impl Indexer {
 
 impl Workforce for Indexer {
     fn library_sha256(&mut self) -> Result<String, PluginError> {
-        Ok(self.library.to_string().repeat(64))
+        Ok("0".repeat(64))
     }
     fn params_hashes(
         &mut self,
@@ -90,6 +91,9 @@ impl Workforce for Indexer {
             meanwhile();
         }
         for (index, id) in image_ids.iter().enumerate() {
+            if self.gives_up_at.as_ref() == Some(id) {
+                return Err(PluginError::Worker("the library was replaced".into()));
+            }
             self.extracted.push(id.clone());
             let record = self.dataset.record(id).unwrap().watched("stalls_run");
             let answer = Self::rows(&record)
@@ -137,7 +141,8 @@ struct Lab {
     _folder: tempfile::TempDir,
     path: PathBuf,
     name: TableName,
-    library: char,
+    /// Times of files need not be trusted.
+    is_quick: bool,
 }
 
 impl Lab {
@@ -146,7 +151,7 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.zarr");
         Dataset::create(&path).unwrap();
-        let lab = Self { _folder: folder, path, name: TableName::of("stalls").unwrap(), library: '0' };
+        let lab = Self { _folder: folder, path, name: TableName::of("stalls").unwrap(), is_quick: false };
         for (id, rows) in images {
             lab.image(id, rows);
         }
@@ -204,9 +209,11 @@ impl Lab {
     }
 
     fn indexer(&self) -> Indexer {
-        // Old enough for its times to be trusted.
-        std::thread::sleep(Duration::from_millis(25));
-        Indexer { dataset: self.dataset(), library: self.library, meanwhile: None, extracted: vec![], asked: 0 }
+        if !self.is_quick {
+            // Old enough for its times to be trusted.
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        Indexer { dataset: self.dataset(), meanwhile: None, extracted: vec![], asked: 0, gives_up_at: None }
     }
 
     fn run_with(&self, options: &RunOptions) -> Result<Ran, IndexError> {
@@ -287,28 +294,32 @@ impl Lab {
         found
     }
 
-    /// The table with other values of `x`, as another program may leave it.
     fn alter_table(&self, change: impl Fn(&str, i64) -> Option<i64>) {
-        let table = self.dataset().read_table("kym_stalls", None).unwrap().unwrap();
-        let ids = provenance::TextColumn::of(&table, "image_id").unwrap();
-        let x = table.column_by_name("x").unwrap().as_primitive::<Int64Type>();
-        let new: Vec<Option<i64>> =
-            (0..table.num_rows()).map(|row| change(ids.get(row).unwrap(), x.value(row))).collect();
-        let columns = table
-            .schema()
-            .fields()
-            .iter()
-            .zip(table.columns())
-            .map(|(field, column)| {
-                let new = Arc::new(Int64Array::from_iter_values(new.iter().map(|x| x.unwrap_or(0)))) as ArrayRef;
-                (field.name().clone(), if field.name() == "x" { new } else { Arc::clone(column) }, true)
-            })
-            .collect::<Vec<_>>();
-        let altered = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
-        let stays = arrow::array::BooleanArray::from(new.iter().map(Option::is_some).collect::<Vec<_>>());
-        let altered = arrow::compute::filter_record_batch(&altered, &stays).unwrap();
-        self.dataset().write_table("kym_stalls", &altered).unwrap();
+        alter(&self.path, change);
     }
+}
+
+/// Gives the table other values of `x`, or fewer rows, as another program may.
+fn alter(path: &Path, change: impl Fn(&str, i64) -> Option<i64>) {
+    let dataset = Dataset::open(path).unwrap();
+    let table = dataset.read_table("kym_stalls", None).unwrap().unwrap();
+    let ids = provenance::TextColumn::of(&table, "image_id").unwrap();
+    let x = table.column_by_name("x").unwrap().as_primitive::<Int64Type>();
+    let new: Vec<Option<i64>> = (0..table.num_rows()).map(|row| change(ids.get(row).unwrap(), x.value(row))).collect();
+    let columns = table
+        .schema()
+        .fields()
+        .iter()
+        .zip(table.columns())
+        .map(|(field, column)| {
+            let new = Arc::new(Int64Array::from_iter_values(new.iter().map(|x| x.unwrap_or(0)))) as ArrayRef;
+            (field.name().clone(), if field.name() == "x" { new } else { Arc::clone(column) }, true)
+        })
+        .collect::<Vec<_>>();
+    let altered = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let stays = arrow::array::BooleanArray::from(new.iter().map(Option::is_some).collect::<Vec<_>>());
+    let altered = arrow::compute::filter_record_batch(&altered, &stays).unwrap();
+    dataset.write_table("kym_stalls", &altered).unwrap();
 }
 
 fn info() -> IndexerInfo {
@@ -339,8 +350,9 @@ fn of(reasons: &[(&str, Reason)]) -> Vec<(String, Reason)> {
 #[test]
 fn edits_and_what_a_run_does() {
     type Edit = fn(&Lab);
+    type Case = (&'static str, Edit, &'static [(&'static str, Reason)], &'static str, &'static [&'static str]);
     // (edit, stale, extracted, table afterwards)
-    let cases: Vec<(&str, Edit, &[(&str, Reason)], &str, &[&str])> = vec![
+    let cases: Vec<Case> = vec![
         ("nothing", |_| {}, &[], "", &["a 1", "b 2", "c 3"]),
         ("params", |lab| lab.params("b", "q"), &[("b", StaleParamsChanged)], "b", &["a 1", "c 3", "b 2"]),
         ("an input", |lab| lab.rows("a", "[7, 8]"), &[("a", StaleInputChanged)], "a", &["b 2", "c 3", "a 7", "a 8"]),
@@ -704,6 +716,36 @@ fn long_runs_commit_as_they_go() {
 }
 
 #[test]
+fn what_is_done_is_committed_where_the_workforce_gives_up() {
+    let lab = Lab::of("abc");
+    let mut indexer = lab.indexer();
+    indexer.gives_up_at = Some("c".into());
+    let error = run(&lab.dataset(), &info(), &mut indexer, &incremental(), &mut Told::default()).unwrap_err();
+    assert!(matches!(error, IndexError::Plugin(_)), "{error}");
+    assert_eq!((lab.table(), lab.is_sealed()), (vec!["a 1".to_owned(), "b 2".into()], true));
+    assert_eq!(lab.run().extracted, ["c"]);
+}
+
+#[test]
+fn an_image_that_is_deleted_meanwhile_is_nobodys_failure() {
+    let lab = Lab::of("ab");
+    lab.run();
+    lab.rows("a", "[10]");
+    lab.rows("b", "[20]");
+    let mut indexer = lab.indexer();
+    let attributes = [lab.path.join("images/a"), lab.path.join("images/b/.zattrs")];
+    indexer.meanwhile = Some(Box::new(move || {
+        fs::remove_file(attributes[0].join(".zgroup")).unwrap();
+        fs::write(&attributes[1], "[]").unwrap();
+    }));
+    let outcome = run(&lab.dataset(), &info(), &mut indexer, &incremental(), &mut Told::default()).unwrap();
+    assert_eq!(outcome.failures.len(), 2);
+    assert_eq!(lab.table(), ["a 1", "b 2"]);
+    assert_eq!(lab.failures(), [("b".to_owned(), "unreadable".to_owned())]);
+    assert_eq!(lab.intent(), None);
+}
+
+#[test]
 fn a_table_that_cannot_be_read_is_made_anew() {
     type Harm = fn(&[u8]) -> Vec<u8>;
     let harms: [(&str, Harm); 3] = [
@@ -911,7 +953,8 @@ impl Store for Dying {
 fn killed_at_every_change(begin: &dyn Fn() -> Lab, options: &RunOptions, expected: &[&str]) {
     let mut left = 0;
     loop {
-        let lab = begin();
+        let mut lab = begin();
+        lab.is_quick = true;
         let old = lab.sorted_table_or_broken();
         let (dataset, _) = Dying::dataset(&lab, left);
         let ended = lab.run_in(&dataset, options, &mut Told::default()).is_ok();
@@ -1002,14 +1045,9 @@ fn rows_that_python_writes_meanwhile_are_kept_and_looked_at() {
         lab.rows("a", "[10]");
         let (dataset, store) = Dying::dataset(&lab, usize::MAX);
         for count in 0..times {
-            let theirs = Lab {
-                _folder: tempfile::tempdir().unwrap(),
-                path: lab.path.clone(),
-                name: lab.name.clone(),
-                library: '0',
-            };
+            let path = lab.path.clone();
             store.python.lock().unwrap().push(Box::new(move || {
-                theirs.alter_table(|id, x| Some(if id == "b" { 20 + count } else { x }));
+                alter(&path, |id, x| Some(if id == "b" { 20 + count } else { x }));
             }));
         }
         let outcome = lab.run_in(&dataset, &incremental(), &mut Told::default()).unwrap().outcome;
@@ -1026,13 +1064,12 @@ fn rows_that_python_writes_meanwhile_are_kept_and_looked_at() {
     lab.rows("a", "[10]");
     let (dataset, store) = Dying::dataset(&lab, usize::MAX);
     for count in 0..5 {
-        let theirs =
-            Lab { _folder: tempfile::tempdir().unwrap(), path: lab.path.clone(), name: lab.name.clone(), library: '0' };
+        let path = lab.path.clone();
         store
             .python
             .lock()
             .unwrap()
-            .push(Box::new(move || theirs.alter_table(|id, x| Some(if id == "b" { 20 + count } else { x }))));
+            .push(Box::new(move || alter(&path, |id, x| Some(if id == "b" { 20 + count } else { x }))));
     }
     let error = lab.run_in(&dataset, &incremental(), &mut Told::default()).unwrap_err();
     assert!(error.to_string().contains("5 times"), "{error}");

@@ -2,12 +2,15 @@
 
 use super::*;
 use crate::plugin::{Extracted, FailureKind, Hashed};
+use crate::store::{Entry, Key, LocalStore, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use kymhost_plugin_api::RunMarker;
 use receipt::ReadMarker;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const MARKER: &str = "stalls_run";
 const TABLE: &str = "kym_stalls";
@@ -23,6 +26,8 @@ struct Reader {
     extracted: usize,
     /// Done once, when the first image of an extraction is done.
     meanwhile: Option<Box<dyn FnOnce() + Send>>,
+    /// Done whenever params are asked for.
+    on_params: Option<Box<dyn FnMut() + Send>>,
 }
 
 impl Reader {
@@ -46,6 +51,9 @@ impl Workforce for Reader {
         image_ids: &[String],
         sink: &mut dyn FnMut(usize, Result<Hashed, Failure>),
     ) -> Result<(), PluginError> {
+        if let Some(work) = &mut self.on_params {
+            work();
+        }
         for (index, id) in image_ids.iter().enumerate() {
             sink(index, self.hashed(id));
         }
@@ -123,6 +131,7 @@ impl Lab {
             broken: BTreeSet::new(),
             extracted: 0,
             meanwhile: None,
+            on_params: None,
         };
         let indexer = IndexerInfo {
             name: "stalls".into(),
@@ -175,7 +184,7 @@ impl Lab {
     fn adopt(&mut self, images: Option<&[&str]>) -> AdoptOutcome {
         let images = images.map(|images| images.iter().map(|id| (*id).to_owned()).collect());
         let options = AdoptOptions { images, ..AdoptOptions::new("the change is of no account") };
-        adopt(&self.dataset, &self.indexer, &mut self.reader, &options).unwrap()
+        adopt(&self.dataset, &self.indexer, &mut self.reader, &options, &mut Quiet).unwrap()
     }
 
     /// Image, x, params hash and version of each row.
@@ -190,17 +199,21 @@ impl Lab {
             .collect()
     }
 
-    /// Writes the table as another program does: one number of an image is another one.
     fn alter(&self, id: &str) {
-        let table = self.dataset.read_table(TABLE, None).unwrap().unwrap();
-        let ids = provenance::TextColumn::of(&table, "image_id").unwrap();
-        let at = table.schema().index_of("x").unwrap();
-        let x = table.column(at).as_primitive::<Int64Type>();
-        let x = (0..table.num_rows()).map(|row| x.value(row) + if ids.get(row) == Some(id) { 1000 } else { 0 });
-        let mut columns = table.columns().to_vec();
-        columns[at] = Arc::new(Int64Array::from_iter_values(x));
-        self.dataset.write_table(TABLE, &RecordBatch::try_new(table.schema(), columns).unwrap()).unwrap();
+        alter(&self.dataset, id);
     }
+}
+
+/// Writes the table as another program does: each number of an image is greater by 1000.
+fn alter(dataset: &Dataset, id: &str) {
+    let table = dataset.read_table(TABLE, None).unwrap().unwrap();
+    let ids = provenance::TextColumn::of(&table, "image_id").unwrap();
+    let at = table.schema().index_of("x").unwrap();
+    let x = table.column(at).as_primitive::<Int64Type>();
+    let x = (0..table.num_rows()).map(|row| x.value(row) + if ids.get(row) == Some(id) { 1000 } else { 0 });
+    let mut columns = table.columns().to_vec();
+    columns[at] = Arc::new(Int64Array::from_iter_values(x));
+    dataset.write_table(TABLE, &RecordBatch::try_new(table.schema(), columns).unwrap()).unwrap();
 }
 
 /// Every file with its bytes.
@@ -434,7 +447,7 @@ fn what_cannot_be_adopted_is_told_and_left_alone() {
 
     let images = ["b", "gone", "nowhere"].iter().map(|id| (*id).to_owned()).collect();
     let options = AdoptOptions { images: Some(images), ..AdoptOptions::new("") };
-    let error = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &options).unwrap_err();
+    let error = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &options, &mut Quiet).unwrap_err();
     assert!(matches!(&error, IndexError::UnknownImages(ids) if *ids == ["gone", "nowhere"]), "{error}");
 }
 
@@ -444,7 +457,7 @@ fn adopting_waits_for_no_other_run_unless_it_is_told_to() {
     lab.indexer.analysis_version = "v2".into();
     let name = names::TableName::of("stalls").unwrap();
     let guard = lab.dataset.store().lock(&name.lock_key().unwrap(), "").unwrap();
-    let error = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new("")).unwrap_err();
+    let error = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""), &mut Quiet).unwrap_err();
     assert!(matches!(error, IndexError::Locked { .. }), "{error}");
     drop(guard);
     assert_eq!(lab.adopt(None).adopted, 4);
@@ -469,4 +482,142 @@ fn rows_of_an_interrupted_run_can_be_adopted() {
     let seal = ledger::read_seal(&lab.dataset, &name).unwrap().unwrap();
     assert_eq!((Some(seal.table), seal.altered), (rewrite::identity(&lab.dataset, &name).unwrap(), BTreeSet::new()));
     assert_eq!(lab.table().len(), 6);
+}
+
+#[test]
+fn rows_that_python_writes_while_they_are_adopted_are_those_that_are_adopted() {
+    for (times, is_done) in [(1, true), (4, true), (5, false)] {
+        let mut lab = Lab::new(&IMAGES);
+        lab.indexer.analysis_version = "v2".into();
+        let dataset = lab.dataset.clone();
+        let mut left = times;
+        // The plan knows the params; only adopting asks for them, right before it looks at the rows.
+        lab.reader.on_params = Some(Box::new(move || {
+            if left > 0 {
+                left -= 1;
+                alter(&dataset, "b");
+            }
+        }));
+        let result = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""));
+        let b = lab.table().into_iter().find(|row| row.0 == "b").unwrap();
+        let version = if is_done { "v2" } else { "v1" };
+        assert_eq!((b.1, b.3.as_str()), (3 + 1000 * times, version), "{times}");
+        assert_eq!(lab.marker("b").marker.analysis_version, version, "{times}");
+        match result {
+            Ok(outcome) => assert_eq!((outcome.adopted, is_done), (4, true), "{times}"),
+            Err(error) => assert!(!is_done && error.to_string().contains("kym_stalls"), "{times}: {error}"),
+        }
+        let name = names::TableName::of("stalls").unwrap();
+        assert_eq!(ledger::read_intent(&lab.dataset, &name).unwrap(), None, "{times}");
+        assert_eq!(lab.reasons().iter().all(|(_, reason)| !reason.is_stale()), is_done, "{times}");
+    }
+}
+
+/// A store whose n-th write or deletion fails, and every one after it.
+#[derive(Debug)]
+struct Failing {
+    store: LocalStore,
+    left: AtomicUsize,
+    failed: AtomicUsize,
+}
+
+impl Failing {
+    fn spend(&self, key: &Key) -> Result<(), StoreError> {
+        let spent = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        spent.map(drop).map_err(|_| {
+            self.failed.fetch_add(1, Ordering::SeqCst);
+            StoreError::Io { action: "write", key: key.to_string(), source: io::ErrorKind::StorageFull.into() }
+        })
+    }
+}
+
+impl Store for Failing {
+    fn get_with_stat(&self, key: &Key, limit: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
+        self.store.get_with_stat(key, limit)
+    }
+    fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError> {
+        self.store.open(key)
+    }
+    fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
+        self.store.stat(key)
+    }
+    fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError> {
+        self.store.list(folder)
+    }
+    fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
+        self.spend(key)?;
+        self.store.put(key, bytes)
+    }
+    fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError> {
+        self.spend(key)?;
+        self.store.put_with(key, write)
+    }
+    fn replace_with(
+        &self,
+        key: &Key,
+        expected: Option<Stat>,
+        write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
+    ) -> Result<Option<Stat>, StoreError> {
+        self.spend(key)?;
+        self.store.replace_with(key, expected, write)
+    }
+    fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError> {
+        // Published one by one: it can fail between any two.
+        for (key, bytes) in items {
+            self.put(&key, &bytes)?;
+        }
+        Ok(())
+    }
+    fn delete(&self, key: &Key) -> Result<bool, StoreError> {
+        self.spend(key)?;
+        self.store.delete(key)
+    }
+    fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError> {
+        self.spend(folder)?;
+        self.store.delete_tree(folder)
+    }
+    fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {
+        self.store.lock(key, holder)
+    }
+    fn root(&self) -> PathBuf {
+        self.store.root()
+    }
+}
+
+#[test]
+fn adopting_that_ends_anywhere_leaves_each_image_adopted_or_stale() {
+    let mut failures = 0;
+    for left in 0.. {
+        let mut lab = Lab::new(&IMAGES);
+        lab.put("d", "stalls/values", "[7]");
+        lab.reader.broken.insert("d".into());
+        lab.run();
+        lab.indexer.analysis_version = "v2".into();
+        let before: Vec<i64> = lab.table().into_iter().map(|row| row.1).collect();
+        let store = LocalStore::open(&lab.path).unwrap();
+        let store = Arc::new(Failing { store, left: AtomicUsize::new(left), failed: AtomicUsize::new(0) });
+        let dataset = Dataset::open_store(Arc::clone(&store) as _).unwrap();
+        let result = adopt(&dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""));
+        let has_failed = store.failed.load(Ordering::SeqCst) > 0;
+        assert_eq!(result.is_err(), has_failed, "{left}: {result:?}");
+        failures += usize::from(has_failed);
+        for (id, reason) in lab.reasons() {
+            let is_v2 = lab.marker(&id).marker.analysis_version == "v2"
+                && lab.table().iter().all(|row| row.0 != id || row.3 == "v2");
+            assert!(reason.is_stale() || is_v2, "{left}: {id} is {reason}");
+            assert!(has_failed || !reason.is_stale(), "{left}: {id} is {reason}");
+        }
+        // The next time all is well, and the rows are what they were.
+        lab.adopt(None);
+        let reasons = lab.reasons();
+        assert!(reasons.iter().all(|(_, reason)| !reason.is_stale()), "{left}: {reasons:?}");
+        let after: Vec<i64> = lab.table().into_iter().map(|row| row.1).collect();
+        assert_eq!(after, before, "{left}");
+        assert_eq!(lab.run().stats.updated, 0, "{left}");
+        if !has_failed {
+            break;
+        }
+    }
+    // Intent, table, the root's attributes, four markers and attributes, seal, failures, intent.
+    assert!(failures >= 12, "{failures}");
 }

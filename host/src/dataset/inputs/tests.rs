@@ -393,6 +393,14 @@ fn what_cannot_be_read_is_an_input_too() {
     );
     check("chunk", |place| place.put("data/.zarray", b"{"), |record| drop(record.pixels()), chunk, &[("data", "same")]);
 
+    // More than is ever handed over. A plugin may make rows all the same, and they are fresh while it stays so.
+    let long: Edit =
+        |place| File::create(place.at("analysis/long.json")).unwrap().set_len(MAX_DOCUMENT_BYTES + 1).unwrap();
+    let short: Edit = |place| place.put("analysis/long.json", b"{}");
+    let key = "analysis/long.json";
+    check("long", long, |record| assert!(record.json("long").is_err()), NOTHING, &[(key, "same")]);
+    check("long", long, |record| assert!(record.json("long").is_err()), short, &[(key, "changed")]);
+
     // What is no file cannot be read at all.
     let place = place();
     place.remove("analysis/params.json");

@@ -497,3 +497,31 @@ fn temporary_files_go_with_their_process_and_not_before() {
     assert_eq!([TEMP_FOLDER, "a", "nowhere"].map(|folder| store.left_overs(&key(folder)).unwrap().len()), [1, 1, 0]);
     assert_eq!((write(), temporary()), ([0, 0], vec![]));
 }
+
+#[test]
+fn a_key_gets_another_name() {
+    let (folder, root) = fixture();
+    for store in both(&root) {
+        store.put(&key("a/b"), b"old").unwrap();
+        store.put(&key("c/d/e"), b"older").unwrap();
+        assert!(store.rename(&key("a/b"), &key("c/d/e")).unwrap());
+        assert_eq!(files(&root), ["c/d/e"]);
+        assert_eq!(store.get(&key("c/d/e"), 10).unwrap().as_deref(), Some(&b"old"[..]));
+        for absent in ["a/b", "x/y", "c/d/e/f"] {
+            let renamed = store.rename(&key(absent), &key("z/y"));
+            assert!(matches!(renamed, Ok(false) | Err(StoreError::Io { .. })), "{absent}: {renamed:?}");
+            assert!(!root.join("z/y").exists());
+        }
+        // A link that leads out is moved, not followed.
+        symlink(folder.path().join("secret"), root.join("link")).unwrap();
+        assert!(store.rename(&key("link"), &key("moved")).unwrap());
+        assert!(fs::symlink_metadata(root.join("moved")).unwrap().is_symlink());
+        assert_eq!(fs::read(folder.path().join("secret")).unwrap(), b"secret");
+        fs::remove_file(root.join("moved")).unwrap();
+        symlink(folder.path().join("outside"), root.join("out")).unwrap();
+        assert!(matches!(store.rename(&key("c/d/e"), &key("out/x")), Err(StoreError::LeadsOut { .. })));
+        assert_eq!(fs::read(folder.path().join("outside/x")).unwrap(), b"secret");
+        fs::remove_file(root.join("out")).unwrap();
+        store.delete_tree(&key("c")).unwrap();
+    }
+}

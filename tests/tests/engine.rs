@@ -1,0 +1,626 @@
+//! The engine as the command line offers it: which images a run does, what it removes, when it stops, waits or refuses,
+//! and what `status`, `explain`, `verify` and `adopt` tell.
+//!
+//! Owns: each option and document of these commands, over the real program. Never: faults, kills and random histories.
+
+use kymhost::store::{Key, LocalStore, LockGuard, Store as _};
+use kymhost_tests::fixture::{Fixture, batch, floats, image_id, ints, texts};
+use kymhost_tests::judge::{Lab, MARKER, TABLE};
+use kymhost_tests::{Output, Run, TestDir, assert_untouched, library, snapshot};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// Sets an image's params: it reads the artifact `note`, and what is said here.
+fn params(data: &Fixture, image: u64, more: Value) {
+    let mut params = json!({"read": [["json", "note"]]});
+    if let (Some(params), Some(more)) = (params.as_object_mut(), more.as_object()) {
+        params.extend(more.clone());
+    }
+    data.image(&image_id(image)).json("reader/params", &params);
+}
+
+fn note(data: &Fixture, image: u64, text: &str) {
+    data.image(&image_id(image)).json("note", &json!({"text": text}));
+}
+
+fn add(data: &Fixture, image: u64) {
+    data.add_image(&image_id(image));
+    params(data, image, json!({}));
+    note(data, image, "first");
+}
+
+fn delete(data: &Fixture, image: u64) {
+    data.remove(&format!("images/{}", image_id(image)));
+}
+
+/// A dataset of these images, not run yet.
+fn dataset(lab: &Lab, images: u64) -> Fixture {
+    let data = Fixture::new(lab.fresh("data.zarr"));
+    (0..images).for_each(|image| add(&data, image));
+    data
+}
+
+/// The same, up to date.
+fn settled(lab: &Lab, images: u64) -> Fixture {
+    let data = dataset(lab, images);
+    lab.run(&data).output().expect_code(0);
+    data
+}
+
+/// Image 0 is fresh; 1 has another `note`, 2 other params, 3 was never run.
+fn one_of_each(lab: &Lab) -> Fixture {
+    let data = settled(lab, 3);
+    note(&data, 1, "second");
+    params(&data, 2, json!({"rows": 5}));
+    add(&data, 3);
+    data
+}
+
+fn ids(images: &[u64]) -> Vec<String> {
+    images.iter().copied().map(image_id).collect()
+}
+
+/// Words of which each `#N` stands for the id of image N.
+fn words(line: &str) -> Vec<String> {
+    let word = |word: &str| match word.strip_prefix('#').and_then(|number| number.parse().ok()) {
+        Some(number) => image_id(number),
+        None => word.to_owned(),
+    };
+    line.split_whitespace().map(word).collect()
+}
+
+/// A command of words with `--plugin`, `--dataset` and `--json`.
+fn command(lab: &Lab, data: &Fixture, line: &str) -> Run {
+    let words = words(line);
+    lab.command(data, &words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The same for people.
+fn text(data: &Fixture, line: &str) -> Output {
+    Run::new(words(line)).arg("--plugin").arg(library("reader")).dataset(data.path()).output()
+}
+
+/// What one field of each of a list of objects says.
+fn each(list: &Value, field: &str) -> Vec<String> {
+    let list = list.as_array().unwrap_or_else(|| panic!("{list} is no list"));
+    list.iter().map(|item| item[field].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Somebody else's run.
+fn hold(data: &Fixture) -> LockGuard {
+    let store = LocalStore::open(data.path()).expect("the dataset's store");
+    let key = Key::new("index/kymhost/locks/kym_reader.lock").expect("a key");
+    let holder = json!({"host": "elsewhere", "pid": 4711, "plugin": "reader, replace"}).to_string();
+    store.lock(&key, &holder).expect("a lock").expect("nobody else holds it")
+}
+
+// Which images a run does.
+
+#[test]
+fn a_run_does_the_images_that_are_asked_for() {
+    let lab = Lab::new();
+    let data = one_of_each(&lab);
+    let check = |line: &str, done: &[u64], looked_at: u64| {
+        let data = lab.copy(&data);
+        let before = snapshot(data.path());
+        let preview = command(&lab, &data, &format!("run --dry-run --exit-code {line}")).output();
+        let preview = preview.expect_code(if done.is_empty() { 0 } else { 10 }).json();
+        assert_eq!(each(&preview["would_update"], "image_id"), ids(done), "run --dry-run {line}");
+        assert_untouched(&before, &snapshot(data.path()));
+
+        let log = lab.fresh("log");
+        let run = command(&lab, &data, &format!("run {line}")).env("KYMHOST_READER_LOG", &log);
+        let stats = run.output().expect_code(0).json()["stats"].clone();
+        let extracted: BTreeSet<String> =
+            fs::read_to_string(&log).unwrap_or_default().lines().map(str::to_owned).collect();
+        assert_eq!(extracted.into_iter().collect::<Vec<_>>(), ids(done), "run {line}");
+        assert_eq!((&stats["updated"], &stats["total_images"]), (&json!(done.len()), &json!(looked_at)), "run {line}");
+    };
+    check("", &[1, 2, 3], 4);
+    check("--mode replace", &[0, 1, 2, 3], 4);
+    check("--force", &[0, 1, 2, 3], 4);
+    check("--image #0", &[], 1);
+    check("--image #0 --force", &[0], 1);
+    check("--image #0 --mode replace", &[0], 1);
+    check("--image #3 #1 #1", &[1, 3], 2);
+    check("--image #3 --image #1", &[1, 3], 2);
+    check("--reason STALE_INPUT_CHANGED", &[1], 1);
+    check("--reason stale_params_changed STALE_MISSING_MARKER", &[2, 3], 2);
+    check("--reason STALE_UNKNOWN", &[], 0);
+    check("--reason FRESH_ROWS", &[], 1);
+    check("--reason FRESH_ROWS --force", &[0], 1);
+    check("--image #1 #2 --reason STALE_PARAMS_CHANGED", &[2], 1);
+    check("--image #1 --reason STALE_PARAMS_CHANGED", &[], 0);
+    // The predecessor does not see changed artifacts.
+    check("--compat kymflow", &[2, 3], 4);
+    check("--compat kymflow --image #1 #2 --orphans keep --on-schema-change fail", &[2], 2);
+}
+
+#[test]
+fn what_cannot_be_asked_for_is_refused_before_anything_is_done() {
+    let lab = Lab::new();
+    let data = one_of_each(&lab);
+    let before = snapshot(data.path());
+    for (line, code, says) in [
+        ("run --image #0 #9 #8", "unknown_image", image_id(9)),
+        ("run --image #9 --dry-run", "unknown_image", image_id(9)),
+        ("run --image ../x", "unknown_image", "../x".to_owned()),
+        ("adopt --reason x --image #9", "unknown_image", image_id(9)),
+        ("explain #9", "unknown_image", image_id(9)),
+        ("explain 0000000", "several_images", image_id(2)),
+        ("explain ../x", "unknown_image", "../x".to_owned()),
+        ("run --reason SOME", "usage", "STALE_INPUT_REMOVED".to_owned()),
+        ("status --reason SOME", "usage", "FRESH_ZERO_ROWS".to_owned()),
+        ("run --compat kymflow --orphans prune", "usage", "--orphans prune".to_owned()),
+        ("run --compat kymflow --on-schema-change recompute", "usage", "--on-schema-change".to_owned()),
+        ("run --exit-code", "usage", "--dry-run".to_owned()),
+        ("run --fail-fast --max-failures 2", "usage", "--max-failures".to_owned()),
+    ] {
+        let output = command(&lab, &data, line).output().expect_code(2).expect_stderr(&["error: "]);
+        let error = output.json()["error"].clone();
+        assert_eq!(error["code"], code, "{line}\n{output}");
+        assert!(error["message"].as_str().is_some_and(|message| message.contains(&says)), "{line}\n{output}");
+        assert!(error["help"].is_string(), "{line}\n{output}");
+    }
+    assert_untouched(&before, &snapshot(data.path()));
+}
+
+#[test]
+fn a_dry_run_tells_all_that_a_run_would_do() {
+    let lab = Lab::new();
+    let data = one_of_each(&lab);
+    add(&data, 4);
+    data.put(&data.image(&image_id(4)).key("reader/params.json"), "{");
+    delete(&data, 0);
+    let document = command(&lab, &data, "run --dry-run").output().expect_code(0).json();
+    let error = document["would_fail"][0]["error"].clone();
+    assert!(error.as_str().is_some_and(|error| error.contains("reader/params")), "{document}");
+    assert_eq!(
+        document,
+        json!({
+            "indexer": "reader", "mode": "incremental", "table": TABLE, "dry_run": true,
+            "would_update": [
+                {"image_id": image_id(1), "reason": "STALE_INPUT_CHANGED", "inputs": ["analysis/note.json"]},
+                {"image_id": image_id(2), "reason": "STALE_PARAMS_CHANGED", "inputs": []},
+                {"image_id": image_id(3), "reason": "STALE_MISSING_MARKER", "inputs": []},
+            ],
+            "would_fail": [{"image_id": image_id(4), "reason": "STALE_UNREADABLE", "inputs": [], "error": error}],
+            "would_prune": [{"image_id": image_id(0), "rows": 3}],
+            "refusal": null,
+        })
+    );
+    let keep = command(&lab, &data, "run --dry-run --orphans keep").output().expect_code(0).json();
+    assert_eq!(keep["would_prune"], json!([]));
+    text(&data, "run --dry-run").expect_code(0).expect_stdout(&[
+        "reader: of 4 images, would update 3, would fail 1, would remove the rows of 1 (incremental, tables/",
+        &format!("  {}  STALE_INPUT_CHANGED: analysis/note.json\n", image_id(1)),
+        &format!("  {}  3 rows\n", image_id(0)),
+    ]);
+    let run = command(&lab, &data, "run").output().expect_code(3).json();
+    let stats = &run["stats"];
+    assert_eq!(
+        (&stats["updated"], &stats["failed"], &run["pruned_images"]),
+        (&json!(3), &json!(1), &json!(1)),
+        "{run}"
+    );
+}
+
+// Deleted images.
+
+#[test]
+fn rows_of_deleted_images_are_removed_unless_it_looks_like_a_mishap() {
+    let lab = Lab::new();
+    let few = settled(&lab, 3);
+    let many = settled(&lab, 13);
+    let check = |data: &Fixture, deleted: u64, line: &str, exit: i32, pruned: u64| {
+        let story = format!("{deleted} deleted, run {line}");
+        let data = lab.copy(data);
+        (0..deleted).for_each(|image| delete(&data, image));
+        let before = snapshot(data.path());
+        let preview = command(&lab, &data, &format!("run {line} --dry-run")).output();
+        assert_eq!(preview.code(), Some(exit), "{story} --dry-run\n{preview}");
+        assert_eq!(preview.json()["refusal"].is_string(), exit == 6, "{story} --dry-run\n{preview}");
+        assert_untouched(&before, &snapshot(data.path()));
+        let run = command(&lab, &data, &format!("run {line}")).output();
+        assert_eq!(run.code(), Some(exit), "{story}\n{run}");
+        if exit == 6 {
+            let run = run.expect_stderr(&["--yes", "--orphans keep"]);
+            assert_eq!(run.json()["error"]["code"], "guarded", "{story}\n{run}");
+            assert_untouched(&before, &snapshot(data.path()));
+        } else {
+            assert_eq!(run.json()["pruned_images"], pruned, "{story}\n{run}");
+            let left = command(&lab, &data, "status").output().expect_code(0).json();
+            assert_eq!(each(&left["orphans"], "image_id").len() as u64, deleted - pruned, "{story}\n{left}");
+        }
+    };
+    check(&few, 0, "", 0, 0);
+    check(&few, 1, "", 0, 1);
+    check(&few, 1, "--orphans prune", 0, 1);
+    check(&few, 1, "--orphans keep", 0, 0);
+    check(&few, 1, "--compat kymflow", 0, 0);
+    // A run of some images knows nothing of others.
+    check(&few, 1, "--image #2", 0, 0);
+    check(&few, 3, "", 6, 0);
+    check(&few, 3, "--orphans keep", 0, 0);
+    check(&few, 3, "--yes", 0, 3);
+    check(&many, 10, "", 0, 10);
+    check(&many, 11, "", 6, 0);
+    check(&many, 11, "--yes", 0, 11);
+    check(&many, 11, "--mode replace", 6, 0);
+}
+
+#[test]
+fn what_was_removed_is_said() {
+    let lab = Lab::new();
+    let data = settled(&lab, 3);
+    delete(&data, 1);
+    let orphan = "orphans: the table has 3 rows of 1 image no longer in the dataset; `run` removes them\n";
+    text(&data, "status").expect_code(0).expect_stdout(&["0 of 2 images are stale", orphan]);
+    let said =
+        text(&data, "run").expect_code(0).expect_stderr(&["removed the rows of 1 image no longer in the dataset"]);
+    assert_eq!(said.stderr().lines().count(), 2, "{said}");
+    assert!(!text(&data, "status").expect_code(0).stdout().contains("orphans"));
+}
+
+// Failures.
+
+#[test]
+fn a_run_stops_after_so_many_failures_and_commits_the_rest() {
+    let lab = Lab::new();
+    let data = dataset(&lab, 8);
+    (2..8).for_each(|image| params(&data, image, json!({"fail": true})));
+    for (line, failed, stopped) in [
+        ("--fail-fast", 1, true),
+        ("--max-failures 1", 1, true),
+        ("--max-failures 3", 3, true),
+        ("--max-failures 7", 6, false),
+        ("", 6, false),
+    ] {
+        let data = lab.copy(&data);
+        let output = command(&lab, &data, &format!("run --jobs 1 {line}")).output().expect_code(3);
+        let document = output.json();
+        let stats = &document["stats"];
+        let counts = ["updated", "failed", "not_run"].map(|name| stats[name].as_u64().unwrap_or(99));
+        assert_eq!(counts, [2, failed, 6 - failed], "{line}\n{output}");
+        assert_eq!(document["stopped_by_failures"], stopped, "{line}\n{output}");
+        let table = kymhost_tests::judge::rows(&data, line);
+        assert_eq!(table.into_keys().collect::<Vec<_>>(), ids(&[0, 1]), "{line}");
+    }
+    let first = text(&data, "run --jobs 1 --fail-fast").expect_code(3);
+    first.expect_stderr(&["stopped, for so many images failed", "  error: the params say: fail", ", not run 5 ("]);
+}
+
+#[test]
+fn failures_are_remembered_and_tried_again() {
+    let lab = Lab::new();
+    let data = settled(&lab, 2);
+    data.image(&image_id(1)).json("note", &json!({"fail": true}));
+    command(&lab, &data, "run").output().expect_code(3);
+    let explained = command(&lab, &data, "explain #1").output().expect_code(0).json();
+    assert_eq!(explained["reason"], "STALE_LAST_RUN_FAILED", "{explained}");
+    assert_eq!(explained["table_rows_present"], true, "{explained}");
+    assert!(explained["causes"][0].to_string().contains("the artifact note says: fail"), "{explained}");
+    note(&data, 1, "mended");
+    let retried = command(&lab, &data, "run --reason STALE_LAST_RUN_FAILED").output().expect_code(0).json();
+    assert_eq!(retried["stats"]["updated"], 1, "{retried}");
+    command(&lab, &data, "status --exit-code").output().expect_code(0);
+}
+
+// Columns.
+
+#[test]
+fn a_wider_column_is_said() {
+    let lab = Lab::new();
+    let data = settled(&lab, 2);
+    params(&data, 1, json!({"float": true}));
+    let said = text(&data, "run").expect_code(0);
+    said.expect_stderr(&["reader: the column 'value' was Int64 and is Float64 now\n"]);
+    let data = settled(&lab, 2);
+    params(&data, 1, json!({"float": true}));
+    let document = command(&lab, &data, "run").output().expect_code(0).json();
+    assert_eq!(document["widened"], json!([{"column": "value", "from": "Int64", "to": "Float64"}]), "{document}");
+}
+
+#[test]
+fn a_column_of_another_type_fails_or_is_computed_anew() {
+    let lab = Lab::new();
+    let data = Fixture::new(lab.fresh("data.zarr"));
+    for image in 0..3 {
+        data.add_image(&image_id(image)).json("params", &json!({"n": image}));
+    }
+    let spec = format!("{}:misbehave", library("misbehave").display());
+    let run = |line: &str| Run::new(words(line)).arg("--json").arg("--plugin").arg(&spec).dataset(data.path()).output();
+    run("run").expect_code(0);
+    // From now on it gives texts where it gave integers.
+    for image in 0..3 {
+        data.image(&image_id(image)).json("misbehave", &json!({"do": "text"}));
+    }
+    let failed = run("run --image #0").expect_code(3);
+    let failure = failed.json()["failures"][0].clone();
+    assert_eq!(failure["kind"], "bad_table", "{failed}");
+    for word in ["value", "Int64", "Utf8"] {
+        assert!(failure["message"].as_str().is_some_and(|message| message.contains(word)), "{word}\n{failed}");
+    }
+    run("run --image #0 --on-schema-change fail").expect_code(3);
+    let document = run("run --on-schema-change recompute").expect_code(0).json();
+    assert_eq!((&document["recomputed"], &document["stats"]["updated"]), (&json!(true), &json!(3)), "{document}");
+    let status = run("status --exit-code").expect_code(0).json();
+    assert_eq!(each(&status["images"], "reason"), ["FRESH_ROWS"; 3]);
+}
+
+// Locks.
+
+#[test]
+fn a_table_that_another_run_holds_is_waited_for_as_long_as_is_said() {
+    let lab = Lab::new();
+    let data = settled(&lab, 2);
+    note(&data, 0, "second");
+    let lock = hold(&data);
+    for line in ["run", "run --wait 0", "run --wait 0.4", "adopt --reason x --wait 0.4"] {
+        let begun = Instant::now();
+        let output = command(&lab, &data, line).output().expect_code(4);
+        let output = output.expect_stderr(&["elsewhere", "4711", "reader, replace", "help: --wait SECONDS"]);
+        let waits = line.ends_with("0.4");
+        assert!(!waits || begun.elapsed() >= Duration::from_millis(400), "{line}\n{output}");
+        assert_eq!(
+            output.stderr().contains("reader: waiting for kymhost on elsewhere, process 4711"),
+            waits,
+            "{output}"
+        );
+        assert_eq!(output.json()["error"]["code"], "locked", "{output}");
+    }
+    // Who only reads, or has nothing to write, waits for nobody.
+    for (line, code) in
+        [("status --exit-code", 10), ("run --dry-run", 0), ("explain #0", 0), ("verify", 0), ("run --image #1", 0)]
+    {
+        command(&lab, &data, line).output().expect_code(code);
+    }
+    let free = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(lock);
+    });
+    let document = command(&lab, &data, "run --wait 60").output().expect_code(0).json();
+    assert_eq!(document["stats"]["updated"], 1);
+    free.join().expect("the other run ends");
+}
+
+// Status.
+
+#[test]
+fn status_tells_keys_notes_and_the_reasons_asked_for() {
+    let mut lab = Lab::new();
+    let data = one_of_each(&lab);
+    // A marker as Python writes it.
+    let marker = data.image(&image_id(0)).key(&format!("{MARKER}.json"));
+    let mut old: Value = serde_json::from_slice(&fs::read(data.key(&marker)).expect("a marker")).expect("JSON");
+    old.as_object_mut().expect("an object").remove("kymhost").expect("a receipt");
+    data.put_json(&marker, &old);
+    lab.swap_library();
+    let status =
+        |line: &str, code: i32| command(&lab, &data, &format!("status {line}")).output().expect_code(code).json();
+    let document = status("", 0);
+    assert_eq!(
+        each(&document["images"], "reason"),
+        ["FRESH_ROWS", "STALE_INPUT_CHANGED", "STALE_PARAMS_CHANGED", "STALE_MISSING_MARKER"]
+    );
+    let of = |field: &str| (0..4).map(|image| document["images"][image][field].clone()).collect::<Vec<_>>();
+    assert_eq!(of("inputs"), [Value::Null, json!(["analysis/note.json"]), Value::Null, Value::Null], "{document}");
+    assert_eq!(of("notes")[0], json!(["JUDGED_BY_OLD_RULES"]), "{document}");
+    assert_eq!(of("notes")[1], json!(["ANOTHER_LIBRARY"]), "{document}");
+    assert_eq!(document["orphans"], json!([]));
+
+    for (line, images, code) in [
+        ("--exit-code", vec![0, 1, 2, 3], 10),
+        ("--reason FRESH_ROWS --exit-code", vec![0], 0),
+        ("--reason stale_input_changed --exit-code", vec![1], 10),
+        ("--reason STALE_MISSING_MARKER STALE_PARAMS_CHANGED", vec![2, 3], 0),
+        ("--reason STALE_UNKNOWN --exit-code", vec![], 0),
+    ] {
+        assert_eq!(each(&status(line, code)["images"], "image_id"), ids(&images), "status {line}");
+    }
+    let said = text(&data, "status --reason STALE_INPUT_CHANGED").expect_code(0).expect_stdout(&[
+        "3 of 4 images are stale",
+        "  STALE_PARAMS_CHANGED  1  its params",
+        "notes:\n  JUDGED_BY_OLD_RULES  1  judged by the old rules",
+        &format!("images with STALE_INPUT_CHANGED:\n  {}  STALE_INPUT_CHANGED: analysis/note.json\n", image_id(1)),
+    ]);
+    assert!(!said.stdout().contains(&image_id(2)), "{said}");
+}
+
+// Why.
+
+#[test]
+fn explain_tells_every_reason_with_before_and_after() {
+    let lab = Lab::new();
+    let data = settled(&lab, 5);
+    note(&data, 1, "second");
+    params(&data, 2, json!({"rows": 5, "read": [["json", "note"], ["json", "other"]]}));
+    note(&data, 2, "second");
+    data.remove(&data.image(&image_id(3)).key("note.json"));
+    let explain = |line: &str, code: i32| command(&lab, &data, &format!("explain {line}")).output().expect_code(code);
+    let check = |image: u64, reasons: &[&str], inputs: &[&str]| {
+        let stale = reasons[0].starts_with("STALE");
+        let output = explain(&format!("#{image} --exit-code"), if stale { 10 } else { 0 });
+        let document = output.json();
+        assert_eq!(
+            (&document["indexer"], &document["image_id"]),
+            (&json!("reader"), &json!(image_id(image))),
+            "{output}"
+        );
+        assert_eq!((&document["reason"], &document["is_stale"]), (&json!(reasons[0]), &json!(stale)), "{output}");
+        assert_eq!(each(&document["causes"], "reason"), reasons, "{output}");
+        let causes = document["causes"].as_array().cloned().unwrap_or_default();
+        let keys: Vec<String> = causes.iter().flat_map(|cause| each(&cause["inputs"], "at")).collect();
+        assert_eq!(keys, inputs, "{output}");
+        for word in reasons.iter().chain(inputs) {
+            text(&data, &format!("explain #{image}")).expect_code(0).expect_stdout(&[word]);
+        }
+        document
+    };
+    check(0, &["FRESH_ROWS"], &[]);
+    let changed = check(1, &["STALE_INPUT_CHANGED"], &["analysis/note.json"]);
+    let difference = &changed["causes"][0]["inputs"][0];
+    assert!(difference["before"].is_string() && difference["before"] != difference["after"], "{changed}");
+    check(3, &["STALE_INPUT_REMOVED"], &["analysis/note.json"]);
+    let both = explain("#2", 0).json();
+    assert_eq!(both["causes"][0]["reason"], "STALE_PARAMS_CHANGED", "{both}");
+    assert!(each(&both["causes"], "reason").contains(&"STALE_INPUT_CHANGED".to_owned()), "{both}");
+    assert_eq!(
+        both["causes"][0]["params"],
+        json!([
+            {"at": "/params/read/1", "before": null, "after": "[\"json\",\"other\"]"},
+            {"at": "/params/rows", "before": null, "after": "5"},
+        ]),
+        "{both}"
+    );
+    // By the predecessor's rules, what it does not see is no reason.
+    let old = explain("#1 --compat kymflow --exit-code", 0).json();
+    assert_eq!(each(&old["causes"], "reason"), ["FRESH_ROWS"], "{old}");
+    // The beginning of an id will do.
+    assert_eq!(explain("00000004", 0).json()["image_id"], image_id(4));
+}
+
+// Trust.
+
+#[test]
+fn verify_extracts_again_and_writes_nothing() {
+    let lab = Lab::new();
+    let data = settled(&lab, 4);
+    let before = snapshot(data.path());
+    let log = lab.fresh("log");
+    let verify = |line: &str| command(&lab, &data, &format!("verify {line}")).env("KYMHOST_READER_LOG", &log).output();
+    let right = json!({"indexer": "reader", "table": TABLE, "fresh": 4, "checked": 4, "findings": []});
+    assert_eq!(verify("").expect_code(0).json(), right);
+    let times = || fs::read_to_string(&log).unwrap_or_default().lines().count();
+    assert_eq!(times(), 8, "each image twice");
+    assert_eq!(verify("--rows").expect_code(0).json(), right);
+    assert_eq!(verify("--sample 3").expect_code(0).json()["checked"], 3);
+    assert_eq!(times(), 22);
+    text(&data, "verify").expect_code(0).expect_stdout(&["extracted 4 of 4 fresh images again, nothing is wrong ("]);
+    assert_untouched(&before, &snapshot(data.path()));
+
+    // The same version and inputs, but other rows: the plugin was changed.
+    let marker = data.image(&image_id(1)).key(&format!("{MARKER}.json"));
+    let mut other: Value = serde_json::from_slice(&fs::read(data.key(&marker)).expect("a marker")).expect("JSON");
+    other["kymhost"]["rows_sha256"] = json!("0".repeat(64));
+    data.put_json(&marker, &other);
+    let found = verify("").expect_code(3);
+    let kinds = each(&found.json()["findings"], "kind");
+    assert!(
+        !kinds.is_empty() && each(&found.json()["findings"], "image_id").iter().all(|id| *id == image_id(1)),
+        "{found}"
+    );
+    text(&data, "verify").expect_code(3).expect_stdout(&["found in 1 image:", &image_id(1), &kinds[0]]);
+}
+
+#[test]
+fn adopted_rows_count_as_fresh() {
+    let lab = Lab::new();
+    let data = settled(&lab, 4);
+    (0..3).for_each(|image| params(&data, image, json!({"unused": image})));
+    add(&data, 4);
+    let rows = || kymhost_tests::judge::rows(&data, "adopt").into_values().map(|rows| rows.len()).collect::<Vec<_>>();
+    let before = rows();
+    let adopt = |line: &str| command(&lab, &data, &format!("adopt --reason renamed {line}")).output();
+    let counts = |document: &Value| ["adopted", "already_fresh", "nothing_to_adopt"].map(|name| document[name].clone());
+    let one = adopt("--image #1 #3").expect_code(0).json();
+    assert_eq!(counts(&one), [json!(1), json!(1), json!(0)], "{one}");
+    let all =
+        adopt("").expect_code(0).expect_stderr(&["reader: adopted 2 images, already fresh 2, nothing to adopt 1"]);
+    assert_eq!(
+        all.json(),
+        json!({
+            "indexer": "reader", "table": TABLE, "adopted": 2, "already_fresh": 2, "nothing_to_adopt": 1,
+            "failures": []
+        })
+    );
+    assert_eq!(rows(), before);
+    let status = command(&lab, &data, "status").output().expect_code(0).json();
+    assert_eq!(each(&status["images"], "reason")[..4], ["FRESH_ROWS"; 4], "{status}");
+    assert_eq!(status["images"][2]["notes"], json!(["ADOPTED"]), "{status}");
+    let marker = data.key(&data.image(&image_id(2)).key(&format!("{MARKER}.json")));
+    assert!(fs::read_to_string(marker).expect("a marker").contains("renamed"));
+    text(&data, "explain #2").expect_code(0).expect_stdout(&["note        ADOPTED: "]);
+    let run = command(&lab, &data, "run").output().expect_code(0).json();
+    assert_eq!((&run["stats"]["updated"], &run["stats"]["skipped"]), (&json!(1), &json!(4)), "{run}");
+    Run::new(["adopt", "--plugin", "reader", "--json"]).dataset(data.path()).output().expect_code(2);
+}
+
+// Tables that are broken, or to be gone.
+
+#[test]
+fn a_broken_table_is_said_and_can_be_made_anew() {
+    let lab = Lab::new();
+    let data = settled(&lab, 3);
+    data.cut(TABLE);
+    let broken = fs::read(data.key(TABLE)).expect("the table");
+    let before = snapshot(data.path());
+    for line in ["run", "status", "run --dry-run", "explain #0", "verify"] {
+        let output = command(&lab, &data, line).output().expect_code(5).expect_stderr(&[TABLE, "run --mode replace"]);
+        assert_eq!(output.json()["error"]["code"], "unreadable", "{line}\n{output}");
+    }
+    assert_untouched(&before, &snapshot(data.path()));
+    let document = command(&lab, &data, "run --mode replace").output().expect_code(0).json();
+    assert_eq!(document["stats"]["updated"], 3, "{document}");
+    let aside = fs::read_dir(data.key("index/kymhost/aside"))
+        .expect("what was set aside")
+        .map(|entry| entry.expect("an entry"));
+    let aside: Vec<_> = aside.map(|entry| fs::read(entry.path()).expect("a file")).collect();
+    assert_eq!(aside, [broken]);
+    command(&lab, &data, "status --exit-code").output().expect_code(0);
+}
+
+#[test]
+fn a_table_is_dropped_only_when_it_is_meant() {
+    let lab = Lab::new();
+    let data = settled(&lab, 2);
+    data.put_table("sources", &batch([("n", ints([1])), ("x", floats([0.5])), ("s", texts(["a"]))]));
+    let drop_table = |line: &str| Run::new(words(&format!("table drop {line}"))).dataset(data.path()).output();
+    let before = snapshot(data.path());
+    drop_table("reader").expect_code(6).expect_stderr(&["would be deleted", "help: --yes"]);
+    let other = drop_table("sources --yes --json").expect_code(6);
+    assert_eq!(other.json()["error"]["code"], "not_ours", "{other}");
+    drop_table("nobody --yes").expect_code(2).expect_stderr(&["reader"]);
+    assert_untouched(&before, &snapshot(data.path()));
+    let lock = hold(&data);
+    drop_table("reader --yes --wait 0.2").expect_code(4).expect_stderr(&["waiting for", "4711"]);
+    drop(lock);
+    assert_eq!(drop_table("reader --yes --json").expect_code(0).json(), json!({"dropped": TABLE}));
+    assert!(!data.key(TABLE).exists());
+    drop_table("reader --yes").expect_code(2);
+    let again = command(&lab, &data, "run").output().expect_code(0).json();
+    assert_eq!(again["stats"]["updated"], 2, "{again}");
+}
+
+// Several indexers.
+
+#[test]
+fn several_indexers_share_one_line_of_options() {
+    let dir = TestDir::new();
+    let data = Fixture::with_images(dir.join("data.zarr"), 3, 2);
+    let both = |line: &str| {
+        let plugins = ["--plugin", "velocity_events", "--plugin", "radon", "--json"];
+        Run::new(words(line)).args(plugins).dataset(data.path()).output()
+    };
+    let preview = both("run --dry-run --image #1 --exit-code").expect_code(10).json();
+    assert_eq!(each(&preview["runs"], "indexer"), ["velocity_events", "radon"], "{preview}");
+    assert_eq!(each(&preview["runs"][1]["would_update"], "image_id"), ids(&[1]), "{preview}");
+    both("run --image #1").expect_code(0);
+    both("run --dry-run --image #1 --exit-code").expect_code(0);
+    let status = both("status --reason FRESH_ROWS FRESH_ZERO_ROWS").expect_code(0).json();
+    for place in 0..2 {
+        assert_eq!(each(&status["statuses"][place]["images"], "image_id"), ids(&[1]), "{status}");
+    }
+    let unknown = both("run --image #9").expect_code(2).json();
+    for place in 0..2 {
+        assert_eq!(unknown["runs"][place]["error"]["code"], "unknown_image", "{unknown}");
+    }
+    // One whose table is held does not keep the other from its own.
+    let store = LocalStore::open(data.path()).expect("the dataset's store");
+    let key = Key::new("index/kymhost/locks/kym_velocity_events.lock").expect("a key");
+    let _lock = store.lock(&key, "{}").expect("a lock").expect("nobody else holds it");
+    let runs = both("run").expect_code(4).json()["runs"].clone();
+    assert_eq!((&runs[0]["error"]["code"], &runs[1]["stats"]["updated"]), (&json!("locked"), &json!(2)), "{runs}");
+}
