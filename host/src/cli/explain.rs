@@ -76,10 +76,10 @@ pub fn write_text(out: &mut dyn Write, explanation: &Explanation) -> io::Result<
     for note in &report.notes {
         writeln!(out, "  note        {}: {}", note.code(), note_meaning(*note))?;
     }
-    for cause in causes {
-        write_cause(out, cause, report)?;
+    if causes.is_empty() {
+        writeln!(out, "{}: {}", report.reason.code(), reason_meaning(report.reason))?;
     }
-    Ok(())
+    causes.iter().try_for_each(|cause| write_cause(out, cause, report))
 }
 
 fn rows(report: &ImageReport) -> &'static str {
@@ -175,7 +175,7 @@ mod tests {
         fresh.marker_n_rows = Some(3);
         fresh.notes = vec![Note::Adopted];
         assert_eq!(
-            text(&explanation(fresh, vec![cause(Reason::FreshRows)])),
+            text(&explanation(fresh, Vec::new())),
             format!(
                 "i: fresh\n  indexer     radon\n  table       tables/kym_radon.parquet, with rows of it\n  \
                  run marker  tells of 3 rows\n  note        ADOPTED: {}\nFRESH_ROWS: its rows are up to date\n",

@@ -406,7 +406,7 @@ pub(super) fn is_new_failure(past: &Failures, library_sha256: Option<&str>, imag
 }
 
 /// Now, in nanoseconds since the Unix epoch: at least 1, as markers must have it.
-fn now_ns() -> i64 {
+pub(super) fn now_ns() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     i64::try_from(now).unwrap_or(i64::MAX).max(1)
 }
