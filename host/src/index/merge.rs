@@ -2,7 +2,7 @@
 //! Owns: column union, widening, row order. Never: I/O.
 //!
 //! The outcome is that of taking the images one at a time, in order: the image's old rows leave, its new ones are
-//! appended. It is computed at once: [`plan`] finds the columns and their types, from the pieces and from facts about
+//! appended. It is computed at once: `plan` finds the columns and their types, from the pieces and from facts about
 //! the table; then old rows are brought into the new form batch by batch, and new ones are made in batches.
 //! [`merge`] does so with a table in memory, [`super::rewrite`] with a file.
 

@@ -6,7 +6,7 @@
 //! Whose rows stand where is read from the column of images alone, whether a column has values from the file's
 //! statistics, and from rows only where these do not tell. A row group whose rows all stay as they are is copied, if the
 //! table's columns stay what they are and the file keeps them as we do; its NaNs then stay too, which are missing values to
-//! every reader. All else is read, filtered and written in batches. See [`layout`] and [`Filling`] for how groups are cut.
+//! every reader. All else is read, filtered and written in batches. See `layout` and `Filling` for how groups are cut.
 
 use super::IndexError;
 use super::ledger::Identity;
