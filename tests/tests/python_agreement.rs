@@ -317,3 +317,82 @@ fn kymhost_reads_what_python_writes_and_writes_it_again() {
         agreement(&python, "read", &root, &file);
     }
 }
+
+// --- Python writes a table of kymhost's again
+
+/// Values stay what they are where pandas reads and writes a table: so do digests, and rows can be replaced in its file.
+#[test]
+fn digests_of_rows_outlive_pandas() {
+    use arrow::array::{
+        BinaryArray, Date32Array, Decimal128Array, DurationMicrosecondArray, Float32Array, Int8Array, ListArray,
+        StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    };
+    use arrow::datatypes::{Field, Int32Type};
+    use kymhost::index::merge::Piece;
+    use kymhost::index::names::TableName;
+    use kymhost::index::rewrite::{Change, rewrite};
+    use kymhost::index::rows_digest::{rows_digest, table_digests};
+
+    let (rows, _) = rows();
+    let list = |items: Vec<Option<i32>>| Some(items);
+    let more: Vec<(&str, ArrayRef)> = vec![
+        ("small", Arc::new(Int8Array::from(vec![Some(1), None, Some(-3)]))),
+        ("single", Arc::new(Float32Array::from(vec![0.1, f32::NAN, 1e30]))),
+        ("bytes", Arc::new(BinaryArray::from(vec![Some(&b"\xff\0"[..]), None, Some(b"")]))),
+        ("date", Arc::new(Date32Array::from(vec![Some(1), None, Some(20_000)]))),
+        ("clock", Arc::new(Time64MicrosecondArray::from(vec![Some(1), None, Some(86_399_999_999)]))),
+        ("moment", Arc::new(TimestampMicrosecondArray::from(vec![Some(-1), None, Some(1 << 50)]))),
+        ("span", Arc::new(DurationMicrosecondArray::from(vec![Some(-1), None, Some(7)]))),
+        (
+            "decimal",
+            Arc::new(Decimal128Array::from(vec![Some(150), None, Some(-5)]).with_precision_and_scale(9, 2).unwrap()),
+        ),
+        (
+            "list",
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([
+                list(vec![Some(1), None]),
+                None,
+                list(vec![]),
+            ])),
+        ),
+        (
+            "structure",
+            Arc::new(StructArray::from(vec![(
+                Arc::new(Field::new("part", DataType::Int64, true)),
+                Arc::new(Int64Array::from(vec![Some(1), None, Some(3)])) as ArrayRef,
+            )])),
+        ),
+    ];
+    let schema = rows.schema();
+    let columns = schema.fields().iter().map(|field| field.name().as_str()).zip(rows.columns().iter().cloned());
+    let columns: Vec<(&str, ArrayRef, bool)> = columns.chain(more).map(|(name, column)| (name, column, true)).collect();
+    let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let name = TableName::of("t").unwrap();
+    for pandas in ["<3", ">=3"] {
+        let Some(python) = python(pandas) else { continue };
+        let folder = TestDir::new();
+        let root = folder.path().join("d.zarr");
+        let dataset = Dataset::create(&root).unwrap();
+        dataset.write_table(name.table(), &rows).unwrap();
+        let mut expected = table_digests(&dataset, &name).unwrap();
+        assert_eq!(expected.len(), 3);
+        let rewritten = |dataset: &Dataset| {
+            let file = root.join(name.key_text());
+            let script = "import pandas, sys; pandas.read_parquet(sys.argv[1]).to_parquet(sys.argv[1])";
+            let output = Command::new(&python).args(["-c", script]).arg(file).output().expect("the interpreter runs");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            table_digests(dataset, &name).unwrap()
+        };
+        assert_eq!(rewritten(&dataset), expected, "pandas {pandas}");
+
+        let new = rows.slice(0, 1);
+        let piece = Piece { image_id: "b".to_owned(), params_hash: "h".to_owned(), rows: new.clone() };
+        let change = Change { pieces: vec![piece], analysis_version: "v".to_owned(), ..Change::default() };
+        let seen = dataset.table_stat(name.table()).unwrap();
+        let done = rewrite(&dataset, &name, seen, &change).unwrap().unwrap();
+        assert_eq!(done.refused, [], "pandas {pandas}");
+        expected.insert("b".to_owned(), rows_digest(&new));
+        assert_eq!(table_digests(&dataset, &name).unwrap(), expected, "pandas {pandas}");
+        assert_eq!(rewritten(&dataset), expected, "pandas {pandas}, the second time");
+    }
+}

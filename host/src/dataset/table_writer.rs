@@ -266,3 +266,40 @@ impl ChunkReader for Buffered<'_> {
         self.0.get_bytes(start, length)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array};
+
+    /// A disk with room for so many bytes.
+    struct Disk(usize);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_a_full_disk_wherever_it_happens() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values((0..20_000).map(|n| n * 7919)));
+        let rows = RecordBatch::try_from_iter_with_nullable([("x", numbers, true)]).unwrap();
+        let write = |room: usize| {
+            let mut disk = Disk(room);
+            let mut writer = TableWriter::new(&mut disk, rows.schema_ref(), &[])?;
+            writer.write(&rows)?;
+            writer.end_group()?;
+            writer.write(&rows)?;
+            writer.finish()
+        };
+        assert_eq!(write(usize::MAX).unwrap().len(), 64);
+        for room in (0..200_000).step_by(5_000) {
+            assert_eq!(write(room).unwrap_err().kind(), io::ErrorKind::StorageFull, "{room}");
+        }
+    }
+}

@@ -5,7 +5,8 @@
 //! Only the rows' provenance columns are rewritten, and the markers. The order is that of a run: intent, table, markers,
 //! seal, failures, and the intent goes.
 
-use super::ledger::{self, Identity, Intent, Seal};
+use super::commit;
+use super::ledger::{self, Identity, Seal};
 use super::names::TableName;
 use super::plan::{self, Plan, PlanOptions, Planned, SealState};
 use super::receipt::{self, Adoption, Receipt};
@@ -19,7 +20,6 @@ use arrow::datatypes::Schema;
 use kymhost_plugin_api::RunMarker;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How often all is looked at again because another program has written the table meanwhile.
 const MAX_TRIES: usize = 5;
@@ -121,7 +121,7 @@ impl Work<'_> {
             return Ok(None);
         }
 
-        let now = now_ns();
+        let now = commit::now_ns();
         let version = self.indexer.analysis_version.as_str();
         let mut failures = BTreeMap::new();
         let mut ready = Vec::with_capacity(ids.len());
@@ -213,8 +213,9 @@ impl Work<'_> {
         }
         let (dataset, name) = (self.dataset, self.name);
         let adopted: BTreeSet<String> = ready.iter().map(|ready| ready.image_id.clone()).collect();
-        let left: BTreeSet<String> = pending(&plan).difference(&adopted).cloned().collect();
-        let before = pending(&plan);
+        let images: Vec<&str> = plan.images.iter().map(|image| image.report.image_id.as_str()).collect();
+        let before = commit::pending(plan.intent.as_ref(), &images);
+        let left: BTreeSet<String> = before.difference(&adopted).cloned().collect();
         ledger::write_intent(dataset, name, &before.union(&adopted).cloned().collect())?;
 
         let mut change = Change { analysis_version: self.indexer.analysis_version.clone(), ..Change::default() };
@@ -277,16 +278,6 @@ fn look_again(record: &Record, marker_name: &str, inputs: &[Input]) -> Result<Ve
     inputs.iter().map(|input| dataset::look(record, marker_name, input)).collect()
 }
 
-/// The images of an older intent.
-fn pending(plan: &Plan) -> BTreeSet<String> {
-    let is_pending = |id: &str| match &plan.intent {
-        None => false,
-        Some(Intent::Unreadable) => true,
-        Some(Intent::Images(images)) => images.contains(id),
-    };
-    plan.images.iter().map(|image| &image.report.image_id).filter(|id| is_pending(id)).cloned().collect()
-}
-
 fn hashes(
     workforce: &mut dyn Workforce,
     ids: &[String],
@@ -300,10 +291,4 @@ fn hashes(
         })?;
     }
     Ok(hashes)
-}
-
-/// Now, in nanoseconds since the Unix epoch: at least 1, as markers must have it.
-fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    i64::try_from(now).unwrap_or(i64::MAX).max(1)
 }

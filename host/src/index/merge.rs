@@ -266,15 +266,16 @@ fn finish<T: OldTable>(
         let text = names.text(name);
         let source = places.get(&name).copied();
         let new = parts.get(name).map_or(&[][..], Vec::as_slice);
-        let label_bytes: u64 = taken.iter().fold(0u64, |sum, taken| {
-            let label = match text {
-                IMAGE_ID => taken.image_id.len(),
-                PARAMS_HASH => taken.params_hash.len(),
-                ANALYSIS_VERSION => analysis_version.len(),
-                _ => 0,
-            };
-            sum.saturating_add((label as u64).saturating_mul(taken.rows.rows as u64))
-        });
+        let label_bytes = |length: &dyn Fn(&Taken) -> usize| {
+            let bytes = taken.iter().map(|taken| (length(taken) as u64).saturating_mul(taken.rows.rows as u64));
+            bytes.fold(0u64, u64::saturating_add)
+        };
+        let label_bytes = match text {
+            IMAGE_ID => label_bytes(&|taken| taken.image_id.len()),
+            PARAMS_HASH => label_bytes(&|taken| taken.params_hash.len()),
+            ANALYSIS_VERSION => label_bytes(&|_| analysis_version.len()),
+            _ => 0,
+        };
         let new_bytes = new.iter().map(|part| value_bytes(part)).fold(label_bytes, u64::saturating_add);
         let old_bytes = match (&old, source) {
             (Some(old), Some(source)) => old.value_bytes(source),
@@ -319,7 +320,7 @@ fn finish<T: OldTable>(
     Ok(Planned {
         schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
         refused,
-        is_changed: !nothing && !(is_same && new_rows == 0 && !old_rows_leave),
+        is_changed: !nothing && (!is_same || new_rows > 0 || old_rows_leave),
         is_same_schema: is_same,
         sources,
         new_rows,

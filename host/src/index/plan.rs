@@ -6,7 +6,6 @@ use super::markers::{self, Looked, Marker, Moved};
 use super::names::TableName;
 use super::provenance::{self, ImageFacts, TableFacts};
 use super::receipt::{self, Freshening};
-use super::rows_digest::table_digests;
 use super::staleness::{
     self, Current, Facts, ImageReport, Judgement, MarkerFacts, Reason, ReceiptFacts, RowFacts, RowsState, judge,
 };

@@ -771,6 +771,16 @@ fn times_that_are_too_young_are_trusted_later() {
 }
 
 #[test]
+fn times_that_are_never_trusted_are_not_written_again() {
+    let mut lab = Lab::bare();
+    let future = std::time::SystemTime::now() + Duration::from_secs(3600);
+    fs::File::options().write(true).open(lab.artifact("a", "events.json")).unwrap().set_modified(future).unwrap();
+    lab.run();
+    let plan = lab.plan(Compat::Kymhost);
+    assert_eq!((plan.images[0].report.reason, &plan.images[0].freshen), (Reason::FreshRows, &None));
+}
+
+#[test]
 fn many_images_are_judged_in_their_order() {
     let mut lab = Lab::bare();
     for number in 0..200 {

@@ -188,7 +188,7 @@ fn groups_are_cut_between_images_and_filled() {
     // A table without images is cut anywhere.
     write_file(&dataset, &name(), &batch(vec![("y", ints(0..25_000))]), 1_000_000, true);
     done(&dataset, &change(vec![piece("a", vec![("y", ints([1]))])]), 10_000);
-    assert_eq!(group_sizes(&dataset), [10_000, 15_001]);
+    assert_eq!(group_sizes(&dataset), [10_000, 10_000, 5_001]);
 }
 
 #[test]
@@ -369,6 +369,72 @@ fn a_table_that_another_program_has_written_is_left() {
     assert!(stat(&dataset).is_none());
 }
 
+/// Whatever a row holds, what is held for a row group is bounded.
+#[test]
+fn groups_of_large_rows_end_early() {
+    let mut seed = 1u64;
+    let mut noise = || {
+        let bytes = (0..10_000).map(|_| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            char::from(b'0' + (seed >> 58) as u8)
+        });
+        bytes.collect::<String>()
+    };
+    let mut rows = || {
+        let large: Vec<String> = (0..10).map(|_| noise()).collect();
+        batch(vec![(IMAGE_ID, texts(["a"; 10])), ("x", texts(large.iter().map(String::as_str)))])
+    };
+    let mut file: Vec<u8> = Vec::new();
+    let writer = TableWriter::new(&mut file, rows().schema_ref(), &[]).unwrap();
+    let mut filling =
+        Filling { writer, target: 1_000_000, most_bytes: 1 << 20, image_id: Some(0), last: None, left: 1_000 };
+    let mut most = 0;
+    for _ in 0..100 {
+        assert!(filling.add(&rows()).is_ok());
+        most = most.max(filling.writer.bytes_in_group());
+    }
+    let groups = filling.writer.groups();
+    assert!((5..20).contains(&groups) && most < 2 << 20, "{groups} groups, up to {most} bytes");
+}
+
+/// A table that another program has made: rows of images and of none, one among the other.
+#[derive(Debug, Clone)]
+struct Foreign {
+    ids: Vec<Option<u8>>,
+    large: bool,
+    numbers: bool,
+    labels: bool,
+}
+
+impl Foreign {
+    fn table(&self) -> RecordBatch {
+        let ids = self.ids.iter().map(|id| id.map(image));
+        let ids: ArrayRef = if self.large {
+            Arc::new(ids.collect::<LargeStringArray>())
+        } else {
+            Arc::new(ids.collect::<StringArray>())
+        };
+        let label = || texts(vec!["old"; self.ids.len()]);
+        let n = ints((0..self.ids.len()).map(|row| row as i64));
+        let n = if self.numbers { n } else { arrow::compute::cast(&n, &DataType::Utf8).unwrap() };
+        let mut columns = vec![("n", n), (IMAGE_ID, ids), ("none", new_null_array(&DataType::Float64, self.ids.len()))];
+        if self.labels {
+            columns.extend([(PARAMS_HASH, label()), (ANALYSIS_VERSION, label())]);
+        }
+        batch(columns)
+    }
+}
+
+fn arb_foreign() -> impl Strategy<Value = Foreign> {
+    let ids = proptest::collection::vec(proptest::option::weighted(0.9, 0..8u8), 0..60);
+    (ids, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(ids, large, numbers, labels)| Foreign {
+        ids,
+        large,
+        numbers,
+        labels,
+    })
+}
+
 /// New rows of an image: how many, and of which types.
 #[derive(Debug, Clone)]
 struct New {
@@ -496,14 +562,18 @@ fn through_a_file(table: Option<RecordBatch>) -> Option<RecordBatch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn rewriting_a_file_is_merging_in_memory(
+        first in proptest::option::of((arb_foreign(), 1..40usize)),
         steps in proptest::collection::vec(arb_step(), 1..7),
         target in 1..24u64,
     ) {
         let (_dir, dataset) = dataset();
-        let mut expected: Option<RecordBatch> = None;
+        if let Some((foreign, group_rows)) = &first {
+            write_file(&dataset, &name(), &foreign.table(), *group_rows, true);
+        }
+        let mut expected = read(&dataset);
         for step in &steps {
             if let (Some(rows), Some(table)) = (step.foreign, &expected) {
                 write_file(&dataset, &name(), table, rows, rows % 2 == 0);

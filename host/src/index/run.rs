@@ -401,7 +401,7 @@ impl Context<'_> {
             stats,
             failures,
             decisions: scheme.plan.images.into_iter().map(|image| image.report).collect(),
-            pruned_images: committer.pruned,
+            pruned_images: committer.pruned(),
             freshened,
             widened: std::mem::take(&mut committer.widened),
             commits: committer.commits,
