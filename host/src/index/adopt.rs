@@ -248,10 +248,12 @@ impl Work<'_> {
         dataset.put_json_many(&mut markers.into_iter())?;
 
         let altered = match plan.seal {
-            SealState::Unneeded => BTreeSet::new(),
-            SealState::Held { altered } | SealState::Recomputed { altered, .. } => altered,
+            SealState::Unneeded => Some(BTreeSet::new()),
+            SealState::Held { altered } => Some(altered),
+            // Of an image whose marker cannot be read it is not known whether its rows were altered.
+            SealState::Recomputed { altered, is_complete } => Some(altered).filter(|_| is_complete),
         };
-        self.seal(identity, altered.difference(&adopted).cloned().collect())?;
+        self.seal(identity, altered.map(|altered| altered.difference(&adopted).cloned().collect()))?;
         let mut failures = plan.failures;
         let count = failures.len();
         failures.retain(|id, _| !adopted.contains(id));
@@ -262,10 +264,10 @@ impl Work<'_> {
         Ok(true)
     }
 
-    fn seal(&self, identity: Option<Identity>, altered: BTreeSet<String>) -> Result<(), IndexError> {
-        match identity {
+    fn seal(&self, identity: Option<Identity>, altered: Option<BTreeSet<String>>) -> Result<(), IndexError> {
+        match identity.zip(altered) {
             // Of what another program has put in its place meanwhile, nothing is known.
-            Some(table) if rewrite::identity(self.dataset, self.name)?.as_ref() == Some(&table) => {
+            Some((table, altered)) if rewrite::identity(self.dataset, self.name)?.as_ref() == Some(&table) => {
                 ledger::write_seal(self.dataset, self.name, &Seal { table, altered })
             }
             _ => ledger::remove_seal(self.dataset, self.name),
