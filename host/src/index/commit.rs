@@ -140,6 +140,7 @@ impl<'a> Committer<'a> {
     /// An image failed.
     pub fn fail(&mut self, image_id: &str, failure: Failure) {
         self.remember(image_id, &failure, true);
+        self.keep_rows(image_id);
         self.failed.insert(image_id.to_owned(), failure);
     }
 
@@ -147,7 +148,13 @@ impl<'a> Committer<'a> {
     pub fn block(&mut self, image_id: &str, failure: Failure) {
         let is_new = is_new_failure(&self.past, self.library_sha256.as_deref(), image_id, &failure);
         self.remember(image_id, &failure, is_new);
+        self.keep_rows(image_id);
         self.failed.insert(image_id.to_owned(), failure);
+    }
+
+    /// What fails keeps its last good rows, also where all others are made anew.
+    fn keep_rows(&mut self, image_id: &str) {
+        self.leaving.remove(image_id);
     }
 
     fn remember(&mut self, image_id: &str, failure: &Failure, is_new: bool) {

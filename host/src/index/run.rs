@@ -20,6 +20,10 @@ use std::time::{Duration, Instant};
 /// So many bytes of freshened markers are written at once.
 const MAX_FRESHENED_BYTES: usize = 16 << 20;
 
+/// So many times as many bytes of rows are held where a table is made anew: with its first commit all old rows leave, also
+/// those of images that fail later.
+const MOST_HELD_ANEW: u64 = 8;
+
 /// What a run works with.
 struct Context<'a> {
     dataset: &'a Dataset,
@@ -428,8 +432,11 @@ impl Round<'_, '_> {
         observer: &mut dyn Observer,
     ) -> Result<(), IndexError> {
         let options = self.context.options;
-        let interval = if self.is_anew { Duration::MAX } else { options.checkpoint_interval };
-        let mut checkpoints = Checkpoints::new(interval, options.max_held_bytes, Instant::now());
+        let (interval, max_held_bytes) = match self.is_anew {
+            true => (Duration::MAX, options.max_held_bytes.saturating_mul(MOST_HELD_ANEW)),
+            false => (options.checkpoint_interval, options.max_held_bytes),
+        };
+        let mut checkpoints = Checkpoints::new(interval, max_held_bytes, Instant::now());
         let mut held: Vec<Done> = Vec::new();
         let mut bytes = 0u64;
         let mut left = image_ids.len();
