@@ -490,8 +490,11 @@ fn everywhere(name: &'static str, says: &'static [&'static str], harm: fn(&World
     runs.into_iter().map(|args| Refused { name, harm, args, code: 5, says }).collect()
 }
 
+/// A name, and what is done to the dataset.
+type Harm = (&'static str, fn(&World));
+
 /// Ways in which a table is broken.
-const BROKEN_TABLES: [(&str, fn(&World)); 3] = [
+const BROKEN_TABLES: [Harm; 3] = [
     ("a table that is cut", |w| w.data.cut(TABLE)),
     ("a table that is empty", |w| w.data.put(TABLE, "")),
     ("a table that is text", |w| w.data.put(TABLE, "image_id\n1\n")),

@@ -309,6 +309,39 @@ fn failures_are_remembered_and_tried_again() {
     command(&lab, &data, "status --exit-code").output().expect_code(0);
 }
 
+#[test]
+fn a_long_run_commits_before_its_end() {
+    let lab = Lab::new();
+    let data = dataset(&lab, 4);
+    (0..4).for_each(|image| params(&data, image, json!({"sleep_ms": 50})));
+    for (line, at_once) in [("", true), ("--checkpoint 1000", true), ("--checkpoint 0", false)] {
+        let data = lab.copy(&data);
+        let document = command(&lab, &data, &format!("run --jobs 1 {line}")).output().expect_code(0).json();
+        // The first commit has no cost yet that it could be put off for.
+        assert_eq!(document["commits"] == 1, at_once, "{line} {document}");
+        assert_eq!(document["stats"]["updated"], 4, "{line} {document}");
+        command(&lab, &data, "status --exit-code").output().expect_code(0);
+    }
+}
+
+#[test]
+fn touched_inputs_have_their_markers_renewed() {
+    let lab = Lab::new();
+    let data = settled(&lab, 2);
+    let again = |line: &str| {
+        // The same content at another time.
+        note(&data, 1, "first");
+        text(&data, line).expect_code(0).stderr()
+    };
+    let says = "reader: renewed the run markers of 1 image: inputs have other times, but the same content\n";
+    assert!(again("run -v").contains(says));
+    let quiet = again("run");
+    assert!(!quiet.contains("renewed") && quiet.contains("updated 0, skipped 2"), "{quiet}");
+    note(&data, 0, "first");
+    let document = command(&lab, &data, "run").output().expect_code(0).json();
+    assert_eq!((&document["freshened"], &document["commits"]), (&json!(1), &json!(0)), "{document}");
+}
+
 // Columns.
 
 #[test]
