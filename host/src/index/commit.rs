@@ -417,7 +417,7 @@ pub(super) fn now_ns() -> i64 {
 }
 
 /// Whether an error says that the table's file is not Parquet.
-pub(super) fn is_unreadable(error: &IndexError, dataset: &Dataset, name: &TableName) -> bool {
+fn is_unreadable(error: &IndexError, dataset: &Dataset, name: &TableName) -> bool {
     let Ok(table) = name.key() else { return false };
     matches!(error, IndexError::Dataset(DatasetError::Unreadable { key, .. }) if *key == dataset.store().describe(&table))
 }
