@@ -179,11 +179,12 @@ impl<'a> TableWriter<'a> {
         self.groups += 1;
         let leaves: Vec<usize> = file.leaves().into_iter().flatten().collect();
         caught(|| {
-            let found = file.parquet().row_group(group);
+            let no_such = || ParquetError::General(format!("row group {group} is not what it was"));
+            let found = file.parquet().row_groups().get(group).ok_or_else(no_such)?;
             let from = Buffered(file.chunks());
             let mut writer = self.file.next_row_group()?;
             for leaf in leaves {
-                let metadata = found.column(leaf).clone();
+                let metadata = found.columns().get(leaf).ok_or_else(no_such)?.clone();
                 writer.append_column(
                     &from,
                     ColumnCloseResult {

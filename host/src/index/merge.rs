@@ -2,7 +2,7 @@
 //! Owns: column union, widening, row order. Never: I/O.
 //!
 //! The outcome is that of taking the images one at a time, in order: the image's old rows leave, its new ones are
-//! appended. It is computed at once: [`plan`] finds the columns and their types, from the pieces and from facts about
+//! appended. It is computed at once: `plan` finds the columns and their types, from the pieces and from facts about
 //! the table; then old rows are brought into the new form batch by batch, and new ones are made in batches.
 //! [`merge`] does so with a table in memory, [`super::rewrite`] with a file.
 
@@ -234,7 +234,8 @@ fn finish<T: OldTable>(
     analysis_version: &str,
     names: &Names,
 ) -> Result<Planned, T::Error> {
-    let nothing = old.is_none() && refused.len() == prepared.len();
+    // Where there is no table, pieces without rows make one too.
+    let is_there = old.is_some() || refused.len() < prepared.len();
     let is_refused = |piece: usize| refused.contains_key(&piece);
     let old_rows_leave = rows_of.iter().enumerate().any(|(piece, &rows)| rows > 0 && !is_refused(piece));
     let mut taken = Vec::with_capacity(prepared.len());
@@ -320,7 +321,7 @@ fn finish<T: OldTable>(
     Ok(Planned {
         schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
         refused,
-        is_changed: !nothing && (!is_same || new_rows > 0 || old_rows_leave),
+        is_changed: is_there && (!is_same || new_rows > 0 || old_rows_leave),
         is_same_schema: is_same,
         sources,
         new_rows,

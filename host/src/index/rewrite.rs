@@ -2,6 +2,11 @@
 //!
 //! Owns: which row groups are copied as bytes, which are decoded, how groups are cut and filled.
 //! Never: the rules of columns and types (see `merge`), markers, locks.
+//!
+//! Whose rows stand where is read from the column of images alone, whether a column has values from the file's
+//! statistics, and from rows only where these do not tell. A row group whose rows all stay as they are is copied, if the
+//! table's columns stay what they are and the file keeps them as we do; its NaNs then stay too, which are missing values to
+//! every reader. All else is read, filtered and written in batches. See `layout` and `Filling` for how groups are cut.
 
 use super::IndexError;
 use super::ledger::Identity;
@@ -31,7 +36,8 @@ pub struct Change {
     pub remove: BTreeSet<String>,
     /// Images whose rows stay, with another params hash and the analysis version: (image, params hash).
     pub relabel: Vec<(String, String)>,
-    /// Key and value pairs of ours for the file's metadata, instead of those of the same key.
+    /// Key and value pairs of ours for the file's metadata, instead of those of the same key. Keys begin with `kymhost`: other
+    /// ones are not kept by the next change. Pairs alone are no reason to write the table.
     pub metadata: Vec<(String, String)>,
 }
 

@@ -11,7 +11,7 @@
 //!
 //! The digest is the SHA-256 of these bytes; all numbers are little-endian.
 //!
-//! First [`DOMAIN`]. Then each row:
+//! First `DOMAIN` (the text `kymhost rows 1` and a line feed). Then each row:
 //! - `01` where the row has values in the same columns as the image's row before it; else `02`, the count of columns that
 //!   have a value in it (u32), and for each, in the order of the bytes of their names, length (u32) and name;
 //! - for each of these columns, in that order, its cell.
