@@ -500,7 +500,7 @@ fn rows_that_python_writes_while_they_are_adopted_are_those_that_are_adopted() {
                 alter(&dataset, "b");
             }
         }));
-        let result = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""));
+        let result = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""), &mut Quiet);
         let b = lab.table().into_iter().find(|row| row.0 == "b").unwrap();
         let version = if is_done { "v2" } else { "v1" };
         assert_eq!((b.1, b.3.as_str()), (3 + 1000 * times, version), "{times}");
@@ -599,7 +599,7 @@ fn adopting_that_ends_anywhere_leaves_each_image_adopted_or_stale() {
         let store = LocalStore::open(&lab.path).unwrap();
         let store = Arc::new(Failing { store, left: AtomicUsize::new(left), failed: AtomicUsize::new(0) });
         let dataset = Dataset::open_store(Arc::clone(&store) as _).unwrap();
-        let result = adopt(&dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""));
+        let result = adopt(&dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""), &mut Quiet);
         let has_failed = store.failed.load(Ordering::SeqCst) > 0;
         assert_eq!(result.is_err(), has_failed, "{left}: {result:?}");
         failures += usize::from(has_failed);
