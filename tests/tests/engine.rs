@@ -6,10 +6,11 @@
 use kymhost::store::{Key, LocalStore, LockGuard, Store as _};
 use kymhost_tests::fixture::{Fixture, batch, floats, image_id, ints, texts};
 use kymhost_tests::judge::{Lab, MARKER, TABLE};
-use kymhost_tests::{Output, Run, TestDir, assert_untouched, library, snapshot};
+use kymhost_tests::{Output, Run, TestDir, assert_untouched, library, program, snapshot};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Sets an image's params: it reads the artifact `note`, and what is said here.
@@ -384,6 +385,40 @@ fn a_table_that_another_run_holds_is_waited_for_as_long_as_is_said() {
     let document = command(&lab, &data, "run --wait 60").output().expect_code(0).json();
     assert_eq!(document["stats"]["updated"], 1);
     free.join().expect("the other run ends");
+}
+
+#[test]
+fn a_signal_ends_waiting_and_judging_at_once() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let lab = Lab::new();
+    let data = settled(&lab, 3);
+    (0..3).for_each(|image| params(&data, image, json!({"sleep_ms": 60_000})));
+    let lock = hold(&data);
+    let before = snapshot(data.path());
+    let check = |line: &str| {
+        let (log, said) = (lab.fresh("log"), lab.fresh("said"));
+        // Through a shell, which keeps what it says in a file.
+        let run = Run::program(Path::new("sh"), ["-c", "exec \"$0\" \"$@\" 2> \"$SAID\""]).arg(program());
+        let run = run.args(words(line)).arg("--plugin").arg(library("reader")).dataset(data.path());
+        let mut child = run.env("SAID", &said).env("KYMHOST_READER_LOG", &log).start(lab.path());
+        let waits = || fs::read_to_string(&said).is_ok_and(|said| said.contains("reader: waiting for kymhost"));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !waits() && !log.exists() {
+            assert!(Instant::now() < deadline, "{line} does not begin");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let asked = Instant::now();
+        kill_process(Pid::from_child(&child), Signal::INT).expect("a signal");
+        let code = child.wait().expect("its end").code();
+        assert_eq!(code, Some(130), "{line}");
+        assert!(asked.elapsed() < Duration::from_secs(30), "{line} took {:?}", asked.elapsed());
+    };
+    check("run --wait 500");
+    check("adopt --reason x --wait 500");
+    assert_untouched(&before, &snapshot(data.path()));
+    drop(lock);
+    command(&lab, &data, "adopt --reason x").output().expect_code(0);
+    check("verify");
 }
 
 // Status.

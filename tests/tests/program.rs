@@ -23,7 +23,7 @@ fn run(args: &[&str], data: &Fixture) -> Output {
 // The demo.
 
 #[test]
-fn the_demo_shows_replace_nothing_to_do_and_one_change() {
+fn the_demo_shows_replace_nothing_to_do_and_changes() {
     let dir = TestDir::new();
     let output = Run::new(["demo"]).folder(dir.path()).output().expect_code(0).expect_stdout(&[
         "updated 6, skipped 0, missing 6, failed 0",
@@ -33,7 +33,12 @@ fn the_demo_shows_replace_nothing_to_do_and_one_change() {
         "FRESH_ZERO_ROWS: it was run and has no rows",
         "STALE_PARAMS_CHANGED: its params have changed",
         "kymhost-demo.zarr",
-        "9 rows",
+        "with 9 stalls",
+        // Why, with the key that changed.
+        "   STALE_INPUT_CHANGED: something that its rows were made from has changed\n",
+        "       analysis/velocity_events/events.parquet\n",
+        "  updated  STALE_INPUT_CHANGED: something",
+        "8 rows",
     ]);
 
     // The commands that it ends with do as they are, in the same folder.
@@ -47,6 +52,7 @@ fn the_demo_shows_replace_nothing_to_do_and_one_change() {
         said.push(format!("{}{}", output.stdout(), output.stderr()));
     }
     assert!(said.iter().any(|text| text.contains("1 of 6 images are stale")), "{said:#?}");
+    assert!(said.iter().any(|text| text.contains("/abs_score_floor\n")), "{said:#?}");
     assert!(said.last().is_some_and(|text| text.contains("updated 1, skipped 5")), "{said:#?}");
 }
 
@@ -56,8 +62,8 @@ fn the_demo_is_made_anew_but_touches_no_folder_of_others() {
     let demo = || Run::new(["demo", "my demo.zarr", "--json"]).folder(dir.path()).output();
     for _ in 0..2 {
         let document = demo().expect_code(0).json();
-        let updated: Vec<&Value> = (0..3).map(|run| &document["runs"][run]["stats"]["updated"]).collect();
-        assert_eq!(updated, [6, 0, 1]);
+        let runs = document["runs"].as_array().expect("a list");
+        assert_eq!(runs.iter().map(|run| &run["stats"]["updated"]).collect::<Vec<_>>(), [6, 0, 1, 1]);
         assert_eq!(document["images"], 6);
     }
     Fixture::at(dir.join("my demo.zarr")).add_image(&image_id(7));
@@ -77,15 +83,19 @@ fn the_demo_is_made_anew_but_touches_no_folder_of_others() {
 #[test]
 fn help_and_version_go_to_stdout() {
     Run::new(["--version"]).output().expect_code(0).expect_stdout(&["kymhost 0."]);
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 18] = [
         &[],
         &["run"],
         &["status"],
+        &["explain"],
+        &["verify"],
+        &["adopt"],
         &["plugin"],
         &["plugin", "list"],
         &["plugin", "info"],
         &["table", "list"],
         &["table", "show"],
+        &["table", "drop"],
         &["dataset", "create"],
         &["dataset", "info"],
         &["dataset", "validate"],
@@ -105,7 +115,11 @@ fn help_and_version_go_to_stdout() {
 #[test]
 fn every_shell_has_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        Run::new(["completions", shell]).output().expect_code(0).expect_stdout(&["params-hash", "max-memory"]);
+        let expected = ["params-hash", "max-memory", "on-schema-change", "adopt"];
+        let output = Run::new(["completions", shell]).output().expect_code(0).expect_stdout(&expected);
+        // The other two complete no values.
+        let values = ["bash", "zsh", "fish"].contains(&shell);
+        assert_eq!(output.stdout().contains("STALE_INPUT_APPEARED"), values, "{shell}");
     }
     Run::new(["completions", "tcsh"]).output().expect_code(2).expect_stderr(&["bash", "zsh"]);
 }
@@ -127,7 +141,8 @@ fn the_summary_is_for_people_and_the_document_for_scripts() {
     assert_eq!(
         output.json(),
         json!({
-            "indexer": "velocity_events", "mode": "replace", "table": TABLE, "failures": [],
+            "indexer": "velocity_events", "mode": "replace", "table": TABLE, "failures": [], "pruned_images": 0,
+            "freshened": 0, "commits": 1, "recomputed": false, "stopped_by_failures": false, "widened": [],
             "stats": {
                 "updated": 3, "skipped_fresh": 0, "skipped_zero_rows": 0, "stale_missing_marker": 0,
                 "stale_marker_table_mismatch": 0, "total_images": 3, "failed": 0, "not_run": 0, "skipped": 0,

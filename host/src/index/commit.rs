@@ -46,6 +46,8 @@ pub(super) struct Committer<'a> {
     pending: BTreeSet<String>,
     /// Deleted images, whose rows the next commit removes.
     orphans: BTreeSet<String>,
+    /// Deleted images whose rows were removed.
+    gone: BTreeSet<String>,
     /// Images whose rows the next commit removes because all are made anew.
     leaving: BTreeSet<String>,
     /// A table that cannot be read may be set aside.
@@ -59,8 +61,6 @@ pub(super) struct Committer<'a> {
     pub updated: HashSet<String>,
     /// Columns that got a wider type.
     pub widened: Vec<Widening>,
-    /// Deleted images whose rows were removed.
-    pub pruned: u64,
     /// Commits made.
     pub commits: u64,
     /// Whether an image was refused because a column's type could not be reconciled.
@@ -99,6 +99,7 @@ impl<'a> Committer<'a> {
             altered: begin.altered,
             pending: begin.pending,
             orphans: begin.orphans,
+            gone: BTreeSet::new(),
             leaving: BTreeSet::new(),
             may_set_aside: begin.may_set_aside,
             is_broken: begin.is_broken,
@@ -107,10 +108,14 @@ impl<'a> Committer<'a> {
             failed: HashMap::new(),
             updated: HashSet::new(),
             widened: Vec::new(),
-            pruned: 0,
             commits: 0,
             had_conflicts: false,
         }
+    }
+
+    /// How many deleted images' rows were removed.
+    pub fn pruned(&self) -> u64 {
+        self.gone.len() as u64
     }
 
     /// Whether a commit without rows would change the table.
@@ -126,7 +131,7 @@ impl<'a> Committer<'a> {
     /// All rows leave with the next commit, and what was done counts no more.
     pub fn start_anew(&mut self, images: BTreeSet<String>, orphans: BTreeSet<String>) {
         self.leaving = images;
-        self.orphans.extend(orphans);
+        self.orphans = orphans.difference(&self.gone).cloned().collect();
         self.failed.clear();
         self.updated.clear();
         self.widened.clear();
@@ -215,11 +220,11 @@ impl<'a> Committer<'a> {
         self.commits += u64::from(!accepted.is_empty() || !self.orphans.is_empty());
         self.dataset.put_json_many(&mut accepted.into_iter())?;
 
-        self.pruned += self.orphans.len() as u64;
         for gone in std::mem::take(&mut self.orphans) {
             if let Some(altered) = &mut self.altered {
                 altered.remove(&gone);
             }
+            self.gone.insert(gone);
         }
         self.leaving.clear();
         for widening in rewritten.widened {
@@ -412,7 +417,7 @@ pub(super) fn now_ns() -> i64 {
 }
 
 /// Whether an error says that the table's file is not Parquet.
-pub(super) fn is_unreadable(error: &IndexError, dataset: &Dataset, name: &TableName) -> bool {
+fn is_unreadable(error: &IndexError, dataset: &Dataset, name: &TableName) -> bool {
     let Ok(table) = name.key() else { return false };
     matches!(error, IndexError::Dataset(DatasetError::Unreadable { key, .. }) if *key == dataset.store().describe(&table))
 }

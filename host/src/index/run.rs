@@ -120,8 +120,7 @@ impl Context<'_> {
             only: None,
             table_may_be_broken: self.is_ours() && select::does_all(self.options),
         };
-        let plan = plan::plan(self.dataset, self.indexer, &self.name, workforce, &plan_options)
-            .map_err(|error| self.with_help(error))?;
+        let plan = plan::plan(self.dataset, self.indexer, &self.name, workforce, &plan_options)?;
 
         let mut scheme = Scheme {
             to_extract: Vec::new(),
@@ -173,24 +172,6 @@ impl Context<'_> {
         let with_rows = plan.images.iter().filter(|image| image.rows > 0).count();
         let table = self.name.key_text();
         select::refusal(&table, plan.images.len(), with_rows, orphans, self.options.allow_mass_removal)
-    }
-
-    /// Says how a table that cannot be read is made anew.
-    fn with_help(&self, error: IndexError) -> IndexError {
-        if !self.is_ours() || !commit::is_unreadable(&error, self.dataset, &self.name) {
-            return error;
-        }
-        match error {
-            IndexError::Dataset(DatasetError::Unreadable { key, expected, found })
-                if !found.contains("--mode replace") =>
-            {
-                let found = format!(
-                    "{found}; `kymhost run --mode replace` extracts every image anew and sets the broken file aside"
-                );
-                DatasetError::Unreadable { key, expected, found }.into()
-            }
-            other => other,
-        }
     }
 
     /// Takes the table's lock where there is something to write. What only spares later runs some work is not worth waiting for.
@@ -401,7 +382,7 @@ impl Context<'_> {
             stats,
             failures,
             decisions: scheme.plan.images.into_iter().map(|image| image.report).collect(),
-            pruned_images: committer.pruned,
+            pruned_images: committer.pruned(),
             freshened,
             widened: std::mem::take(&mut committer.widened),
             commits: committer.commits,
