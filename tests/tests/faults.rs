@@ -16,8 +16,36 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 /// With a `+`: that change and all after it fail.
-const FAULTS: [&str; 6] = ["ENOSPC", "EIO", "EACCES", "KILL", "TORN", "+ENOSPC"];
+const FAULTS: [&str; 6] = ["KILL", "TORN", "ENOSPC", "EIO", "EACCES", "+ENOSPC"];
 const KILL: i32 = 9;
+
+/// Which faults are tried at each change.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Faults {
+    /// All of them.
+    All,
+    /// A kill, and the others in turn.
+    InTurn,
+}
+
+impl Faults {
+    fn at(self, number: u64) -> Vec<&'static str> {
+        match self {
+            Self::All => FAULTS.to_vec(),
+            Self::InTurn => vec![FAULTS[0], FAULTS[1 + number as usize % (FAULTS.len() - 1)]],
+        }
+    }
+}
+
+/// What is done to a dataset, and what is to become of it.
+struct Scene<'a> {
+    lab: &'a Lab,
+    data: &'a Fixture,
+    truth: Truth,
+    /// The table is never anything but the old or the new one.
+    has_one_commit: bool,
+    command: &'a (dyn Fn(&Fixture) -> Run + Sync),
+}
 
 /// A run that has everything to do: images that are new, changed in params or in what they read, that fail, lose their rows,
 /// widen a column; rows of a deleted image; markers to be freshened (of all that are fresh: a copy's files have times of their own).
@@ -47,7 +75,8 @@ fn a_run_survives_every_fault() {
     let data = busy_dataset(&lab);
     let truth = lab.truth(&data, "the busy dataset");
     assert_eq!(truth.failing, BTreeSet::from([image_id(3)]));
-    sweep(&lab, &data, &truth, true, &|data| lab.command(data, &["run", "--jobs", "1"]));
+    let command = |data: &Fixture| lab.command(data, &["run", "--jobs", "1"]);
+    Scene { lab: &lab, data: &data, truth, has_one_commit: true, command: &command }.sweep(Faults::All);
 }
 
 #[test]
@@ -55,7 +84,8 @@ fn a_run_with_checkpoints_survives_every_fault() {
     let lab = Lab::new();
     let data = busy_dataset(&lab);
     let truth = lab.truth(&data, "the busy dataset");
-    sweep(&lab, &data, &truth, false, &|data| lab.command(data, &["run", "--jobs", "1", "--checkpoint", "0"]));
+    let command = |data: &Fixture| lab.command(data, &["run", "--jobs", "1", "--checkpoint", "0"]);
+    Scene { lab: &lab, data: &data, truth, has_one_commit: false, command: &command }.sweep(Faults::InTurn);
 }
 
 #[test]
@@ -63,7 +93,8 @@ fn replacing_survives_every_fault() {
     let lab = Lab::new();
     let data = busy_dataset(&lab);
     let truth = lab.truth(&data, "the busy dataset");
-    sweep(&lab, &data, &truth, true, &|data| lab.command(data, &["run", "--jobs", "1", "--mode", "replace"]));
+    let command = |data: &Fixture| lab.command(data, &["run", "--jobs", "1", "--mode", "replace"]);
+    Scene { lab: &lab, data: &data, truth, has_one_commit: true, command: &command }.sweep(Faults::InTurn);
 }
 
 #[test]
@@ -84,53 +115,61 @@ fn adopting_survives_every_fault() {
     let rows = judge::rows(&adopted, "adopted");
     assert_ne!(rows, judge::rows(&data, "not adopted"), "adopting changes provenance");
     let truth = Truth { rows, failing: BTreeSet::new(), images: judge::images(&adopted) };
-    sweep(&lab, &data, &truth, true, &adopt);
+    Scene { lab: &lab, data: &data, truth, has_one_commit: true, command: &adopt }.sweep(Faults::InTurn);
 }
 
 /// What an undisturbed command did.
 struct Undisturbed {
-    changes: u64,
     old: Rows,
     new: Rows,
     files: Vec<String>,
 }
 
-/// Runs the command on copies of the dataset, once for each of its changes of the disk and each fault.
-fn sweep(lab: &Lab, data: &Fixture, truth: &Truth, one_commit: bool, command: &(dyn Fn(&Fixture) -> Run + Sync)) {
-    // Young files' times are not trusted; what is tested here is not that.
-    std::thread::sleep(Duration::from_millis(50));
-    let copy = lab.copy(data);
-    let log = lab.fresh("log");
-    let output = command(&copy).env("KYMHOST_FAULT_LOG", &log).output();
-    let expected = if truth.failing.is_empty() { 0 } else { 3 };
-    assert_eq!(output.code(), Some(expected), "undisturbed\n{output}");
-    let changes = numbers(&log);
-    let count = changes.len() as u64;
-    assert_eq!(changes.keys().copied().collect::<Vec<_>>(), (1..=count).collect::<Vec<_>>(), "numbers of changes");
-    assert!(count >= 10, "the program numbers its changes only when built for debugging; log: {changes:?}");
-    let old = judge::rows(data, "old");
-    let new = judge::rows(&copy, "new");
-    judge::expect_up_to_date(&new, &old, truth, "undisturbed");
-    command(&copy).output().expect_code(expected);
-    let undisturbed = Undisturbed { changes: count, old, new, files: lasting(&copy) };
+impl Scene<'_> {
+    /// Runs the command on copies of the dataset, once for each of its changes of the disk and each fault.
+    fn sweep(&self, faults: Faults) {
+        let Self { lab, data, truth, command, .. } = self;
+        // Young files' times are not trusted; what is tested here is not that.
+        std::thread::sleep(Duration::from_millis(50));
+        let copy = lab.copy(data);
+        let log = lab.fresh("log");
+        let output = command(&copy).env("KYMHOST_FAULT_LOG", &log).output();
+        assert_eq!(output.code(), Some(self.code()), "undisturbed\n{output}");
+        let changes = numbers(&log);
+        let count = changes.len() as u64;
+        assert_eq!(changes.keys().copied().collect::<Vec<_>>(), (1..=count).collect::<Vec<_>>(), "numbers of changes");
+        assert!(count >= 10, "the program numbers its changes only when built for debugging; log: {changes:?}");
+        println!("{count} changes of the disk, faults: {faults:?}");
+        let old = judge::rows(data, "old");
+        let new = judge::rows(&copy, "new");
+        judge::expect_up_to_date(&new, &old, truth, "undisturbed");
+        command(&copy).output().expect_code(self.code());
+        let undisturbed = Undisturbed { old, new, files: lasting(&copy) };
 
-    let cases: Vec<(u64, &str)> = (1..=count).flat_map(|number| FAULTS.map(|fault| (number, fault))).collect();
-    let visited = Mutex::new(BTreeSet::new());
-    let next = Mutex::new(cases.iter());
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let case = next.lock().expect("cases").next();
-                    let Some((number, fault)) = case else { return };
-                    let story = format!("{fault} at change {number} ({})", changes[number]);
-                    one_fault(lab, data, truth, one_commit, command, &undisturbed, (*number, fault), &story);
-                    visited.lock().expect("visited").insert((*number, *fault));
-                }
-            });
-        }
-    });
-    assert_eq!(visited.into_inner().expect("visited").len() as u64, undisturbed.changes * FAULTS.len() as u64);
+        let cases: Vec<(u64, &str)> =
+            (1..=count).flat_map(|number| faults.at(number).into_iter().map(move |fault| (number, fault))).collect();
+        let visited = Mutex::new(BTreeSet::new());
+        let next = Mutex::new(cases.iter());
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    loop {
+                        let case = next.lock().expect("cases").next();
+                        let Some((number, fault)) = case else { return };
+                        let story = format!("{fault} at change {number} ({})", changes[number]);
+                        self.one_fault(&undisturbed, *number, fault, &story);
+                        visited.lock().expect("visited").insert(*number);
+                    }
+                });
+            }
+        });
+        assert_eq!(visited.into_inner().expect("visited"), (1..=count).collect(), "changes that were visited");
+    }
+
+    /// The exit code of an undisturbed end.
+    fn code(&self) -> i32 {
+        if self.truth.failing.is_empty() { 0 } else { 3 }
+    }
 }
 
 /// The lines of a log of changes by their number.
@@ -143,62 +182,59 @@ fn numbers(log: &Path) -> BTreeMap<u64, String> {
     text.lines().map(line).collect()
 }
 
-#[allow(clippy::too_many_arguments)]
-fn one_fault(
-    lab: &Lab,
-    data: &Fixture,
-    truth: &Truth,
-    one_commit: bool,
-    command: &(dyn Fn(&Fixture) -> Run + Sync),
-    undisturbed: &Undisturbed,
-    (number, fault): (u64, &str),
-    story: &str,
-) {
-    let copy = lab.copy(data);
-    let log = lab.fresh("log");
-    let order = match fault.strip_prefix('+') {
-        Some(fault) => format!("{number}+:{fault}"),
-        None => format!("{number}:{fault}"),
-    };
-    let output = command(&copy).env("KYMHOST_FAULT", order).env("KYMHOST_FAULT_LOG", &log).output();
-    assert!(numbers(&log).contains_key(&number), "{story}: was never visited\n{output}");
-    let killed = matches!(fault, "KILL" | "TORN");
-    if killed {
-        assert_eq!(output.signal(), Some(KILL), "{story}\n{output}");
-    } else {
-        assert!(output.signal().is_none(), "{story}\n{output}");
-        judge::expect_no_panic(&output, story);
-    }
-
-    let found = judge::rows(&copy, story);
-    judge::expect_unmixed(&found, &undisturbed.old, &undisturbed.new, story);
-    if one_commit {
-        let whole = found == undisturbed.old || found == undisturbed.new;
-        assert!(whole, "{story}: the table is neither the old nor the new one\n{output}");
-    }
-    for image in judge::images(&copy) {
-        if let Ok(bytes) = fs::read(copy.key(&copy.image(&image).key(&format!("{MARKER}.json")))) {
-            let marker = serde_json::from_slice::<Value>(&bytes);
-            assert!(marker.is_ok_and(|marker| marker.is_object()), "{story}: the marker of {image} is torn");
+impl Scene<'_> {
+    /// One fault at one change, and what becomes of it.
+    fn one_fault(&self, undisturbed: &Undisturbed, number: u64, fault: &str, story: &str) {
+        let Self { lab, data, truth, command, .. } = self;
+        let copy = lab.copy(data);
+        let log = lab.fresh("log");
+        let order = match fault.strip_prefix('+') {
+            Some(fault) => format!("{number}+:{fault}"),
+            None => format!("{number}:{fault}"),
+        };
+        let output = command(&copy).env("KYMHOST_FAULT", order).env("KYMHOST_FAULT_LOG", &log).output();
+        assert!(numbers(&log).contains_key(&number), "{story}: was never visited\n{output}");
+        let killed = matches!(fault, "KILL" | "TORN");
+        if killed {
+            assert_eq!(output.signal(), Some(KILL), "{story}\n{output}");
+        } else {
+            assert!(output.signal().is_none(), "{story}\n{output}");
+            judge::expect_no_panic(&output, story);
         }
-    }
-    let verdicts = lab.status(&copy, story);
-    judge::expect_true(&verdicts, &found, truth, story);
-    if !killed {
-        expect_honest_end(&output, &verdicts.stale(), story);
-    }
 
-    let expected = if truth.failing.is_empty() { 0 } else { 3 };
-    let output = command(&copy).output();
-    assert_eq!(output.code(), Some(expected), "{story}: the next run\n{output}");
-    let found = judge::rows(&copy, story);
-    judge::expect_up_to_date(&found, &undisturbed.old, truth, &format!("{story}: after the next run"));
-    let verdicts = lab.status(&copy, story);
-    judge::expect_true(&verdicts, &found, truth, &format!("{story}: after the next run"));
-    assert_eq!(verdicts.stale(), truth.failing, "{story}: stale after the next run: {verdicts:?}");
-    assert_eq!(judge::strays(&copy), Vec::<String>::new(), "{story}: left after the next run");
-    assert_eq!(lasting(&copy), undisturbed.files, "{story}: files after the next run, and after an undisturbed one");
-    fs::remove_dir_all(copy.path()).expect("remove the copy");
+        let found = judge::rows(&copy, story);
+        judge::expect_unmixed(&found, &undisturbed.old, &undisturbed.new, story);
+        if self.has_one_commit {
+            let whole = found == undisturbed.old || found == undisturbed.new;
+            assert!(whole, "{story}: the table is neither the old nor the new one\n{output}");
+        }
+        for image in judge::images(&copy) {
+            if let Ok(bytes) = fs::read(copy.key(&copy.image(&image).key(&format!("{MARKER}.json")))) {
+                let marker = serde_json::from_slice::<Value>(&bytes);
+                assert!(marker.is_ok_and(|marker| marker.is_object()), "{story}: the marker of {image} is torn");
+            }
+        }
+        let verdicts = lab.status(&copy, story);
+        judge::expect_true(&verdicts, &found, truth, story);
+        if !killed {
+            expect_honest_end(&output, &verdicts.stale(), story);
+        }
+
+        let output = command(&copy).output();
+        assert_eq!(output.code(), Some(self.code()), "{story}: the next run\n{output}");
+        let found = judge::rows(&copy, story);
+        judge::expect_up_to_date(&found, &undisturbed.old, truth, &format!("{story}: after the next run"));
+        let verdicts = lab.status(&copy, story);
+        judge::expect_true(&verdicts, &found, truth, &format!("{story}: after the next run"));
+        assert_eq!(verdicts.stale(), truth.failing, "{story}: stale after the next run: {verdicts:?}");
+        assert_eq!(judge::strays(&copy), Vec::<String>::new(), "{story}: left after the next run");
+        assert_eq!(
+            lasting(&copy),
+            undisturbed.files,
+            "{story}: files after the next run, and after an undisturbed one"
+        );
+        fs::remove_dir_all(copy.path()).expect("remove the copy");
+    }
 }
 
 /// An exit code of 0 or 3 means: what is stale now is listed as failed.
