@@ -328,16 +328,20 @@ fn a_long_run_commits_before_its_end() {
 fn touched_inputs_have_their_markers_renewed() {
     let lab = Lab::new();
     let data = settled(&lab, 2);
+    // The same content at another time, which is old enough to be trusted when a run looks at it.
+    let touch = |image: u64| {
+        note(&data, image, "first");
+        std::thread::sleep(Duration::from_millis(100));
+    };
     let again = |line: &str| {
-        // The same content at another time.
-        note(&data, 1, "first");
+        touch(1);
         text(&data, line).expect_code(0).stderr()
     };
     let says = "reader: renewed the run markers of 1 image: inputs have other times, but the same content\n";
     assert!(again("run -v").contains(says));
     let quiet = again("run");
     assert!(!quiet.contains("renewed") && quiet.contains("updated 0, skipped 2"), "{quiet}");
-    note(&data, 0, "first");
+    touch(0);
     let document = command(&lab, &data, "run").output().expect_code(0).json();
     assert_eq!((&document["freshened"], &document["commits"]), (&json!(1), &json!(0)), "{document}");
 }
