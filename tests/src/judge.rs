@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub const TABLE: &str = "tables/kym_reader.parquet";
 /// Where one of its runs leaves its marker, below `analysis/` and without the ending.
 pub const MARKER: &str = "reader_run";
+/// The table's seal: what its file was when its rows were those of the markers.
+pub const SEAL: &str = "index/kymhost/seals/kym_reader.json";
 /// Its analysis version.
 pub const VERSION: &str = "tests.reader@1";
 
@@ -158,11 +160,20 @@ impl Lab {
         self.command(data, &["run", "--jobs", "2"])
     }
 
-    /// A copy of the dataset.
+    /// A copy of the dataset, in which the table's seal holds where it held: a copy's file has times of its own, and rows of a
+    /// table without a seal are looked at so closely that nothing else could go wrong.
     pub fn copy(&self, data: &Fixture) -> Fixture {
         let path = self.fresh("copy.zarr");
         copy_tree(data.path(), &path);
-        Fixture::at(path)
+        let copy = Fixture::at(path);
+        if let Some(mut seal) = seal_that_holds(data) {
+            let (mtime_ns, ctime_ns) = times(&copy.key(TABLE)).expect("the copied table");
+            seal["table"]["mtime_ns"] = mtime_ns.into();
+            seal["table"]["ctime_ns"] = ctime_ns.into();
+            copy.put(SEAL, seal.to_string());
+            assert!(seal_that_holds(&copy).is_some(), "the copy's seal holds");
+        }
+        copy
     }
 
     /// What `status` says.
@@ -192,6 +203,22 @@ impl Lab {
         fs::remove_dir_all(copy.path()).expect("remove the copy");
         Truth { rows, failing, images }
     }
+}
+
+/// The seal of the table, where it is that of the table's file as it is now.
+fn seal_that_holds(data: &Fixture) -> Option<Value> {
+    let seal: Value = serde_json::from_slice(&fs::read(data.key(SEAL)).ok()?).expect("a seal is JSON");
+    let (mtime_ns, ctime_ns) = times(&data.key(TABLE))?;
+    let table = &seal["table"];
+    let known = |field: &str| table[field].as_i64().unwrap_or_else(|| panic!("a seal without {field}: {seal}"));
+    ((known("mtime_ns"), known("ctime_ns")) == (mtime_ns, ctime_ns)).then_some(seal)
+}
+
+/// A file's times of last change, of its content and of any sort, in nanoseconds.
+fn times(path: &Path) -> Option<(i64, i64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.mtime() * 1_000_000_000 + meta.mtime_nsec(), meta.ctime() * 1_000_000_000 + meta.ctime_nsec()))
 }
 
 /// The reasons in a document of `status`.

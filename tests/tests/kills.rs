@@ -53,12 +53,16 @@ fn killed_at_any_moment() {
     let data = half_stale(&lab, 40);
     let truth = lab.truth(&data, "half stale");
     let old = judge::rows(&data, "half stale");
-    let copy = lab.copy(&data);
-    let begun = Instant::now();
-    lab.run(&copy).output().expect_code(3);
-    let whole = begun.elapsed();
-    let new = judge::rows(&copy, "undisturbed");
-    judge::expect_up_to_date(&new, &old, &truth, "undisturbed");
+    let mut whole = PATIENCE;
+    let mut new = Rows::new();
+    for _ in 0..4 {
+        let copy = lab.copy(&data);
+        let begun = Instant::now();
+        lab.run(&copy).output().expect_code(3);
+        whole = whole.min(begun.elapsed());
+        new = judge::rows(&copy, "undisturbed");
+        judge::expect_up_to_date(&new, &old, &truth, "undisturbed");
+    }
 
     let seed = seed();
     let next = AtomicU64::new(0);
@@ -74,7 +78,7 @@ fn killed_at_any_moment() {
                     }
                     let mut random = fastrand::Rng::with_seed(seed + kill);
                     // Some anywhere in the run, more where it commits.
-                    let share = if kill % 3 == 0 { random.f64() } else { 0.5 + 0.6 * random.f64() };
+                    let share = if kill % 3 == 0 { random.f64() } else { 0.7 + 0.6 * random.f64() };
                     let moment = whole.mul_f64(share);
                     let story = format!("KYMHOST_SEED={seed}, kill {kill} after {moment:?} of {whole:?}");
                     let copy = lab.copy(&data);
@@ -97,7 +101,7 @@ fn killed_at_any_moment() {
     });
     let (killed, new_tables) = (killed.into_inner(), new_tables.into_inner());
     println!("of {KILLS} runs {killed} were killed before their end, {new_tables} with another table");
-    assert!(killed > KILLS / 10, "KYMHOST_SEED={seed}: most runs had ended before they were killed");
+    assert!(killed > KILLS / 20, "KYMHOST_SEED={seed}: most runs had ended before they were killed");
 }
 
 /// Judges what is there, and that the next run ends as an undisturbed one.
@@ -144,13 +148,18 @@ fn a_killed_worker_fails_its_image_at_most() {
     let mut hit = 0;
     for round in 0..20 {
         let copy = lab.copy(&data);
-        let moment = Duration::from_millis(random.u64(5..90));
-        let story = format!("KYMHOST_SEED={seed}, round {round}, a worker killed after {moment:?}");
-        let run = lab.run(&copy);
+        let (images, pause) = (random.usize(1..11), Duration::from_millis(random.u64(0..12)));
+        let story = format!("KYMHOST_SEED={seed}, round {round}, a worker killed in image {images} and {pause:?}");
+        let log = lab.fresh("log");
+        let run = lab.run(&copy).env("KYMHOST_READER_LOG", &log);
         let (output, killed) = std::thread::scope(|scope| {
             let marked = copy.path().display().to_string();
             let running = scope.spawn(|| run.output());
-            std::thread::sleep(moment);
+            let begun = |log: &Path| fs::read_to_string(log).map_or(0, |text| text.lines().count());
+            while begun(&log) < images && !running.is_finished() {
+                std::thread::sleep(Duration::from_micros(500));
+            }
+            std::thread::sleep(pause);
             let workers = host_of(&marked).map(children).unwrap_or_default();
             let chosen = workers.get(random.usize(..workers.len().max(1))).copied();
             let killed = chosen
