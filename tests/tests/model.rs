@@ -41,7 +41,7 @@ fn no_stale_image_is_missed_and_none_is_extracted_needlessly() {
     }
     let histories = number("KYMHOST_MODEL_HISTORIES").unwrap_or(HISTORIES);
     let first = fastrand::u64(..u64::MAX / 2);
-    println!("seeds {first} to {}", first + histories - 1);
+    eprintln!("seeds {first} to {}", first + histories - 1);
     let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {
