@@ -309,6 +309,43 @@ fn failures_are_remembered_and_tried_again() {
     command(&lab, &data, "status --exit-code").output().expect_code(0);
 }
 
+#[test]
+fn a_long_run_commits_before_its_end() {
+    let lab = Lab::new();
+    let data = dataset(&lab, 4);
+    (0..4).for_each(|image| params(&data, image, json!({"sleep_ms": 50})));
+    for (line, at_once) in [("", true), ("--checkpoint 1000", true), ("--checkpoint 0", false)] {
+        let data = lab.copy(&data);
+        let document = command(&lab, &data, &format!("run --jobs 1 {line}")).output().expect_code(0).json();
+        // The first commit has no cost yet that it could be put off for.
+        assert_eq!(document["commits"] == 1, at_once, "{line} {document}");
+        assert_eq!(document["stats"]["updated"], 4, "{line} {document}");
+        command(&lab, &data, "status --exit-code").output().expect_code(0);
+    }
+}
+
+#[test]
+fn touched_inputs_have_their_markers_renewed() {
+    let lab = Lab::new();
+    let data = settled(&lab, 2);
+    // The same content at another time, which is old enough to be trusted when a run looks at it.
+    let touch = |image: u64| {
+        note(&data, image, "first");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let again = |line: &str| {
+        touch(1);
+        text(&data, line).expect_code(0).stderr()
+    };
+    let says = "reader: renewed the run markers of 1 image: inputs have other times, but the same content\n";
+    assert!(again("run -v").contains(says));
+    let quiet = again("run");
+    assert!(!quiet.contains("renewed") && quiet.contains("updated 0, skipped 2"), "{quiet}");
+    touch(0);
+    let document = command(&lab, &data, "run").output().expect_code(0).json();
+    assert_eq!((&document["freshened"], &document["commits"]), (&json!(1), &json!(0)), "{document}");
+}
+
 // Columns.
 
 #[test]
