@@ -139,7 +139,7 @@ impl Scene<'_> {
         let count = changes.len() as u64;
         assert_eq!(changes.keys().copied().collect::<Vec<_>>(), (1..=count).collect::<Vec<_>>(), "numbers of changes");
         assert!(count >= 10, "the program numbers its changes only when built for debugging; log: {changes:?}");
-        println!("{count} changes of the disk, faults: {faults:?}");
+        eprintln!("{count} changes of the disk, faults: {faults:?}");
         let old = judge::rows(data, "old");
         let new = judge::rows(&copy, "new");
         judge::expect_up_to_date(&new, &old, truth, "undisturbed");

@@ -78,7 +78,7 @@ fn killed_at_any_moment() {
                     }
                     let mut random = fastrand::Rng::with_seed(seed + kill);
                     // Some anywhere in the run, more where it commits.
-                    let share = if kill % 3 == 0 { random.f64() } else { 0.7 + 0.6 * random.f64() };
+                    let share = if kill.is_multiple_of(3) { random.f64() } else { 0.7 + 0.6 * random.f64() };
                     let moment = whole.mul_f64(share);
                     let story = format!("KYMHOST_SEED={seed}, kill {kill} after {moment:?} of {whole:?}");
                     let copy = lab.copy(&data);
@@ -100,7 +100,7 @@ fn killed_at_any_moment() {
         }
     });
     let (killed, new_tables) = (killed.into_inner(), new_tables.into_inner());
-    println!("of {KILLS} runs {killed} were killed before their end, {new_tables} with another table");
+    eprintln!("of {KILLS} runs {killed} were killed before their end, {new_tables} with another table");
     assert!(killed > KILLS / 20, "KYMHOST_SEED={seed}: most runs had ended before they were killed");
 }
 
@@ -483,4 +483,26 @@ fn python_rewrites_the_table_all_the_time() {
         judge::expect_true(&lab.status(&copy, &story), &found, &truth, &story);
         expect_next_run(&lab, &copy, &old, &truth, &story);
     }
+}
+
+#[test]
+#[ignore = "not seen yet: the older marker and its inputs agree, and the seal holds for the table's newer rows"]
+fn an_image_put_back_from_a_backup() {
+    let lab = Lab::new();
+    let data = Fixture::new(lab.fresh("data.zarr"));
+    let image = data.add_image(&image_id(0));
+    image.json("reader/params", &json!({"read": [["json", "a"]]}));
+    image.json("a", &json!({"v": 1}));
+    lab.run(&data).output().expect_code(0);
+    let folder = data.key(&format!("images/{}", image_id(0)));
+    let backup = lab.fresh("backup");
+    kymhost_tests::copy_tree(&folder, &backup);
+    image.json("a", &json!({"v": 2}));
+    lab.run(&data).output().expect_code(0);
+    fs::remove_dir_all(&folder).expect("remove the image");
+    kymhost_tests::copy_tree(&backup, &folder);
+    let story = "put back from a backup";
+    let truth = lab.truth(&data, story);
+    judge::expect_true(&lab.status(&data, story), &judge::rows(&data, story), &truth, story);
+    expect_next_run(&lab, &data, &Rows::new(), &truth, story);
 }

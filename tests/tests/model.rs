@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-const HISTORIES: u64 = 12;
+const HISTORIES: u64 = 20;
 const STEPS: u64 = 14;
 /// Changes of the disk that a run of these small datasets makes, about: where kills are put.
 const CHANGES: u64 = 70;
@@ -41,7 +41,7 @@ fn no_stale_image_is_missed_and_none_is_extracted_needlessly() {
     }
     let histories = number("KYMHOST_MODEL_HISTORIES").unwrap_or(HISTORIES);
     let first = fastrand::u64(..u64::MAX / 2);
-    println!("seeds {first} to {}", first + histories - 1);
+    eprintln!("seeds {first} to {}", first + histories - 1);
     let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -77,6 +77,8 @@ struct Known {
     marker_damaged: bool,
     /// Its marker is one of Python's.
     old_rules: bool,
+    /// The last run that tried it certainly failed at it.
+    has_failed: bool,
 }
 
 /// How a run ends.
@@ -631,6 +633,7 @@ impl History {
                 for (image, known) in &mut self.known {
                     if replace || !clean.contains(image) {
                         known.good = None;
+                        known.has_failed = false;
                     }
                 }
             }
@@ -655,6 +658,11 @@ impl History {
             if fresh && !self.may_go_unseen(image, rows) {
                 judge::expect_truly_fresh(image, verdicts, found, truth, &story);
             }
+            let reason = verdicts.reason(image);
+            assert!(
+                !known.has_failed || ["STALE_LAST_RUN_FAILED", "STALE_UNREADABLE"].contains(&reason),
+                "{story}the last run failed at {image}, and status says {reason}"
+            );
             let Some(good) = &known.good else { continue };
             if !known.marker_damaged
                 && good.rows == rows
@@ -712,6 +720,7 @@ impl History {
             if failed.contains(image) {
                 assert_eq!(now, judge::of(found, image), "{story}{image} failed and did not keep its rows");
                 known.good = None;
+                known.has_failed = true;
             } else if once.contains(image) {
                 assert_eq!(now, judge::of(&truth.rows, image), "{story}{image} was extracted (left: in the table)");
                 let signature = signature(&self.data, image).expect("the params were read");
@@ -742,7 +751,8 @@ impl History {
         judge::expect_up_to_date(&after, &Rows::new(), &truth, &story);
         for (image, known) in &mut self.known {
             known.good = None;
-            if !failed.contains(image) {
+            known.has_failed = failed.contains(image);
+            if !known.has_failed {
                 *known = Known::default();
                 let signature = signature(&self.data, image).expect("the params were read");
                 known.good = Some(Good { signature, rows: judge::of(&after, image).to_vec() });
