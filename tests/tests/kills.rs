@@ -486,7 +486,6 @@ fn python_rewrites_the_table_all_the_time() {
 }
 
 #[test]
-#[ignore = "not seen yet: the older marker and its inputs agree, and the seal holds for the table's newer rows"]
 fn an_image_put_back_from_a_backup() {
     let lab = Lab::new();
     let data = Fixture::new(lab.fresh("data.zarr"));

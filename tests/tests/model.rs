@@ -8,9 +8,6 @@
 //! By design: an image whose marker is one of Python's is judged by the old rules, which see params, version and the count of
 //! rows alone; another binary of the same version makes nothing stale.
 //!
-//! Not seen yet: an image's folder that is put back from a backup, older marker and all, while the table stays: marker and inputs agree,
-//! the table's seal holds, and its rows are those of the newer inputs. `KYMHOST_MODEL_RESTORES=1` has histories do so.
-//!
 //! `KYMHOST_MODEL_SEED` repeats one history (but for where its timed kills fall), `KYMHOST_MODEL_HISTORIES` and
 //! `KYMHOST_MODEL_STEPS` make more or longer ones.
 
@@ -198,7 +195,7 @@ impl History {
             35 => self.break_params(&image),
             36 => self.unrelated(&image),
             37 if self.random.u32(0..3) == 0 => self.lose_table(),
-            38 | 39 if std::env::var_os("KYMHOST_MODEL_RESTORES").is_some() => self.back_up_or_restore(&image),
+            38 | 39 => self.back_up_or_restore(&image),
             _ => {}
         }
     }

@@ -13,6 +13,7 @@ use crate::store::{Key, MAX_DOCUMENT_BYTES, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 /// The form of all three documents. Another one counts as one that cannot be read.
 const FORMAT: u64 = 1;
@@ -145,6 +146,15 @@ pub fn read_seal(dataset: &Dataset, name: &TableName) -> Result<Option<Seal>, In
         Read::Content(seal) => Ok(Some(seal)),
         Read::Nothing | Read::Unreadable => Ok(None),
     }
+}
+
+/// When the seal was written; `None` where there is none.
+///
+/// Each run writes its markers before the seal: a marker that changed later was put there by somebody else, from a
+/// backup maybe, and may vouch for other rows than those in the table.
+pub fn seal_time(dataset: &Dataset, name: &TableName) -> Result<Option<SystemTime>, IndexError> {
+    let stat = dataset.store().stat(&key(SEALS, name)?).map_err(DatasetError::from)?;
+    Ok(stat.and_then(|stat| stat.changed))
 }
 
 /// Writes the seal.

@@ -10,6 +10,7 @@ use kymhost_plugin_api::{Json, RunMarker};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 /// Threads that look at images, at most: what they wait for is the disk and the system's locks, which more do not hasten.
 const MAX_THREADS: usize = 4;
@@ -33,6 +34,8 @@ pub(super) struct Looked {
     pub marker: Marker,
     /// What the marker's receipt says, where it has one.
     pub receipt: Option<Kept>,
+    /// When the marker's file was last changed in any way, where it has a receipt.
+    pub changed: Option<SystemTime>,
     /// What is no marker of today, and may be of an older form that the indexer knows.
     other: Option<Vec<u8>>,
 }
@@ -96,7 +99,7 @@ pub(super) fn read(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> 
             },
             Err(error) => (Marker::Unreadable(unreadable(&error)), None),
         };
-        looked.push(Looked { marker, receipt: None, other });
+        looked.push(Looked { marker, receipt: None, changed: None, other });
     }
     looked
 }
@@ -132,25 +135,31 @@ pub(super) fn look(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> 
 }
 
 fn look_at(dataset: &Dataset, image_id: &str, marker_name: &str, library: &mut Arc<str>) -> Looked {
-    let read = dataset.record(image_id).and_then(|record| Ok((record.json_bytes(marker_name)?, record)));
-    let (text, record) = match read {
+    let read = dataset.record(image_id).and_then(|record| Ok((record.json_bytes_with_time(marker_name)?, record)));
+    let ((text, changed), record) = match read {
         Ok((Some(text), record)) => (text, record),
         // What is there, but is no gzip, is torn as well.
         Ok((None, _)) | Err(DatasetError::Unreadable { .. }) => {
-            return Looked { marker: Marker::None, receipt: None, other: None };
+            return Looked { marker: Marker::None, receipt: None, changed: None, other: None };
         }
         Err(error) => {
-            return Looked { marker: Marker::Unreadable(unreadable(&error)), receipt: None, other: None };
+            return Looked {
+                marker: Marker::Unreadable(unreadable(&error)),
+                receipt: None,
+                changed: None,
+                other: None,
+            };
         }
     };
     match receipt::read(&text) {
         Some(ReadMarker { marker, receipt }) => {
             let receipt = receipt.map(|receipt| keep(&record, marker_name, receipt, library));
-            Looked { marker: Marker::Valid(marker), receipt, other: None }
+            let changed = changed.filter(|_| receipt.is_some());
+            Looked { marker: Marker::Valid(marker), receipt, changed, other: None }
         }
         None => {
             let is_object = Json::parse(&text).is_ok_and(|payload| payload.as_object().is_some());
-            Looked { marker: Marker::None, receipt: None, other: is_object.then_some(text) }
+            Looked { marker: Marker::None, receipt: None, changed: None, other: is_object.then_some(text) }
         }
     }
 }

@@ -54,12 +54,12 @@ pub(super) enum SealState {
     /// There is no table, or none of its images' markers has a receipt of ours, or ours are not the rules: there is nothing to
     /// compare.
     Unneeded,
-    /// The seal's identity is the table's: rows are trusted, less these images' (which may be of any image of the table).
+    /// The seal's identity is the table's, and no marker changed after it: rows are trusted, less these images' (which may be of any image of the table).
     Held {
         /// See [`super::ledger::Seal::altered`].
         altered: BTreeSet<String>,
     },
-    /// The seal is missing or broken. All digests were computed and compared with the markers.
+    /// The seal is missing or broken, or a marker is younger. All digests were computed and compared with the markers.
     Recomputed {
         /// The images whose rows are not those of their markers.
         altered: BTreeSet<String>,
@@ -235,6 +235,7 @@ fn plan_by_ours(
     // Before the table: what a commit that ends meanwhile leaves is then judged too strictly, never too kindly.
     let intent = ledger::read_intent(dataset, name)?;
     let failures = ledger::read_failures(dataset, name)?;
+    let sealed = ledger::seal_time(dataset, name)?;
     let seal = ledger::read_seal(dataset, name)?;
     let (mut looked, library, table) = std::thread::scope(|scope| {
         let reading = scope.spawn(|| read_table(dataset, name, all, options));
@@ -249,7 +250,10 @@ fn plan_by_ours(
     let mut state = SealState::Unneeded;
     if broken_table.is_none() && table.identity.is_some() {
         match seal {
-            Some(seal) if table.identity.as_ref() == Some(&seal.table) => {
+            Some(seal)
+                if table.identity.as_ref() == Some(&seal.table)
+                    && looked.iter().all(|image| image.changed <= sealed) =>
+            {
                 state = SealState::Held { altered: seal.altered };
             }
             _ => match compare_rows(dataset, name, all, chosen, &mut table, &looked) {

@@ -215,56 +215,6 @@ impl<'a> Grouped<'a> {
     }
 }
 
-/// What a table holds of one image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct ImageRows<'a> {
-    /// How many rows.
-    pub rows: u64,
-    /// The params hash, where all rows have the same.
-    pub params_hash: Option<&'a str>,
-    /// The analysis version, where all rows have the same.
-    pub analysis_version: Option<&'a str>,
-}
-
-/// Groups a table's rows by image, in one pass and without copying text. One for each of `ids`.
-pub(super) fn group_rows<'a>(table: Option<&'a RecordBatch>, ids: &[&str]) -> Vec<ImageRows<'a>> {
-    let mut images = vec![ImageRows::default(); ids.len()];
-    let Some(table) = table else { return images };
-    let Some(image_id) = TextColumn::of(table, IMAGE_ID) else { return images };
-    // A table with one provenance column matches no more than one with none.
-    let (hash, version) = match (TextColumn::of(table, PARAMS_HASH), TextColumn::of(table, ANALYSIS_VERSION)) {
-        (Some(hash), Some(version)) => (hash, version),
-        _ => (TextColumn::NoText, TextColumn::NoText),
-    };
-    let mut lookup = IdLookup::new(ids);
-    let mut run: Option<(&str, Option<usize>)> = None;
-    for row in 0..table.num_rows() {
-        let Some(id) = image_id.get(row) else { continue };
-        let place = match run {
-            Some((last, place)) if last == id => place,
-            _ => {
-                let place = lookup.find(id);
-                run = Some((id, place));
-                place
-            }
-        };
-        let Some(image) = place.and_then(|place| images.get_mut(place)) else { continue };
-        let (row_hash, row_version) = (hash.get(row), version.get(row));
-        if image.rows == 0 {
-            (image.params_hash, image.analysis_version) = (row_hash, row_version);
-        } else {
-            if image.params_hash != row_hash {
-                image.params_hash = None;
-            }
-            if image.analysis_version != row_version {
-                image.analysis_version = None;
-            }
-        }
-        image.rows += 1;
-    }
-    images
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,8 +233,9 @@ mod tests {
             .unwrap()
     }
 
-    fn rows<'a>(rows: u64, params_hash: Option<&'a str>, analysis_version: Option<&'a str>) -> ImageRows<'a> {
-        ImageRows { rows, params_hash, analysis_version }
+    fn rows(rows: u64, params_hash: Option<&str>, analysis_version: Option<&str>) -> ImageFacts {
+        let shared = |text: &str| text.into();
+        ImageFacts { rows, params_hash: params_hash.map(shared), analysis_version: analysis_version.map(shared) }
     }
 
     #[test]
@@ -297,8 +248,8 @@ mod tests {
         let nulls: ArrayRef = Arc::new(NullArray::new(8));
         let large: ArrayRef = Arc::new(LargeStringArray::from(vec![Some("a"); 8]));
         let view: ArrayRef = Arc::new(StringViewArray::from(vec![Some("b"); 8]));
-        let nothing = [rows(0, None, None); 3];
-        let cases: Vec<(&str, RecordBatch, [ImageRows<'_>; 3])> = vec![
+        let nothing = || [rows(0, None, None), rows(0, None, None), rows(0, None, None)];
+        let cases: Vec<(&str, RecordBatch, [ImageFacts; 3])> = vec![
             (
                 "mixed",
                 batch(vec![(IMAGE_ID, id.clone()), (PARAMS_HASH, h.clone()), (ANALYSIS_VERSION, v.clone())]),
@@ -309,9 +260,9 @@ mod tests {
                 batch(vec![(IMAGE_ID, id.clone()), (PARAMS_HASH, h.clone())]),
                 [rows(3, None, None), rows(1, None, None), rows(2, None, None)],
             ),
-            ("no image_id", batch(vec![(PARAMS_HASH, h.clone()), (ANALYSIS_VERSION, v.clone())]), nothing),
-            ("ids of numbers", batch(vec![(IMAGE_ID, ints.clone()), (PARAMS_HASH, h.clone())]), nothing),
-            ("ids all missing", batch(vec![(IMAGE_ID, nulls.clone()), (PARAMS_HASH, h.clone())]), nothing),
+            ("no image_id", batch(vec![(PARAMS_HASH, h.clone()), (ANALYSIS_VERSION, v.clone())]), nothing()),
+            ("ids of numbers", batch(vec![(IMAGE_ID, ints.clone()), (PARAMS_HASH, h.clone())]), nothing()),
+            ("ids all missing", batch(vec![(IMAGE_ID, nulls.clone()), (PARAMS_HASH, h.clone())]), nothing()),
             (
                 "large text, hashes of numbers",
                 batch(vec![(IMAGE_ID, large), (PARAMS_HASH, ints), (ANALYSIS_VERSION, nulls)]),
@@ -324,11 +275,8 @@ mod tests {
             ),
         ];
         for (case, table, expected) in &cases {
-            assert_eq!(group_rows(Some(table), &ids), expected, "{case}");
             check(case, table, &ids, expected);
         }
-        assert_eq!(group_rows(None, &ids), nothing);
-        assert_eq!(group_rows(Some(&cases[0].1), &[]), []);
         check("no ids", &cases[0].1, &[], &[]);
         let (_dir, dataset) = crate::index::rewrite::testing::dataset();
         let facts = read(&dataset, &TableName::of("t").unwrap(), &ids).unwrap();
@@ -337,16 +285,8 @@ mod tests {
     }
 
     /// What is read of a table's file, written as others may write it: in one group and in several, with views and categories.
-    fn check(case: &str, table: &RecordBatch, ids: &[&str], expected: &[ImageRows<'_>]) {
+    fn check(case: &str, table: &RecordBatch, ids: &[&str], expected: &[ImageFacts]) {
         use crate::index::rewrite::testing;
-        let expected: Vec<ImageFacts> = expected
-            .iter()
-            .map(|image| ImageFacts {
-                rows: image.rows,
-                params_hash: image.params_hash.map(Into::into),
-                analysis_version: image.analysis_version.map(Into::into),
-            })
-            .collect();
         let mut orphans: BTreeMap<String, u64> = BTreeMap::new();
         if let Some(column) = TextColumn::of(table, IMAGE_ID) {
             for id in (0..table.num_rows()).filter_map(|row| column.get(row)).filter(|id| !ids.contains(id)) {
@@ -402,13 +342,11 @@ mod tests {
         let id = text(&[Some("a"); 3]);
         let h = text(&[Some("1"), Some("2"), Some("1")]);
         let table = batch(vec![(IMAGE_ID, id), (PARAMS_HASH, h.clone()), (ANALYSIS_VERSION, h)]);
-        assert_eq!(group_rows(Some(&table), &["a"]), [rows(3, None, None)]);
         check("differs once", &table, &["a"], &[rows(3, None, None)]);
         // Nor does a missing value that is met again.
         let h = text(&[Some("1"), None, None]);
         let id = text(&[Some("a"); 3]);
         let table = batch(vec![(IMAGE_ID, id), (PARAMS_HASH, h.clone()), (ANALYSIS_VERSION, h)]);
-        assert_eq!(group_rows(Some(&table), &["a"]), [rows(3, None, None)]);
         check("missing once", &table, &["a"], &[rows(3, None, None)]);
     }
 }

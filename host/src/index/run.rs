@@ -254,6 +254,11 @@ impl Context<'_> {
             observer.image_done(image_id, Some(failure));
             committer.block(image_id, failure.clone());
         }
+        let mut freshened = 0;
+        if is_held && self.is_ours() && !observer.interrupted() {
+            // Before any seal is written, which must not be older than the markers.
+            freshened = self.freshen(&scheme)?;
+        }
         let may_start_anew = self.may_start_anew(&scheme.plan);
         let mut round = Round { context: self, committer: &mut committer, may_start_anew, is_anew: false, failed: 0 };
         round.extract(&scheme.to_extract, workforce, observer)?;
@@ -283,16 +288,12 @@ impl Context<'_> {
             is_anew = true;
         }
 
-        let mut freshened = 0;
         if is_held && self.is_ours() {
             let there: HashSet<&str> = scheme.plan.images.iter().map(|image| image.report.image_id.as_str()).collect();
             committer.forget_gone(|image_id| there.contains(image_id));
             committer.write_failures()?;
-            if matches!(scheme.plan.seal, SealState::Recomputed { is_complete: true, .. }) {
+            if freshened > 0 || matches!(scheme.plan.seal, SealState::Recomputed { is_complete: true, .. }) {
                 committer.seal_what_was_verified(scheme.plan.table.identity.clone())?;
-            }
-            if !is_anew && !observer.interrupted() {
-                freshened = self.freshen(&scheme)?;
             }
         }
         Ok(self.outcome(scheme, committer, Figures { freshened, is_anew, stopped_by_failures }))

@@ -1,5 +1,7 @@
 //! What the benchmarks run over: a dataset of their own, and whole processes over it whose figures are checked.
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
 use kymhost_tests::fixture::{self, Fixture, image_id};
 use kymhost_tests::measure::{Result, process};
 use parquet::basic::{Compression, ZstdLevel};
@@ -18,19 +20,39 @@ pub struct Subject {
     images: u64,
 }
 
+/// Up to so many events of an image may be the same in all images: they are made once, and the table is small anyway.
+const MOST_ALIKE: usize = 10;
+
+/// Events whose values do not compress.
+fn noisy_events(count: usize, seed: u64) -> RecordBatch {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let plain = fixture::events(count, 1.0);
+    let columns = plain.schema_ref().fields().iter().zip(plain.columns()).map(|(field, column)| {
+        let column = match field.data_type() {
+            DataType::Float64 => fixture::floats((0..count).map(|_| random.f64())),
+            _ => column.clone(),
+        };
+        (field.name().as_str(), column)
+    });
+    fixture::batch(columns)
+}
+
 impl Subject {
-    /// A dataset of so many images with params and so many events each; the events are the same bytes in all.
+    /// A dataset of so many images with params and so many events each; each image's events are its own where there are many,
+    /// so that the table is as large as real values make it.
     pub fn make(images: u64, rows: u64) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let home = folder.path().to_path_buf();
         let dataset = home.join("bench.zarr");
         let zstd = Compression::ZSTD(ZstdLevel::default());
-        let events = fixture::parquet_bytes(&fixture::events(usize::try_from(rows)?, 1.0), zstd);
+        let count = usize::try_from(rows)?;
+        let alike = fixture::parquet_bytes(&fixture::events(count, 1.0), zstd);
         let fixture = Fixture::new(&dataset);
         for number in 0..images {
             let image = fixture.add_image(&image_id(number));
             image.params(&json!({"threshold": number, "window_s": 0.5, "method": "gradient"}));
-            fixture.put(&image.key("velocity_events/events.parquet"), &events);
+            let own = (count > MOST_ALIKE).then(|| fixture::parquet_bytes(&noisy_events(count, number), zstd));
+            fixture.put(&image.key("velocity_events/events.parquet"), own.as_ref().unwrap_or(&alike));
         }
         Ok(Self { _folder: folder, home, dataset, images })
     }
