@@ -8,13 +8,12 @@ use super::inputs::{Input, InputsError, Watch};
 use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA, ENDINGS};
 use super::tables::Form;
 use super::{DatasetError, arrays, attributes, csv, gzip, tables, unreadable, unwritable};
-use crate::store::{Key, MAX_DOCUMENT_BYTES, Reading, Store, Watched};
+use crate::store::{Key, MAX_DOCUMENT_BYTES, Reading, Stat, Store, Watched};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// How deep artifacts' names may nest.
 pub(super) const MAX_FOLDERS: usize = 32;
@@ -96,15 +95,15 @@ impl Record {
         Ok(self.find_json(name)?.map(|(_, text)| text))
     }
 
-    /// As [`Record::json_bytes`], with when the file was last changed in any way.
-    pub fn json_bytes_with_time(&self, name: &str) -> Result<Option<(Vec<u8>, Option<SystemTime>)>, DatasetError> {
+    /// As [`Record::json_bytes`], with what is known of the file.
+    pub fn json_bytes_with_stat(&self, name: &str) -> Result<Option<(Vec<u8>, Stat)>, DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".json")?;
-        if let Some((text, stat)) = self.store.get_with_stat(&key, MAX_DOCUMENT_BYTES)? {
-            return Ok(Some((text, stat.changed)));
+        if let Some(found) = self.store.get_with_stat(&key, MAX_DOCUMENT_BYTES)? {
+            return Ok(Some(found));
         }
         let key = key_with(&key, ".gz")?;
-        let Some(text) = unpacked(&*self.store, &key)? else { return Ok(None) };
-        Ok(Some((text, self.store.stat(&key)?.and_then(|stat| stat.changed))))
+        let stat = self.store.stat(&key)?;
+        Ok(unpacked(&*self.store, &key)?.zip(stat))
     }
 
     /// The JSON artifact `name`.

@@ -135,8 +135,8 @@ pub(super) fn look(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> 
 }
 
 fn look_at(dataset: &Dataset, image_id: &str, marker_name: &str, library: &mut Arc<str>) -> Looked {
-    let read = dataset.record(image_id).and_then(|record| Ok((record.json_bytes_with_time(marker_name)?, record)));
-    let ((text, changed), record) = match read {
+    let read = dataset.record(image_id).and_then(|record| Ok((record.json_bytes_with_stat(marker_name)?, record)));
+    let ((text, stat), record) = match read {
         Ok((Some(text), record)) => (text, record),
         // What is there, but is no gzip, is torn as well.
         Ok((None, _)) | Err(DatasetError::Unreadable { .. }) => {
@@ -154,7 +154,7 @@ fn look_at(dataset: &Dataset, image_id: &str, marker_name: &str, library: &mut A
     match receipt::read(&text) {
         Some(ReadMarker { marker, receipt }) => {
             let receipt = receipt.map(|receipt| keep(&record, marker_name, receipt, library));
-            let changed = changed.filter(|_| receipt.is_some());
+            let changed = stat.changed.filter(|_| receipt.is_some());
             Looked { marker: Marker::Valid(marker), receipt, changed, other: None }
         }
         None => {
