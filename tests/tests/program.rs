@@ -142,7 +142,7 @@ fn the_summary_is_for_people_and_the_document_for_scripts() {
         output.json(),
         json!({
             "indexer": "velocity_events", "mode": "replace", "table": TABLE, "failures": [], "pruned_images": 0,
-            "freshened": 0, "commits": 1, "recomputed": false, "stopped_by_failures": false, "widened": [],
+            "freshened": 0, "commits": 1, "checkpoint_sec": 0.0, "recomputed": false, "stopped_by_failures": false, "widened": [],
             "stats": {
                 "updated": 3, "skipped_fresh": 0, "skipped_zero_rows": 0, "stale_missing_marker": 0,
                 "stale_marker_table_mismatch": 0, "total_images": 3, "failed": 0, "not_run": 0, "skipped": 0,

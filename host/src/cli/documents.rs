@@ -83,6 +83,7 @@ pub struct RunDocument<'a> {
     pruned_images: u64,
     freshened: u64,
     commits: u64,
+    checkpoint_sec: f64,
     recomputed: bool,
     stopped_by_failures: bool,
     widened: Vec<WideningBody<'a>>,
@@ -150,6 +151,7 @@ impl<'a> RunDocument<'a> {
             pruned_images: outcome.pruned_images,
             freshened: outcome.freshened,
             commits: outcome.commits,
+            checkpoint_sec: outcome.checkpoint_time.as_secs_f64(),
             recomputed: outcome.recomputed,
             stopped_by_failures: outcome.stopped_by_failures,
             widened: outcome
@@ -611,6 +613,7 @@ mod tests {
             freshened: 11,
             widened: vec![Widening { column: "c".into(), from: "Int64".into(), to: "Float64".into() }],
             commits: 12,
+            checkpoint_time: std::time::Duration::from_millis(1500),
             recomputed: true,
             stopped_by_failures: true,
         }
@@ -627,7 +630,7 @@ mod tests {
                 "missing": 9,
             },
             "failures": [{"image_id": "i", "kind": "bad_table", "message": "m"}],
-            "pruned_images": 10, "freshened": 11, "commits": 12, "recomputed": true,
+            "pruned_images": 10, "freshened": 11, "commits": 12, "checkpoint_sec": 1.5, "recomputed": true,
             "stopped_by_failures": true,
             "widened": [{"column": "c", "from": "Int64", "to": "Float64"}],
         })

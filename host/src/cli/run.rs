@@ -297,6 +297,7 @@ mod tests {
             freshened: 0,
             widened: Vec::new(),
             commits: 1,
+            checkpoint_time: Duration::ZERO,
             recomputed: false,
             stopped_by_failures: false,
         }

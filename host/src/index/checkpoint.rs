@@ -47,7 +47,7 @@ impl Checkpoints {
 
     /// Whether to commit now, with so many bytes of rows held.
     pub fn due(&self, now: Instant, held_bytes: u64) -> bool {
-        if held_bytes >= self.max_held_bytes {
+        if self.is_forced(held_bytes) {
             return true;
         }
         let since = now.saturating_duration_since(self.last_end);
@@ -59,6 +59,11 @@ impl Checkpoints {
         let next = Duration::try_from_secs_f64(last.as_secs_f64() * self.growth).unwrap_or(Duration::MAX);
         let run = now.saturating_duration_since(self.start).saturating_add(next);
         self.spent.saturating_add(next).saturating_mul(SHARE) <= run
+    }
+
+    /// Whether so many bytes of rows are committed whatever it costs.
+    pub fn is_forced(&self, held_bytes: u64) -> bool {
+        held_bytes >= self.max_held_bytes
     }
 
     /// A commit was made.

@@ -18,7 +18,7 @@ use crate::plugin::{Extracted, Failure, FailureKind, Hashed, IndexerInfo};
 use crate::store::{Key, Stat};
 use kymhost_plugin_api::RunMarker;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How often a commit is planned again because another program has written the table meanwhile.
 const MAX_REWRITES: usize = 5;
@@ -63,6 +63,8 @@ pub(super) struct Committer<'a> {
     pub widened: Vec<Widening>,
     /// Commits made.
     pub commits: u64,
+    /// What commits took that were made because it was time.
+    pub checkpoint_time: Duration,
     /// Whether an image was refused because a column's type could not be reconciled.
     pub had_conflicts: bool,
 }
@@ -109,6 +111,7 @@ impl<'a> Committer<'a> {
             updated: HashSet::new(),
             widened: Vec::new(),
             commits: 0,
+            checkpoint_time: Duration::ZERO,
             had_conflicts: false,
         }
     }

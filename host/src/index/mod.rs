@@ -261,6 +261,8 @@ pub struct RunOutcome {
     pub widened: Vec<Widening>,
     /// Commits that were made, the last one included.
     pub commits: u64,
+    /// What those of them took that were checkpoints: made because it was time, not because of what was held in memory.
+    pub checkpoint_time: Duration,
     /// Whether all images were extracted anew because a column's type changed.
     pub recomputed: bool,
     /// Whether the run stopped because [`RunOptions::max_failures`] images had failed.

@@ -391,6 +391,7 @@ impl Context<'_> {
             freshened,
             widened: std::mem::take(&mut committer.widened),
             commits: committer.commits,
+            checkpoint_time: committer.checkpoint_time,
             recomputed: is_anew && !committer.is_leaving(),
             stopped_by_failures,
         }
@@ -466,13 +467,18 @@ impl Round<'_, '_> {
                 is_stopped = observer.interrupted() || self.is_too_many();
                 // The last commit is made below, with all that is left.
                 if !is_stopped && left > 0 && !held.is_empty() && checkpoints.due(Instant::now(), bytes) {
+                    let is_forced = checkpoints.is_forced(bytes);
                     observer.committing();
                     let begin = Instant::now();
                     if let Err(failed) = self.committer.commit(std::mem::take(&mut held)) {
                         error = Some(failed);
                         return false;
                     }
-                    checkpoints.made(begin, Instant::now());
+                    let end = Instant::now();
+                    checkpoints.made(begin, end);
+                    if !is_forced {
+                        self.committer.checkpoint_time += end.saturating_duration_since(begin);
+                    }
                     bytes = 0;
                     return !self.is_in_vain();
                 }

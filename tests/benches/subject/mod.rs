@@ -18,6 +18,7 @@ pub struct Subject {
     /// The dataset.
     pub dataset: PathBuf,
     images: u64,
+    plugin: PathBuf,
 }
 
 /// Up to so many events of an image may be the same in all images: they are made once, and the table is small anyway.
@@ -54,7 +55,21 @@ impl Subject {
             let own = (count > MOST_ALIKE).then(|| fixture::parquet_bytes(&noisy_events(count, number), zstd));
             fixture.put(&image.key("velocity_events/events.parquet"), own.as_ref().unwrap_or(&alike));
         }
-        Ok(Self { _folder: folder, home, dataset, images })
+        Ok(Self { _folder: folder, home, dataset, images, plugin: PathBuf::from("velocity_events") })
+    }
+
+    /// A dataset of so many images of which each takes its time, as an analysis of pixels would, and gives so many rows.
+    #[allow(dead_code, reason = "one of the benchmarks that share this")]
+    pub fn make_slow(images: u64, sleep_ms: u64, rows: u64) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let home = folder.path().to_path_buf();
+        let dataset = home.join("bench.zarr");
+        let fixture = Fixture::new(&dataset);
+        for number in 0..images {
+            fixture.add_image(&image_id(number)).json("reader/params", &json!({"sleep_ms": sleep_ms, "rows": rows}));
+        }
+        let plugin = kymhost_tests::library("reader");
+        Ok(Self { _folder: folder, home, dataset, images, plugin })
     }
 
     /// One of the floors over the dataset (see `kymhost-floor`), with its peak memory in KiB where asked for.
@@ -131,7 +146,7 @@ impl Subject {
     /// A run of the program, and its document.
     pub fn document(&self, args: &[&str], memory: bool) -> Result<(Duration, u64, Value)> {
         let mut command = Command::new(kymhost_tests::program());
-        command.args(["run", "--json", "--plugin", "velocity_events", "--dataset"]).arg(&self.dataset).args(args);
+        command.args(["run", "--json", "--plugin"]).arg(&self.plugin).arg("--dataset").arg(&self.dataset).args(args);
         let (time, memory, output) = process(&self.home, &mut command, memory)?;
         Ok((time, memory, serde_json::from_slice(&output)?))
     }
