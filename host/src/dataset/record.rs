@@ -14,7 +14,6 @@ use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// How deep artifacts' names may nest.
 pub(super) const MAX_FOLDERS: usize = 32;
@@ -94,17 +93,6 @@ impl Record {
     /// The bytes of the JSON artifact `name` (`.json`, else `.json.gz` decompressed within a bound), unparsed.
     pub fn json_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, DatasetError> {
         Ok(self.find_json(name)?.map(|(_, text)| text))
-    }
-
-    /// As [`Record::json_bytes`], with when the file was last changed in any way.
-    pub fn json_bytes_with_time(&self, name: &str) -> Result<Option<(Vec<u8>, Option<SystemTime>)>, DatasetError> {
-        let key = names::artifact_key(&self.image_id, name, ".json")?;
-        if let Some((text, stat)) = self.store.get_with_stat(&key, MAX_DOCUMENT_BYTES)? {
-            return Ok(Some((text, stat.changed)));
-        }
-        let key = key_with(&key, ".gz")?;
-        let Some(text) = unpacked(&*self.store, &key)? else { return Ok(None) };
-        Ok(Some((text, self.store.stat(&key)?.and_then(|stat| stat.changed))))
     }
 
     /// The JSON artifact `name`.
