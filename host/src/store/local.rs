@@ -6,6 +6,7 @@
 //! target under a name of [`temporary`]. It is synced, renamed, and the folder is synced.
 //! A key that is a symbolic link is replaced by a file; what the link leads to is left alone.
 
+use super::behind::Behind;
 use super::beneath::{Refusal, Root};
 use super::disk::{self, Writer};
 use super::temporary;
@@ -55,9 +56,15 @@ impl LocalStore {
             self.sweep(&parent, &target, SystemTime::now());
         }
         let (staged, file) = self.stage(key, &folder, &mut |file| {
-            let mut buffered = BufWriter::with_capacity(WRITE_BUFFER, Writer { file, label: key.as_str() });
-            write(&mut buffered)?;
-            buffered.flush()
+            std::thread::scope(|scope| {
+                let label = key.as_str();
+                let behind = Behind::new(Writer { file, label }, file, label, scope);
+                let mut buffered = BufWriter::with_capacity(WRITE_BUFFER, behind);
+                let written = write(&mut buffered).and_then(|()| buffered.flush());
+                // What is left in the buffer where writing failed is of no use.
+                let (behind, _) = buffered.into_parts();
+                written.and(behind.finish())
+            })
         })?;
         disk::sync_file(&file, key.as_str()).map_err(|source| self.io("write", key, source))?;
         Ok((staged, file))

@@ -3,6 +3,7 @@
 //! Owns: the [`Store`] trait, keys, atomic whole-key writes, bounds on reads.
 //! Never: knows images, tables or formats.
 
+mod behind;
 mod beneath;
 mod disk;
 mod key;

@@ -1,0 +1,109 @@
+//! Writing a large file to disk while more of it is still being made.
+//!
+//! Owns: when the system is asked to write what it has. Never: what is written, the last sync.
+//!
+//! A large table's final sync would otherwise find all of it waiting, with the disk idle until then.
+
+use super::disk;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{Scope, ScopedJoinHandle};
+
+/// So much is written before the disk is asked to begin, and between two times that it is asked.
+const STRIDE: usize = 32 << 20;
+
+/// A writer into a file, whose bytes go to the disk while it is written. [`Behind::finish`] tells what went wrong there.
+pub(super) struct Behind<'scope, 'env, W> {
+    inner: W,
+    file: &'env File,
+    label: &'env str,
+    scope: &'scope Scope<'scope, 'env>,
+    since: usize,
+    syncing: Option<(SyncSender<()>, ScopedJoinHandle<'scope, io::Result<()>>)>,
+}
+
+impl<'scope, 'env, W: Write> Behind<'scope, 'env, W> {
+    /// `inner` writes into `file`.
+    pub fn new(inner: W, file: &'env File, label: &'env str, scope: &'scope Scope<'scope, 'env>) -> Self {
+        Self { inner, file, label, scope, since: 0, syncing: None }
+    }
+
+    /// Waits for what the disk was asked for last. An error there is told only here: the system tells it once.
+    pub fn finish(self) -> io::Result<()> {
+        let Some((ask, syncing)) = self.syncing else { return Ok(()) };
+        drop(ask);
+        syncing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes to the disk gave up")))
+    }
+
+    fn ask(&mut self) {
+        let (file, label) = (self.file, self.label);
+        let (ask, _) = self.syncing.get_or_insert_with(|| {
+            let (ask, asked) = sync_channel(1);
+            let work = move || {
+                // After an error nothing more is tried; what is asked for then is not waited for.
+                while asked.recv().is_ok() {
+                    disk::sync_file(file, label)?;
+                }
+                Ok(())
+            };
+            (ask, self.scope.spawn(work))
+        });
+        // Where it is still at work it will be asked again.
+        let _ = ask.try_send(());
+    }
+}
+
+impl<W: Write> Write for Behind<'_, '_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.since = self.since.saturating_add(count);
+        if self.since >= STRIDE {
+            self.since = 0;
+            self.ask();
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes so many pieces of a quarter of a stride each, to a file whose disk is full for each write of `fails`.
+    fn write(pieces: usize, fails: bool) -> (io::Result<()>, u64) {
+        struct Failing<'a>(&'a File, bool);
+        impl Write for Failing<'_> {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                if self.1 { Err(io::ErrorKind::StorageFull.into()) } else { self.0.write(bytes) }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let file = tempfile::tempfile().unwrap();
+        let piece = vec![7; STRIDE / 4];
+        let done = std::thread::scope(|scope| {
+            let mut behind = Behind::new(Failing(&file, fails), &file, "a", scope);
+            let written = (0..pieces).try_for_each(|_| behind.write_all(&piece));
+            assert_eq!(behind.syncing.is_some(), pieces >= 4 && !fails, "{pieces}");
+            written.and(behind.finish())
+        });
+        (done, file.metadata().unwrap().len())
+    }
+
+    #[test]
+    fn all_is_written_and_the_disk_is_asked_for_large_files_only() {
+        for pieces in [0, 1, 3, 4, 9] {
+            let (done, length) = write(pieces, false);
+            done.unwrap();
+            assert_eq!(length, (pieces * (STRIDE / 4)) as u64);
+        }
+        let (done, length) = write(9, true);
+        assert_eq!((done.unwrap_err().kind(), length), (io::ErrorKind::StorageFull, 0));
+    }
+}
