@@ -157,7 +157,7 @@ impl<'a> Committer<'a> {
         self.failed.insert(image_id.to_owned(), failure);
     }
 
-    /// What fails keeps its last good rows, also where all others are made anew.
+    /// What fails keeps its last good rows, also where all others are made anew; and what is done its new ones.
     fn keep_rows(&mut self, image_id: &str) {
         self.leaving.remove(image_id);
     }
@@ -201,7 +201,8 @@ impl<'a> Committer<'a> {
         if change.pieces.is_empty() && (self.orphans.is_empty() || self.is_broken) {
             return self.write_failures();
         }
-        change.remove = self.orphans.union(&self.leaving).cloned().collect();
+        change.remove = self.orphans.clone();
+        change.remove_if_all_fit = self.leaving.clone();
         if let Some(library_sha256) = &self.library_sha256 {
             change.metadata = vec![
                 ("kymhost.indexer".to_owned(), self.name.indexer().to_owned()),
@@ -240,7 +241,10 @@ impl<'a> Committer<'a> {
             }
             self.gone.insert(gone);
         }
-        self.leaving.clear();
+        // Where not all fits, because of the rows of an image that failed, those that are still to be done keep theirs, too.
+        if rewritten.made_room {
+            self.leaving.clear();
+        }
         for widening in rewritten.widened {
             match self.widened.iter_mut().find(|earlier| earlier.column == widening.column) {
                 Some(earlier) => earlier.to = widening.to,
@@ -385,6 +389,7 @@ impl<'a> Committer<'a> {
         }
         self.forget(&image_id);
         self.failed.remove(&image_id);
+        self.keep_rows(&image_id);
         self.updated.insert(image_id);
     }
 
