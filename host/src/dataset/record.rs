@@ -8,7 +8,7 @@ use super::inputs::{Input, InputsError, Watch};
 use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA, ENDINGS};
 use super::tables::Form;
 use super::{DatasetError, arrays, attributes, csv, gzip, tables, unreadable, unwritable};
-use crate::store::{Key, MAX_DOCUMENT_BYTES, Reading, Stat, Store, Watched};
+use crate::store::{Key, MAX_DOCUMENT_BYTES, Reading, Store, Watched};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker};
@@ -93,17 +93,6 @@ impl Record {
     /// The bytes of the JSON artifact `name` (`.json`, else `.json.gz` decompressed within a bound), unparsed.
     pub fn json_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, DatasetError> {
         Ok(self.find_json(name)?.map(|(_, text)| text))
-    }
-
-    /// As [`Record::json_bytes`], with what is known of the file.
-    pub fn json_bytes_with_stat(&self, name: &str) -> Result<Option<(Vec<u8>, Stat)>, DatasetError> {
-        let key = names::artifact_key(&self.image_id, name, ".json")?;
-        if let Some(found) = self.store.get_with_stat(&key, MAX_DOCUMENT_BYTES)? {
-            return Ok(Some(found));
-        }
-        let key = key_with(&key, ".gz")?;
-        let stat = self.store.stat(&key)?;
-        Ok(unpacked(&*self.store, &key)?.zip(stat))
     }
 
     /// The JSON artifact `name`.

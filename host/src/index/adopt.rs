@@ -6,7 +6,7 @@
 //! seal, failures, and the intent goes.
 
 use super::commit;
-use super::ledger::{self, Identity, Seal};
+use super::ledger::{self, Identity, Receipts, Seal};
 use super::names::TableName;
 use super::plan::{self, Plan, PlanOptions, Planned, SealState};
 use super::receipt::{self, Adoption, Receipt};
@@ -81,6 +81,8 @@ struct Ready {
     /// Whether its rows do not say so yet.
     is_to_relabel: bool,
     marker: PreparedJson,
+    /// Its receipt, as a seal knows it.
+    mark: u64,
 }
 
 impl Work<'_> {
@@ -144,9 +146,10 @@ impl Work<'_> {
                 && (facts.params_hash.as_deref() != Some(hashed.params_hash.as_str())
                     || facts.analysis_version.as_deref() != Some(version));
             let params_hash = hashed.params_hash.clone();
+            let mark = Receipts::mark(id, &rows_sha256);
             let old = (facts.params_hash.as_deref(), facts.analysis_version.as_deref());
             match self.marker(id, image.rows, rows_sha256, hashed, old, now) {
-                Ok(marker) => ready.push(Ready { image_id: id.to_owned(), params_hash, is_to_relabel, marker }),
+                Ok(marker) => ready.push(Ready { image_id: id.to_owned(), params_hash, is_to_relabel, marker, mark }),
                 Err(error) => {
                     let kind = match error {
                         DatasetError::UnknownImage { .. } => FailureKind::InputChanged,
@@ -220,7 +223,9 @@ impl Work<'_> {
 
         let mut change = Change { analysis_version: self.indexer.analysis_version.clone(), ..Change::default() };
         let mut markers = Vec::with_capacity(ready.len());
-        for Ready { image_id, params_hash, is_to_relabel, marker } in ready {
+        let others = plan.images.iter().filter(|image| !adopted.contains(&image.report.image_id));
+        let receipts = others.filter_map(|image| image.mark).chain(ready.iter().map(|ready| ready.mark)).collect();
+        for Ready { image_id, params_hash, is_to_relabel, marker, .. } in ready {
             if is_to_relabel {
                 change.relabel.push((image_id, params_hash));
             }
@@ -253,7 +258,7 @@ impl Work<'_> {
             // Of an image whose marker cannot be read it is not known whether its rows were altered.
             SealState::Recomputed { altered, is_complete } => Some(altered).filter(|_| is_complete),
         };
-        self.seal(identity, altered.map(|altered| altered.difference(&adopted).cloned().collect()))?;
+        self.seal(identity, altered.map(|altered| altered.difference(&adopted).cloned().collect()), receipts)?;
         let mut failures = plan.failures;
         let count = failures.len();
         failures.retain(|id, _| !adopted.contains(id));
@@ -264,11 +269,16 @@ impl Work<'_> {
         Ok(true)
     }
 
-    fn seal(&self, identity: Option<Identity>, altered: Option<BTreeSet<String>>) -> Result<(), IndexError> {
+    fn seal(
+        &self,
+        identity: Option<Identity>,
+        altered: Option<BTreeSet<String>>,
+        receipts: Receipts,
+    ) -> Result<(), IndexError> {
         match identity.zip(altered) {
             // Of what another program has put in its place meanwhile, nothing is known.
             Some((table, altered)) if rewrite::identity(self.dataset, self.name)?.as_ref() == Some(&table) => {
-                ledger::write_seal(self.dataset, self.name, &Seal { table, altered })
+                ledger::write_seal(self.dataset, self.name, &Seal { table, altered, receipts })
             }
             _ => ledger::remove_seal(self.dataset, self.name),
         }

@@ -7,13 +7,13 @@
 //! With kymflow's rules only table and markers are written.
 
 use super::IndexError;
-use super::ledger::{self, Failures, Identity, Intent, PastFailure, Seal};
+use super::ledger::{self, Failures, Identity, Intent, PastFailure, Receipts, Seal};
 use super::merge::Piece;
 use super::names::TableName;
 use super::receipt::{self, Receipt};
 use super::rewrite::{self, Change, Rewritten, Widening};
 use super::rows_digest::rows_digest;
-use crate::dataset::{Dataset, DatasetError};
+use crate::dataset::{Dataset, DatasetError, PreparedJson};
 use crate::plugin::{Extracted, Failure, FailureKind, Hashed, IndexerInfo};
 use crate::store::{Key, Stat};
 use kymhost_plugin_api::RunMarker;
@@ -42,6 +42,8 @@ pub(super) struct Committer<'a> {
     table: Option<Stat>,
     /// Images whose rows are not those of their markers; `None` where that is not known: then there is no seal.
     altered: Option<BTreeSet<String>>,
+    /// The receipts of all images' markers, as the plan or the last commit left them.
+    receipts: HashMap<String, u64>,
     /// The images of an older run's intent that have not been done yet.
     pending: BTreeSet<String>,
     /// Deleted images, whose rows the next commit removes.
@@ -76,6 +78,8 @@ pub(super) struct Begin {
     pub table: Option<Stat>,
     /// See [`super::plan::SealState`]: the images known to be altered, where that is known of all.
     pub altered: Option<BTreeSet<String>>,
+    /// The receipts that the plan found, by image: see [`Receipts::mark`].
+    pub receipts: HashMap<String, u64>,
     /// The images of an intent that a killed commit left, as far as they are still there.
     pub pending: BTreeSet<String>,
     /// Deleted images whose rows leave.
@@ -99,6 +103,7 @@ impl<'a> Committer<'a> {
             library_sha256: begin.library_sha256,
             table: begin.table,
             altered: begin.altered,
+            receipts: begin.receipts,
             pending: begin.pending,
             orphans: begin.orphans,
             gone: BTreeSet::new(),
@@ -155,7 +160,7 @@ impl<'a> Committer<'a> {
         self.failed.insert(image_id.to_owned(), failure);
     }
 
-    /// What fails keeps its last good rows, also where all others are made anew.
+    /// What fails keeps its last good rows, also where all others are made anew; and what is done its new ones.
     fn keep_rows(&mut self, image_id: &str) {
         self.leaving.remove(image_id);
     }
@@ -199,7 +204,8 @@ impl<'a> Committer<'a> {
         if change.pieces.is_empty() && (self.orphans.is_empty() || self.is_broken) {
             return self.write_failures();
         }
-        change.remove = self.orphans.union(&self.leaving).cloned().collect();
+        change.remove = self.orphans.clone();
+        change.remove_if_all_fit = self.leaving.clone();
         if let Some(library_sha256) = &self.library_sha256 {
             change.metadata = vec![
                 ("kymhost.indexer".to_owned(), self.name.indexer().to_owned()),
@@ -222,7 +228,9 @@ impl<'a> Committer<'a> {
                     self.fail(&piece.image_id, Failure::new(FailureKind::BadTable, message));
                 }
                 None => {
+                    let (marker, receipt) = marker;
                     accepted.push(marker);
+                    self.receipts.extend(receipt.map(|receipt| (piece.image_id.clone(), receipt)));
                     self.settled(piece.image_id);
                 }
             }
@@ -236,7 +244,10 @@ impl<'a> Committer<'a> {
             }
             self.gone.insert(gone);
         }
-        self.leaving.clear();
+        // Where not all fits, because of the rows of an image that failed, those that are still to be done keep theirs, too.
+        if rewritten.made_room {
+            self.leaving.clear();
+        }
         for widening in rewritten.widened {
             match self.widened.iter_mut().find(|earlier| earlier.column == widening.column) {
                 Some(earlier) => earlier.to = widening.to,
@@ -251,8 +262,9 @@ impl<'a> Committer<'a> {
         Ok(())
     }
 
-    /// Makes markers ready before anything is written: an image that cannot take its marker keeps its old rows.
-    fn ready(&mut self, done: Vec<Done>, change: &mut Change) -> Vec<crate::dataset::PreparedJson> {
+    /// Makes markers ready, each with its receipt as a seal knows it, before anything is written: an image that cannot take its
+    /// marker keeps its old rows.
+    fn ready(&mut self, done: Vec<Done>, change: &mut Change) -> Vec<(PreparedJson, Option<u64>)> {
         let now = now_ns();
         let mut markers = Vec::with_capacity(done.len());
         for Done { image_id, extracted: Extracted { rows, params, inputs, .. } } in done {
@@ -260,23 +272,24 @@ impl<'a> Committer<'a> {
             let version = &self.indexer.analysis_version;
             let marker =
                 RunMarker::new(self.name.indexer(), params_hash.as_str(), version, rows.num_rows() as u64, now);
-            let payload = match &self.library_sha256 {
-                None => marker.to_json(),
-                Some(library_sha256) => receipt::to_json(
-                    &marker,
-                    &Receipt {
+            let (payload, mark) = match &self.library_sha256 {
+                None => (marker.to_json(), None),
+                Some(library_sha256) => {
+                    let receipt = Receipt {
                         library_sha256: library_sha256.clone(),
                         rows_sha256: rows_digest(&rows),
                         params,
                         params_inputs: Some(params_inputs),
                         rows_inputs: Some(inputs),
                         adopted: None,
-                    },
-                ),
+                    };
+                    let mark = Receipts::mark(&image_id, &receipt.rows_sha256);
+                    (receipt::to_json(&marker, &receipt), Some(mark))
+                }
             };
             match self.dataset.prepare_json(&image_id, &self.indexer.marker_name, &payload) {
                 Ok(marker) => {
-                    markers.push(marker);
+                    markers.push((marker, mark));
                     change.pieces.push(Piece { image_id, params_hash, rows });
                 }
                 Err(error @ DatasetError::UnknownImage { .. }) => {
@@ -379,6 +392,7 @@ impl<'a> Committer<'a> {
         }
         self.forget(&image_id);
         self.failed.remove(&image_id);
+        self.keep_rows(&image_id);
         self.updated.insert(image_id);
     }
 
@@ -394,7 +408,8 @@ impl<'a> Committer<'a> {
         }
         match (table, &self.altered) {
             (Some(table), Some(altered)) => {
-                ledger::write_seal(self.dataset, self.name, &Seal { table, altered: altered.clone() })
+                let receipts = self.receipts.values().copied().collect();
+                ledger::write_seal(self.dataset, self.name, &Seal { table, altered: altered.clone(), receipts })
             }
             _ => ledger::remove_seal(self.dataset, self.name),
         }

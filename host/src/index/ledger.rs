@@ -12,8 +12,9 @@ use crate::dataset::{Dataset, DatasetError, Input};
 use crate::store::{Key, MAX_DOCUMENT_BYTES, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
+use std::fmt::Write;
 
 /// The form of all three documents. Another one counts as one that cannot be read.
 const FORMAT: u64 = 1;
@@ -41,6 +42,61 @@ pub struct Seal {
     pub table: Identity,
     /// Images whose rows were not those of their markers when it was sealed, and have not been done since.
     pub altered: BTreeSet<String>,
+    /// The receipts that the table was sealed with. Another one may vouch for other rows: its marker was put there by
+    /// somebody else, from a backup maybe.
+    pub receipts: Receipts,
+}
+
+/// Which image has which digest of its rows, each pair as a short digest: enough to see a receipt that is not among them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Receipts(Vec<u64>);
+
+/// Hex digits of one of [`Receipts`].
+const MARK_DIGITS: usize = 16;
+
+impl Receipts {
+    /// An image with a receipt, as they know it.
+    pub fn mark(image_id: &str, rows_sha256: &str) -> u64 {
+        let digest = Sha256::new().chain_update(image_id).chain_update([0]).chain_update(rows_sha256).finalize();
+        digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+    }
+
+    /// Whether this one is among them.
+    pub fn has(&self, mark: u64) -> bool {
+        self.0.binary_search(&mark).is_ok()
+    }
+}
+
+impl FromIterator<u64> for Receipts {
+    fn from_iter<I: IntoIterator<Item = u64>>(marks: I) -> Self {
+        let mut marks: Vec<u64> = marks.into_iter().collect();
+        marks.sort_unstable();
+        Self(marks)
+    }
+}
+
+impl From<Receipts> for String {
+    fn from(receipts: Receipts) -> Self {
+        let mut text = Self::with_capacity(receipts.0.len() * MARK_DIGITS);
+        for mark in receipts.0 {
+            // Writing to a text cannot fail.
+            let _ = write!(text, "{mark:0MARK_DIGITS$x}");
+        }
+        text
+    }
+}
+
+impl TryFrom<String> for Receipts {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let marks = text.as_bytes().chunks(MARK_DIGITS).map(|digits| {
+            let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.len() == MARK_DIGITS)?;
+            u64::from_str_radix(digits, 16).ok()
+        });
+        marks.collect::<Option<_>>().ok_or_else(|| format!("receipts are groups of {MARK_DIGITS} hex digits"))
+    }
 }
 
 /// The images that a commit is about to change: `index/kymhost/intents/<table>.json`. On disk before the table's rename,
@@ -146,15 +202,6 @@ pub fn read_seal(dataset: &Dataset, name: &TableName) -> Result<Option<Seal>, In
         Read::Content(seal) => Ok(Some(seal)),
         Read::Nothing | Read::Unreadable => Ok(None),
     }
-}
-
-/// When the seal was written; `None` where there is none.
-///
-/// Each run writes its markers before the seal: a marker that changed later was put there by somebody else, from a
-/// backup maybe, and may vouch for other rows than those in the table.
-pub fn seal_time(dataset: &Dataset, name: &TableName) -> Result<Option<SystemTime>, IndexError> {
-    let stat = dataset.store().stat(&key(SEALS, name)?).map_err(DatasetError::from)?;
-    Ok(stat.and_then(|stat| stat.changed))
 }
 
 /// Writes the seal.

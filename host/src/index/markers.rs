@@ -2,6 +2,7 @@
 //! Owns: what counts as a marker, as none, or as one that cannot be read; which inputs hold. Never: writes.
 
 use super::IndexError;
+use super::ledger::Receipts;
 use super::receipt::{self, Freshening, ReadMarker, Receipt};
 use super::staleness::InputChanges;
 use crate::dataset::{Dataset, DatasetError, Held, Input, Record, check_input};
@@ -10,7 +11,6 @@ use kymhost_plugin_api::{Json, RunMarker};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::SystemTime;
 
 /// Threads that look at images, at most: what they wait for is the disk and the system's locks, which more do not hasten.
 const MAX_THREADS: usize = 4;
@@ -34,8 +34,6 @@ pub(super) struct Looked {
     pub marker: Marker,
     /// What the marker's receipt says, where it has one.
     pub receipt: Option<Kept>,
-    /// When the marker's file was last changed in any way, where it has a receipt.
-    pub changed: Option<SystemTime>,
     /// What is no marker of today, and may be of an older form that the indexer knows.
     other: Option<Vec<u8>>,
 }
@@ -45,6 +43,8 @@ pub(super) struct Looked {
 pub(super) struct Kept {
     pub library_sha256: Arc<str>,
     pub rows_sha256: String,
+    /// The image with it, as a seal knows it.
+    pub mark: u64,
     pub is_adopted: bool,
     /// All that the params were made from is known and holds.
     pub params_hold: bool,
@@ -67,6 +67,11 @@ pub(super) struct Moved {
 }
 
 impl Looked {
+    /// The image with its receipt, as a seal knows it; `None` where it has no receipt.
+    pub fn mark(&self) -> Option<u64> {
+        self.receipt.as_ref().map(|kept| kept.mark)
+    }
+
     /// Takes note of what the params were made from, where the answer is the marker's: it need not be asked for again.
     pub fn learn_params(&mut self, hashed: &Hashed, library_sha256: &str) {
         let (Marker::Valid(marker), Some(kept)) = (&self.marker, &mut self.receipt) else { return };
@@ -99,7 +104,7 @@ pub(super) fn read(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> 
             },
             Err(error) => (Marker::Unreadable(unreadable(&error)), None),
         };
-        looked.push(Looked { marker, receipt: None, changed: None, other });
+        looked.push(Looked { marker, receipt: None, other });
     }
     looked
 }
@@ -135,31 +140,25 @@ pub(super) fn look(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> 
 }
 
 fn look_at(dataset: &Dataset, image_id: &str, marker_name: &str, library: &mut Arc<str>) -> Looked {
-    let read = dataset.record(image_id).and_then(|record| Ok((record.json_bytes_with_stat(marker_name)?, record)));
-    let ((text, stat), record) = match read {
+    let read = dataset.record(image_id).and_then(|record| Ok((record.json_bytes(marker_name)?, record)));
+    let (text, record) = match read {
         Ok((Some(text), record)) => (text, record),
         // What is there, but is no gzip, is torn as well.
         Ok((None, _)) | Err(DatasetError::Unreadable { .. }) => {
-            return Looked { marker: Marker::None, receipt: None, changed: None, other: None };
+            return Looked { marker: Marker::None, receipt: None, other: None };
         }
         Err(error) => {
-            return Looked {
-                marker: Marker::Unreadable(unreadable(&error)),
-                receipt: None,
-                changed: None,
-                other: None,
-            };
+            return Looked { marker: Marker::Unreadable(unreadable(&error)), receipt: None, other: None };
         }
     };
     match receipt::read(&text) {
         Some(ReadMarker { marker, receipt }) => {
             let receipt = receipt.map(|receipt| keep(&record, marker_name, receipt, library));
-            let changed = stat.changed.filter(|_| receipt.is_some());
-            Looked { marker: Marker::Valid(marker), receipt, changed, other: None }
+            Looked { marker: Marker::Valid(marker), receipt, other: None }
         }
         None => {
             let is_object = Json::parse(&text).is_ok_and(|payload| payload.as_object().is_some());
-            Looked { marker: Marker::None, receipt: None, changed: None, other: is_object.then_some(text) }
+            Looked { marker: Marker::None, receipt: None, other: is_object.then_some(text) }
         }
     }
 }
@@ -189,6 +188,7 @@ fn keep(record: &Record, marker_name: &str, receipt: Receipt, library: &mut Arc<
         && moved.changes() == InputChanges::default();
     Kept {
         library_sha256: Arc::clone(library),
+        mark: Receipts::mark(record.image_id(), &receipt.rows_sha256),
         rows_sha256: receipt.rows_sha256,
         is_adopted: receipt.adopted.is_some(),
         params_hold,

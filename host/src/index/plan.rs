@@ -54,12 +54,13 @@ pub(super) enum SealState {
     /// There is no table, or none of its images' markers has a receipt of ours, or ours are not the rules: there is nothing to
     /// compare.
     Unneeded,
-    /// The seal's identity is the table's, and no marker changed after it: rows are trusted, less these images' (which may be of any image of the table).
+    /// The seal's identity is the table's, and it knows all receipts: rows are trusted, less these images' (which may be of
+    /// any image of the table).
     Held {
         /// See [`super::ledger::Seal::altered`].
         altered: BTreeSet<String>,
     },
-    /// The seal is missing or broken, or a marker is younger. All digests were computed and compared with the markers.
+    /// The seal is missing or broken, or there is a receipt that it does not know. All digests were computed and compared with the markers.
     Recomputed {
         /// The images whose rows are not those of their markers.
         altered: BTreeSet<String>,
@@ -77,6 +78,8 @@ pub(super) struct Planned {
     pub rows: u64,
     /// Every reason that holds, that of the report first; none where it is fresh.
     pub reasons: Vec<Reason>,
+    /// Its marker's receipt, as a seal knows it.
+    pub mark: Option<u64>,
     /// The inputs to be written into the marker of a fresh image: their content held, but more is known of them now.
     /// See [`freshened_marker`].
     pub freshen: Option<Box<Freshening>>,
@@ -235,7 +238,6 @@ fn plan_by_ours(
     // Before the table: what a commit that ends meanwhile leaves is then judged too strictly, never too kindly.
     let intent = ledger::read_intent(dataset, name)?;
     let failures = ledger::read_failures(dataset, name)?;
-    let sealed = ledger::seal_time(dataset, name)?;
     let seal = ledger::read_seal(dataset, name)?;
     let (mut looked, library, table) = std::thread::scope(|scope| {
         let reading = scope.spawn(|| read_table(dataset, name, all, options));
@@ -252,7 +254,7 @@ fn plan_by_ours(
         match seal {
             Some(seal)
                 if table.identity.as_ref() == Some(&seal.table)
-                    && looked.iter().all(|image| image.changed <= sealed) =>
+                    && looked.iter().filter_map(Looked::mark).all(|mark| seal.receipts.has(mark)) =>
             {
                 state = SealState::Held { altered: seal.altered };
             }
@@ -275,6 +277,7 @@ fn plan_by_ours(
     };
     let mut images = Vec::with_capacity(chosen.ids.len());
     for (((&image_id, hash), looked), rows) in chosen.ids.iter().zip(hashes).zip(looked).zip(&table.images) {
+        let mark = looked.mark();
         let Looked { marker, mut receipt, .. } = looked;
         let mut judged = Judged::of(indexer, hash, marker, rows);
         let mut moved = receipt.as_mut().and_then(|kept| kept.moved.take());
@@ -304,6 +307,7 @@ fn plan_by_ours(
         let keys = reasons.first().map(|first| staleness::keys_of(*first, facts.inputs).to_vec());
         let mut planned = judged.planned(image_id, rows.rows, reasons);
         planned.report.inputs = keys.unwrap_or_default();
+        planned.mark = mark;
         if !planned.report.is_stale {
             planned.report.notes = staleness::notes(receipt.as_ref().map(|kept| ReceiptFacts {
                 same_library: *kept.library_sha256 == *library,
@@ -452,6 +456,7 @@ impl Judged {
             },
             rows,
             reasons,
+            mark: None,
             freshen: None,
             failure: self.failure,
             params_failed: self.params_failed,

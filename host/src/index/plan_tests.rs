@@ -665,8 +665,9 @@ fn the_state_of_the_seal() {
     fs::remove_file(lab.artifact("a", "stalls_run.json")).unwrap();
     fs::write(lab.artifact("a", "stalls_run.json"), marker).unwrap();
     // A seal that holds says which rows are altered.
-    ledger::write_seal(lab.dataset(), &lab.name(), &Seal { table: plan.table.identity.unwrap(), altered: set(&["b"]) })
-        .unwrap();
+    let receipts = plan.images.iter().filter_map(|image| image.mark).collect();
+    let seal = Seal { table: plan.table.identity.unwrap(), altered: set(&["b"]), receipts };
+    ledger::write_seal(lab.dataset(), &lab.name(), &seal).unwrap();
     assert_eq!(lab.plan(Compat::Kymhost).seal, SealState::Held { altered: set(&["b"]) });
     lab.run();
     assert_eq!(lab.x(), [1, 2, 3]);

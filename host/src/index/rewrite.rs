@@ -34,6 +34,8 @@ pub struct Change {
     pub analysis_version: String,
     /// Images whose rows leave without replacement.
     pub remove: BTreeSet<String>,
+    /// Images whose rows leave too, where every piece then fits: what is not to be had by it is not worth their rows.
+    pub remove_if_all_fit: BTreeSet<String>,
     /// Images whose rows stay, with another params hash and the analysis version: (image, params hash).
     pub relabel: Vec<(String, String)>,
     /// Key and value pairs of ours for the file's metadata, instead of those of the same key. Keys begin with `kymhost`: other
@@ -46,6 +48,8 @@ pub struct Change {
 pub struct Rewritten {
     /// The pieces left out, in order; their images' old rows stay.
     pub refused: Vec<Refusal>,
+    /// Whether the rows of [`Change::remove_if_all_fit`] left (or there were none).
+    pub made_room: bool,
     /// Columns of the old table that got a wider type.
     pub widened: Vec<Widening>,
     /// The table as it is now; `None` where there is none. Where nothing was to be changed it was not written.
@@ -151,13 +155,20 @@ fn attempt(
     if file.as_ref().map(TableFile::stat) != expected {
         return Ok(None);
     }
+    let makes_room = !change.remove_if_all_fit.is_empty();
     let owners = Owners::of(change);
     let mut old = file.as_ref().map(|file| OnDisk::read(file, &owners)).transpose()?;
     let (removes, relabels) = old.as_ref().map_or((false, false), |old| (old.removed > 0, old.relabelled > 0));
     let planned = merge::plan(old.as_mut(), &change.analysis_version, change.pieces.clone(), relabels)?;
+    if makes_room && !planned.refused.is_empty() {
+        let change = Change { remove_if_all_fit: BTreeSet::new(), ..change.clone() };
+        return Ok(attempt(dataset, name, expected, &change, target)?
+            .map(|rewritten| Rewritten { made_room: false, ..rewritten }));
+    }
     if !(planned.is_changed || removes || relabels) {
         let table = file.as_ref().map(|file| Identity::of(&file.stat(), file.footer_sha256()));
-        return Ok(Some(Rewritten { refused: planned.refused, widened: Vec::new(), table, groups: (0, 0) }));
+        let refused = planned.refused;
+        return Ok(Some(Rewritten { refused, made_room: true, widened: Vec::new(), table, groups: (0, 0) }));
     }
     let widened = file.iter().flat_map(|file| planned.widened(file.schema())).map(|(column, from, to)| Widening {
         column: column.to_owned(),
@@ -196,7 +207,7 @@ fn attempt(
     };
     let Some(stat) = written? else { return Ok(None) };
     let table = Some(Identity::of(&stat, &footer_sha256));
-    Ok(Some(Rewritten { refused: planned.refused, widened, table, groups }))
+    Ok(Some(Rewritten { refused: planned.refused, made_room: true, widened, table, groups }))
 }
 
 /// The pairs of the new file's metadata: ours of the old one, and those that are new or instead of them.
@@ -227,7 +238,8 @@ impl<'a> Owners<'a> {
         let mut ids: Vec<&str> = change.pieces.iter().map(|piece| piece.image_id.as_str()).collect();
         let pieces = ids.len();
         let mut seen: HashSet<&str> = ids.iter().copied().collect();
-        ids.extend(change.remove.iter().map(String::as_str).filter(|id| seen.insert(id)));
+        let removed = change.remove.iter().chain(&change.remove_if_all_fit);
+        ids.extend(removed.map(String::as_str).filter(|id| seen.insert(id)));
         let relabelled = ids.len();
         let mut hashes = Vec::with_capacity(change.relabel.len());
         for (id, hash) in &change.relabel {

@@ -13,7 +13,7 @@ use super::{
 use crate::dataset::{Dataset, DatasetError};
 use crate::plugin::{Failure, IndexerInfo, Workforce};
 use crate::store::LockGuard;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -219,7 +219,7 @@ impl Context<'_> {
         Ok(has_other_seal || ledger::read_intent(self.dataset, &self.name)? != plan.intent)
     }
 
-    fn committer(&self, scheme: &Scheme) -> Result<Committer<'_>, IndexError> {
+    fn committer(&self, scheme: &Scheme, is_held: bool) -> Result<Committer<'_>, IndexError> {
         let plan = &scheme.plan;
         let ids: Vec<&str> = plan.images.iter().map(|image| image.report.image_id.as_str()).collect();
         let altered = match &plan.seal {
@@ -227,10 +227,13 @@ impl Context<'_> {
             SealState::Held { altered } => Some(altered.clone()),
             SealState::Recomputed { altered, is_complete } => Some(altered.clone()).filter(|_| *is_complete),
         };
+        let receipts = plan.images.iter().filter_map(|image| Some((image.report.image_id.clone(), image.mark?)));
         let library_sha256 = plan.library_sha256.clone().filter(|_| self.is_ours());
         let begin = Begin {
             table: plan.table.stat,
             altered,
+            // Without the lock nothing is sealed.
+            receipts: if is_held { receipts.collect() } else { HashMap::new() },
             pending: commit::pending(plan.intent.as_ref(), &ids),
             orphans: scheme.orphans.iter().map(|(image_id, _)| image_id.clone()).collect(),
             may_set_aside: self.is_ours() && select::does_all(self.options),
@@ -249,14 +252,13 @@ impl Context<'_> {
         is_held: bool,
     ) -> Result<RunOutcome, IndexError> {
         observer.planned(scheme.to_do, scheme.selected);
-        let mut committer = self.committer(&scheme)?;
+        let mut committer = self.committer(&scheme, is_held)?;
         for (image_id, failure) in &scheme.blocked {
             observer.image_done(image_id, Some(failure));
             committer.block(image_id, failure.clone());
         }
         let mut freshened = 0;
         if is_held && self.is_ours() && !observer.interrupted() {
-            // Before any seal is written, which must not be older than the markers.
             freshened = self.freshen(&scheme)?;
         }
         let may_start_anew = self.may_start_anew(&scheme.plan);
@@ -292,7 +294,7 @@ impl Context<'_> {
             let there: HashSet<&str> = scheme.plan.images.iter().map(|image| image.report.image_id.as_str()).collect();
             committer.forget_gone(|image_id| there.contains(image_id));
             committer.write_failures()?;
-            if freshened > 0 || matches!(scheme.plan.seal, SealState::Recomputed { is_complete: true, .. }) {
+            if matches!(scheme.plan.seal, SealState::Recomputed { is_complete: true, .. }) {
                 committer.seal_what_was_verified(scheme.plan.table.identity.clone())?;
             }
         }

@@ -853,6 +853,25 @@ fn columns_that_change_their_type() {
     assert_eq!((outcome.stats.updated, outcome.stats.failed), (1, 7));
     assert_eq!(lab.sorted_table(), ["a 1", "b 2", "c 3", "d 4", "e 5", "f 6", "h 8"]);
     assert_eq!(lab.stale().len(), 7);
+    // Nor where memory has room for one image at a time.
+    for failing in ["a", "d"] {
+        let lab = Lab::of("abcdefgh");
+        lab.run();
+        for id in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            lab.rows(id, if id == failing { "{}" } else { "[\"new\", \"new\"]" });
+        }
+        let each = RunOptions { max_held_bytes: 1, ..recompute.clone() };
+        let outcome = lab.run_with(&each).unwrap().outcome;
+        let table = lab.sorted_table();
+        if failing == "a" {
+            assert_eq!((outcome.stats.updated, outcome.stats.failed), (0, 8));
+            assert_eq!(table, ["a 1", "b 2", "c 3", "d 4", "e 5", "f 6", "g 7", "h 8"]);
+        } else {
+            // Its rows left with the first commit, before it was tried.
+            assert_eq!((outcome.stats.updated, outcome.stats.failed), (7, 1));
+            assert_eq!((table.len(), lab.stale().len()), (14, 1));
+        }
+    }
     // Once it can be done all fit.
     lab.rows("h", "[\"h\"]");
     let outcome = lab.run_with(&recompute).unwrap().outcome;

@@ -285,7 +285,8 @@ fn verify_tells_each_kind_apart() {
                 lab.alter("d");
                 let name = names::TableName::of("stalls").unwrap();
                 let table = rewrite::identity(&lab.dataset, &name).unwrap().unwrap();
-                ledger::write_seal(&lab.dataset, &name, &ledger::Seal { table, altered: BTreeSet::new() }).unwrap();
+                let seal = ledger::read_seal(&lab.dataset, &name).unwrap().unwrap();
+                ledger::write_seal(&lab.dataset, &name, &ledger::Seal { table, ..seal }).unwrap();
             },
             true,
             4,
@@ -622,4 +623,96 @@ fn adopting_that_ends_anywhere_leaves_each_image_adopted_or_stale() {
     }
     // Intent, table, the root's attributes, four markers and attributes, seal, failures, intent.
     assert!(failures >= 12, "{failures}");
+}
+
+/// Moves a whole folder over another one: neither times nor any file within change.
+fn move_over(from: &std::path::Path, to: &std::path::Path) {
+    if to.exists() {
+        fs::remove_dir_all(to).unwrap();
+    }
+    fs::rename(from, to).unwrap();
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    fs::create_dir_all(to).unwrap();
+    for (path, bytes) in files(from) {
+        let path = to.join(path.strip_prefix(from).unwrap());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+/// A marker vouches for the rows that its run wrote, not for those of a later one: wherever an image is put back.
+#[test]
+fn an_image_that_was_put_back_vouches_for_no_later_rows() {
+    // When it is put back: after the later run, while it works, or after one more run.
+    for when in ["after", "during", "later"] {
+        let mut lab = Lab::new(&IMAGES);
+        let (image, backup) = (lab.path.join("images/b"), lab.path.with_file_name("backup"));
+        copy(&image, &backup);
+        lab.put("b", "stalls/values", "[33]");
+        lab.run();
+        match when {
+            "during" => {
+                lab.put("a", "stalls/values", "[7, 8]");
+                let (image, backup) = (image.clone(), backup.clone());
+                lab.reader.meanwhile = Some(Box::new(move || move_over(&backup, &image)));
+                lab.run();
+            }
+            "later" => {
+                let away = lab.path.with_file_name("away");
+                move_over(&image, &away);
+                lab.put("a", "stalls/values", "[7, 8]");
+                let options = RunOptions { orphans: Orphans::Keep, ..RunOptions::new(Mode::Incremental) };
+                run(&lab.dataset, &lab.indexer, &mut lab.reader, &options, &mut Quiet).unwrap();
+                lab.alter("b");
+                run(&lab.dataset, &lab.indexer, &mut lab.reader, &options, &mut Quiet).unwrap();
+                move_over(&away, &image);
+            }
+            _ => move_over(&backup, &image),
+        }
+        assert_eq!(lab.reason("b"), Reason::StaleRowsChanged, "{when}");
+        lab.run();
+        let x: Vec<i64> = lab.table().into_iter().filter(|row| row.0 == "b").map(|row| row.1).collect();
+        assert_eq!(x, if when == "later" { [33] } else { [3] }, "{when}");
+        assert_eq!(lab.reason("b"), Reason::FreshRows, "{when}");
+        // Files that were young when they were read are looked at once more; then a run with nothing to do writes nothing.
+        std::thread::sleep(Duration::from_millis(30));
+        lab.run();
+        let before = files(&lab.path);
+        lab.run();
+        assert!(files(&lab.path) == before, "{when}");
+    }
+}
+
+/// Whoever writes a seal knows all receipts: those of this commit, of earlier ones, and of images that it does not touch.
+#[test]
+fn a_seal_knows_the_receipts_of_all_images() {
+    let held = |lab: &mut Lab, what: &str| {
+        let name = names::TableName::of("stalls").unwrap();
+        let options = plan::PlanOptions::default();
+        let plan = plan::plan(&lab.dataset, &lab.indexer, &name, &mut lab.reader, &options).unwrap();
+        assert_eq!(plan.seal, plan::SealState::Held { altered: BTreeSet::new() }, "{what}");
+    };
+    let mut lab = Lab::new(&IMAGES);
+    held(&mut lab, "first run");
+    lab.put("b", "stalls/values", "[33]");
+    lab.run();
+    held(&mut lab, "one image");
+    lab.put("d", "stalls/values", "[]");
+    lab.put("c", "stalls/values", "[9]");
+    let each = RunOptions { max_held_bytes: 1, ..RunOptions::new(Mode::Replace) };
+    let outcome = run(&lab.dataset, &lab.indexer, &mut lab.reader, &each, &mut Quiet).unwrap();
+    assert_eq!(outcome.commits, 4);
+    held(&mut lab, "several commits");
+    lab.indexer.analysis_version = "v2".into();
+    assert_eq!(lab.adopt(Some(&["a"])).adopted, 1);
+    held(&mut lab, "adopted");
+    fs::remove_dir_all(lab.path.join("images/a")).unwrap();
+    held(&mut lab, "an image is gone");
+    assert_eq!(lab.run().pruned_images, 1);
+    held(&mut lab, "its rows too");
+    lab.alter("b");
+    lab.run();
+    held(&mut lab, "altered and done again");
 }

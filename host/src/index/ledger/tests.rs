@@ -28,7 +28,7 @@ fn set(ids: &[&str]) -> BTreeSet<String> {
 
 fn seal() -> Seal {
     let table = Identity { size: 7, mtime_ns: i64::MAX, ctime_ns: -1, footer_sha256: "ab".into() };
-    Seal { table, altered: set(&["a", "b"]) }
+    Seal { table, altered: set(&["a", "b"]), receipts: [u64::MAX, 0, 7].into_iter().collect() }
 }
 
 fn failures() -> Failures {
@@ -136,12 +136,13 @@ proptest! {
         images in prop::collection::btree_set(".*", 1..4),
         numbers in any::<(u64, i64, i64)>(),
         texts in any::<[String; 4]>(),
+        marks in prop::collection::vec(any::<u64>(), 0..4),
     ) {
         let lab = Lab::new();
         let (dataset, name) = (&lab.dataset, &lab.name);
         let [footer_sha256, kind, message, key] = texts;
         let table = Identity { size: numbers.0, mtime_ns: numbers.1, ctime_ns: numbers.2, footer_sha256 };
-        let seal = Seal { table, altered };
+        let seal = Seal { table, altered, receipts: marks.into_iter().collect() };
         write_seal(dataset, name, &seal).unwrap();
         prop_assert_eq!(read_seal(dataset, name).unwrap(), Some(seal));
 
