@@ -625,7 +625,9 @@ fn adopted_rows_count_as_fresh() {
     text(&data, "explain #2").expect_code(0).expect_stdout(&["note        ADOPTED: "]);
     let run = command(&lab, &data, "run").output().expect_code(0).json();
     assert_eq!((&run["stats"]["updated"], &run["stats"]["skipped"]), (&json!(1), &json!(4)), "{run}");
-    Run::new(["adopt", "--plugin", "reader", "--json"]).dataset(data.path()).output().expect_code(2);
+    for line in [&["--json"] as &[&str], &["--reason", ""], &["--reason", " \t"]] {
+        Run::new(["adopt", "--plugin", "reader"]).args(line).dataset(data.path()).output().expect_code(2);
+    }
 }
 
 // Tables that are broken, or to be gone.

@@ -505,3 +505,39 @@ fn an_image_put_back_from_a_backup() {
     judge::expect_true(&lab.status(&data, story), &judge::rows(&data, story), &truth, story);
     expect_next_run(&lab, &data, &Rows::new(), &truth, story);
 }
+
+/// Moving a folder changes the times of none of its files: the markers in it look as old as they are.
+#[test]
+fn images_whose_folders_are_moved() {
+    let lab = Lab::new();
+    let data = Fixture::new(lab.fresh("data.zarr"));
+    for number in 0..2 {
+        let image = data.add_image(&image_id(number));
+        image.json("reader/params", &json!({"read": [["json", "a"]]}));
+        image.json("a", &json!({"v": number}));
+    }
+    lab.run(&data).output().expect_code(0);
+    let folder = |number: u64| data.key(&format!("images/{}", image_id(number)));
+    let rename = |from: &Path, to: &Path| fs::rename(from, to).expect("move a folder");
+
+    // Away, its rows made from other content meanwhile, and back.
+    let away = lab.fresh("away");
+    rename(&folder(0), &away);
+    kymhost_tests::copy_tree(&away, &folder(0));
+    data.image(&image_id(0)).json("a", &json!({"v": 7}));
+    lab.run(&data).output().expect_code(0);
+    fs::remove_dir_all(folder(0)).expect("remove the image");
+    rename(&away, &folder(0));
+    let judge = |story: &str| {
+        let truth = lab.truth(&data, story);
+        judge::expect_true(&lab.status(&data, story), &judge::rows(&data, story), &truth, story);
+        expect_next_run(&lab, &data, &Rows::new(), &truth, story);
+    };
+    judge("moved away and back");
+
+    // Two images in each other's place.
+    rename(&folder(0), &away);
+    rename(&folder(1), &folder(0));
+    rename(&away, &folder(1));
+    judge("in each other's place");
+}

@@ -33,6 +33,11 @@ fn nothing_is_written() {
 
 /// What strace sees of a run with nothing to do.
 fn traced(dir: &TestDir, data: &Fixture, calls: &str) -> Option<String> {
+    traced_run(dir, calls, |strace| expect_nothing_done(run(data, "incremental").under(strace).output()))
+}
+
+/// What strace sees of what `run` runs under it.
+fn traced_run(dir: &TestDir, calls: &str, run: impl FnOnce([&str; 8])) -> Option<String> {
     let runs = Command::new("strace").args(["-f", "-o", "/dev/null", "true"]).stdin(Stdio::null()).output();
     if !runs.is_ok_and(|output| output.status.success()) {
         skip("strace is absent or may not trace");
@@ -41,7 +46,7 @@ fn traced(dir: &TestDir, data: &Fixture, calls: &str) -> Option<String> {
     let trace = dir.join("trace");
     let trace_path = trace.display().to_string();
     let strace = ["strace", "-f", "-s", "4096", "-e", calls, "-o", &trace_path];
-    expect_nothing_done(run(data, "incremental").under(strace).output());
+    run(strace);
     Some(fs::read_to_string(&trace).expect("what strace wrote"))
 }
 
@@ -65,6 +70,28 @@ fn no_worker_is_started() {
     let Some(trace) = traced(&dir, &data, "trace=execve,execveat") else { return };
     let started = trace.lines().filter(|line| line.contains("exec")).count();
     assert_eq!(started, 2, "a marker of Python's needs the plugin: {trace}");
+}
+
+#[test]
+fn several_indexers_share_one_listing_of_the_images() {
+    let dir = TestDir::new();
+    let data = settled(&dir);
+    let both = || {
+        let plugins = ["--plugin", "velocity_events", "--plugin", "radon"];
+        Run::new(["run", "--json"]).args(plugins).dataset(data.path())
+    };
+    both().output().expect_code(0);
+    let listings = |run: &dyn Fn() -> Run| {
+        let trace = traced_run(&dir, "trace=open,openat,openat2", |strace| {
+            run().under(strace).output().expect_code(0);
+        })?;
+        let of_images = trace.lines().filter(|line| line.contains("\"images\"") && line.contains("O_DIRECTORY"));
+        Some(of_images.filter(|line| !line.contains("O_PATH")).count())
+    };
+    let Some(of_both) = listings(&both) else { return };
+    let of_one = listings(&|| run(&data, "incremental")).expect("strace did run");
+    assert!(of_one > 0, "the look sees no listing");
+    assert_eq!(of_both, of_one, "folders of images that were opened");
 }
 
 #[test]

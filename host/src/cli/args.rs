@@ -154,6 +154,11 @@ pub enum OnSchemaChangeArg {
     Recompute,
 }
 
+/// A text that says something: not blanks alone.
+fn some_words(text: String) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("say in some words why") } else { Ok(text) }
+}
+
 /// A reason by its code, in either case.
 fn reason() -> impl TypedValueParser<Value = Reason> {
     PossibleValuesParser::new(Reason::ALL.map(Reason::code))
@@ -285,7 +290,7 @@ pub struct AdoptArgs {
     #[command(flatten)]
     pub choice: OnePlugin,
     /// Why the rows count; it is kept in the run markers
-    #[arg(long, value_name = "TEXT", required = true, value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "TEXT", required = true, value_parser = NonEmptyStringValueParser::new().try_map(some_words))]
     pub reason: String,
     /// Adopt these images only; repeatable
     #[arg(long, value_name = "ID", num_args = 1..)]

@@ -531,7 +531,7 @@ pub fn reason_meaning(reason: Reason) -> &'static str {
         Reason::StaleUnknown => "its rows cannot be told to be up to date",
         Reason::StaleUnreadable => "it cannot be judged",
         Reason::StaleInterrupted => "a run was killed while it wrote this image's rows",
-        Reason::StaleLastRunFailed => "the last run tried it and failed; its rows are of before",
+        Reason::StaleLastRunFailed => "the last run tried it and failed; its rows, if any, are of before",
         Reason::StaleNoReceipt => "it has rows, but no run marker that vouches for them",
         Reason::StaleRowsChanged => "its rows in the table are not those that the run wrote",
         Reason::StaleInputChanged => "something that its rows were made from has changed",

@@ -6,7 +6,7 @@ use super::documents::{OneOf, PreviewDocument, PreviewsDocument, reports};
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupt;
-use super::run::{images, interrupted, pool_options};
+use super::run::{images, interrupted, pool_options, rows};
 use super::status::image_line;
 use super::{Context, output};
 use crate::dataset::Dataset;
@@ -90,7 +90,7 @@ fn write_text(out: &mut dyn Write, preview: &Preview) -> io::Result<()> {
         write_list(out, head, lines)?;
     }
     if !would_prune.is_empty() {
-        let lines = would_prune.iter().map(|(image_id, rows)| format!("{image_id}  {rows} rows")).collect();
+        let lines = would_prune.iter().map(|(image_id, count)| format!("{image_id}  {}", rows(*count))).collect();
         write_list(out, "would remove the rows of images no longer in the dataset", lines)?;
     }
     if let Some(refusal) = refusal {
@@ -159,6 +159,7 @@ mod tests {
         );
         let mut many = nothing();
         many.would_prune = (0..MAX_SHOWN as u64 + 2).map(|number| (number.to_string(), number)).collect();
+        assert!(text(&many).contains("  0  0 rows\n  1  1 row\n  2  2 rows\n"), "{}", text(&many));
         assert!(text(&many).ends_with("  19  19 rows\n  ... and 2 more (--json lists all)\n"), "{}", text(&many));
     }
 

@@ -220,7 +220,7 @@ mod tests {
         for (causes, expected) in [
             (vec![unreadable()], "STALE_UNREADABLE: it cannot be judged\n  no JSON\n"),
             (vec![words], "STALE_UNREADABLE: it cannot be judged\n  broken\n"),
-            (vec![failed], "its rows are of before\n  timeout: 1 s\n    of 1\n"),
+            (vec![failed], "its rows, if any, are of before\n  timeout: 1 s\n    of 1\n"),
         ] {
             let text = text(&explanation(broken.clone(), causes));
             assert!(text.ends_with(expected), "{text}");

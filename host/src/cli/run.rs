@@ -232,6 +232,11 @@ pub fn images(count: u64) -> String {
     if count == 1 { "1 image".to_owned() } else { format!("{count} images") }
 }
 
+/// So many rows, in words.
+pub fn rows(count: u64) -> String {
+    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+}
+
 /// One line: what was done, how long it took, where the table is.
 pub fn summary(outcome: &RunOutcome, took: Duration) -> String {
     let stats = &outcome.stats;

@@ -5,7 +5,7 @@ use super::args::StatusArgs;
 use super::documents::{OneOf, StatusDocument, StatusesDocument, note_meaning, reason_meaning};
 use super::error::CliError;
 use super::exit::Exit;
-use super::run::{compat, images, pool_options, shared_listing};
+use super::run::{compat, images, pool_options, rows, shared_listing};
 use super::{Context, output, plugin};
 use crate::index::staleness::{ImageReport, Reason};
 use crate::index::{self, Status};
@@ -104,9 +104,9 @@ fn write_text(out: &mut dyn Write, status: &Status, reasons: &BTreeSet<Reason>) 
         write_counts(out, &notes)?;
     }
     if !status.orphans.is_empty() {
-        let rows = status.orphans.iter().fold(0_u64, |sum, (_, rows)| sum.saturating_add(*rows));
+        let rows = rows(status.orphans.iter().fold(0_u64, |sum, (_, rows)| sum.saturating_add(*rows)));
         let orphans = images(status.orphans.len() as u64);
-        writeln!(out, "orphans: the table has {rows} rows of {orphans} no longer in the dataset; `run` removes them")?;
+        writeln!(out, "orphans: the table has {rows} of {orphans} no longer in the dataset; `run` removes them")?;
     }
     let listed =
         |image: &&ImageReport| if reasons.is_empty() { image.is_stale } else { reasons.contains(&image.reason) };
@@ -207,6 +207,9 @@ mod tests {
                 note_meaning(Note::AnotherLibrary)
             )
         );
+        status.orphans = vec![("a".into(), 1)];
+        let text = text_of(&status, &[]);
+        assert!(text.contains("the table has 1 row of 1 image no longer in the dataset"), "{text}");
     }
 
     #[test]

@@ -257,6 +257,15 @@ impl Lab {
         table
     }
 
+    /// What the table's metadata says in our name.
+    fn said_by_table(&self) -> Vec<(String, String)> {
+        let file = fs::File::open(self.table_path()).unwrap();
+        let reader = parquet::file::reader::SerializedFileReader::new(file).unwrap();
+        let pairs = parquet::file::reader::FileReader::metadata(&reader).file_metadata().key_value_metadata().cloned();
+        let ours = pairs.into_iter().flatten().filter(|pair| pair.key.starts_with("kymhost"));
+        ours.map(|pair| (pair.key, pair.value.unwrap())).collect()
+    }
+
     fn seal(&self) -> Option<Seal> {
         ledger::read_seal(&self.dataset(), &self.name).unwrap()
     }
@@ -425,6 +434,12 @@ fn edits_and_what_a_run_does() {
         let first = lab.run();
         assert_eq!(first.outcome.stats.updated, 3, "{case}");
         assert_eq!((lab.stale(), lab.is_sealed(), lab.intent()), (vec![], true, None), "{case}");
+        let said = [("indexer", "stalls"), ("analysis_version", "v"), ("library_sha256", &"0".repeat(64))];
+        assert_eq!(
+            lab.said_by_table(),
+            said.map(|(key, value)| (format!("kymhost.{key}"), value.to_owned())),
+            "{case}"
+        );
 
         edit(&lab);
         assert_eq!(lab.stale(), of(stale), "{case}");
@@ -1140,6 +1155,7 @@ fn kymflow_rules_write_what_kymflow_does_and_no_more() {
     assert_eq!((outcome.stats.updated, outcome.stats.failed), (2, 1));
     assert!(lab.marker("a").is_some_and(|marker| marker.receipt.is_none()));
     assert_eq!((lab.seal(), lab.intent(), lab.failures()), (None, None, vec![]));
+    assert_eq!(lab.said_by_table(), []);
     let ours: Vec<_> = fs::read_dir(lab.path.join("index/kymhost")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(ours.iter().all(|name| ["locks", "tmp"].contains(&name.to_str().unwrap())), "{ours:?}");
     // Its markers are fresh by the old rules, and what an input holds goes unseen.
