@@ -13,7 +13,6 @@ use kymhost_tests::measure::{Result, Times, heading, ms, say};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
 use subject::Subject;
 
 fn main() -> Result<()> {
@@ -209,25 +208,20 @@ fn checkpoints(report: &mut String, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Each run is the first over a dataset of its own, as with [`checkpoints`].
 fn workers(report: &mut String, options: &Options) -> Result<()> {
-    let subject = make(options.worker_images, 3)?;
-    say("workers, and in-process …")?;
-    subject.replace(false)?;
     let (mut workers, mut inside) = (Times::default(), Times::default());
     for _ in 0..options.repeat.min(3) {
-        workers.0.push(pause(&subject, &[])?);
-        inside.0.push(pause(&subject, &["--in-process"])?);
+        for (args, times) in [(&[][..], &mut workers), (&["--in-process"][..], &mut inside)] {
+            let subject = make(options.worker_images, 3)?;
+            say("workers, and in-process …")?;
+            times.0.push(subject.replace_with(args, false)?.0);
+        }
     }
-    writeln!(report, "## Workers against in-process, replace of {} images of 3 rows\n", options.worker_images)?;
+    writeln!(report, "## Workers against in-process, first run of {} images of 3 rows\n", options.worker_images)?;
     writeln!(report, "| | ms, best / median |\n| --- | ---: |")?;
     writeln!(report, "| worker processes | {} |", both(&workers))?;
     writeln!(report, "| in the host's process | {} |\n", both(&inside))?;
     writeln!(report, "Workers take {:.2} × the time (best of each).\n", ms(workers.best()) / ms(inside.best()))?;
     Ok(())
-}
-
-/// A replace, after all that was written before is on disk.
-fn pause(subject: &Subject, args: &[&str]) -> Result<Duration> {
-    rustix::fs::sync();
-    Ok(subject.replace_with(args, false)?.0)
 }
