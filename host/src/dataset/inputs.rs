@@ -4,7 +4,7 @@
 //! again at each. Never: decides what follows from a change.
 
 use super::names::{ANALYSIS, ANALYSIS_ARRAYS, ARRAY, ATTRIBUTES, DATA};
-use super::{DatasetError, Record, arrays};
+use super::{DatasetError, Record, arrays, hex};
 use crate::store::{Key, MAX_DOCUMENT_BYTES, Outcome, Reading, Stat, Store, StoreError};
 use kymhost_plugin_api::Artifact;
 use serde::{Deserialize, Serialize};
@@ -169,11 +169,6 @@ fn nanoseconds(time: SystemTime) -> Option<i64> {
         Ok(after) => i64::try_from(after.as_nanos()).ok(),
         Err(before) => i64::try_from(before.duration().as_nanos()).ok().and_then(i64::checked_neg),
     }
-}
-
-fn hex(digest: &[u8]) -> String {
-    let nibbles = digest.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    nibbles.map(|nibble| char::from_digit(u32::from(nibble), 16).unwrap_or('0')).collect()
 }
 
 pub(super) fn sha256_of(bytes: &[u8]) -> String {

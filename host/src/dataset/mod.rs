@@ -7,6 +7,7 @@ mod arrays;
 mod attributes;
 mod csv;
 mod gzip;
+mod hex;
 mod info;
 mod inputs;
 mod manifest;
@@ -19,6 +20,7 @@ mod tables;
 mod validate;
 mod zstd_pages;
 
+pub(crate) use hex::hex;
 pub use info::{Info, TableInfo};
 pub use inputs::{Found, Held, Input, InputsError, Times, check_input, look, settles_in};
 pub use manifest::Difference;

@@ -5,7 +5,7 @@
 //! All that is read is of the file that was opened, also where another program puts a new one in its place meanwhile.
 
 use super::tables::{self, Chunks, guarded};
-use super::{DatasetError, names, unreadable};
+use super::{DatasetError, hex, names, unreadable};
 use crate::store::{Key, Stat, Store, StoredFile};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -241,11 +241,6 @@ fn read_footer(chunks: &Chunks, size: u64) -> Result<(ArrowReaderMetadata, Strin
         .and_then(tables::without_dictionaries)
         .map_err(|error| error.to_string())?;
     Ok((metadata, digest))
-}
-
-/// Bytes as lower-case hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Rows of a table, batch by batch.

@@ -5,7 +5,8 @@
 //! Row groups have statistics of their columns, and neither page indexes nor Bloom filters: what was copied and what was
 //! written anew do not differ in what a reader finds.
 
-use super::table_file::{TAIL_BYTES, TableFile, hex};
+use super::hex;
+use super::table_file::{TAIL_BYTES, TableFile};
 use super::tables::{self, Chunks};
 use crate::store::Sink;
 use arrow::array::RecordBatch;

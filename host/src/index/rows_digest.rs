@@ -30,7 +30,7 @@
 use super::IndexError;
 use super::names::TableName;
 use super::provenance::{COLUMNS, IMAGE_ID, TextColumn};
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, hex};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewArray, LargeStringArray, RecordBatch, StringArray, StringViewArray,
 };
@@ -40,7 +40,6 @@ use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, In
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// What every digest begins with; another encoding gets another number.
@@ -210,13 +209,6 @@ impl Digests {
 fn same_bits(a: &[u64], b: &[u64]) -> bool {
     let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
     long.iter().enumerate().all(|(place, word)| short.get(place).copied().unwrap_or(0) == *word)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn put_name(name: &str, out: &mut Vec<u8>) {

@@ -442,7 +442,7 @@ fn hash(library: &Path) -> Result<(LibraryFile, String), PluginError> {
     if before != after && !before.is_linked_anew(&after) {
         return Err(replaced(library, "while it was read"));
     }
-    Ok((after, hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+    Ok((after, crate::dataset::hex(&hasher.finalize())))
 }
 
 #[cfg(test)]
