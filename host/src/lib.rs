@@ -7,8 +7,10 @@
 //!
 //! The rooms, lowest first, each using only those above it in this list:
 //! [`store`] (keys and bytes), [`dataset`] (records, artifacts, tables), [`plugin`] (libraries and
-//! workers), [`index`] (staleness, planning, running, committing), and `cli` (the program).
+//! workers), [`author`] (what serves those who write or install plugins), [`index`] (staleness, planning, running,
+//! committing), and `cli` (the program).
 
+pub mod author;
 pub mod cli;
 pub mod dataset;
 pub mod index;

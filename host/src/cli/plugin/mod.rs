@@ -1,12 +1,12 @@
 //! `plugin list`, `plugin info`, and where plugins are sought.
 //! Owns: the search path and how plugins are shown. Never: reads libraries (see the room `plugin`).
 
-use super::Context;
-use super::args::{OnePlugin, PluginChoice, PluginCommand, PluginDirs, PluginInfoArgs};
-use super::documents::{self, PluginDocument, PluginInfoDocument, PluginsDocument, UnusableBody};
-use super::error::CliError;
-use super::exit::Exit;
-use super::output;
+use crate::cli::Context;
+use crate::cli::args::{OnePlugin, PluginChoice, PluginCommand, PluginDirs, PluginInfoArgs};
+use crate::cli::documents::{self, PluginDocument, PluginInfoDocument, PluginsDocument, UnusableBody};
+use crate::cli::error::CliError;
+use crate::cli::exit::Exit;
+use crate::cli::output;
 use crate::plugin::{Plugin, SearchPath, find_plugin, list_plugins, read_card};
 use etcetera::BaseStrategy;
 use kymhost_plugin_api::card::API;
