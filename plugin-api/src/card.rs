@@ -7,7 +7,7 @@
 //! are in section [`SECTION`] (on Apple's systems `__DATA,__kymhost`). Readers ignore keys that they do not know.
 
 use crate::json::{Object, ParseError};
-use crate::{Indexer, Json};
+use crate::{Artifact, ArtifactKind, Indexer, Json, Output};
 use std::collections::HashSet;
 use std::fmt;
 
@@ -33,8 +33,24 @@ pub const TARGET: &str = env!("KYMHOST_TARGET");
 pub const MAX_CARD_BYTES: usize = 1024 * 1024;
 /// How long one text of a card may be, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
+/// How long the JSON Schema of an indexer's params may be, in bytes.
+const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 
-const NEEDS_API: ApiVersion = ApiVersion { major: API.major, minor: NEEDS_API_MINOR };
+/// The least minor version of a host for a plugin that hands it artifacts.
+const WRITES_NEED_API_MINOR: u32 = 1;
+
+/// What a plugin of these indexers needs.
+const fn needs_api(entries: &[CardEntry]) -> ApiVersion {
+    let mut minor = NEEDS_API_MINOR;
+    let mut i = 0;
+    while i < entries.len() {
+        if !entries[i].writes.is_empty() && minor < WRITES_NEED_API_MINOR {
+            minor = WRITES_NEED_API_MINOR;
+        }
+        i += 1;
+    }
+    ApiVersion { major: API.major, minor }
+}
 const HEADER: usize = MAGIC.len() + 4;
 
 /// A version of the plugin API. Within one major version a greater minor one has more, and nothing else.
@@ -76,6 +92,9 @@ pub struct CardEntry {
     analysis_version: &'static str,
     marker: &'static str,
     params_artifacts: &'static [&'static str],
+    writes: &'static [Output],
+    reads: &'static [&'static str],
+    params_schema: &'static str,
 }
 
 impl CardEntry {
@@ -93,21 +112,54 @@ impl CardEntry {
             I::MARKER.is_empty() || is_text(I::MARKER),
             "an indexer's MARKER is a text of at most 256 bytes without control characters"
         );
+        assert!(
+            are_texts(I::PARAMS_ARTIFACTS),
+            "each of an indexer's PARAMS_ARTIFACTS is a text of 1 to 256 bytes without control characters"
+        );
+        assert!(
+            are_texts(I::READS),
+            "each of an indexer's READS is a text of 1 to 256 bytes without control characters"
+        );
         let mut i = 0;
-        while i < I::PARAMS_ARTIFACTS.len() {
+        while i < I::WRITES.len() {
+            let name = I::WRITES[i].name();
             assert!(
-                is_text(I::PARAMS_ARTIFACTS[i]),
-                "each of an indexer's PARAMS_ARTIFACTS is a text of 1 to 256 bytes without control characters"
+                is_text(name),
+                "each of an indexer's WRITES is a text of 1 to 256 bytes without control characters"
             );
+            assert!(!are_equal(name, I::MARKER), "an indexer's WRITES may not name its run marker");
+            let mut j = i + 1;
+            while j < I::WRITES.len() {
+                assert!(
+                    !are_equal(name, I::WRITES[j].name()) || I::WRITES[i].kind() as u8 != I::WRITES[j].kind() as u8,
+                    "an indexer's WRITES names one artifact twice"
+                );
+                j += 1;
+            }
             i += 1;
         }
+        assert!(I::PARAMS_SCHEMA.len() <= MAX_SCHEMA_BYTES, "an indexer's PARAMS_SCHEMA has at most 65,536 bytes");
         Self {
             name: I::NAME,
             analysis_version: I::ANALYSIS_VERSION,
             marker: I::MARKER,
             params_artifacts: I::PARAMS_ARTIFACTS,
+            writes: I::WRITES,
+            reads: I::READS,
+            params_schema: I::PARAMS_SCHEMA,
         }
     }
+}
+
+const fn are_texts(texts: &[&str]) -> bool {
+    let mut i = 0;
+    while i < texts.len() {
+        if !is_text(texts[i]) {
+            return false;
+        }
+        i += 1;
+    }
+    true
 }
 
 /// `[a-z0-9_]+` without the prefix that hosts put before it; short enough for `<NAME>_run` and for file systems.
@@ -204,7 +256,7 @@ impl Writer<'_> {
         self.raw(",\"api\":");
         self.version(API);
         self.raw(",\"needs_api\":");
-        self.version(NEEDS_API);
+        self.version(needs_api(entries));
         self.raw(",\"door\":");
         self.text(DOOR, "");
         self.raw(",\"sdk\":");
@@ -238,15 +290,46 @@ impl Writer<'_> {
             self.text(entry.marker, "");
         }
         self.raw(",\"params_artifacts\":[");
+        self.texts(entry.params_artifacts);
+        self.raw("]");
+        // What an indexer does not have, its card does not name: it stays that of a plugin of 1.0.
+        if !entry.writes.is_empty() {
+            self.raw(",\"writes\":[");
+            let mut i = 0;
+            while i < entry.writes.len() {
+                if i > 0 {
+                    self.raw(",");
+                }
+                self.raw("{\"name\":");
+                self.text(entry.writes[i].name(), "");
+                self.raw(",\"kind\":");
+                self.text(kind_name(entry.writes[i].kind()), "");
+                self.raw("}");
+                i += 1;
+            }
+            self.raw("]");
+        }
+        if !entry.reads.is_empty() {
+            self.raw(",\"reads\":[");
+            self.texts(entry.reads);
+            self.raw("]");
+        }
+        if !entry.params_schema.is_empty() {
+            self.raw(",\"params_schema\":");
+            self.text(entry.params_schema, "");
+        }
+        self.raw("}");
+    }
+
+    const fn texts(&mut self, texts: &[&str]) {
         let mut i = 0;
-        while i < entry.params_artifacts.len() {
+        while i < texts.len() {
             if i > 0 {
                 self.raw(",");
             }
-            self.text(entry.params_artifacts[i], "");
+            self.text(texts[i], "");
             i += 1;
         }
-        self.raw("]}");
     }
 
     const fn byte(&mut self, byte: u8) {
@@ -341,6 +424,12 @@ pub struct CardIndexer {
     pub marker: String,
     /// The JSON artifacts that hold its params.
     pub params_artifacts: Vec<String>,
+    /// The artifacts that it writes; those of kinds that this reader does not know are left out.
+    pub writes: Vec<Artifact>,
+    /// The artifacts that it reads and another indexer may write.
+    pub reads: Vec<String>,
+    /// The JSON Schema of its params, as text; empty where it declares none.
+    pub params_schema: String,
 }
 
 /// Why bytes are no card.
@@ -464,20 +553,57 @@ fn indexer(entry: &Json) -> Result<CardIndexer, CardError> {
     let Json::Object(entry) = entry else {
         return Err(CardError::Key { key: "indexers", expected: "a list of objects" });
     };
-    let params_artifacts = match entry.get("params_artifacts") {
-        None => Vec::new(),
-        Some(Json::Array(names)) => names
-            .iter()
-            .map(|name| checked(Some(name)).ok_or(CardError::Key { key: "params_artifacts", expected: TEXTS }))
-            .collect::<Result<_, _>>()?,
-        Some(_) => return Err(CardError::Key { key: "params_artifacts", expected: TEXTS }),
+    let params_schema = match entry.get("params_schema") {
+        None => String::new(),
+        Some(schema) => schema
+            .as_str()
+            .filter(|schema| schema.len() <= MAX_SCHEMA_BYTES)
+            .ok_or(CardError::Key { key: "params_schema", expected: "a text of at most 65,536 bytes" })?
+            .to_owned(),
     };
     Ok(CardIndexer {
         name: text(entry, "name")?,
         analysis_version: text(entry, "analysis_version")?,
         marker: text(entry, "marker")?,
-        params_artifacts,
+        params_artifacts: texts(entry, "params_artifacts")?,
+        writes: writes(entry)?,
+        reads: texts(entry, "reads")?,
+        params_schema,
     })
+}
+
+fn texts(entry: &Object, key: &'static str) -> Result<Vec<String>, CardError> {
+    let wrong = || CardError::Key { key, expected: TEXTS };
+    match entry.get(key) {
+        None => Ok(Vec::new()),
+        Some(Json::Array(names)) => names.iter().map(|name| checked(Some(name)).ok_or_else(wrong)).collect(),
+        Some(_) => Err(wrong()),
+    }
+}
+
+fn writes(entry: &Object) -> Result<Vec<Artifact>, CardError> {
+    let wrong = || CardError::Key { key: "writes", expected: "a list of objects with a name and a kind" };
+    let Some(list) = entry.get("writes") else { return Ok(Vec::new()) };
+    let mut writes = Vec::new();
+    for output in list.as_array().ok_or_else(wrong)? {
+        let name = checked(output.get("name")).ok_or_else(wrong)?;
+        let kind = output.get("kind").and_then(Json::as_str).ok_or_else(wrong)?;
+        writes.extend(kind_of(kind).map(|kind| Artifact::new(name, kind)));
+    }
+    Ok(writes)
+}
+
+/// What a card calls a kind of artifact. CSV is never written.
+const fn kind_name(kind: ArtifactKind) -> &'static str {
+    match kind {
+        ArtifactKind::Json => "json",
+        ArtifactKind::Parquet | ArtifactKind::Csv => "table",
+        ArtifactKind::Array => "array",
+    }
+}
+
+fn kind_of(name: &str) -> Option<ArtifactKind> {
+    [ArtifactKind::Json, ArtifactKind::Parquet, ArtifactKind::Array].into_iter().find(|kind| kind_name(*kind) == name)
 }
 
 const TEXTS: &str = "a list of texts of 1 to 256 bytes without control characters";

@@ -1,7 +1,7 @@
 //! What an author implements.
 //! Owns: the trait and its defaults. Never: how it reaches a host (see `ffi`).
 
-use crate::{Json, Record, Result, Run, RunMarker, Table};
+use crate::{Json, Output, Record, Result, Run, RunMarker, Table};
 
 /// Turns one image's record into rows of a table.
 ///
@@ -16,6 +16,15 @@ pub trait Indexer: Send + Sync + 'static {
     const MARKER: &'static str = "";
     /// The JSON artifacts that hold the params, first that exists counts. For people and tools; the host does not read by it.
     const PARAMS_ARTIFACTS: &'static [&'static str] = &[];
+    /// The artifacts that [`Indexer::extract_rows`] may hand to the host (since 1.1). What is not named here is refused; two
+    /// indexers that write one artifact do not go together. A plugin with any needs a host of API 1.1.
+    const WRITES: &'static [Output] = &[];
+    /// The artifacts that it reads and that another indexer may write (since 1.1): when both run, the writer goes first. The params
+    /// artifacts need not be named again.
+    const READS: &'static [&'static str] = &[];
+    /// The JSON Schema of the params artifact (since 1.1), as JSON text; empty where there is none. `kymhost params set` checks by it, and
+    /// `kymhost plugin info` shows it. It is no guard: `params` still meets whatever people wrote.
+    const PARAMS_SCHEMA: &'static str = "";
 
     /// What the rows depend on besides the data: its hash decides staleness.
     fn params(&self, record: &Record<'_>) -> Result<Json>;

@@ -55,7 +55,7 @@ pub use hash::{canonical_json, params_hash};
 pub use indexer::Indexer;
 pub use json::Json;
 pub use marker::RunMarker;
-pub use record::{Artifact, ArtifactKind, Record};
+pub use record::{Artifact, ArtifactKind, Output, Record};
 pub use run::{LogLevel, Run};
 pub use table::Table;
 #[cfg(feature = "arrow")]
@@ -73,7 +73,7 @@ pub mod c_data {
 pub mod prelude {
     pub use crate::array::{Array, DType};
     pub use crate::{
-        export_plugin, Artifact, ArtifactKind, Error, ErrorKind, Indexer, Json, LogLevel, Record, Result, Run,
+        export_plugin, Artifact, ArtifactKind, Error, ErrorKind, Indexer, Json, LogLevel, Output, Record, Result, Run,
         RunMarker, Table,
     };
 }

@@ -20,6 +20,40 @@ pub enum ArtifactKind {
     Array = 3,
 }
 
+/// An artifact that an indexer declares to write (since 1.1): see [`crate::Indexer::WRITES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Output {
+    name: &'static str,
+    kind: ArtifactKind,
+}
+
+impl Output {
+    /// A JSON artifact: [`crate::Run::put_json`].
+    pub const fn json(name: &'static str) -> Self {
+        Self { name, kind: ArtifactKind::Json }
+    }
+
+    /// A table artifact, which the host keeps as Parquet: [`crate::Run::put_table`].
+    pub const fn table(name: &'static str) -> Self {
+        Self { name, kind: ArtifactKind::Parquet }
+    }
+
+    /// An array artifact: [`crate::Run::put_array`].
+    pub const fn array(name: &'static str) -> Self {
+        Self { name, kind: ArtifactKind::Array }
+    }
+
+    /// Its name, as [`crate::Record`]'s methods take it.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its form.
+    pub const fn kind(&self) -> ArtifactKind {
+        self.kind
+    }
+}
+
 /// A line of the list of artifacts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]

@@ -68,10 +68,10 @@ const FEWER: &[Edit] = &[
     ),
 ];
 
-/// A version 1.1 with a field in the module and a method in each trait more, of which the probe calls those of the host.
+/// A version 1.2 with a field in the module and a method in each trait more, of which the probe calls those of the host.
 const MORE: &[Edit] = &[
-    (API_MANIFEST, "version = \"1.0.0\"", "version = \"1.1.0\""),
-    (MANIFEST, "path = \"plugin-api\", version = \"1.0.0\"", "path = \"plugin-api\", version = \"1.1.0\""),
+    (API_MANIFEST, "version = \"1.1.0\"", "version = \"1.2.0\""),
+    (MANIFEST, "path = \"plugin-api\", version = \"1.1.0\"", "path = \"plugin-api\", version = \"1.2.0\""),
     (
         CONTRACT,
         "    pub card: RSlice<'static, u8>,\n",
@@ -110,13 +110,13 @@ const MORE: &[Edit] = &[
 ];
 
 const OTHER_MAJOR: &[Edit] = &[
-    (API_MANIFEST, "version = \"1.0.0\"", "version = \"2.0.0\""),
-    (MANIFEST, "path = \"plugin-api\", version = \"1.0.0\"", "path = \"plugin-api\", version = \"2.0.0\""),
+    (API_MANIFEST, "version = \"1.1.0\"", "version = \"2.0.0\""),
+    (MANIFEST, "path = \"plugin-api\", version = \"1.1.0\"", "path = \"plugin-api\", version = \"2.0.0\""),
 ];
 
 const NEEDS_LATER: &[Edit] = &[
-    (API_MANIFEST, "version = \"1.0.0\"", "version = \"1.3.0\""),
-    (MANIFEST, "path = \"plugin-api\", version = \"1.0.0\"", "path = \"plugin-api\", version = \"1.3.0\""),
+    (API_MANIFEST, "version = \"1.1.0\"", "version = \"1.3.0\""),
+    (MANIFEST, "path = \"plugin-api\", version = \"1.1.0\"", "path = \"plugin-api\", version = \"1.3.0\""),
     (CARD, "NEEDS_API_MINOR: u32 = 0", "NEEDS_API_MINOR: u32 = 2"),
 ];
 
@@ -464,14 +464,14 @@ fn two_plugins_in_one_process_stay_two() {
 
 #[test]
 fn plugins_of_other_versions_are_refused() {
-    check_refused(&build("other_major"), &["2.0", "1.0", "upgrade kymhost"]);
-    check_refused(&build("needs_later"), &["1.2", "1.0", "upgrade kymhost"]);
+    check_refused(&build("other_major"), &["2.0", "1.1", "upgrade kymhost"]);
+    check_refused(&build("needs_later"), &["1.2", "1.1", "upgrade kymhost"]);
 }
 
 #[test]
 fn lying_layouts_are_refused() {
-    check_refused(&build("lying_layout"), &["layout", "1.0", "rebuild the plugin"]);
-    check_refused(&build("lying_method"), &["layout", "1.0", "rebuild the plugin"]);
+    check_refused(&build("lying_layout"), &["layout", "1.1", "rebuild the plugin"]);
+    check_refused(&build("lying_method"), &["layout", "1.1", "rebuild the plugin"]);
 }
 
 /// A copy of a library with its card's bytes changed.

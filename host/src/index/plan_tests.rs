@@ -134,6 +134,7 @@ impl Lab {
             analysis_version: "v1".into(),
             marker_name: MARKER.into(),
             params_artifacts: vec!["params".into()],
+            ..IndexerInfo::default()
         };
         let lab = Self { _folder: folder, path, fake, indexer };
         for (id, events) in IMAGES.into_iter().zip(["[1, 2]", "[3]", "[]"]) {

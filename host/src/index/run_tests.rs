@@ -337,6 +337,7 @@ fn info() -> IndexerInfo {
         analysis_version: "v".into(),
         marker_name: "stalls_run".into(),
         params_artifacts: vec!["params".into()],
+        ..IndexerInfo::default()
     }
 }
 

@@ -192,6 +192,7 @@ fn indexer() -> IndexerInfo {
         analysis_version: "v".into(),
         marker_name: "stalls_run".into(),
         params_artifacts: vec![],
+        ..IndexerInfo::default()
     }
 }
 

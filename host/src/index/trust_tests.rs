@@ -138,6 +138,7 @@ impl Lab {
             analysis_version: "v1".into(),
             marker_name: MARKER.into(),
             params_artifacts: vec!["stalls/params".into()],
+            ..IndexerInfo::default()
         };
         let mut lab = Self { _folder: folder, path, dataset, reader, indexer };
         lab.run();

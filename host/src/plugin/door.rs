@@ -9,7 +9,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use kymhost_plugin_api::array::Array;
-use kymhost_plugin_api::ffi::{ArrowTable, HostRecord, HostRun, IndexerObject, ServedRecord, ServedRun};
+use kymhost_plugin_api::ffi::{ArrowTable, HostRecord, HostRun, IndexerObject, ServedRecord, ServedRun, artifact_kind};
 use kymhost_plugin_api::{Artifact, ArtifactKind, Error, ErrorKind, Json, LogLevel, RunMarker, Table, canonical_json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -34,6 +34,13 @@ impl AbiIndexer {
             analysis_version: object.analysis_version().into(),
             marker_name: object.marker_name().into(),
             params_artifacts: object.params_artifacts().into_iter().map(Into::into).collect(),
+            writes: object
+                .writes()
+                .into_iter()
+                .filter_map(|output| Some(Artifact::new(output.0.into_string(), artifact_kind(output.1)?)))
+                .collect(),
+            reads: object.reads().into_iter().map(Into::into).collect(),
+            params_schema: object.params_schema().into(),
         };
         Self { info, object }
     }
@@ -244,4 +251,16 @@ impl HostRun for ExtractionRun<'_> {
 
     // Progress is shown by images.
     fn progress(&self, _fraction: f64) {}
+
+    fn put_json(&self, _name: &str, _text: &[u8]) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Unsupported, "this kymhost does not keep artifacts yet"))
+    }
+
+    fn put_table(&self, _name: &str, _table: Table) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Unsupported, "this kymhost does not keep artifacts yet"))
+    }
+
+    fn put_array(&self, _name: &str, _array: Array) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Unsupported, "this kymhost does not keep artifacts yet"))
+    }
 }

@@ -11,6 +11,7 @@ use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::{AbiInstabilityErrors, check_layout_compatibility};
 use abi_stable::library::{AbiHeaderRef, LibHeader, ROOT_MODULE_LOADER_NAME_WITH_NUL};
 use abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
+use kymhost_plugin_api::Artifact;
 use kymhost_plugin_api::card::{API, ApiVersion, Card, CardIndexer, DOOR};
 use kymhost_plugin_api::ffi::ModuleRef;
 use libloading::Library;
@@ -169,11 +170,18 @@ fn mismatch(what: impl Into<String>) -> Refusal {
     )
 }
 
+fn artifacts(list: &[Artifact]) -> String {
+    list.iter().map(|artifact| format!("{} ({:?})", artifact.name, artifact.kind)).collect::<Vec<_>>().join(", ")
+}
+
 fn difference(card: &CardIndexer, loaded: &IndexerInfo) -> Option<(&'static str, String, String)> {
     [
         ("analysis version", card.analysis_version.clone(), loaded.analysis_version.clone()),
         ("marker", card.marker.clone(), loaded.marker_name.clone()),
         ("params artifacts", card.params_artifacts.join(", "), loaded.params_artifacts.join(", ")),
+        ("writes", artifacts(&card.writes), artifacts(&loaded.writes)),
+        ("reads", card.reads.join(", "), loaded.reads.join(", ")),
+        ("params schema", card.params_schema.clone(), loaded.params_schema.clone()),
     ]
     .into_iter()
     .find(|(_, card, loaded)| card != loaded)

@@ -22,14 +22,15 @@ pub use worker::worker_main;
 
 use crate::dataset::{Dataset, Input, Record};
 use arrow::array::RecordBatch;
-use kymhost_plugin_api::RunMarker;
+use kymhost_plugin_api::card::CardIndexer;
+use kymhost_plugin_api::{Artifact, RunMarker};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 /// What a library says of one of its indexers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct IndexerInfo {
     /// Its name: `[a-z0-9_]+`.
@@ -40,6 +41,26 @@ pub struct IndexerInfo {
     pub marker_name: String,
     /// The JSON artifacts that hold its params.
     pub params_artifacts: Vec<String>,
+    /// The artifacts that it may hand to the host, by name and kind.
+    pub writes: Vec<Artifact>,
+    /// The artifacts that it reads and another indexer may write.
+    pub reads: Vec<String>,
+    /// The JSON Schema of its params, as text; empty where it declares none.
+    pub params_schema: String,
+}
+
+impl From<&CardIndexer> for IndexerInfo {
+    fn from(card: &CardIndexer) -> Self {
+        Self {
+            name: card.name.clone(),
+            analysis_version: card.analysis_version.clone(),
+            marker_name: card.marker.clone(),
+            params_artifacts: card.params_artifacts.clone(),
+            writes: card.writes.clone(),
+            reads: card.reads.clone(),
+            params_schema: card.params_schema.clone(),
+        }
+    }
 }
 
 /// An indexer that was found: which library, and what its card says.

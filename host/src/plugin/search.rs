@@ -207,15 +207,7 @@ fn candidates(search: &SearchPath) -> Vec<Candidate> {
 }
 
 fn plugins(library: &Path, card: &Card) -> Vec<Plugin> {
-    let plugin = |indexer: &kymhost_plugin_api::card::CardIndexer| Plugin {
-        library: library.to_owned(),
-        indexer: IndexerInfo {
-            name: indexer.name.clone(),
-            analysis_version: indexer.analysis_version.clone(),
-            marker_name: indexer.marker.clone(),
-            params_artifacts: indexer.params_artifacts.clone(),
-        },
-    };
+    let plugin = |indexer| Plugin { library: library.to_owned(), indexer: IndexerInfo::from(indexer) };
     card.indexers.iter().map(plugin).collect()
 }
 

@@ -40,7 +40,7 @@ fn section(json: &str) -> Vec<u8> {
 #[test]
 fn what_is_written_is_read() {
     let card = Card::parse(&CARD).expect("our own card");
-    assert_eq!((card.api, card.needs_api), (API, NEEDS_API));
+    assert_eq!((card.api, card.needs_api), (API, ApiVersion { major: 1, minor: 0 }));
     assert_eq!((card.door.as_str(), card.sdk.as_str()), (DOOR, env!("CARGO_PKG_VERSION")));
     assert_eq!((card.rustc.as_str(), card.target.as_str()), (env!("KYMHOST_RUSTC"), TARGET));
     let indexer = |name: &str, analysis_version: &str, marker: &str, artifacts: &[&str]| CardIndexer {
@@ -48,6 +48,9 @@ fn what_is_written_is_read() {
         analysis_version: analysis_version.into(),
         marker: marker.into(),
         params_artifacts: artifacts.iter().map(|name| (*name).into()).collect(),
+        writes: Vec::new(),
+        reads: Vec::new(),
+        params_schema: String::new(),
     };
     assert_eq!(
         card.indexers,
@@ -63,9 +66,74 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn what_an_indexer_writes_and_reads_is_on_its_card() {
+    struct Maker;
+    impl Indexer for Maker {
+        const NAME: &'static str = "maker";
+        const ANALYSIS_VERSION: &'static str = "maker@1";
+        const WRITES: &'static [Output] = &[Output::json("m/x"), Output::table("m/x"), Output::array("m/a")];
+        const READS: &'static [&'static str] = &["other/t", "other/u"];
+        const PARAMS_SCHEMA: &'static str = "{\"type\":\n\"object\"}";
+        fn params(&self, _: &Record<'_>) -> Result<Json> {
+            Ok(Json::Null)
+        }
+        fn extract_rows(&self, _: &Record<'_>, _: &Run<'_>) -> Result<Table> {
+            Err(crate::Error::msg("no rows here"))
+        }
+    }
+    const BOTH: &[CardEntry] = &[CardEntry::of::<Plain>(), CardEntry::of::<Maker>()];
+    const LEN: usize = encoded_len(BOTH);
+    let card = Card::parse(&encode::<LEN>(BOTH)).expect("our own card");
+    assert_eq!(card.needs_api, ApiVersion { major: 1, minor: 1 }, "who writes artifacts needs a host that takes them");
+    let [plain, maker] = &card.indexers[..] else { panic!("{card:?}") };
+    assert_eq!((plain.writes.len(), plain.reads.len(), plain.params_schema.as_str()), (0, 0, ""));
+    assert_eq!(
+        maker.writes,
+        [
+            Artifact::new("m/x", ArtifactKind::Json),
+            Artifact::new("m/x", ArtifactKind::Parquet),
+            Artifact::new("m/a", ArtifactKind::Array)
+        ]
+    );
+    assert_eq!(
+        (maker.reads.join(" ").as_str(), maker.params_schema.as_str()),
+        ("other/t other/u", Maker::PARAMS_SCHEMA)
+    );
+}
+
+#[test]
+fn what_is_written_and_read_is_checked() {
+    let parse = |more: &str| {
+        let base = r#""card":1,"api":"1.0","needs_api":"1.0","door":"d","sdk":"s","rustc":"r","target":"t""#;
+        let json = format!(r#"{{{base},"indexers":[{{"name":"a","analysis_version":"v","marker":"m",{more}}}]}}"#);
+        Card::parse(&section(&json)).map(|card| (card.indexers[0].writes.len(), card.indexers[0].reads.len()))
+    };
+    let wrong = |result: Result<_, CardError>| match result {
+        Err(CardError::Key { key, .. }) => key,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(parse(r#""writes":[{"name":"a","kind":"json","more":1},{"name":"b","kind":"hologram"}]"#), Ok((1, 0)));
+    assert_eq!(parse(r#""reads":["a","b"],"params_schema":"{}""#), Ok((0, 2)));
+    for more in
+        [r#""writes":1"#, r#""writes":["a"]"#, r#""writes":[{"name":"a"}]"#, r#""writes":[{"name":"","kind":"json"}]"#]
+    {
+        assert_eq!(wrong(parse(more)), "writes", "{more}");
+    }
+    assert_eq!(wrong(parse(r#""reads":[1]"#)), "reads");
+    assert_eq!(wrong(parse(r#""params_schema":{}"#)), "params_schema");
+}
+
+#[test]
 fn control_characters_are_escaped() {
-    const CONTROL: &[CardEntry] =
-        &[CardEntry { name: "a\n\u{1f}\u{0}b", analysis_version: "", marker: "", params_artifacts: &[] }];
+    const CONTROL: &[CardEntry] = &[CardEntry {
+        name: "a\n\u{1f}\u{0}b",
+        analysis_version: "",
+        marker: "",
+        params_artifacts: &[],
+        writes: &[],
+        reads: &[],
+        params_schema: "",
+    }];
     const LEN: usize = encoded_len(CONTROL);
     let text = String::from_utf8(encode::<LEN>(CONTROL)[HEADER..].to_vec()).expect("text");
     assert!(text.contains(r#"{"name":"a\u000a\u001f\u0000b""#), "{text}");

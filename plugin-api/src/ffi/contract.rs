@@ -107,6 +107,23 @@ pub trait RunAbi: Send + Sync {
     fn progress(&self, fraction: f64) {
         let _ = fraction;
     }
+    /// Since 1.1. Hands the host a JSON artifact of this image: UTF-8 text, borrowed until the call returns. The host
+    /// keeps it with the rows, or not at all.
+    fn put_json(&self, name: RStr<'_>, text: RSlice<'_, u8>) -> Answer<()> {
+        let _ = (name, text);
+        unsupported("Run::put_json")
+    }
+    /// Since 1.1. Hands the host a table artifact of this image. The host owns the Arrow C data and calls its release
+    /// callbacks, from any thread, once.
+    fn put_table(&self, name: RStr<'_>, table: ArrowTable) -> Answer<()> {
+        let _ = (name, table);
+        unsupported("Run::put_table")
+    }
+    /// Since 1.1. Hands the host an array artifact of this image. The host frees it.
+    fn put_array(&self, name: RStr<'_>, array: ArrayAbi) -> Answer<()> {
+        let _ = (name, array);
+        unsupported("Run::put_array")
+    }
 }
 
 /// One indexer. The plugin implements it; the host calls it from any thread, several at once where it runs in process.
@@ -133,6 +150,19 @@ pub trait IndexerAbi: Send + Sync {
     fn read_old_marker(&self, payload: RSlice<'_, u8>) -> Answer<ROption<RVec<u8>>> {
         let _ = payload;
         ROk(RNone)
+    }
+    /// Since 1.1. The artifacts that it hands to the host, each with the number of its [`crate::ArtifactKind`]. The host
+    /// frees the list.
+    fn writes(&self) -> RVec<Tuple2<RString, u8>> {
+        RVec::new()
+    }
+    /// Since 1.1. The artifacts that it reads and another plugin may write. The host frees the list.
+    fn reads(&self) -> RVec<RString> {
+        RVec::new()
+    }
+    /// Since 1.1. The JSON Schema of its params; empty where it declares none. Borrowed for the life of the process.
+    fn params_schema(&self) -> RStr<'_> {
+        RStr::from_str("")
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{Error, ErrorKind, Indexer, Json, Record, Run};
 use abi_stable::library::{__call_root_module_loader, CheckTypeLayout, LibHeader, RootModuleResult};
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::sabi_trait::TD_Opaque;
-use abi_stable::std_types::{RNone, ROption, RSlice, RSome, RStr, RString, RVec};
+use abi_stable::std_types::{RNone, ROption, RSlice, RSome, RStr, RString, RVec, Tuple2};
 
 struct Adapter<I> {
     indexer: I,
@@ -46,6 +46,15 @@ impl<I: Indexer> IndexerAbi for Adapter<I> {
                 None => RNone,
             })
         })
+    }
+    fn writes(&self) -> RVec<Tuple2<RString, u8>> {
+        I::WRITES.iter().map(|output| Tuple2(RString::from(output.name()), output.kind() as u8)).collect()
+    }
+    fn reads(&self) -> RVec<RString> {
+        I::READS.iter().map(|name| RString::from(*name)).collect()
+    }
+    fn params_schema(&self) -> RStr<'_> {
+        I::PARAMS_SCHEMA.into()
     }
 }
 

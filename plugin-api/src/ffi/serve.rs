@@ -6,7 +6,7 @@ use super::{artifact_kind, guard, ArrowTable};
 use crate::array::Array;
 use crate::{Artifact, ArtifactKind, Error, ErrorKind, LogLevel, Record, Result, Run, Table};
 use abi_stable::sabi_trait::TD_Opaque;
-use abi_stable::std_types::{ROption, RStr, RString, RVec, Tuple2};
+use abi_stable::std_types::{ROption, RSlice, RStr, RString, RVec, Tuple2};
 
 /// What a host's record can do; each is what the method of [`crate::Record`] of that name gives.
 /// Absent is `None`; there but unreadable is [`ErrorKind::Unreadable`] with the key in its message.
@@ -39,6 +39,21 @@ pub trait HostRun: Send + Sync {
     fn log(&self, level: LogLevel, message: &str);
     /// How much of the image is done, 0 to 1.
     fn progress(&self, fraction: f64);
+    /// Takes a JSON artifact's text, which may be any bytes.
+    ///
+    /// # Errors
+    /// Where it cannot be taken: not declared, handed over twice, no JSON.
+    fn put_json(&self, name: &str, text: &[u8]) -> Result<()>;
+    /// Takes a table artifact, unchecked.
+    ///
+    /// # Errors
+    /// As [`HostRun::put_json`].
+    fn put_table(&self, name: &str, table: Table) -> Result<()>;
+    /// Takes an array artifact.
+    ///
+    /// # Errors
+    /// As [`HostRun::put_json`].
+    fn put_array(&self, name: &str, array: Array) -> Result<()>;
 }
 
 /// A host's record as plugins take it.
@@ -131,5 +146,14 @@ impl<R: HostRun> RunAbi for ServedRun<R> {
     }
     fn progress(&self, fraction: f64) {
         guard::value((), || self.0.progress(fraction));
+    }
+    fn put_json(&self, name: RStr<'_>, text: RSlice<'_, u8>) -> Answer<()> {
+        guard::answer(|| self.0.put_json(name.as_str(), text.as_slice()))
+    }
+    fn put_table(&self, name: RStr<'_>, table: ArrowTable) -> Answer<()> {
+        guard::answer(|| self.0.put_table(name.as_str(), Table::from_c_table(table)))
+    }
+    fn put_array(&self, name: RStr<'_>, array: ArrayAbi) -> Answer<()> {
+        guard::answer(|| self.0.put_array(name.as_str(), Array::try_from(array)?))
     }
 }

@@ -119,6 +119,28 @@ impl HostRun for Log {
     fn progress(&self, fraction: f64) {
         self.0.lock().expect("log").push(format!("{fraction}"));
     }
+    fn put_json(&self, name: &str, text: &[u8]) -> Result<()> {
+        self.put(name, String::from_utf8_lossy(text).into_owned())
+    }
+    fn put_table(&self, name: &str, table: Table) -> Result<()> {
+        self.put(name, format!("{} rows", table.num_rows()))
+    }
+    fn put_array(&self, name: &str, array: Array) -> Result<()> {
+        self.put(name, format!("{:?}", array.shape()))
+    }
+}
+
+impl Log {
+    fn put(&self, name: &str, what: String) -> Result<()> {
+        match name {
+            "panic" => panic!("the host's own panic"),
+            "refused" => Err(Error::msg("not declared")),
+            _ => {
+                self.0.lock().expect("log").push(format!("{name}: {what}"));
+                Ok(())
+            }
+        }
+    }
 }
 
 #[test]
@@ -179,6 +201,53 @@ fn a_hosts_panic_stays_with_the_host() {
     run.progress(0.5);
     served.to_ref().log(200, "later".into());
     assert_eq!(*served.0 .0.lock().expect("log"), ["Warn hm", "0.5", "Debug later"]);
+}
+
+#[test]
+fn artifacts_are_handed_over() {
+    let served = ServedRun(Log::default());
+    let run = served.to_run();
+    let put = |name: &str| {
+        [
+            run.put_json(name, &Json::object([("x", Json::Float(f64::NAN))])),
+            run.put_table(name, c_table(4)),
+            run.put_array(name, pixels()),
+        ]
+        .map(|result| result.map_err(|error| (error.kind(), error.message().to_owned())))
+    };
+    assert_eq!(put("a"), [const { Ok(()) }; 3]);
+    assert_eq!(*served.0 .0.lock().expect("log"), ["a: {\n  \"x\": NaN\n}", "a: 4 rows", "a: [2, 1]"]);
+    let failed = |kind, text: &str| [0; 3].map(|_| Err((kind, text.to_owned())));
+    assert_eq!(put("refused"), failed(ErrorKind::Failed, "not declared"));
+    assert_eq!(put("panic"), failed(ErrorKind::Panicked, "the host's own panic"));
+    let unknown = ArrayAbi { dtype: 99, ..ArrayAbi::from(pixels()) };
+    let refused = served.to_ref().put_array("a".into(), unknown).into_result();
+    assert_eq!(refused.map_err(|error| error.kind), Err(ErrorKind::Unsupported as u8));
+}
+
+#[test]
+fn what_an_indexer_declares_is_listed() {
+    struct Maker;
+    impl Indexer for Maker {
+        const NAME: &'static str = "maker";
+        const ANALYSIS_VERSION: &'static str = "maker@1";
+        const WRITES: &'static [Output] = &[Output::json("m/p"), Output::table("m/t"), Output::array("m/a")];
+        const READS: &'static [&'static str] = &["other/t"];
+        const PARAMS_SCHEMA: &'static str = r#"{"type": "object"}"#;
+        fn params(&self, _: &Record<'_>) -> Result<Json> {
+            Ok(Json::Null)
+        }
+        fn extract_rows(&self, _: &Record<'_>, _: &Run<'_>) -> Result<Table> {
+            Ok(c_table(0))
+        }
+    }
+    let object = indexer_object(Maker);
+    let writes: Vec<_> = object.writes().into_iter().map(|output| (output.0.into_string(), output.1)).collect();
+    assert_eq!(writes, [("m/p".to_owned(), 0), ("m/t".to_owned(), 1), ("m/a".to_owned(), 3)]);
+    assert_eq!(object.reads().into_iter().map(String::from).collect::<Vec<_>>(), ["other/t"]);
+    assert_eq!(object.params_schema().as_str(), r#"{"type": "object"}"#);
+    let plain = indexer_object(Actor(""));
+    assert!(plain.writes().is_empty() && plain.reads().is_empty() && plain.params_schema().is_empty());
 }
 
 struct Actor(&'static str);
