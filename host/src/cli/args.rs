@@ -312,6 +312,17 @@ pub enum PluginCommand {
     /// Tell all about one indexer
     #[command(after_help = help::PLUGIN_INFO)]
     Info(PluginInfoArgs),
+    /// Read what a library's file says of itself, for whatever platform, and whether this kymhost would load it
+    #[command(after_help = help::PLUGIN_INSPECT)]
+    Inspect(PluginInspectArgs),
+}
+
+/// Arguments of `plugin inspect`.
+#[derive(Debug, Args)]
+pub struct PluginInspectArgs {
+    /// Library: an ELF, Mach-O or PE file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// Arguments of `plugin info`.
@@ -495,6 +506,7 @@ mod tests {
             "adopt --plugin a --reason checked --image x y --wait 5",
             "plugin list --plugin-dir x",
             "plugin info velocity_events",
+            "plugin inspect libstalls.so --json",
             "table list --dataset d",
             "table show velocity_events --limit 5 --format csv --output f --image a b --image c",
             "table show velocity_events --all",

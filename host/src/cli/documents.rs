@@ -2,14 +2,15 @@
 //! Owns: their fields, which are only ever added to. In words: `docs/user-guide.md`. Never: prints.
 
 use super::error::CliError;
+use crate::author::inspect::{ExtraIndexerKeys, Inspection};
 use crate::index::names::TableName;
 use crate::index::staleness::{ImageReport, Note, Reason};
 use crate::index::{
     AdoptOutcome, Cause, Difference, Explanation, ImageFailure, Preview, RunOutcome, Stats, Status, Verification,
     VerifyKind,
 };
-use crate::plugin::Plugin;
-use kymhost_plugin_api::card::Card;
+use crate::plugin::{Platform, Plugin};
+use kymhost_plugin_api::card::{API, Card, CardIndexer, TARGET};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 
@@ -487,6 +488,103 @@ impl<'a> PluginInfoDocument<'a> {
         }
     }
 }
+
+/// `plugin inspect --json`
+#[derive(Debug, Serialize)]
+pub struct InspectDocument<'a> {
+    library: String,
+    size_bytes: u64,
+    sha256: &'a str,
+    format: &'static str,
+    platforms: Vec<PlatformBody<'a>>,
+    api: String,
+    needs_api: String,
+    door: &'a str,
+    sdk: &'a str,
+    rustc: &'a str,
+    target: &'a str,
+    indexers: Vec<InspectedIndexerBody<'a>>,
+    other_keys: &'a [String],
+    host: HostBody,
+    loads: bool,
+    refusal: Option<ErrorBody<'a>>,
+}
+
+/// A processor architecture.
+#[derive(Debug, Serialize)]
+struct PlatformBody<'a> {
+    arch: &'a str,
+    bits: u8,
+    endian: &'static str,
+}
+
+/// What a card says of one indexer.
+#[derive(Debug, Serialize)]
+struct InspectedIndexerBody<'a> {
+    indexer: &'a str,
+    analysis_version: &'a str,
+    table: Option<String>,
+    marker: &'a str,
+    params_artifacts: &'a [String],
+    writes: Option<&'a serde_json::Value>,
+    reads: Option<&'a serde_json::Value>,
+    params_schema: Option<&'a serde_json::Value>,
+    other_keys: &'a [String],
+}
+
+/// This program, as far as plugins are concerned.
+#[derive(Debug, Serialize)]
+struct HostBody {
+    version: &'static str,
+    api: String,
+    target: &'static str,
+}
+
+impl<'a> InspectDocument<'a> {
+    /// The document of a library's file, and why it would not be loaded.
+    pub fn new(found: &'a Inspection, refusal: Option<&'a CliError>) -> Self {
+        let card = &found.file.card;
+        let none: &'static ExtraIndexerKeys = &NO_EXTRA_KEYS;
+        let extra = found.extra.indexers.iter().chain(std::iter::repeat(none));
+        let indexer = |(indexer, extra): (&'a CardIndexer, &'a ExtraIndexerKeys)| InspectedIndexerBody {
+            indexer: &indexer.name,
+            analysis_version: &indexer.analysis_version,
+            table: table_key(&indexer.name),
+            marker: &indexer.marker,
+            params_artifacts: &indexer.params_artifacts,
+            writes: extra.writes.as_ref(),
+            reads: extra.reads.as_ref(),
+            params_schema: extra.params_schema.as_ref(),
+            other_keys: &extra.other_keys,
+        };
+        let platform = |platform: &'a Platform| PlatformBody {
+            arch: &platform.arch,
+            bits: platform.bits,
+            endian: if platform.is_big_endian { "big" } else { "little" },
+        };
+        Self {
+            library: found.library.display().to_string(),
+            size_bytes: found.size_bytes,
+            sha256: &found.sha256,
+            format: found.file.format.as_str(),
+            platforms: found.file.platforms.iter().map(platform).collect(),
+            api: card.api.to_string(),
+            needs_api: card.needs_api.to_string(),
+            door: &card.door,
+            sdk: &card.sdk,
+            rustc: &card.rustc,
+            target: &card.target,
+            indexers: card.indexers.iter().zip(extra).map(indexer).collect(),
+            other_keys: &found.extra.other_keys,
+            host: HostBody { version: env!("CARGO_PKG_VERSION"), api: API.to_string(), target: TARGET },
+            loads: refusal.is_none(),
+            refusal: refusal.map(ErrorBody::new),
+        }
+    }
+}
+
+static NO_EXTRA_KEYS: ExtraIndexerKeys =
+    ExtraIndexerKeys { writes: None, reads: None, params_schema: None, other_keys: Vec::new() };
 
 /// The key of an indexer's table; none where the name may not be an indexer's.
 pub fn table_key(indexer: &str) -> Option<String> {

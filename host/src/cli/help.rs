@@ -109,6 +109,14 @@ Examples:
   kymhost plugin info velocity_events
   kymhost plugin info ./libstalls.so:stalls";
 
+/// `plugin inspect`
+pub const PLUGIN_INSPECT: &str = "\
+Examples:
+  kymhost plugin inspect ./libstalls.so
+  kymhost plugin inspect stalls.dll --json | jq .platforms
+
+Nothing of the library is run. The exit code is 0 where this kymhost would load it, else 5.";
+
 /// `table list`
 pub const TABLE_LIST: &str = "\
 Examples:

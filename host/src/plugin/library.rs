@@ -4,7 +4,7 @@
 //! A loaded library is never unloaded: its vtables and Arrow release callbacks live as long as the process.
 #![allow(unsafe_code)]
 
-use super::card_file::read_card;
+use super::card_file::read_native;
 use super::door::AbiIndexer;
 use super::{Indexer, IndexerInfo, PluginError};
 use abi_stable::StableAbi;
@@ -37,11 +37,11 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: &'static str, what: impl Into<String>, help: impl Into<String>) -> Self {
+    pub(super) fn new(code: &'static str, what: impl Into<String>, help: impl Into<String>) -> Self {
         Self { code, what: what.into(), help: help.into() }
     }
 
-    fn for_library(self, library: &Path) -> PluginError {
+    pub(super) fn for_library(self, library: &Path) -> PluginError {
         PluginError::Refused { library: library.display().to_string(), code: self.code, why: self.to_string() }
     }
 }
@@ -103,7 +103,7 @@ fn check_door(card: &Card) -> Result<(), Refusal> {
 /// # Errors
 /// [`PluginError::Refused`] where any of these is not as it must be.
 pub fn load_library(library: &Path) -> Result<Vec<Box<dyn Indexer>>, PluginError> {
-    let card = read_card(library)?;
+    let card = read_native(library)?;
     load(library, &card).map_err(|refusal| refusal.for_library(library))
 }
 
@@ -425,8 +425,13 @@ impl Identity {
     }
 }
 
+/// The SHA-256 of a library's file, lower-case hex, and its size in bytes.
+pub(crate) fn library_sha256(library: &Path) -> Result<(String, u64), PluginError> {
+    hash(library).map(|(file, sha256)| (sha256, file.size))
+}
+
 /// A file and the SHA-256 of its bytes, which were the same from beginning to end.
-fn hash(library: &Path) -> Result<(LibraryFile, String), PluginError> {
+pub(super) fn hash(library: &Path) -> Result<(LibraryFile, String), PluginError> {
     let failed = |error: std::io::Error| unreadable(library, &error);
     let mut file = std::fs::File::open(library).map_err(failed)?;
     let before = LibraryFile::of(&file.metadata().map_err(failed)?);

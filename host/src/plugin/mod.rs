@@ -8,6 +8,7 @@ mod door;
 mod in_process;
 mod job;
 mod library;
+mod platform;
 mod pool;
 mod process;
 mod protocol;
@@ -15,8 +16,11 @@ mod schedule;
 mod search;
 mod worker;
 
-pub use card_file::read_card;
+pub use card_file::{CardFile, read_card, read_card_file};
+pub(crate) use library::library_sha256;
 pub use library::load_library;
+pub use platform::{FileFormat, Platform};
+pub(crate) use search::refusal_of_file;
 pub use search::{SearchPath, find_plugin, list_plugins};
 pub use worker::worker_main;
 
@@ -210,12 +214,13 @@ pub enum PluginError {
 }
 
 /// The codes of [`PluginError::Refused`] that a worker may report.
-const REFUSAL_CODES: [&str; 17] = [
+const REFUSAL_CODES: [&str; 18] = [
     "unreadable",
     "no_library",
     "truncated",
     "no_card",
     "bad_card",
+    "platform",
     "api_major",
     "api_minor",
     "door",

@@ -4,11 +4,12 @@
 //! Never: loads a library; never looks into the dataset or, unless told by a path, the working folder.
 //!
 //! Of the files in a folder those count that have the platform's suffix and our section. A library whose card cannot
-//! be read is nobody's in [`find_plugin`] (its names are unknown) and listed with its error by [`list_plugins`];
-//! libraries without our section are not ours in either.
+//! be read, or that is cut off, is nobody's in [`find_plugin`] (its names are unknown) and listed with its error by
+//! [`list_plugins`]; libraries without our section are not ours in either.
 
-use super::card_file::read_card;
+use super::card_file::{CardFile, read_card_file};
 use super::library::check_card;
+use super::platform::check_platform;
 use super::{IndexerInfo, Plugin, PluginError};
 use kymhost_plugin_api::card::Card;
 use std::collections::HashSet;
@@ -34,7 +35,7 @@ pub struct SearchPath {
 /// A library on the search path.
 struct Candidate {
     library: PathBuf,
-    card: Result<Card, PluginError>,
+    file: Result<CardFile, PluginError>,
     /// Why no code may be taken from it.
     unsafe_because: Option<PluginError>,
 }
@@ -49,14 +50,26 @@ pub fn find_plugin(spec: &str, search: &SearchPath) -> Result<Plugin, PluginErro
 
 /// Every library on the search path: what its card lists, or why it cannot be used.
 pub fn list_plugins(search: &SearchPath) -> Vec<(PathBuf, Result<Vec<Plugin>, PluginError>)> {
-    let list = |Candidate { library, card, unsafe_because }: Candidate| {
-        let plugins = match (card, unsafe_because) {
+    let list = |Candidate { library, file, unsafe_because }: Candidate| {
+        let plugins = match (file, unsafe_because) {
             (_, Some(error)) | (Err(error), None) => Err(error),
-            (Ok(card), None) => check_card(&library, &card).map(|()| plugins(&library, &card)),
+            (Ok(file), None) => check_file(&library, &file).map(|()| plugins(&library, &file.card)),
         };
         (library, plugins)
     };
     candidates(search).into_iter().map(list).collect()
+}
+
+/// Why a library that its user names would not be loaded; all that can be said without running it.
+pub(crate) fn refusal_of_file(library: &Path, file: &CardFile) -> Option<PluginError> {
+    check_safe(library, Given::Path).and_then(|()| check_file(library, file)).err()
+}
+
+/// What can be said against a library from its file alone.
+fn check_file(library: &Path, file: &CardFile) -> Result<(), PluginError> {
+    check_platform(file.format, &file.platforms, &file.card.target)
+        .map_err(|refusal| refusal.for_library(library))
+        .and_then(|()| check_card(library, &file.card))
 }
 
 /// What a `--plugin` text means.
@@ -93,10 +106,10 @@ fn find_path(path: &Path, name: Option<&str>) -> Result<Plugin, PluginError> {
         code: "unreadable",
         why: format!("{error}\nhelp: give an indexer's name, or the path of a plugin's library"),
     })?;
-    let card = read_card(&library)?;
+    let file = read_card_file(&library)?;
     check_safe(&library, Given::Path)?;
-    check_card(&library, &card)?;
-    let found = plugins(&library, &card);
+    check_file(&library, &file)?;
+    let found = plugins(&library, &file.card);
     let names = names_of(&found);
     let chosen: Vec<Plugin> =
         found.into_iter().filter(|plugin| name.is_none_or(|name| same_name(&plugin.indexer.name, name))).collect();
@@ -118,18 +131,23 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
     let mut holders: Vec<&Candidate> = Vec::new();
     let mut known: Vec<&str> = Vec::new();
     for candidate in &candidates {
-        let Ok(card) = &candidate.card else { continue };
+        let Ok(CardFile { card, .. }) = &candidate.file else { continue };
         known.extend(card.indexers.iter().map(|indexer| indexer.name.as_str()));
         if card.indexers.iter().any(|indexer| same_name(&indexer.name, name)) {
             holders.push(candidate);
         }
     }
-    let (library, card) = match holders.as_slice() {
-        [] => return Err(not_found(name, search, known, candidates.iter().filter(|one| one.card.is_err()).count())),
+    // A folder may hold builds for several platforms: ours is meant.
+    let is_native = |holder: &&Candidate| holder.file.as_ref().is_ok_and(is_for_this_platform);
+    if holders.iter().any(&is_native) {
+        holders.retain(is_native);
+    }
+    let (library, file) = match holders.as_slice() {
+        [] => return Err(not_found(name, search, known, candidates.iter().filter(|one| one.file.is_err()).count())),
         [Candidate { unsafe_because: Some(PluginError::Refused { library, code, why }), .. }] => {
             return Err(PluginError::Refused { library: library.clone(), code, why: why.clone() });
         }
-        [Candidate { library, card: Ok(card), .. }] => (library, card),
+        [Candidate { library, file: Ok(file), .. }] => (library, file),
         several => {
             let paths: Vec<String> = several.iter().map(|holder| shown(&holder.library)).collect();
             let (first, others) = paths.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
@@ -143,9 +161,13 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
             });
         }
     };
-    check_card(library, card)?;
-    let mut found = plugins(library, card).into_iter();
+    check_file(library, file)?;
+    let mut found = plugins(library, &file.card).into_iter();
     found.find(|plugin| same_name(&plugin.indexer.name, name)).ok_or_else(|| not_found(name, search, known, 0))
+}
+
+fn is_for_this_platform(file: &CardFile) -> bool {
+    check_platform(file.format, &file.platforms, &file.card.target).is_ok()
 }
 
 /// Names are trimmed and lower-cased before they name a table: what would share one is one.
@@ -194,13 +216,12 @@ fn candidates(search: &SearchPath) -> Vec<Candidate> {
             if !metadata.is_file() || !seen.insert(identity(&library, &metadata)) {
                 continue;
             }
-            let card = read_card(&library);
-            if let Err(PluginError::Refused { code: "no_library" | "no_card" | "truncated" | "unreadable", .. }) = card
-            {
+            let card_file = read_card_file(&library);
+            if let Err(PluginError::Refused { code: "no_library" | "no_card", .. }) = card_file {
                 continue;
             }
             let unsafe_because = check_safe(&library, Given::Folder).and_then(|()| check_folder(folder)).err();
-            found.push(Candidate { library, card, unsafe_because });
+            found.push(Candidate { library, file: card_file, unsafe_because });
         }
     }
     found

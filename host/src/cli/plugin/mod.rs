@@ -1,6 +1,8 @@
 //! `plugin list`, `plugin info`, and where plugins are sought.
 //! Owns: the search path and how plugins are shown. Never: reads libraries (see the room `plugin`).
 
+mod inspect;
+
 use crate::cli::Context;
 use crate::cli::args::{OnePlugin, PluginChoice, PluginCommand, PluginDirs, PluginInfoArgs};
 use crate::cli::documents::{self, PluginDocument, PluginInfoDocument, PluginsDocument, UnusableBody};
@@ -23,6 +25,7 @@ pub fn plugin(context: &Context, command: &PluginCommand) -> Result<Exit, CliErr
     match command {
         PluginCommand::List(dirs) => list(context, dirs),
         PluginCommand::Info(args) => info(context, args),
+        PluginCommand::Inspect(args) => inspect::inspect(context, args),
     }
 }
 
