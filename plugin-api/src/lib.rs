@@ -31,6 +31,9 @@
 //! and to Arrow batches, and Arrow itself as [`arrow`]; it is no part of the binary contract, nor is its version of
 //! this crate's promise: name it through this crate, and a minor version that brings a later Arrow harms nobody. Those who
 //! need a certain version switch the feature off and go through [`c_data`].
+//!
+//! The `testing` feature (off by default, meant for `[dev-dependencies]`) gives records in memory and a host made for tests, so that
+//! `cargo test` needs no program and no dataset.
 
 /// The plugin in the README, compiled as it stands.
 #[cfg(doctest)]
@@ -39,6 +42,9 @@ mod readme {}
 
 pub mod array;
 pub mod card;
+#[cfg(feature = "arrow")]
+#[doc(hidden)]
+pub mod csv;
 mod error;
 #[doc(hidden)]
 pub mod ffi;
@@ -49,6 +55,8 @@ mod marker;
 mod record;
 mod run;
 mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use error::{Error, ErrorKind, Result};
 pub use hash::{canonical_json, params_hash};

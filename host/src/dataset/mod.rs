@@ -5,7 +5,6 @@
 
 mod arrays;
 mod attributes;
-mod csv;
 mod gzip;
 mod hex;
 mod info;

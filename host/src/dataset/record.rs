@@ -7,11 +7,11 @@
 use super::inputs::{Input, InputsError, Watch};
 use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA, ENDINGS};
 use super::tables::Form;
-use super::{DatasetError, arrays, attributes, csv, gzip, tables, unreadable, unwritable};
+use super::{DatasetError, arrays, attributes, gzip, tables, unreadable, unwritable};
 use crate::store::{Key, MAX_DOCUMENT_BYTES, Reading, Store, Watched};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
-use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker};
+use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, csv};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,6 +1,8 @@
 //! CSV artifacts as pandas' `read_csv` reads them.
 //!
 //! Owns: splitting, missing words, the types of columns. Never: files, compression, keys.
+//! It is the host's, and stands here so that `testing` gives an indexer just what the host would. Authors use none of it by name.
+//!
 //! Splits by itself instead of with the `csv` crate, which does not tell an unclosed quote, nor a blank line from a
 //! quoted blank. Where pandas guesses (long rows, equal names, numbers out of range), this is an error.
 
@@ -20,7 +22,10 @@ const MISSING: [&str; 19] = [
 ];
 
 /// Reads a whole file. Columns without any value are doubles; in a file without rows they have no type.
-pub(crate) fn parse(bytes: &[u8]) -> Result<RecordBatch, String> {
+///
+/// # Errors
+/// Why it is no table, as pandas has it, and in which line or column.
+pub fn parse(bytes: &[u8]) -> Result<RecordBatch, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| format!("byte {} is not UTF-8", error.valid_up_to()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut splitter = Splitter { text, at: 0, line: 1 };
@@ -242,7 +247,7 @@ struct Column<'a> {
 }
 
 impl<'a> Column<'a> {
-    fn cells(&self) -> impl Iterator<Item = Cell> {
+    fn cells(&self) -> impl Iterator<Item = Cell> + use<'a> {
         let (cells, place, width) = (self.cells, self.place, self.width);
         (0..self.rows).map(move |row| read(cells.get(row * width + place)))
     }

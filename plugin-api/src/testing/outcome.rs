@@ -1,0 +1,293 @@
+//! What came of an extraction.
+//! Owns: rows, error, params, and what was read, said and looked for in vain. Never: decides how an indexer is called.
+
+use crate::{Error, ErrorKind, Json, LogLevel, Result, Table};
+use std::fmt;
+
+#[cfg(feature = "arrow")]
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, RecordBatchOptions};
+#[cfg(feature = "arrow")]
+use arrow::compute::{cast, cast_with_options, CastOptions};
+#[cfg(feature = "arrow")]
+use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema};
+#[cfg(feature = "arrow")]
+use std::sync::Arc;
+
+/// What came of one extraction, from [`TestHost::extract`](super::TestHost::extract).
+#[derive(Debug)]
+pub struct Outcome {
+    pub(super) image_id: String,
+    pub(super) rows: Result<Rows>,
+    pub(super) params: Result<Json>,
+    pub(super) params_hash: Result<String>,
+    pub(super) read: Vec<String>,
+    pub(super) missed: Vec<String>,
+    pub(super) log: Vec<(LogLevel, String)>,
+    pub(super) progress: Vec<f64>,
+}
+
+impl Outcome {
+    /// The rows.
+    ///
+    /// # Panics
+    /// Where the image failed; the panic tells the error.
+    #[track_caller]
+    pub fn rows(&self) -> &Rows {
+        match &self.rows {
+            Ok(rows) => rows,
+            Err(error) => panic!("{} failed: {error:?}", self.image_id),
+        }
+    }
+
+    /// Why the image failed.
+    ///
+    /// # Panics
+    /// Where it did not; the panic tells the rows.
+    #[track_caller]
+    pub fn error(&self) -> &Error {
+        match &self.rows {
+            Err(error) => error,
+            Ok(rows) => panic!("{} did not fail, it has the rows\n{rows}", self.image_id),
+        }
+    }
+
+    /// The rows, or why the image failed.
+    pub fn result(&self) -> Result<&Rows, &Error> {
+        self.rows.as_ref()
+    }
+
+    /// The rows for good.
+    ///
+    /// # Errors
+    /// Why the image failed.
+    pub fn into_table(self) -> Result<Table> {
+        self.rows?.into_table()
+    }
+
+    /// The params.
+    ///
+    /// # Panics
+    /// Where `params` failed; the panic tells the error.
+    #[track_caller]
+    pub fn params(&self) -> &Json {
+        match &self.params {
+            Ok(params) => params,
+            Err(error) => panic!("the params of {} failed: {error:?}", self.image_id),
+        }
+    }
+
+    /// The params hash.
+    ///
+    /// # Panics
+    /// Where `params_hash` failed; the panic tells the error.
+    #[track_caller]
+    pub fn params_hash(&self) -> &str {
+        match &self.params_hash {
+            Ok(hash) => hash,
+            Err(error) => panic!("the params hash of {} failed: {error:?}", self.image_id),
+        }
+    }
+
+    /// What was read of the record, by `params`, `params_hash` and `extract_rows`: sorted, each once, as the method of
+    /// [`Record`](crate::Record) and the name. `table` is `parquet` or `csv`, `metadata` is `json metadata`.
+    ///
+    /// In kymhost, the image is done again when any of it changes. The indexer's own run marker is not among it.
+    pub fn read(&self) -> &[String] {
+        &self.read
+    }
+
+    /// What was looked for in vain, in the same form. In kymhost, the image is done again when any of it appears.
+    pub fn missed(&self) -> &[String] {
+        &self.missed
+    }
+
+    /// The lines for the log, in the order in which they came.
+    pub fn log(&self) -> &[(LogLevel, String)] {
+        &self.log
+    }
+
+    /// The fractions that were reported, in the order in which they came.
+    pub fn progress(&self) -> &[f64] {
+        &self.progress
+    }
+}
+
+/// Rows, checked as the host checks them.
+///
+/// Columns come as a `Vec` of one `Option` a row, which compares with an array: `assert_eq!(rows.f64("mean"), [Some(0.5), None])`. `NaN`
+/// is a value, not a missing one, and equals nothing.
+pub struct Rows {
+    columns: Vec<String>,
+    #[cfg(feature = "arrow")]
+    batch: RecordBatch,
+    #[cfg(not(feature = "arrow"))]
+    table: Table,
+}
+
+impl Rows {
+    /// Takes an indexer's rows.
+    pub(super) fn new(table: Table) -> Result<Self> {
+        let columns = table.column_names();
+        let bad = |why: String| Err(Error::new(ErrorKind::BadTable, why));
+        #[cfg(feature = "arrow")]
+        let batch = table.into_batch()?;
+        for (place, name) in columns.iter().enumerate() {
+            if name.is_empty() {
+                return bad(format!("column {} of {} has no name", place + 1, columns.len()));
+            }
+            if columns.iter().take(place).any(|before| before == name) {
+                return bad(format!("there are two columns '{name}'"));
+            }
+        }
+        #[cfg(feature = "arrow")]
+        return Ok(Self { columns, batch: plain(batch) });
+        #[cfg(not(feature = "arrow"))]
+        return Ok(Self { columns, table });
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        #[cfg(feature = "arrow")]
+        return self.batch.num_rows();
+        #[cfg(not(feature = "arrow"))]
+        return self.table.num_rows();
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The columns' names, in order.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn into_table(self) -> Result<Table> {
+        #[cfg(feature = "arrow")]
+        return Table::from_batch(self.batch);
+        #[cfg(not(feature = "arrow"))]
+        return Ok(self.table);
+    }
+}
+
+#[cfg(feature = "arrow")]
+impl Rows {
+    /// All of it, as Arrow has it.
+    pub fn batch(&self) -> &RecordBatch {
+        &self.batch
+    }
+
+    #[track_caller]
+    fn column(&self, name: &str) -> &ArrayRef {
+        match self.batch.column_by_name(name) {
+            Some(column) => column,
+            None => panic!("there is no column '{name}' among {:?}", self.columns),
+        }
+    }
+
+    /// A column as another type, which must hold all of its values.
+    #[track_caller]
+    fn column_as(&self, name: &str, to: &DataType, fits: fn(&DataType) -> bool) -> ArrayRef {
+        let column = self.column(name);
+        let is = column.data_type();
+        assert!(fits(is) || *is == DataType::Null, "column '{name}' is {is}, not {to}");
+        match cast_with_options(column, to, &CastOptions { safe: false, ..CastOptions::default() }) {
+            Ok(column) => column,
+            Err(error) => panic!("column '{name}' does not fit {to}: {error}"),
+        }
+    }
+
+    /// A column of floats, of any width.
+    ///
+    /// # Panics
+    /// Where there is no such column, or it is of another type.
+    #[track_caller]
+    pub fn f64(&self, name: &str) -> Vec<Option<f64>> {
+        let column = self.column_as(name, &DataType::Float64, DataType::is_floating);
+        column.as_primitive::<Float64Type>().iter().collect()
+    }
+
+    /// A column of integers, of any width and sign.
+    ///
+    /// # Panics
+    /// Where there is no such column, it is of another type, or a value does not fit.
+    #[track_caller]
+    pub fn i64(&self, name: &str) -> Vec<Option<i64>> {
+        let column = self.column_as(name, &DataType::Int64, DataType::is_integer);
+        column.as_primitive::<Int64Type>().iter().collect()
+    }
+
+    /// A column of truth values.
+    ///
+    /// # Panics
+    /// Where there is no such column, or it is of another type.
+    #[track_caller]
+    pub fn bool(&self, name: &str) -> Vec<Option<bool>> {
+        let column = self.column_as(name, &DataType::Boolean, |is| *is == DataType::Boolean);
+        column.as_boolean().iter().collect()
+    }
+
+    /// A column of text.
+    ///
+    /// # Panics
+    /// Where there is no such column, or it is of another type.
+    #[track_caller]
+    pub fn text(&self, name: &str) -> Vec<Option<&str>> {
+        let column = self.column(name);
+        match column.data_type() {
+            DataType::Utf8 => column.as_string::<i32>().iter().collect(),
+            DataType::LargeUtf8 => column.as_string::<i64>().iter().collect(),
+            DataType::Null => vec![None; column.len()],
+            other => panic!("column '{name}' is {other}, not text"),
+        }
+    }
+}
+
+/// The rows as lines of cells, for messages.
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.columns.join(" | "))?;
+        #[cfg(feature = "arrow")]
+        {
+            use arrow::util::display::{ArrayFormatter, FormatOptions};
+            let options = FormatOptions::new().with_null("-");
+            let columns = self.batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
+            let columns = columns.collect::<Result<Vec<_>, _>>().map_err(|_| fmt::Error)?;
+            for row in 0..self.len() {
+                let cells: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
+                write!(f, "\n{}", cells.join(" | "))?;
+            }
+        }
+        #[cfg(not(feature = "arrow"))]
+        write!(f, "\n({} rows)", self.len())?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Columns without dictionaries, run ends and views, in which tables are not kept.
+#[cfg(feature = "arrow")]
+pub(super) fn plain(rows: RecordBatch) -> RecordBatch {
+    let to = |is: &DataType| match is {
+        DataType::Dictionary(_, values) => Some(values.as_ref().clone()),
+        DataType::RunEndEncoded(_, values) => Some(values.data_type().clone()),
+        DataType::Utf8View => Some(DataType::Utf8),
+        DataType::BinaryView => Some(DataType::Binary),
+        _ => None,
+    };
+    let schema = rows.schema();
+    let cells = schema.fields().iter().zip(rows.columns()).map(|(field, column)| {
+        let made = to(column.data_type()).and_then(|to| cast(column, &to).ok());
+        let column = made.unwrap_or_else(|| Arc::clone(column));
+        (Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone())), column)
+    });
+    let (fields, columns): (Vec<_>, Vec<_>) = cells.unzip();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options).unwrap_or(rows)
+}

@@ -1,0 +1,113 @@
+//! A region of interest as the metadata has it.
+//! Owns: the enveloped form that kymflow and kymhost write. Never: clamps or checks bounds (an indexer's own affair).
+
+use crate::Json;
+
+/// A region of interest for [`TestRecord::roi`](super::TestRecord::roi), in the form that is kept in the metadata.
+///
+/// Bounds are taken as they are, so that a test can have them outside the image, empty or the wrong way round.
+///
+/// ```
+/// use kymhost_plugin_api::testing::Roi;
+///
+/// let roi = Roi::rect(1).lines(0, 100).pixels(3, 20).name("vessel").to_json();
+/// assert_eq!(roi.get("data").unwrap().to_string(), r#"{"x0":3,"x1":20,"y0":0,"y1":100}"#);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub struct Roi {
+    id: Json,
+    kind: &'static str,
+    name: String,
+    note: String,
+    channel: i64,
+    z: i64,
+    /// First and stop of `x` (space), then of `y` (time).
+    bounds: [Json; 4],
+    meta: Json,
+}
+
+impl Roi {
+    /// A rectangle (`roi_type` `"rect"`) without extent: give it [`lines`](Self::lines) and [`pixels`](Self::pixels).
+    pub fn rect(roi_id: impl Into<Json>) -> Self {
+        Self {
+            id: roi_id.into(),
+            kind: "rect",
+            name: String::new(),
+            note: String::new(),
+            channel: 0,
+            z: 0,
+            bounds: [0, 0, 0, 0].map(Json::from),
+            meta: Json::object::<&str>([]),
+        }
+    }
+
+    /// A region of `roi_type` `"mask"`, which has no rectangle: an indexer that needs one must refuse it.
+    pub fn mask(roi_id: impl Into<Json>) -> Self {
+        Self { kind: "mask", ..Self::rect(roi_id) }
+    }
+
+    /// Its lines (time, `y`, `dim0`): from `start`, up to and without `stop`.
+    pub fn lines(mut self, start: impl Into<Json>, stop: impl Into<Json>) -> Self {
+        let [x0, x1, ..] = self.bounds;
+        self.bounds = [x0, x1, start.into(), stop.into()];
+        self
+    }
+
+    /// Its pixels along a line (space, `x`, `dim1`): from `start`, up to and without `stop`.
+    pub fn pixels(mut self, start: impl Into<Json>, stop: impl Into<Json>) -> Self {
+        let [_, _, y0, y1] = self.bounds;
+        self.bounds = [start.into(), stop.into(), y0, y1];
+        self
+    }
+
+    /// Its name.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Its note.
+    pub fn note(mut self, note: impl Into<String>) -> Self {
+        self.note = note.into();
+        self
+    }
+
+    /// Its channel; 0 unless told otherwise.
+    pub fn channel(mut self, channel: i64) -> Self {
+        self.channel = channel;
+        self
+    }
+
+    /// Its plane; 0 unless told otherwise.
+    pub fn z(mut self, z: i64) -> Self {
+        self.z = z;
+        self
+    }
+
+    /// What else is kept with it.
+    pub fn meta(mut self, meta: Json) -> Self {
+        self.meta = meta;
+        self
+    }
+
+    /// An element of the metadata's `rois`.
+    pub fn to_json(self) -> Json {
+        let [x0, x1, y0, y1] = self.bounds;
+        let data = match self.kind {
+            "rect" => Json::object([("x0", x0), ("x1", x1), ("y0", y0), ("y1", y1)]),
+            _ => Json::object::<&str>([]),
+        };
+        Json::object([
+            ("roi_id", self.id),
+            ("roi_type", self.kind.into()),
+            ("version", "1.0".into()),
+            ("name", self.name.into()),
+            ("note", self.note.into()),
+            ("channel", self.channel.into()),
+            ("z", self.z.into()),
+            ("data", data),
+            ("meta", self.meta),
+        ])
+    }
+}
