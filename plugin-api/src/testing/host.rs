@@ -2,11 +2,13 @@
 //! Owns: calling an indexer in the order and with the checks of the real host, and claims about two or more calls. Never: looks at
 //! what rows mean.
 
+use super::outcome::Put;
 use super::record::{Seen, Served};
 use super::{Outcome, Rows, TestRecord};
+use crate::array::Array;
 use crate::card::CardEntry;
-use crate::ffi::{indexer_object, HostRun, IndexerObject, ServedRecord, ServedRun};
-use crate::{Error, Indexer, Json, LogLevel, Result, RunMarker};
+use crate::ffi::{artifact_kind, indexer_object, HostRun, IndexerObject, ServedRecord, ServedRun};
+use crate::{Artifact, ArtifactKind, Error, ErrorKind, Indexer, Json, LogLevel, Result, RunMarker, Table};
 use abi_stable::std_types::RSlice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -48,6 +50,7 @@ const MAX_HASH_BYTES: usize = 1024;
 pub struct TestHost {
     indexer: IndexerObject,
     marker_name: String,
+    writes: Vec<Artifact>,
     threads: usize,
     asks: Option<usize>,
 }
@@ -60,7 +63,14 @@ impl TestHost {
     pub fn new<I: Indexer>(indexer: I) -> Self {
         let _ = CardEntry::of::<I>();
         let indexer = indexer_object(indexer);
-        Self { marker_name: indexer.marker_name().into(), indexer, threads: 1, asks: None }
+        let writes = indexer.writes().into_iter();
+        Self {
+            marker_name: indexer.marker_name().into(),
+            writes: writes.filter_map(|output| Some(Artifact::new(output.0, artifact_kind(output.1)?))).collect(),
+            indexer,
+            threads: 1,
+            asks: None,
+        }
     }
 
     /// What [`Run::threads`](crate::Run::threads) says; at least 1.
@@ -87,7 +97,7 @@ impl TestHost {
     /// The params.
     ///
     /// # Errors
-    /// What the indexer gave; a panic is [`Panicked`](crate::ErrorKind::Panicked).
+    /// What the indexer gave; a panic is [`ErrorKind::Panicked`].
     pub fn params(&self, record: &TestRecord) -> Result<Json> {
         self.params_of(&self.serve(record))
     }
@@ -100,7 +110,7 @@ impl TestHost {
     /// The params hash.
     ///
     /// # Errors
-    /// What the indexer gave; a panic is [`Panicked`](crate::ErrorKind::Panicked). A hash that the host would not take.
+    /// What the indexer gave; a panic is [`ErrorKind::Panicked`]. A hash that the host would not take.
     pub fn params_hash(&self, record: &TestRecord) -> Result<String> {
         self.params_hash_of(&self.serve(record))
     }
@@ -119,7 +129,7 @@ impl TestHost {
     /// What the indexer makes of a marker of an older form.
     ///
     /// # Errors
-    /// A panic, as [`Panicked`](crate::ErrorKind::Panicked).
+    /// A panic, as [`ErrorKind::Panicked`].
     pub fn read_old_marker(&self, payload: &Json) -> Result<Option<RunMarker>> {
         let text = payload.to_file_text();
         let marker = self.indexer.read_old_marker(RSlice::from_slice(text.as_bytes())).into_result();
@@ -141,12 +151,14 @@ impl TestHost {
             asked: AtomicUsize::new(0),
             log: Mutex::default(),
             progress: Mutex::default(),
+            writes: &self.writes,
+            put: Mutex::default(),
         });
         let params_hash = self.params_hash_of(&served);
         let params = self.params_of(&served);
         let rows = params_hash.clone().and_then(|before| {
             let rows = self.indexer.extract_rows(served.to_ref(), run.to_ref()).into_result().map_err(Error::from)?;
-            let rows = Rows::new(crate::Table::from_c_table(rows))?;
+            let rows = Rows::new(Table::from_c_table(rows))?;
             let after = self.params_hash_of(&served)?;
             if before != after {
                 return Err(Error::msg(format!(
@@ -157,7 +169,11 @@ impl TestHost {
             Ok(rows)
         });
         let Seen { read, missed } = served.0.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let put = run.0.put.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (artifacts, contents) = if rows.is_ok() { put.into_iter().unzip() } else { Default::default() };
         Outcome {
+            artifacts,
+            contents,
             image_id: format!("the image '{}'", record.id()),
             rows,
             params,
@@ -229,15 +245,32 @@ impl TestHost {
 }
 
 /// The run that a test's extraction is part of.
-struct TestRun {
+struct TestRun<'a> {
     threads: usize,
     asks: Option<usize>,
     asked: AtomicUsize,
     log: Mutex<Vec<(LogLevel, String)>>,
     progress: Mutex<Vec<f64>>,
+    writes: &'a [Artifact],
+    put: Mutex<Vec<(Artifact, Put)>>,
 }
 
-impl HostRun for TestRun {
+impl TestRun<'_> {
+    fn put(&self, name: &str, kind: ArtifactKind, content: Put) -> Result<()> {
+        let artifact = Artifact::new(name, kind);
+        if !self.writes.contains(&artifact) {
+            return Err(Error::msg(format!("the artifact '{name}' ({kind:?}) is not among the indexer's WRITES")));
+        }
+        let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
+        if put.iter().any(|(before, _)| *before == artifact) {
+            return Err(Error::msg(format!("the artifact '{name}' was handed over twice")));
+        }
+        put.push((artifact, content));
+        Ok(())
+    }
+}
+
+impl HostRun for TestRun<'_> {
     fn cancelled(&self) -> bool {
         let asked = self.asked.fetch_add(1, Ordering::Relaxed);
         self.asks.is_some_and(|asks| asked >= asks)
@@ -253,5 +286,18 @@ impl HostRun for TestRun {
 
     fn progress(&self, fraction: f64) {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).push(fraction);
+    }
+    fn put_json(&self, name: &str, text: &[u8]) -> Result<()> {
+        let value = Json::parse(text)
+            .map_err(|error| Error::new(ErrorKind::Failed, format!("the artifact '{name}' is no JSON: {error}")))?;
+        self.put(name, ArtifactKind::Json, Put::Json(value))
+    }
+
+    fn put_table(&self, name: &str, table: Table) -> Result<()> {
+        self.put(name, ArtifactKind::Parquet, Put::Table(Rows::new(table)?))
+    }
+
+    fn put_array(&self, name: &str, array: Array) -> Result<()> {
+        self.put(name, ArtifactKind::Array, Put::Array(array))
     }
 }

@@ -1,7 +1,8 @@
 //! What came of an extraction.
 //! Owns: rows, error, params, and what was read, said and looked for in vain. Never: decides how an indexer is called.
 
-use crate::{Error, ErrorKind, Json, LogLevel, Result, Table};
+use crate::array::Array;
+use crate::{Artifact, ArtifactKind, Error, ErrorKind, Json, LogLevel, Result, Table};
 use std::fmt;
 
 #[cfg(feature = "arrow")]
@@ -24,6 +25,17 @@ pub struct Outcome {
     pub(super) missed: Vec<String>,
     pub(super) log: Vec<(LogLevel, String)>,
     pub(super) progress: Vec<f64>,
+    pub(super) artifacts: Vec<Artifact>,
+    /// One for each of `artifacts`.
+    pub(super) contents: Vec<Put>,
+}
+
+/// What an indexer handed over.
+#[derive(Debug)]
+pub(super) enum Put {
+    Json(Json),
+    Table(Rows),
+    Array(Array),
 }
 
 impl Outcome {
@@ -99,6 +111,57 @@ impl Outcome {
     /// What was looked for in vain, in the same form. In kymhost, the image is done again when any of it appears.
     pub fn missed(&self) -> &[String] {
         &self.missed
+    }
+
+    /// The artifacts that were handed over by [`Run::put_json`](crate::Run::put_json) and its kin, in that order. None where the image failed:
+    /// the host throws them away then.
+    pub fn artifacts(&self) -> &[Artifact] {
+        &self.artifacts
+    }
+
+    #[track_caller]
+    fn put(&self, name: &str, kind: ArtifactKind) -> &Put {
+        let mut both = self.artifacts.iter().zip(&self.contents);
+        match both.find(|(artifact, _)| artifact.name == name && artifact.kind == kind) {
+            Some((_, put)) => put,
+            None => panic!("no artifact '{name}' ({kind:?}) was handed over, but {:?}", self.artifacts),
+        }
+    }
+
+    /// A JSON artifact that was handed over.
+    ///
+    /// # Panics
+    /// Where there is none of this name.
+    #[track_caller]
+    pub fn json(&self, name: &str) -> &Json {
+        match self.put(name, ArtifactKind::Json) {
+            Put::Json(value) => value,
+            other => panic!("'{name}' is {other:?}"),
+        }
+    }
+
+    /// A table artifact that was handed over.
+    ///
+    /// # Panics
+    /// Where there is none of this name.
+    #[track_caller]
+    pub fn table(&self, name: &str) -> &Rows {
+        match self.put(name, ArtifactKind::Parquet) {
+            Put::Table(rows) => rows,
+            other => panic!("'{name}' is {other:?}"),
+        }
+    }
+
+    /// An array artifact that was handed over.
+    ///
+    /// # Panics
+    /// Where there is none of this name.
+    #[track_caller]
+    pub fn array(&self, name: &str) -> &Array {
+        match self.put(name, ArtifactKind::Array) {
+            Put::Array(array) => array,
+            other => panic!("'{name}' is {other:?}"),
+        }
     }
 
     /// The lines for the log, in the order in which they came.

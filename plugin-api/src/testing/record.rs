@@ -1,6 +1,8 @@
 //! An image's record in memory.
 //! Owns: what there is, what is broken, and serving it as the host serves a dataset's. Never: calls an indexer.
 
+#[cfg(feature = "arrow")]
+use super::outcome::{Outcome, Put};
 use super::Roi;
 use crate::array::{Array, Element};
 use crate::ffi::HostRecord;
@@ -224,6 +226,23 @@ impl TestRecord {
     /// A list of artifacts that cannot be read.
     pub fn unreadable_list(mut self) -> Self {
         self.is_listable = false;
+        self
+    }
+
+    /// Adds the artifacts that an indexer handed over, as the host keeps them: for testing another indexer that reads them.
+    #[cfg(feature = "arrow")]
+    pub fn artifacts_of(mut self, outcome: &Outcome) -> Self {
+        for (artifact, content) in outcome.artifacts.iter().zip(&outcome.contents) {
+            let name = artifact.name.as_str();
+            self = match content {
+                Put::Json(value) => self.json(name, value.clone()),
+                Put::Array(array) => self.array_from(name, array.clone()),
+                Put::Table(rows) => {
+                    let rows = rows.batch().clone();
+                    self.table_from(name, move || Table::from_batch(rows.clone()))
+                }
+            };
+        }
         self
     }
 

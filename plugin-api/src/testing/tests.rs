@@ -242,6 +242,75 @@ fn panics_and_bad_hashes_are_errors() {
     }
 }
 
+/// Hands over what its params say: `["j", 5]` a JSON artifact, `["a"]` an array, `["fail"]` fails.
+#[cfg(feature = "arrow")]
+struct Writer;
+
+#[cfg(feature = "arrow")]
+impl Indexer for Writer {
+    const NAME: &'static str = "writer";
+    const ANALYSIS_VERSION: &'static str = "writer@1";
+    const WRITES: &'static [Output] = &[Output::json("w/j"), Output::array("w/a"), Output::table("w/t")];
+
+    fn params(&self, record: &Record<'_>) -> Result<Json> {
+        Ok(record.json("orders")?.unwrap_or(Json::Array(Vec::new())))
+    }
+    fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
+        for order in self.params(record)?.as_array().unwrap_or_default() {
+            match order.as_str().unwrap_or_default() {
+                "fail" => return Err(Error::msg("told to")),
+                "a" => run.put_array("w/a", Array::new(DType::Bool, vec![1], vec!["x".into()], vec![1])?)?,
+                "as_json" => run.put_json("w/a", &Json::Null)?,
+                "t" => run.put_table("w/t", Table::builder().column("c", vec!["x"])?.build()?)?,
+                _ => run.put_json("w/j", order)?,
+            }
+        }
+        match record.table("rows")? {
+            Some(rows) => Ok(rows),
+            None => Err(Error::msg("no rows")),
+        }
+    }
+}
+
+#[cfg(feature = "arrow")]
+#[test]
+fn what_is_handed_over_is_collected() {
+    let extract = |orders: &[&str]| {
+        let orders: Json = orders.iter().copied().collect();
+        TestHost::new(Writer).extract(&TestRecord::new().csv("rows", "x\n1\n").json("orders", orders))
+    };
+    let outcome = extract(&["t", "hello", "a"]);
+    let names: Vec<&str> = outcome.artifacts().iter().map(|artifact| artifact.name.as_str()).collect();
+    assert_eq!(names, ["w/t", "w/j", "w/a"]);
+    assert_eq!(outcome.json("w/j"), &Json::from("hello"));
+    assert_eq!(outcome.array("w/a").to_vec(), Some(vec![true]));
+    assert_eq!(outcome.table("w/t").text("c"), [Some("x")]);
+    for text in [
+        panic_of(|| _ = outcome.json("w/t")),
+        panic_of(|| _ = outcome.table("t")),
+        panic_of(|| _ = outcome.array("w/j")),
+    ] {
+        assert!(text.is_some_and(|text| text.contains("was handed over, but")));
+    }
+    let reader = probe(|record| {
+        let rows = record.table("w/t")?.map(|table| table.num_rows());
+        assert_eq!((record.json("w/j")?, rows), (Some("hello".into()), Some(1)));
+        assert_eq!(record.array("w/a")?.map(|array| array.len()), Some(1));
+        Ok(())
+    });
+    assert_eq!(reader.extract(&TestRecord::new().artifacts_of(&outcome)).error().message(), "done");
+
+    for (orders, words) in [
+        (&["hello", "fail"][..], "told to"),
+        (&["hello", "again"], "the artifact 'w/j' was handed over twice"),
+        (&["as_json"], "the artifact 'w/a' (Json) is not among the indexer's WRITES"),
+    ] {
+        let outcome = extract(orders);
+        assert!(outcome.error().message().contains(words), "{:?}", outcome.error());
+        assert!(outcome.artifacts().is_empty(), "{orders:?}");
+    }
+}
+
 #[test]
 fn claims_about_params_hashes_can_fail() {
     let host = TestHost::new(Fake(
