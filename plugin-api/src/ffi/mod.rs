@@ -1,18 +1,22 @@
 //! The binary contract between a plugin and its host. The only room of this crate with `unsafe`.
 //!
 //! Owns: the `abi_stable` module and traits ([`contract`]), Arrow C data ([`arrow_c`]), what
-//! `export_plugin!` expands to (`export`), the host's way in (`serve`).
+//! `export_plugin!` expands to (`export`), the host's way in (`serve`); the C door's structs ([`c_door`]) and the host's
+//! way in there (`c_serve`).
 //! Never: promises source stability. Authors use none of it by name; only kymhost itself does.
 //! The contract in words: `docs/plugin-abi.md`.
 #![allow(unsafe_code)]
 
 pub mod arrow_c;
+pub mod c_door;
+mod c_serve;
 pub mod contract;
 mod export;
 mod guard;
 mod serve;
 
 pub use arrow_c::{ArrowArray, ArrowSchema, ArrowTable};
+pub use c_serve::{given_text, COut, CRecord, CRun, MAX_GIVEN_BYTES};
 pub use contract::{IndexerObject, ModuleRef, RecordRef, RunRef};
 pub use export::{indexer_object, lib_header, Export, Registration};
 pub use serve::{HostRecord, HostRun, ServedRecord, ServedRun};

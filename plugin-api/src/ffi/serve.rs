@@ -56,6 +56,48 @@ pub trait HostRun: Send + Sync {
     fn put_array(&self, name: &str, array: Array) -> Result<()>;
 }
 
+impl<R: HostRecord + ?Sized> HostRecord for &R {
+    fn image_id(&self) -> &str {
+        (**self).image_id()
+    }
+    fn json(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        (**self).json(name)
+    }
+    fn table(&self, name: &str, kind: ArtifactKind) -> Result<Option<Table>> {
+        (**self).table(name, kind)
+    }
+    fn pixels(&self) -> Result<Option<Array>> {
+        (**self).pixels()
+    }
+    fn array(&self, name: &str) -> Result<Option<Array>> {
+        (**self).array(name)
+    }
+    fn key(&self, name: &str, kind: ArtifactKind) -> String {
+        (**self).key(name, kind)
+    }
+    fn attributes(&self) -> Result<Vec<u8>> {
+        (**self).attributes()
+    }
+    fn artifacts(&self) -> Result<Vec<Artifact>> {
+        (**self).artifacts()
+    }
+}
+
+impl<R: HostRun + ?Sized> HostRun for &R {
+    fn cancelled(&self) -> bool {
+        (**self).cancelled()
+    }
+    fn threads(&self) -> usize {
+        (**self).threads()
+    }
+    fn log(&self, level: LogLevel, message: &str) {
+        (**self).log(level, message);
+    }
+    fn progress(&self, fraction: f64) {
+        (**self).progress(fraction);
+    }
+}
+
 /// A host's record as plugins take it.
 pub struct ServedRecord<R>(pub R);
 

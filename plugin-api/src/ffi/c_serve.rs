@@ -1,0 +1,593 @@
+//! The host's side of the C door: its records and runs behind the structs that C plugins call, and what takes their
+//! answers.
+//!
+//! Owns: keeping what a plugin borrowed until its method has returned, catching the host's panics, bounding what a plugin
+//! gives. Never: used by a plugin, trusts a pointer's target further than the header promises.
+
+use super::c_door::{self, Artifacts, Out, Text, ABSENT, OK};
+use super::{artifact_kind, guard, ArrowArray, ArrowSchema, HostRecord, HostRun};
+use crate::{array, ArtifactKind, Error, ErrorKind, Json, LogLevel, Result};
+use std::ffi::{c_char, c_int, c_void, CString};
+use std::mem::size_of;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::{Mutex, PoisonError};
+
+/// How long a name may be that a plugin asks for, in bytes.
+const MAX_NAME_BYTES: usize = 4 << 10;
+/// How much of a plugin's log line or error is read, in bytes.
+const MAX_MESSAGE_BYTES: usize = 64 << 10;
+/// How much a plugin's method may give, in bytes.
+pub const MAX_GIVEN_BYTES: usize = 64 << 20;
+
+/// The status that tells of an error.
+fn status_of(kind: ErrorKind) -> c_int {
+    -(kind as c_int) - 1
+}
+
+/// The kind that a status tells of; none for what is no error of this version.
+fn kind_of(status: c_int) -> Option<ErrorKind> {
+    [
+        ErrorKind::Failed,
+        ErrorKind::Panicked,
+        ErrorKind::Unreadable,
+        ErrorKind::Unsupported,
+        ErrorKind::Cancelled,
+        ErrorKind::BadTable,
+    ]
+    .into_iter()
+    .find(|kind| status_of(*kind) == status)
+}
+
+/// The bytes of a zero-terminated text, at most `most` of them; whether the zero was found.
+///
+/// # Safety
+/// `text` is null, or readable up to its zero byte or `most` bytes, whichever comes first, for as long as `'a`.
+unsafe fn bytes_until_zero<'a>(text: *const c_char, most: usize) -> (&'a [u8], bool) {
+    if text.is_null() {
+        return (&[], false);
+    }
+    let mut length = 0;
+    // SAFETY: no byte after the zero is read, nor any beyond `most`.
+    while length < most && unsafe { *text.add(length) } != 0 {
+        length += 1;
+    }
+    // SAFETY: these bytes were all read just now.
+    (unsafe { std::slice::from_raw_parts(text.cast(), length) }, length < most)
+}
+
+/// A zero-terminated text that a plugin gives, of at most `most` bytes.
+///
+/// # Errors
+/// What is wrong with it, e.g. `is NULL`.
+///
+/// # Safety
+/// `text` is null, or readable up to its zero byte or `most` bytes, whichever comes first, for as long as `'a`.
+pub unsafe fn given_text<'a>(text: *const c_char, most: usize) -> Result<&'a str, String> {
+    if text.is_null() {
+        return Err("is NULL".to_owned());
+    }
+    // SAFETY: the caller's promise; one byte more, for the zero.
+    let (bytes, is_whole) = unsafe { bytes_until_zero(text, most.saturating_add(1)) };
+    if !is_whole {
+        return Err(format!("has more than {most} bytes"));
+    }
+    std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
+}
+
+/// The same for a message: cut where it is too long, mended where it is not UTF-8, empty where it is null.
+///
+/// # Safety
+/// As [`given_text`].
+unsafe fn given_message(text: *const c_char) -> String {
+    // SAFETY: the caller's promise.
+    let (bytes, _) = unsafe { bytes_until_zero(text, MAX_MESSAGE_BYTES) };
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn zero_terminated(text: &str) -> CString {
+    let bytes: Vec<u8> = text.bytes().filter(|byte| *byte != 0).collect();
+    CString::new(bytes).unwrap_or_default()
+}
+
+/// What a plugin borrowed, kept until its method has returned. Boxed parts do not move while the list grows.
+enum Kept {
+    /// Text with a zero byte behind it.
+    Bytes {
+        _owner: Vec<u8>,
+    },
+    Text {
+        _owner: CString,
+    },
+    Array {
+        _owner: Box<KeptArray>,
+    },
+    Artifacts {
+        _owner: Box<KeptArtifacts>,
+    },
+}
+
+struct KeptArray {
+    face: c_door::Array,
+    _shape: Vec<u64>,
+    _axes: Vec<CString>,
+    _axis_pointers: Vec<*const c_char>,
+    _bytes: Vec<u8>,
+    /// The elements, where the host's own bytes are not aligned for them.
+    _aligned: Vec<u64>,
+}
+
+struct KeptArtifacts {
+    face: Artifacts,
+    _names: Vec<CString>,
+    _name_pointers: Vec<*const c_char>,
+    _kinds: Vec<u8>,
+}
+
+struct RecordState<'a> {
+    record: &'a dyn HostRecord,
+    image_id: CString,
+    kept: Mutex<Vec<Kept>>,
+}
+
+/// A host's record as C plugins take it. What it gave lives as long as it.
+pub struct CRecord<'a> {
+    face: c_door::Record,
+    /// What `face.context` points to.
+    _state: Box<RecordState<'a>>,
+}
+
+impl<'a> CRecord<'a> {
+    /// The record behind the struct.
+    pub fn new(record: &'a dyn HostRecord) -> Self {
+        let image_id = zero_terminated(guard::value("", || record.image_id()));
+        let state = Box::new(RecordState { record, image_id, kept: Mutex::default() });
+        let face = c_door::Record {
+            struct_size: size_of::<c_door::Record>(),
+            context: std::ptr::from_ref::<RecordState<'_>>(&state).cast(),
+            image_id: Some(image_id_of),
+            json: Some(json),
+            table: Some(table),
+            pixels: Some(pixels),
+            array: Some(array),
+            key: Some(key),
+            attributes: Some(attributes),
+            artifacts: Some(artifacts),
+        };
+        Self { face, _state: state }
+    }
+
+    /// What a plugin's method takes; it must not be used once this is dropped.
+    pub fn as_ptr(&self) -> *const c_door::Record {
+        &self.face
+    }
+}
+
+impl RecordState<'_> {
+    fn keep(&self, kept: Kept) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+    }
+
+    fn keep_bytes(&self, mut bytes: Vec<u8>) -> Text {
+        let length = bytes.len();
+        bytes.push(0);
+        let text = Text { data: bytes.as_ptr().cast(), length };
+        self.keep(Kept::Bytes { _owner: bytes });
+        text
+    }
+
+    fn keep_text(&self, text: &str) -> *const c_char {
+        let text = zero_terminated(text);
+        let pointer = text.as_ptr();
+        self.keep(Kept::Text { _owner: text });
+        pointer
+    }
+
+    fn keep_array(&self, array: array::Array) -> *const c_door::Array {
+        let dtype = array.dtype();
+        let shape: Vec<u64> = array.shape().iter().map(|length| *length as u64).collect();
+        let axes: Vec<CString> = array.axes().iter().map(|name| zero_terminated(name)).collect();
+        let axis_pointers: Vec<*const c_char> = axes.iter().map(|name| name.as_ptr()).collect();
+        let mut bytes = array.into_bytes();
+        let n_bytes = bytes.len();
+        let mut aligned = Vec::new();
+        if !bytes.as_ptr().cast::<u64>().is_aligned() {
+            aligned = bytes
+                .chunks(8)
+                .map(|chunk| {
+                    let mut element = [0; 8];
+                    element[..chunk.len()].copy_from_slice(chunk);
+                    u64::from_ne_bytes(element)
+                })
+                .collect();
+            bytes = Vec::new();
+        }
+        let data = if aligned.is_empty() { bytes.as_ptr().cast() } else { aligned.as_ptr().cast() };
+        let face = c_door::Array {
+            struct_size: size_of::<c_door::Array>(),
+            dtype: c_int::from(dtype.number()),
+            n_axes: shape.len(),
+            shape: shape.as_ptr(),
+            axes: axis_pointers.as_ptr(),
+            data,
+            n_bytes,
+        };
+        let kept = Box::new(KeptArray {
+            face,
+            _shape: shape,
+            _axes: axes,
+            _axis_pointers: axis_pointers,
+            _bytes: bytes,
+            _aligned: aligned,
+        });
+        let pointer: *const c_door::Array = &kept.face;
+        self.keep(Kept::Array { _owner: kept });
+        pointer
+    }
+
+    fn keep_artifacts(&self, artifacts: Vec<crate::Artifact>) -> *const Artifacts {
+        let kinds: Vec<u8> = artifacts.iter().map(|artifact| artifact.kind as u8).collect();
+        let names: Vec<CString> = artifacts.iter().map(|artifact| zero_terminated(&artifact.name)).collect();
+        let name_pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+        let face = Artifacts {
+            struct_size: size_of::<Artifacts>(),
+            length: names.len(),
+            names: name_pointers.as_ptr(),
+            kinds: kinds.as_ptr(),
+        };
+        let kept = Box::new(KeptArtifacts { face, _names: names, _name_pointers: name_pointers, _kinds: kinds });
+        let pointer: *const Artifacts = &kept.face;
+        self.keep(Kept::Artifacts { _owner: kept });
+        pointer
+    }
+
+    fn json(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let Some(text) = self.record.json(name)? else { return Ok(None) };
+        Json::parse(&text).map_err(|error| {
+            let key = self.record.key(name, ArtifactKind::Json);
+            Error::new(ErrorKind::Unreadable, format!("cannot read {key} as JSON: {error}"))
+        })?;
+        Ok(Some(text))
+    }
+}
+
+/// Writes where a plugin wants it, unless that is nowhere.
+///
+/// # Safety
+/// `place` is null or may be written.
+unsafe fn put<T>(place: *mut T, value: T) {
+    if !place.is_null() {
+        // SAFETY: the caller's promise; what stood there has no destructor that anybody relies on.
+        unsafe { place.write(value) };
+    }
+}
+
+/// Does what one function of a record does, and gives the status; an error's text goes to `error`.
+///
+/// # Safety
+/// `record` is null or a [`CRecord`]'s, still alive; `error` is null or may be written.
+unsafe fn answer(
+    record: *const c_door::Record,
+    error: *mut Text,
+    body: impl FnOnce(&RecordState<'_>) -> Result<c_int>,
+) -> c_int {
+    const NO_RECORD: &std::ffi::CStr = c"the record is NULL";
+    if record.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { put(error, Text { data: NO_RECORD.as_ptr(), length: NO_RECORD.count_bytes() }) };
+        return status_of(ErrorKind::Failed);
+    }
+    // SAFETY: `CRecord::new` set the context to a state that lives as long as the record; all of it may be shared.
+    let state = unsafe { &*(*record).context.cast::<RecordState<'_>>() };
+    let result = catch_unwind(AssertUnwindSafe(|| body(state)))
+        .unwrap_or_else(|payload| Err(Error::new(ErrorKind::Panicked, guard::payload_text(payload))));
+    let (status, text) = match result {
+        Ok(status) => (status, Text { data: c"".as_ptr(), length: 0 }),
+        Err(problem) => (status_of(problem.kind()), state.keep_bytes(problem.message().as_bytes().to_vec())),
+    };
+    // SAFETY: the caller's promise.
+    unsafe { put(error, text) };
+    status
+}
+
+/// # Safety
+/// As [`given_text`].
+unsafe fn name<'a>(text: *const c_char) -> Result<&'a str> {
+    // SAFETY: the caller's promise.
+    unsafe { given_text(text, MAX_NAME_BYTES) }.map_err(|why| Error::msg(format!("the artifact's name {why}")))
+}
+
+fn check_place<T>(place: *mut T) -> Result<()> {
+    if place.is_null() {
+        return Err(Error::msg("there is no place for the answer: its pointer is NULL"));
+    }
+    Ok(())
+}
+
+// The functions of `kymhost_record`. SAFETY of all: the header's promises, which are `answer`'s, `name`'s and `put`'s.
+
+unsafe extern "C" fn image_id_of(record: *const c_door::Record) -> *const c_char {
+    if record.is_null() {
+        return c"".as_ptr();
+    }
+    // SAFETY: as in `answer`.
+    unsafe { &*(*record).context.cast::<RecordState<'_>>() }.image_id.as_ptr()
+}
+
+unsafe extern "C" fn json(
+    record: *const c_door::Record,
+    artifact: *const c_char,
+    place: *mut Text,
+    error: *mut Text,
+) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        answer(record, error, |state| {
+            check_place(place)?;
+            let Some(text) = state.json(name(artifact)?)? else { return Ok(ABSENT) };
+            put(place, state.keep_bytes(text));
+            Ok(OK)
+        })
+    }
+}
+
+unsafe extern "C" fn table(
+    record: *const c_door::Record,
+    artifact: *const c_char,
+    kind: c_int,
+    array: *mut ArrowArray,
+    schema: *mut ArrowSchema,
+    error: *mut Text,
+) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        answer(record, error, |state| {
+            check_place(array)?;
+            check_place(schema)?;
+            let kind = match u8::try_from(kind).ok().and_then(artifact_kind) {
+                Some(kind @ (ArtifactKind::Parquet | ArtifactKind::Csv)) => kind,
+                _ => {
+                    return Err(Error::new(
+                        ErrorKind::Unsupported,
+                        format!("this kymhost knows no table artifacts of kind {kind}; upgrade kymhost"),
+                    ))
+                }
+            };
+            let Some(table) = state.record.table(name(artifact)?, kind)? else { return Ok(ABSENT) };
+            let (data, of) = table.into_c_data();
+            put(array, data);
+            put(schema, of);
+            Ok(OK)
+        })
+    }
+}
+
+unsafe extern "C" fn pixels(
+    record: *const c_door::Record,
+    place: *mut *const c_door::Array,
+    error: *mut Text,
+) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        answer(record, error, |state| {
+            check_place(place)?;
+            let Some(array) = state.record.pixels()? else { return Ok(ABSENT) };
+            put(place, state.keep_array(array));
+            Ok(OK)
+        })
+    }
+}
+
+unsafe extern "C" fn array(
+    record: *const c_door::Record,
+    artifact: *const c_char,
+    place: *mut *const c_door::Array,
+    error: *mut Text,
+) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        answer(record, error, |state| {
+            check_place(place)?;
+            let Some(array) = state.record.array(name(artifact)?)? else { return Ok(ABSENT) };
+            put(place, state.keep_array(array));
+            Ok(OK)
+        })
+    }
+}
+
+unsafe extern "C" fn key(record: *const c_door::Record, artifact: *const c_char, kind: c_int) -> *const c_char {
+    let mut found = c"".as_ptr();
+    // SAFETY: see above.
+    unsafe {
+        answer(record, std::ptr::null_mut(), |state| {
+            if let Some(kind) = u8::try_from(kind).ok().and_then(artifact_kind) {
+                found = state.keep_text(&state.record.key(name(artifact)?, kind));
+            }
+            Ok(OK)
+        })
+    };
+    found
+}
+
+unsafe extern "C" fn attributes(record: *const c_door::Record, place: *mut Text, error: *mut Text) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        answer(record, error, |state| {
+            check_place(place)?;
+            put(place, state.keep_bytes(state.record.attributes()?));
+            Ok(OK)
+        })
+    }
+}
+
+unsafe extern "C" fn artifacts(record: *const c_door::Record, place: *mut *const Artifacts, error: *mut Text) -> c_int {
+    // SAFETY: see above.
+    unsafe {
+        answer(record, error, |state| {
+            check_place(place)?;
+            put(place, state.keep_artifacts(state.record.artifacts()?));
+            Ok(OK)
+        })
+    }
+}
+
+struct RunState<'a> {
+    run: &'a dyn HostRun,
+}
+
+/// A host's run as C plugins take it.
+pub struct CRun<'a> {
+    face: c_door::Run,
+    /// What `face.context` points to.
+    _state: Box<RunState<'a>>,
+}
+
+impl<'a> CRun<'a> {
+    /// The run behind the struct.
+    pub fn new(run: &'a dyn HostRun) -> Self {
+        let state = Box::new(RunState { run });
+        let face = c_door::Run {
+            struct_size: size_of::<c_door::Run>(),
+            context: std::ptr::from_ref::<RunState<'_>>(&state).cast(),
+            cancelled: Some(cancelled),
+            threads: Some(threads),
+            log: Some(log),
+            progress: Some(progress),
+        };
+        Self { face, _state: state }
+    }
+
+    /// What a plugin's method takes; it must not be used once this is dropped.
+    pub fn as_ptr(&self) -> *const c_door::Run {
+        &self.face
+    }
+}
+
+/// Does what one function of a run does; `otherwise` where there is no run, or the host panics.
+///
+/// # Safety
+/// `run` is null or a [`CRun`]'s, still alive.
+unsafe fn of_run<T>(run: *const c_door::Run, otherwise: T, body: impl FnOnce(&dyn HostRun) -> T) -> T {
+    if run.is_null() {
+        return otherwise;
+    }
+    // SAFETY: `CRun::new` set the context to a state that lives as long as the run.
+    let state = unsafe { &*(*run).context.cast::<RunState<'_>>() };
+    guard::value(otherwise, || body(state.run))
+}
+
+unsafe extern "C" fn cancelled(run: *const c_door::Run) -> c_int {
+    // SAFETY: the header's promise. A host that panicked here is in no state to take rows.
+    c_int::from(unsafe { of_run(run, true, |run| run.cancelled()) })
+}
+
+unsafe extern "C" fn threads(run: *const c_door::Run) -> u32 {
+    // SAFETY: the header's promise.
+    unsafe { of_run(run, 1, |run| u32::try_from(run.threads()).unwrap_or(u32::MAX).max(1)) }
+}
+
+unsafe extern "C" fn log(run: *const c_door::Run, level: c_int, message: *const c_char) {
+    let level = match level {
+        0 => LogLevel::Error,
+        1 => LogLevel::Warn,
+        2 => LogLevel::Info,
+        _ => LogLevel::Debug,
+    };
+    // SAFETY: the header's promise.
+    unsafe { of_run(run, (), |run| run.log(level, &given_message(message))) }
+}
+
+unsafe extern "C" fn progress(run: *const c_door::Run, fraction: f64) {
+    // SAFETY: the header's promise.
+    unsafe { of_run(run, (), |run| run.progress(fraction)) }
+}
+
+#[derive(Default)]
+struct OutState {
+    bytes: Vec<u8>,
+    error: String,
+    /// It was more than is taken.
+    is_too_much: bool,
+}
+
+/// Takes what one call of a plugin's method gives.
+pub struct COut {
+    face: Box<Out>,
+    /// What `face.context` points to; of a box.
+    state: *mut OutState,
+}
+
+impl Default for COut {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl COut {
+    /// Nothing given yet.
+    pub fn new() -> Self {
+        let state = Box::into_raw(Box::<OutState>::default());
+        let face = Out { struct_size: size_of::<Out>(), context: state.cast(), write: Some(write), error: Some(error) };
+        Self { face: Box::new(face), state }
+    }
+
+    /// What a plugin's method takes; it must not be used once this is dropped.
+    pub fn as_ptr(&mut self) -> *mut Out {
+        &mut *self.face
+    }
+
+    /// What the method gave, by the status that it returned; none for [`ABSENT`].
+    ///
+    /// # Errors
+    /// What the plugin told, or that its status means nothing.
+    pub fn finish(self, status: c_int) -> Result<Option<Vec<u8>>> {
+        // SAFETY: the state is ours alone again: the method has returned.
+        let state = std::mem::take(unsafe { &mut *self.state });
+        match status {
+            OK if state.is_too_much => {
+                Err(Error::msg(format!("the indexer gave more than {MAX_GIVEN_BYTES} bytes, the most that is taken")))
+            }
+            OK => Ok(Some(state.bytes)),
+            ABSENT => Ok(None),
+            status => match kind_of(status) {
+                Some(kind) => Err(Error::new(kind, state.error)),
+                None if status < 0 && !state.error.is_empty() => Err(Error::msg(state.error)),
+                None => Err(Error::msg(format!("the indexer returned the status {status}, which means nothing here"))),
+            },
+        }
+    }
+}
+
+impl Drop for COut {
+    fn drop(&mut self) {
+        // SAFETY: made by `Box::into_raw` in `new`, and freed here only.
+        drop(unsafe { Box::from_raw(self.state) });
+    }
+}
+
+unsafe extern "C" fn write(out: *mut Out, bytes: *const c_void, length: usize) -> c_int {
+    if out.is_null() || (bytes.is_null() && length > 0) {
+        return status_of(ErrorKind::Failed);
+    }
+    // SAFETY: `COut::new` set the context; one thread at a time is the header's rule.
+    let state = unsafe { &mut *(*out).context.cast::<OutState>() };
+    let fits = state.bytes.len().checked_add(length).is_some_and(|total| total <= MAX_GIVEN_BYTES);
+    if !fits || state.bytes.try_reserve(length).is_err() {
+        state.is_too_much = true;
+        return status_of(ErrorKind::Failed);
+    }
+    if length > 0 {
+        // SAFETY: the header has the plugin give so many bytes there, and it is at most `MAX_GIVEN_BYTES`.
+        state.bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), length) });
+    }
+    OK
+}
+
+unsafe extern "C" fn error(out: *mut Out, text: *const c_char) {
+    if out.is_null() {
+        return;
+    }
+    // SAFETY: as in `write`.
+    let state = unsafe { &mut *(*out).context.cast::<OutState>() };
+    // SAFETY: the header has it be zero-terminated.
+    state.error = unsafe { given_message(text) };
+}
