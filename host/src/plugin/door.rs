@@ -1,15 +1,15 @@
-//! The `abi_stable` door: a plugin's indexer behind the room's [`Indexer`] trait, over a dataset's record.
+//! What both doors share: a plugin's indexer behind the room's [`Indexer`] trait, over a dataset's record.
 //!
-//! Owns: what crosses and the checks of what comes back. Never: loads libraries, has `unsafe`.
+//! Owns: what a plugin is shown and the checks of what comes back. Never: loads libraries, has `unsafe`, knows which door
+//! it is.
 
 use super::{Failure, FailureKind, Indexer, IndexerInfo, failure_text};
 use crate::dataset::{DatasetError, Record};
-use abi_stable::std_types::RSlice;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use kymhost_plugin_api::array::Array;
-use kymhost_plugin_api::ffi::{ArrowTable, HostRecord, HostRun, IndexerObject, ServedRecord, ServedRun, artifact_kind};
+use kymhost_plugin_api::ffi::{ArrowTable, HostRecord, HostRun};
 use kymhost_plugin_api::{Artifact, ArtifactKind, Error, ErrorKind, Json, LogLevel, RunMarker, Table, canonical_json};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,42 +21,43 @@ const MAX_PARAMS_BYTES: usize = 64 << 10;
 /// How deep a column's type may nest.
 const MAX_TYPE_DEPTH: usize = 32;
 
-/// One indexer that came through the door.
-pub(super) struct AbiIndexer {
+/// One loaded indexer as its door hands it over: its answers are not judged yet. Called from any thread.
+///
+/// Each door implements it; what holds for both is in [`Checked`].
+pub(super) trait Foreign: Send + Sync {
+    /// The params, JSON.
+    fn params(&self, record: &dyn HostRecord) -> Result<Vec<u8>, Error>;
+    /// The params hash.
+    fn params_hash(&self, record: &dyn HostRecord) -> Result<String, Error>;
+    /// The image's rows.
+    fn extract_rows(&self, record: &dyn HostRecord, run: &dyn HostRun) -> Result<ArrowTable, Error>;
+    /// An old marker as one of version `"1"`, JSON; none where it is no such marker.
+    fn read_old_marker(&self, payload: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+}
+
+/// An indexer of either door, whose answers are judged.
+pub(super) struct Checked {
     info: IndexerInfo,
-    object: IndexerObject,
+    foreign: Box<dyn Foreign>,
 }
 
-impl AbiIndexer {
-    pub(super) fn new(object: IndexerObject) -> Self {
-        let info = IndexerInfo {
-            name: object.name().into(),
-            analysis_version: object.analysis_version().into(),
-            marker_name: object.marker_name().into(),
-            params_artifacts: object.params_artifacts().into_iter().map(Into::into).collect(),
-            writes: object
-                .writes()
-                .into_iter()
-                .filter_map(|output| Some(Artifact::new(output.0.into_string(), artifact_kind(output.1)?)))
-                .collect(),
-            reads: object.reads().into_iter().map(Into::into).collect(),
-            params_schema: object.params_schema().into(),
-        };
-        Self { info, object }
+impl Checked {
+    pub(super) fn new(info: IndexerInfo, foreign: Box<dyn Foreign>) -> Self {
+        Self { info, foreign }
     }
 
-    fn serve<'a>(&'a self, record: &'a Record) -> ServedRecord<DatasetRecord<'a>> {
-        ServedRecord(DatasetRecord { record, marker_name: &self.info.marker_name })
+    fn serve<'a>(&'a self, record: &'a Record) -> DatasetRecord<'a> {
+        DatasetRecord { record, marker_name: &self.info.marker_name }
     }
 }
 
-impl Indexer for AbiIndexer {
+impl Indexer for Checked {
     fn info(&self) -> &IndexerInfo {
         &self.info
     }
 
     fn params_hash(&self, record: &Record) -> Result<String, Failure> {
-        let hash: String = self.object.params_hash(self.serve(record).to_ref()).into_result().map_err(failure)?.into();
+        let hash = self.foreign.params_hash(&self.serve(record)).map_err(failure)?;
         if hash.is_empty() || hash.len() > MAX_HASH_BYTES {
             return Err(Failure::new(
                 FailureKind::Error,
@@ -67,7 +68,7 @@ impl Indexer for AbiIndexer {
     }
 
     fn params(&self, record: &Record) -> Option<String> {
-        let text = self.object.params(self.serve(record).to_ref()).into_result().ok()?;
+        let text = self.foreign.params(&self.serve(record)).ok()?;
         let text = canonical_json(&Json::parse(&text).ok()?);
         (text.len() <= MAX_PARAMS_BYTES).then_some(text)
     }
@@ -79,16 +80,11 @@ impl Indexer for AbiIndexer {
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<RecordBatch, Failure> {
         let run = ExtractionRun { indexer: &self.info.name, image_id: record.image_id(), threads, cancelled };
-        let record = self.serve(record);
-        let run = ServedRun(run);
-        import(self.object.extract_rows(record.to_ref(), run.to_ref()).into_result().map_err(failure)?)
+        import(self.foreign.extract_rows(&self.serve(record), &run).map_err(failure)?)
     }
 
     fn read_old_marker(&self, payload: &[u8]) -> Result<Option<RunMarker>, Failure> {
-        let marker = self.object.read_old_marker(RSlice::from_slice(payload)).into_result().map_err(failure)?;
-        let Some(marker) = marker.into_option() else {
-            return Ok(None);
-        };
+        let Some(marker) = self.foreign.read_old_marker(payload).map_err(failure)? else { return Ok(None) };
         let marker = Json::parse(&marker).map_err(|error| {
             Failure::new(FailureKind::Error, format!("the indexer made no JSON of an old marker: {error}"))
         })?;
@@ -96,8 +92,7 @@ impl Indexer for AbiIndexer {
     }
 }
 
-fn failure(error: impl Into<Error>) -> Failure {
-    let error: Error = error.into();
+fn failure(error: Error) -> Failure {
     let kind = match error.kind() {
         ErrorKind::Panicked => FailureKind::Panic,
         ErrorKind::Unreadable => FailureKind::Unreadable,

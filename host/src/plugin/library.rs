@@ -1,19 +1,15 @@
 //! Loading a library: card, versions, layout, and what it lists, each checked before the next.
 //!
-//! Owns: what is refused and why. Never: searches for libraries, calls indexers.
+//! Owns: what is refused and why, whichever door a library has. Never: searches for libraries, calls indexers, knows how
+//! a door is built (see `rust_door` and `c_door`).
 //! A loaded library is never unloaded: its vtables and Arrow release callbacks live as long as the process.
 #![allow(unsafe_code)]
 
 use super::card_file::read_native;
-use super::door::AbiIndexer;
-use super::{Indexer, IndexerInfo, PluginError};
-use abi_stable::StableAbi;
-use abi_stable::abi_stability::abi_checking::{AbiInstabilityErrors, check_layout_compatibility};
-use abi_stable::library::{AbiHeaderRef, LibHeader, ROOT_MODULE_LOADER_NAME_WITH_NUL};
-use abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
+use super::door::{Checked, Foreign};
+use super::{Indexer, IndexerInfo, PluginError, c_door, rust_door};
 use kymhost_plugin_api::Artifact;
-use kymhost_plugin_api::card::{API, ApiVersion, Card, CardIndexer, DOOR};
-use kymhost_plugin_api::ffi::ModuleRef;
+use kymhost_plugin_api::card::{API, ApiVersion, Card, CardIndexer};
 use libloading::Library;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -22,7 +18,6 @@ use std::error::Error;
 use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 /// How much of a library is hashed at once.
@@ -80,15 +75,27 @@ pub(super) fn check_api(card: &Card, host: ApiVersion) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_door(card: &Card) -> Result<(), Refusal> {
-    if card.door == DOOR {
-        return Ok(());
+/// Opens one door of a library: what it lists, in any order.
+type OpenDoor = fn(&'static Library, &Card) -> Result<Vec<Listed>, Refusal>;
+
+/// An indexer as a door gives it: what it says of itself, and itself.
+pub(super) type Listed = (IndexerInfo, Box<dyn Foreign>);
+
+/// The doors that this host has, by their names in the card. One is retired by taking its line out.
+const DOORS: [(&str, OpenDoor); 2] = [(rust_door::NAME, rust_door::open), (c_door::NAME, c_door::open)];
+
+fn check_door(card: &Card) -> Result<OpenDoor, Refusal> {
+    if let Some((_, open)) = DOORS.iter().find(|(name, _)| *name == card.door) {
+        return Ok(*open);
     }
+    let ours: Vec<_> = DOORS.iter().map(|(name, _)| format!("'{name}'")).collect();
     Err(Refusal::new(
         "door",
         format!(
-            "it speaks the binary contract '{}' (plugin API {}), this kymhost '{DOOR}' (plugin API {API})",
-            card.door, card.api
+            "it speaks the binary contract '{}' (plugin API {}), this kymhost {} (plugin API {API})",
+            card.door,
+            card.api,
+            ours.join(" and ")
         ),
         if card.api > API {
             "upgrade kymhost".to_owned()
@@ -109,52 +116,31 @@ pub fn load_library(library: &Path) -> Result<Vec<Box<dyn Indexer>>, PluginError
 
 /// What can be said against a library from its card alone.
 pub(super) fn check_card(library: &Path, card: &Card) -> Result<(), PluginError> {
-    check_api(card, API).and_then(|()| check_door(card)).map_err(|refusal| refusal.for_library(library))
+    check_api(card, API).and_then(|()| check_door(card)).map(drop).map_err(|refusal| refusal.for_library(library))
 }
 
 fn load(library: &Path, card: &Card) -> Result<Vec<Box<dyn Indexer>>, Refusal> {
     check_api(card, API)?;
-    check_door(card)?;
-    let header = open(library, card)?;
-    check_layout(header, card)?;
-    // SAFETY: the layout was checked, in the direction in which it fits.
-    let module: ModuleRef = unsafe { header.unchecked_layout() }.map_err(|error| {
-        Refusal::new(
-            "init",
-            format!("it does not start: {}", one_line(&error.to_string())),
-            format!("rebuild the plugin with kymhost-plugin-api {API}"),
-        )
-    })?;
-    if let Some(loaded) = module.card()
-        && Card::parse(loaded.as_slice()).as_ref() != Ok(card)
-    {
-        return Err(mismatch("the card in its file is not the one that it was built with"));
-    }
-    let objects = (module.indexers())().into_result().map_err(|error| {
-        Refusal::new(
-            "init",
-            format!("it does not give its indexers: {}", one_line(&error.message)),
-            "rebuild or reinstall the plugin",
-        )
-    })?;
+    let open_door = check_door(card)?;
     let mut indexers = BTreeMap::new();
-    for object in objects {
-        let indexer = AbiIndexer::new(object);
-        indexers.insert(indexer.info().name.clone(), indexer);
+    for (info, foreign) in open_door(open(library, card)?, card)? {
+        if let Some((info, _)) = indexers.insert(info.name.clone(), (info, foreign)) {
+            return Err(mismatch(format!("it has two indexers '{}'", one_line(&info.name))));
+        }
     }
     let mut listed: Vec<Box<dyn Indexer>> = Vec::with_capacity(card.indexers.len());
     for expected in &card.indexers {
-        let Some(indexer) = indexers.remove(&expected.name) else {
+        let Some((info, foreign)) = indexers.remove(&expected.name) else {
             return Err(mismatch(format!("its card lists the indexer '{}', which it does not have", expected.name)));
         };
-        if let Some((what, card, loaded)) = difference(expected, indexer.info()) {
+        if let Some((what, card, loaded)) = difference(expected, &info) {
             return Err(mismatch(format!(
                 "its card says that the {what} of '{}' is {card}, the library {}",
                 expected.name,
                 one_line(&loaded)
             )));
         }
-        listed.push(Box::new(indexer));
+        listed.push(Box::new(Checked::new(info, foreign)));
     }
     match indexers.into_keys().next() {
         Some(name) => Err(mismatch(format!("it has an indexer '{}' that its card does not list", one_line(&name)))),
@@ -162,12 +148,32 @@ fn load(library: &Path, card: &Card) -> Result<Vec<Box<dyn Indexer>>, Refusal> {
     }
 }
 
+/// The card that a loaded library has must be its file's.
+pub(super) fn check_loaded_card(loaded: &[u8], card: &Card) -> Result<(), Refusal> {
+    if Card::parse(loaded).as_ref() == Ok(card) {
+        return Ok(());
+    }
+    Err(mismatch("the card in its file is not the one that it was built with"))
+}
+
 fn mismatch(what: impl Into<String>) -> Refusal {
     Refusal::new(
         "card_mismatch",
         what,
-        format!("rebuild or reinstall the plugin (export_plugin! of kymhost-plugin-api {API} keeps both the same)"),
+        format!(
+            "rebuild or reinstall the plugin (export_plugin! of kymhost-plugin-api {API}, or KYMHOST_PLUGIN of \
+             kymhost_plugin.h, keeps both the same)"
+        ),
     )
+}
+
+/// What is told where a library is not as its door has it.
+pub(super) fn rebuild_help(card: &Card) -> String {
+    if card.api > API {
+        "upgrade kymhost".to_owned()
+    } else {
+        format!("rebuild the plugin with kymhost-plugin-api {API} as published")
+    }
 }
 
 fn artifacts(list: &[Artifact]) -> String {
@@ -188,7 +194,8 @@ fn difference(card: &CardIndexer, loaded: &IndexerInfo) -> Option<(&'static str,
     .map(|(what, card, loaded)| (what, format!("'{card}'"), format!("'{loaded}'")))
 }
 
-fn open(library: &Path, card: &Card) -> Result<&'static LibHeader, Refusal> {
+/// Opens a library's file, for ever.
+fn open(library: &Path, card: &Card) -> Result<&'static Library, Refusal> {
     let cannot_open = |why: String| {
         Refusal::new(
             "open",
@@ -204,108 +211,12 @@ fn open(library: &Path, card: &Card) -> Result<&'static LibHeader, Refusal> {
     let path = std::path::absolute(library).map_err(|error| cannot_open(error.to_string()))?;
     // SAFETY: its constructors run now. The card says that it is a plugin; that a plugin may be trusted is its user's word.
     let handle = unsafe { Library::new(&path) }.map_err(|error| cannot_open(with_sources(&error)))?;
-    // SAFETY: abi_stable exports a `LibHeader`, which begins with an `AbiHeader`, under this name.
-    let header = unsafe { handle.get::<AbiHeaderRef>(ROOT_MODULE_LOADER_NAME_WITH_NUL) }.map(|symbol| *symbol);
-    // Vtables, release callbacks and thread-locals of the library must stay.
-    std::mem::forget(handle);
-    let header = header.map_err(|_| {
-        Refusal::new(
-            "no_root",
-            format!("it has a card (plugin API {}) but not the root symbol of '{DOOR}'", card.api),
-            format!("rebuild the plugin with export_plugin! of kymhost-plugin-api {API}"),
-        )
-    })?;
-    header.upgrade().map_err(|error| {
-        Refusal::new(
-            "abi_header",
-            format!(
-                "its abi_stable is not ours (plugin API {}, here {API}): {}",
-                card.api,
-                one_line(&error.to_string())
-            ),
-            layout_help(card),
-        )
-    })
-}
-
-/// The plugin may be older or newer than the host: one of the two must fit into the other.
-fn check_layout(header: &'static LibHeader, card: &Card) -> Result<(), Refusal> {
-    let refusal = |why: String| {
-        Refusal::new(
-            "layout",
-            format!(
-                "its binary layout (plugin API {}) does not fit this kymhost's (plugin API {API})\n{why}",
-                card.api
-            ),
-            layout_help(card),
-        )
-    };
-    let Some(theirs) = header.layout() else {
-        return Err(refusal("it was built without a layout".to_owned()));
-    };
-    let ours = ModuleRef::LAYOUT;
-    match fits(ours, theirs) {
-        Ok(()) => Ok(()),
-        // abi_stable takes "too many fields" on our side for an error; with the sides swapped an older plugin fits. Fields
-        // that it lacks are read as `None`, methods as their default bodies.
-        Err(error) => fits(theirs, ours).map_err(|_| refusal(error)),
-    }
-}
-
-fn fits(interface: &'static TypeLayout, implementation: &'static TypeLayout) -> Result<(), String> {
-    // A foreign layout may trip abi_stable's own assertions.
-    match catch_unwind(AssertUnwindSafe(|| check_layout_compatibility(interface, implementation))) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(errors)) => {
-            tracing::debug!("layout check failed:\n{errors}");
-            Err(condensed(&errors))
-        }
-        Err(_) => Err("its layout is damaged".to_owned()),
-    }
-}
-
-fn layout_help(card: &Card) -> String {
-    if card.api > API {
-        "upgrade kymhost".to_owned()
-    } else {
-        format!("rebuild the plugin with kymhost-plugin-api {API} as published")
-    }
-}
-
-/// The first of the errors in one line; abi_stable prints hundreds.
-fn condensed(errors: &AbiInstabilityErrors) -> String {
-    let Some(error) = errors.errors.iter().find(|error| !error.errs.is_empty()) else {
-        return "abi_stable does not say why".to_owned();
-    };
-    let names: Vec<_> = error
-        .stack_trace
-        .iter()
-        .filter_map(|entry| match entry.expected {
-            TLFieldOrFunction::Field(field) => Some(one_line(field.name())),
-            TLFieldOrFunction::Function(_) => None,
-        })
-        .collect();
-    // The last few say where; the first are the way from the root module.
-    let place = names.get(names.len().saturating_sub(4)..).unwrap_or_default().join(".");
-    let place = if place.is_empty() { place } else { format!(" in {place}") };
-    let text = error.to_string();
-    match labelled(&text) {
-        Some((error, expected, found)) => format!("{error}{place}: expected {expected}, found {found}"),
-        None => one_line(&text),
-    }
-}
-
-/// The `Error:`, `Expected:` and `Found:` parts of abi_stable's text.
-fn labelled(text: &str) -> Option<(String, String, String)> {
-    let (_, rest) = text.split_once("\nError:")?;
-    let (error, rest) = rest.split_once("\nExpected:")?;
-    let (expected, found) = rest.split_once("\nFound:")?;
-    let found = found.split_once("\n\n").map_or(found, |(found, _)| found);
-    Some((one_line(error), one_line(expected), one_line(found)))
+    // Functions, release callbacks and thread-locals of the library must stay.
+    Ok(Box::leak(Box::new(handle)))
 }
 
 /// A foreign text as one line of at most 200 characters.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let mut line = String::new();
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
         if !line.is_empty() {
@@ -461,7 +372,7 @@ pub(super) fn hash(library: &Path) -> Result<(LibraryFile, String), PluginError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kymhost_plugin_api::card::MAGIC;
+    use kymhost_plugin_api::card::{DOOR, MAGIC};
 
     fn card(api: &str, needs_api: &str) -> Card {
         let json = format!(
@@ -517,12 +428,5 @@ mod tests {
         for text in [long, many] {
             assert_eq!(one_line(&text).chars().count(), 200);
         }
-    }
-
-    #[test]
-    fn labels_are_found_in_the_layout_checkers_text() {
-        let text = "1 error(s)inside:\n\nError:too many fields\nExpected:\n    7\nFound:\n    6\n\nError:b\nExpected:\n1\nFound:\n2";
-        assert_eq!(labelled(text), Some(("too many fields".into(), "7".into(), "6".into())));
-        assert_eq!(labelled("nothing of the kind"), None);
     }
 }

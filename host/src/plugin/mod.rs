@@ -3,6 +3,7 @@
 //! Owns: library search, cards, doors (binary contracts), worker processes and their protocol.
 //! Never: touches the dataset's tables or decides what is stale.
 
+mod c_door;
 mod card_file;
 mod door;
 mod in_process;
@@ -12,6 +13,7 @@ mod platform;
 mod pool;
 mod process;
 mod protocol;
+mod rust_door;
 mod schedule;
 mod search;
 mod worker;
@@ -214,7 +216,7 @@ pub enum PluginError {
 }
 
 /// The codes of [`PluginError::Refused`] that a worker may report.
-const REFUSAL_CODES: [&str; 18] = [
+const REFUSAL_CODES: [&str; 19] = [
     "unreadable",
     "no_library",
     "truncated",
@@ -229,6 +231,7 @@ const REFUSAL_CODES: [&str; 18] = [
     "abi_header",
     "layout",
     "init",
+    "bad_door",
     "card_mismatch",
     "no_indexer",
     "changed",

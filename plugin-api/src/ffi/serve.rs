@@ -96,6 +96,15 @@ impl<R: HostRun + ?Sized> HostRun for &R {
     fn progress(&self, fraction: f64) {
         (**self).progress(fraction);
     }
+    fn put_json(&self, name: &str, text: &[u8]) -> Result<()> {
+        (**self).put_json(name, text)
+    }
+    fn put_table(&self, name: &str, table: Table) -> Result<()> {
+        (**self).put_table(name, table)
+    }
+    fn put_array(&self, name: &str, array: Array) -> Result<()> {
+        (**self).put_array(name, array)
+    }
 }
 
 /// A host's record as plugins take it.
