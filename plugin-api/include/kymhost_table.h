@@ -247,7 +247,8 @@ static void kymhost_release_array_(struct ArrowArray *array) {
     int64_t i;
     for (i = 0; i < array->n_children; i++) {
         /* A child may have been taken away on its own. */
-        if (array->children[i]->release != NULL) array->children[i]->release(array->children[i]);
+        struct ArrowArray *child = array->children[i];
+        if (child != NULL && child->release != NULL) child->release(child);
     }
     if (held != NULL) {
         kymhost_column_free_(&held->column);
@@ -262,7 +263,8 @@ static void kymhost_release_schema_(struct ArrowSchema *schema) {
     kymhost_held_ *held = (kymhost_held_ *)schema->private_data;
     int64_t i;
     for (i = 0; i < schema->n_children; i++) {
-        if (schema->children[i]->release != NULL) schema->children[i]->release(schema->children[i]);
+        struct ArrowSchema *child = schema->children[i];
+        if (child != NULL && child->release != NULL) child->release(child);
     }
     if (held != NULL) {
         free(held->column.name);

@@ -115,8 +115,7 @@ unsafe fn listed(indexer: *const c::Indexer) -> Result<Listed, String> {
     let info = IndexerInfo {
         analysis_version: text("analysis_version", indexer.analysis_version, MAX_TEXT_BYTES)?,
         marker_name: text("marker_name", indexer.marker_name, MAX_TEXT_BYTES)?,
-        params_artifacts: names(&list)
-            .ok_or("'s params_artifacts are no JSON list of texts (use KYMHOST_NAMES)")?,
+        params_artifacts: names(&list).ok_or("'s params_artifacts are no JSON list of texts (use KYMHOST_NAMES)")?,
         name,
         // Since 1.1, which the header does not speak yet.
         ..IndexerInfo::default()
