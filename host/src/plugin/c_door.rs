@@ -73,8 +73,8 @@ pub(super) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>
     indexers
         .iter()
         .enumerate()
-        // SAFETY: the header has each be a struct that lives as long as the process.
         .map(|(index, indexer)| {
+            // SAFETY: the header has each be a struct that lives as long as the process.
             unsafe { listed(*indexer) }.map_err(|why| bad(format!("its indexer {}{why}", index + 1)))
         })
         .collect()
