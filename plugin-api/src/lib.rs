@@ -43,6 +43,8 @@ mod readme {}
 pub mod array;
 pub mod card;
 #[cfg(feature = "arrow")]
+mod columns;
+#[cfg(feature = "arrow")]
 #[doc(hidden)]
 pub mod csv;
 mod error;
@@ -58,6 +60,8 @@ mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(feature = "arrow")]
+pub use columns::Columns;
 pub use error::{Error, ErrorKind, Result};
 pub use hash::{canonical_json, params_hash};
 pub use indexer::Indexer;

@@ -138,6 +138,20 @@ impl Record<'_> {
         Ok(table.into_option().map(Table::from_c_table))
     }
 
+    /// The table artifact `name`, as [`table`](Self::table) finds it, to be read by its columns (since 1.1).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unreadable`] where it is there but broken.
+    #[cfg(feature = "arrow")]
+    pub fn columns(&self, name: &str) -> Result<Option<crate::Columns>> {
+        for kind in [ArtifactKind::Parquet, ArtifactKind::Csv] {
+            if let Some(table) = self.table_of(name, kind)? {
+                return crate::Columns::new(table, self.key(name, kind)).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
     /// The image's pixels.
     ///
     /// # Errors

@@ -39,12 +39,22 @@ pub fn library(name: &str) -> PathBuf {
     path
 }
 
+/// The built library of one of plugin-api's examples, e.g. `intensity`; they are built once per test process.
+pub fn example(name: &str) -> PathBuf {
+    use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let path = BUILT.get_or_init(|| build(&["--examples"]).join("examples"));
+    let path = path.join(format!("{DLL_PREFIX}{name}{DLL_SUFFIX}"));
+    assert!(path.is_file(), "no library at {}; is it an example with crate-type cdylib?", path.display());
+    path
+}
+
 /// The folder that holds the workspace's built programs and plugins; they are built once per test process.
 ///
 /// `cargo test` alone does not build plugins, for nothing depends on them.
 pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(build)
+    BUILT.get_or_init(|| build(&[]))
 }
 
 /// Where the running test was built: the folder of its profile, the target folder, and the target triple between
@@ -65,7 +75,8 @@ fn build_folders() -> (PathBuf, PathBuf, Option<String>) {
     }
 }
 
-fn build() -> PathBuf {
+/// Builds the workspace with the running test's profile; gives the profile's folder.
+fn build(more: &[&str]) -> PathBuf {
     let (folder, target, triple) = build_folders();
     let profile = match folder.file_name().and_then(OsStr::to_str) {
         Some("debug") | None => "dev",
@@ -73,7 +84,7 @@ fn build() -> PathBuf {
     };
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(repository()).args(["build", "--quiet", "--workspace", "--profile", profile, "--target-dir"]);
-    cargo.arg(&target).stdin(Stdio::null());
+    cargo.arg(&target).args(more).stdin(Stdio::null());
     if let Some(triple) = triple {
         cargo.args(["--target", &triple]);
     }
