@@ -4,3 +4,4 @@
 //! Never: takes part in a normal run but for the look at the lock file when a library is found.
 
 pub mod inspect;
+pub mod new;

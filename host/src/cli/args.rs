@@ -315,6 +315,9 @@ pub enum PluginCommand {
     /// Read what a library's file says of itself, for whatever platform, and whether this kymhost would load it
     #[command(after_help = help::PLUGIN_INSPECT)]
     Inspect(PluginInspectArgs),
+    /// Make the folder of a new plugin, with a worked indexer, tests and a README
+    #[command(after_help = help::PLUGIN_NEW)]
+    New(PluginNewArgs),
 }
 
 /// Arguments of `plugin inspect`.
@@ -323,6 +326,27 @@ pub struct PluginInspectArgs {
     /// Library: an ELF, Mach-O or PE file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+/// Arguments of `plugin new`.
+#[derive(Debug, Args)]
+pub struct PluginNewArgs {
+    /// Name of the indexer and its table: a letter, then a-z, 0-9 and _
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Language it is written in
+    #[arg(long, value_enum, value_name = "LANG", default_value = "rust")]
+    pub lang: LangArg,
+    /// Folder to make; it must not exist, or be empty [default: NAME]
+    #[arg(long, value_name = "DIR")]
+    pub path: Option<PathBuf>,
+}
+
+/// What a new plugin is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LangArg {
+    /// A crate
+    Rust,
 }
 
 /// Arguments of `plugin info`.

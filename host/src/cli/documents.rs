@@ -602,6 +602,23 @@ pub struct PluginsDocument<'a> {
     pub unusable: Vec<UnusableBody<'a>>,
 }
 
+/// `plugin new --json`
+#[derive(Debug, Serialize)]
+pub struct NewPluginDocument<'a> {
+    /// The indexer's name.
+    pub name: &'a str,
+    /// What it is written in, as `--lang` takes it.
+    pub lang: &'static str,
+    /// The folder that was made.
+    pub folder: String,
+    /// The library that a build makes, within the folder.
+    pub library: String,
+    /// The files in the folder.
+    pub files: Vec<&'a str>,
+    /// The commands to type next, in order.
+    pub next: &'a [String],
+}
+
 /// A library that cannot be used.
 #[derive(Debug, Serialize)]
 pub struct UnusableBody<'a> {

@@ -2,6 +2,7 @@
 //! Owns: the mapping from every room's errors. Never: prints (see `output`).
 
 use super::exit::Exit;
+use crate::author::new::{NameError, NewError};
 use crate::dataset::DatasetError;
 use crate::index::IndexError;
 use crate::plugin::PluginError;
@@ -121,6 +122,23 @@ impl From<DatasetError> for CliError {
             DatasetError::Locked { .. } => {
                 Self::of(Exit::Locked, "locked", &error).help("try again when the other process has ended")
             }
+        }
+    }
+}
+
+impl From<NameError> for CliError {
+    fn from(error: NameError) -> Self {
+        let help = format!("try '{}'", error.suggestion);
+        Self::of(Exit::Usage, "bad_name", &error).help(help)
+    }
+}
+
+impl From<NewError> for CliError {
+    fn from(error: NewError) -> Self {
+        match error {
+            NewError::Taken { .. } => Self::of(Exit::Refused, "not_empty", &error)
+                .help("give --path DIR with a folder that does not exist yet"),
+            NewError::Io { .. } => Self::of(Exit::Unusable, "io", &error),
         }
     }
 }

@@ -117,6 +117,15 @@ Examples:
 
 Nothing of the library is run. The exit code is 0 where this kymhost would load it, else 5.";
 
+/// `plugin new`
+pub const PLUGIN_NEW: &str = "\
+Examples:
+  kymhost plugin new stalls
+  kymhost plugin new stalls --path ~/src/stall-indexer
+
+What is made builds and passes its tests as it is; the commands to type next are printed. All that it needs of
+kymhost comes along in its vendor folder. A folder that holds anything is never touched.";
+
 /// `table list`
 pub const TABLE_LIST: &str = "\
 Examples:

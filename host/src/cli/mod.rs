@@ -25,6 +25,7 @@ mod quantity;
 mod run;
 mod status;
 mod table;
+mod typed;
 mod verify;
 
 use crate::dataset::Dataset;

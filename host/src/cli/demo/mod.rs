@@ -8,6 +8,7 @@ use super::documents::{OneOf, RunDocument, reason_meaning};
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupt;
+use super::typed::quoted;
 use super::{Context, explain, output, plugin, quantity, run, table};
 use crate::dataset::Dataset;
 use crate::index::{self, Compat, Mode, RunOptions, RunOutcome};
@@ -244,35 +245,10 @@ impl Show<'_> {
     }
 }
 
-/// A path as a POSIX shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.into_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
-
-    #[test]
-    fn paths_are_quoted_for_a_shell() {
-        for (path, text) in [
-            ("kymhost-demo.zarr", "kymhost-demo.zarr"),
-            ("/a/b_c.d", "/a/b_c.d"),
-            ("a b", "'a b'"),
-            ("it's", "'it'\\''s'"),
-            ("$x", "'$x'"),
-            ("", "''"),
-        ] {
-            assert_eq!(quoted(Path::new(path)), text);
-        }
-    }
 
     #[test]
     fn only_what_a_demo_made_is_made_anew() {

@@ -1,7 +1,8 @@
-//! `plugin list`, `plugin info`, and where plugins are sought.
+//! `plugin …`: `list`, `info`, and where plugins are sought; each other command has a file of its own.
 //! Owns: the search path and how plugins are shown. Never: reads libraries (see the room `plugin`).
 
 mod inspect;
+mod new;
 
 use crate::cli::Context;
 use crate::cli::args::{OnePlugin, PluginChoice, PluginCommand, PluginDirs, PluginInfoArgs};
@@ -26,6 +27,7 @@ pub fn plugin(context: &Context, command: &PluginCommand) -> Result<Exit, CliErr
         PluginCommand::List(dirs) => list(context, dirs),
         PluginCommand::Info(args) => info(context, args),
         PluginCommand::Inspect(args) => inspect::inspect(context, args),
+        PluginCommand::New(args) => new::new(context, args),
     }
 }
 

@@ -1,0 +1,75 @@
+//! Command lines that people are told to type: they do as they stand.
+//! Owns: quoting for a shell, the program's own name, the form of "next:". Never: which commands.
+
+use super::Context;
+use std::fmt::Write;
+use std::path::Path;
+
+/// A path as a POSIX shell takes it.
+pub fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+/// The program as it was called, in a form that does from any folder.
+pub fn program(context: &Context) -> String {
+    let program = Path::new(&context.program);
+    // A bare name is looked up by the shell, wherever it stands.
+    let is_name = program.components().count() < 2 && !context.program.to_string_lossy().contains('/');
+    match std::path::absolute(program) {
+        Ok(absolute) if !is_name => quoted(&absolute),
+        _ => quoted(program),
+    }
+}
+
+/// What to type next, a command a line.
+pub fn next(commands: &[String]) -> String {
+    let mut text = "next:\n".to_owned();
+    for command in commands {
+        let _ = writeln!(text, "  {command}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_quoted_for_a_shell() {
+        for (path, text) in [
+            ("kymhost-demo.zarr", "kymhost-demo.zarr"),
+            ("/a/b_c.d", "/a/b_c.d"),
+            ("a b", "'a b'"),
+            ("it's", "'it'\\''s'"),
+            ("$x", "'$x'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), text);
+        }
+    }
+
+    #[test]
+    fn the_program_does_from_any_folder() {
+        let here = std::env::current_dir().unwrap();
+        for (called, text) in [
+            ("kymhost", "kymhost".to_owned()),
+            ("/usr/bin/kymhost", "/usr/bin/kymhost".to_owned()),
+            ("./kymhost", quoted(&here.join("kymhost"))),
+            ("target/debug/kymhost", quoted(&here.join("target/debug/kymhost"))),
+        ] {
+            let context = Context { program: called.into(), dataset: None, json: false, quiet: false, verbose: 0 };
+            assert_eq!(program(&context), text, "{called}");
+        }
+    }
+
+    #[test]
+    fn commands_stand_below_each_other() {
+        assert_eq!(next(&["cd a".to_owned(), "make".to_owned()]), "next:\n  cd a\n  make\n");
+    }
+}
