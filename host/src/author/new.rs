@@ -25,16 +25,19 @@ use std::path::{Path, PathBuf};
 pub enum Language {
     /// A crate, with plugin-api as a path dependency.
     Rust,
+    /// A folder with a Makefile, and the headers of the C door.
+    C,
 }
 
 impl Language {
     /// Every one.
-    pub const ALL: [Self; 1] = [Self::Rust];
+    pub const ALL: [Self; 2] = [Self::Rust, Self::C];
 
     /// As it is written in a sentence.
     pub fn title(self) -> &'static str {
         match self {
             Self::Rust => "Rust",
+            Self::C => "C",
         }
     }
 }
@@ -72,8 +75,11 @@ pub enum NewError {
     },
 }
 
-/// plugin-api within a plugin's folder.
-const VENDORED: &str = "vendor/kymhost-plugin-api";
+/// plugin-api within a Rust plugin's folder.
+const VENDORED_API: &str = "vendor/kymhost-plugin-api";
+
+/// The headers within a C plugin's folder.
+const VENDORED_HEADERS: &str = "vendor/kymhost";
 
 macro_rules! templates {
     ($folder:literal: $($path:literal <- $file:literal),+ $(,)?) => {
@@ -92,10 +98,20 @@ const RUST: &[(&str, &str)] = templates!("rust":
     "src/tests.rs" <- "src/tests.rs",
 );
 
+/// A C plugin's files.
+const C: &[(&str, &str)] = templates!("c":
+    ".gitignore" <- "gitignore",
+    "Makefile" <- "Makefile",
+    "README.md" <- "README.md",
+    "tests/record.c" <- "tests/record.c",
+    "{{name}}.c" <- "plugin.c",
+);
+
 /// Every file of a new plugin, sorted by path.
 pub fn files(name: &PluginName, language: Language) -> Vec<NewFile> {
     let templates = match language {
         Language::Rust => RUST,
+        Language::C => C,
     };
     let words =
         [("{{name}}", name.to_string()), ("{{Type}}", name.type_name()), ("{{library}}", library(name, language))];
@@ -108,11 +124,17 @@ pub fn files(name: &PluginName, language: Language) -> Vec<NewFile> {
         Language::Rust => {
             files.push(NewFile { path: "Cargo.lock".to_owned(), bytes: Cow::Owned(lock(name).into_bytes()) });
             files.extend(
-                carried::FILES
-                    .iter()
-                    .map(|(path, bytes)| NewFile { path: format!("{VENDORED}/{path}"), bytes: Cow::Borrowed(*bytes) }),
+                carried::FILES.iter().map(|(path, bytes)| NewFile {
+                    path: format!("{VENDORED_API}/{path}"),
+                    bytes: Cow::Borrowed(*bytes),
+                }),
             );
         }
+        Language::C => files.extend(carried::FILES.iter().filter_map(|(path, bytes)| {
+            let header = path.strip_prefix("include/");
+            let name = header.or_else(|| path.starts_with("LICENSE").then_some(*path))?;
+            Some(NewFile { path: format!("{VENDORED_HEADERS}/{name}"), bytes: Cow::Borrowed(*bytes) })
+        })),
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files
@@ -141,6 +163,7 @@ pub fn library(name: &PluginName, language: Language) -> String {
     use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
     match language {
         Language::Rust => format!("target/release/{DLL_PREFIX}{name}{DLL_SUFFIX}"),
+        Language::C => format!("build/{DLL_PREFIX}{name}{DLL_SUFFIX}"),
     }
 }
 
@@ -149,6 +172,7 @@ pub fn build_commands(language: Language) -> &'static [&'static str] {
     match language {
         // The tests of a release build need the same dependencies as the library: they are built once.
         Language::Rust => &["cargo build --release", "cargo test --release"],
+        Language::C => &["make", "make test"],
     }
 }
 

@@ -347,6 +347,8 @@ pub struct PluginNewArgs {
 pub enum LangArg {
     /// A crate
     Rust,
+    /// A folder with a Makefile; neither Rust nor any library is needed
+    C,
 }
 
 /// Arguments of `plugin info`.

@@ -121,6 +121,7 @@ Nothing of the library is run. The exit code is 0 where this kymhost would load 
 pub const PLUGIN_NEW: &str = "\
 Examples:
   kymhost plugin new stalls
+  kymhost plugin new stalls --lang c
   kymhost plugin new stalls --path ~/src/stall-indexer
 
 What is made builds and passes its tests as it is; the commands to type next are printed. All that it needs of

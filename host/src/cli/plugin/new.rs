@@ -14,6 +14,7 @@ pub fn new(context: &Context, args: &PluginNewArgs) -> Result<Exit, CliError> {
     let name = PluginName::new(&args.name)?;
     let (language, lang) = match args.lang {
         LangArg::Rust => (Language::Rust, "rust"),
+        LangArg::C => (Language::C, "c"),
     };
     let folder = args.path.clone().unwrap_or_else(|| PathBuf::from(name.as_str()));
     let files = new::files(&name, language);
@@ -37,7 +38,7 @@ pub fn new(context: &Context, args: &PluginNewArgs) -> Result<Exit, CliError> {
     output::to_stdout(|out| {
         writeln!(
             out,
-            "Made {}: the indexer '{name}' in {}, with tests and a README, and plugin-api {} in its vendor folder.\n",
+            "Made {}: the indexer '{name}' in {}, with tests and a README, and plugin API {} in its folder vendor.\n",
             folder.display(),
             language.title(),
             carried::VERSION,
