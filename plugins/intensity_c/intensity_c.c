@@ -24,8 +24,8 @@ typedef struct params {
     double threshold;
 } params;
 
-/* Reads and checks the params. People write that file by hand: everything that is wrong with it is an error that says what
- * was expected and where, never a guess. */
+/* Reads and checks the params. People write that file by hand: everything that is wrong with it is an error that says
+ * what was expected and where, never a guess. */
 static int read_params(const kymhost_record *record, params *read, kymhost_out *out) {
     kymhost_text json, value, error;
     int status = kymhost_record_json(record, PARAMS_ARTIFACT, &json, &error);
@@ -151,8 +151,8 @@ static int intensity_extract_rows(const kymhost_record *record, const kymhost_ru
         size_t bytes = element_bytes(pixels->dtype);
         if (bytes == 0) {
             return kymhost_fail(out, KYMHOST_FAILED,
-                                "the pixels are of dtype number %d; this indexer measures uint8, uint16, int16, float32 "
-                                "and float64",
+                                "the pixels are of dtype number %d; this indexer measures uint8, uint16, int16, "
+                                "float32 and float64",
                                 pixels->dtype);
         }
         count = pixels->n_bytes / bytes;
@@ -162,8 +162,8 @@ static int intensity_extract_rows(const kymhost_record *record, const kymhost_ru
         if (status < 0) return kymhost_error(out, status, "stopped while the pixels were measured");
     }
 
-    /* The columns are the same for every image, also for one that gives no rows: the table's shape does not depend on which
-     * images there are. */
+    /* The columns are the same for every image, also for one that gives no rows: the table's shape does not depend on
+     * which images there are. */
     line_count = kymhost_table_column(&table, "line_count", KYMHOST_INT64);
     pixel_count = kymhost_table_column(&table, "pixel_count", KYMHOST_INT64);
     min = kymhost_table_column(&table, "min_intensity", KYMHOST_DOUBLE);

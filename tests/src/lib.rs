@@ -3,6 +3,7 @@
 //! Owns: finding and building what is tested, running it in a clean environment, showing all of it when a test
 //! fails, skipping aloud. Never: reaches into the host's library; everything here sees only files and processes.
 
+pub mod c;
 pub mod damage;
 pub mod fixture;
 pub mod judge;

@@ -1,0 +1,194 @@
+//! The C door: plugins in C do what plugins in Rust do, and wrong ones harm nothing.
+//!
+//! Owns: the battery over the probe in C, what only C can get wrong, the libraries that are refused. Never: reads the
+//! header (see `c_layout`).
+
+mod battery;
+
+use arrow::array::{Array as _, AsArray as _};
+use arrow::datatypes::{Float64Type, Int64Type};
+use battery::{Door, Fixture, check_refused, check_runs, indexer, load, never};
+use kymhost::plugin::{FailureKind, PluginError, load_library, read_card};
+use kymhost_plugin_api::Table;
+use kymhost_tests::c;
+use std::path::PathBuf;
+
+fn probe() -> Option<PathBuf> {
+    c::plugin("c_probe", "tests/plugins/c_probe/probe.c", &[])
+}
+
+#[test]
+fn a_plugin_in_c_does_all_that_one_in_rust_does() {
+    let Some(library) = probe() else { return };
+    let card = read_card(&library).expect("a card");
+    assert_eq!((card.door.as_str(), card.api.to_string().as_str(), card.sdk.as_str()), ("c-1", "1.0", "1.0.0"));
+    assert!(card.target.contains(std::env::consts::ARCH), "{}", card.target);
+    check_runs(&library, &Door::C);
+}
+
+#[test]
+fn headers_serve_every_standard_and_cpp() {
+    let Some(_) = c::compiler() else { return };
+    for (name, flags) in [
+        ("c_probe_c99", &["-std=c99", "-O2"][..]),
+        ("c_probe_c11", &["-std=c11"]),
+        ("c_probe_c17", &["-std=c17", "-Wconversion", "-Wno-sign-conversion"]),
+        // A linker that throws away what nobody names must leave the card.
+        ("c_probe_sections", &["-O2", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-s"]),
+        ("c_probe_lto", &["-O2", "-flto"]),
+    ] {
+        if cfg!(target_vendor = "apple") && name == "c_probe_sections" {
+            continue;
+        }
+        let library = c::plugin(name, "tests/plugins/c_probe/probe.c", flags).expect("a compiler");
+        assert_eq!(load(&library).len(), 2, "{name}");
+    }
+    // The same header as C++, where there is such a compiler.
+    let cpp = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
+    if std::process::Command::new(&cpp).arg("--version").output().is_err() {
+        return kymhost_tests::skip("there is no C++ compiler");
+    }
+    let folder = kymhost_tests::TestDir::new();
+    let library = folder.join("libcpp.so");
+    let output = std::process::Command::new(&cpp)
+        .args(["-x", "c++", "-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fPIC", "-shared", "-o"])
+        .args([&library, &kymhost_tests::repository().join("plugins/intensity_c/intensity_c.c")])
+        .arg("-I")
+        .arg(c::include())
+        .output()
+        .expect("the compiler runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(load(&library).len(), 1);
+}
+
+#[test]
+fn every_answer_of_a_plugin_in_c_is_taken_without_harm() {
+    let Some(library) = probe() else { return };
+    let fixture = Fixture::new();
+    let indexers = load(&library);
+    let probe = indexer(&indexers, "abi_probe");
+    for (what, kind, words) in [
+        ("absent", FailureKind::Error, "give zero rows instead"),
+        ("status_1000", FailureKind::Error, "status 1000"),
+        ("status_minus_1000", FailureKind::Error, "status -1000"),
+        ("status_later", FailureKind::Error, "of a later version"),
+        ("nothing_filled", FailureKind::BadTable, "did not fill in the array"),
+        ("no_schema", FailureKind::BadTable, "did not fill in the schema"),
+        ("filled_and_failed", FailureKind::Error, "filled and failed"),
+        ("no_format", FailureKind::BadTable, "no valid Arrow data"),
+        ("null_child", FailureKind::BadTable, "is missing"),
+        ("not_utf8", FailureKind::Error, "caf\u{fffd} \u{fffd}[31m"),
+        ("ragged_builder", FailureKind::BadTable, "column 'b' has another number of cells"),
+        ("wrong_cell", FailureKind::BadTable, "column 'a' got a cell of another type"),
+        ("null_pointers", FailureKind::Error, "12 wrong"),
+    ] {
+        let failure = probe.extract_rows(&fixture.image(what), 1, &never).expect_err(what);
+        assert!(failure.kind == kind && failure.message.contains(words), "{what}: {failure:?}");
+    }
+}
+
+#[test]
+fn tables_cross_both_ways_without_an_arrow_library() {
+    let Some(library) = probe() else { return };
+    let fixture = Fixture::new();
+    let indexers = load(&library);
+    let probe = indexer(&indexers, "abi_probe");
+
+    let rows = probe.extract_rows(&fixture.image("all_types"), 1, &never).expect("rows");
+    assert_eq!(rows.num_rows(), 20);
+    let integers = rows.column_by_name("i").expect("i").as_primitive::<Int64Type>().clone();
+    let floats = rows.column_by_name("f").expect("f").as_primitive::<Float64Type>().clone();
+    let bools = rows.column_by_name("b").expect("b").as_boolean().clone();
+    let texts = rows.column_by_name("u").expect("u").as_string::<i32>().clone();
+    let text = "äzwanzig Zeichen lang!";
+    for row in 0..20 {
+        let is_missing = row % 3 == 2;
+        let nulls = [integers.is_null(row), floats.is_null(row), bools.is_null(row), texts.is_null(row)];
+        assert_eq!(nulls, [is_missing; 4], "{row}");
+        if !is_missing {
+            assert_eq!(integers.value(row), i64::MIN + row as i64);
+            assert_eq!(floats.value(row), row as f64 / 2.0);
+            assert_eq!(bools.value(row), row % 2 == 1);
+            let expected = if row == 1 { "" } else { text.get(..row).unwrap_or("?") };
+            assert_eq!(texts.value(row), expected, "{row}");
+        }
+    }
+
+    let record = fixture.image("read_back");
+    let table = Table::builder()
+        .column("a", vec![Some(1.5), None, Some(-2.0)])
+        .and_then(|table| table.column("b", vec![Some("x"), Some(""), None]))
+        .and_then(|table| table.build())
+        .and_then(Table::into_batch)
+        .expect("a table");
+    record.put_parquet("probe/table", &table).expect("a table artifact");
+    let rows = probe.extract_rows(&record, 1, &never).expect("rows");
+    let cells: Vec<_> = rows.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect();
+    // The last one is beyond the rows.
+    assert_eq!(cells, ["1.5 x", "-1 ", "-2 -", "-1 -"]);
+
+    let rows = probe.extract_rows(&fixture.image("threads"), 4, &never).expect("rows");
+    let fine: Vec<_> = rows.column(0).as_primitive::<Int64Type>().iter().flatten().collect();
+    assert_eq!(fine, [50; 4], "reads from four threads");
+}
+
+#[test]
+fn wrong_libraries_are_refused() {
+    let Some(_) = c::compiler() else { return };
+    let build = |wrong: &str, more: &[&str]| {
+        let define = format!("-DWRONG_{wrong}");
+        let flags: Vec<&str> = [define.as_str()].into_iter().chain(more.iter().copied()).collect();
+        c::plugin(&format!("c_wrong_{}", wrong.to_lowercase()), "tests/plugins/c_wrong/wrong.c", &flags)
+            .expect("a compiler")
+    };
+    // What all of them are but for one mistake.
+    assert_eq!(load(&build("NOTHING", &[])).len(), 1);
+    assert_eq!(load(&build("LATER", &[])).len(), 1, "structs of a later header");
+    let cases: &[(&str, &[&str], &str, &str)] = &[
+        ("NO_ENTRY", &[], "no_root", "not the function kymhost_plugin_c1"),
+        ("NULL_PLUGIN", &[], "bad_door", "kymhost_plugin is NULL"),
+        ("PLUGIN_SIZE_0", &[], "bad_door", "struct_size 0, expected"),
+        ("PLUGIN_SIZE_SMALL", &[], "bad_door", "struct_size 47, expected 48 at least"),
+        ("PLUGIN_SIZE_HUGE", &[], "bad_door", "struct_size 18446744073709551615"),
+        ("PLUGIN_ADDRESS", &[], "bad_door", "not a multiple of 8"),
+        ("PLUGIN_MAJOR", &[], "card_mismatch", "card says plugin API 1.0, its kymhost_plugin 2.0"),
+        ("PLUGIN_MINOR", &[], "card_mismatch", "its kymhost_plugin 1.9"),
+        ("NO_CARD", &[], "bad_door", "no card"),
+        ("CARD_LENGTH", &[], "bad_door", "of 18446744073709551615 bytes"),
+        ("CARD_SHORT", &[], "bad_door", "of 3 bytes"),
+        ("CARD", &[], "card_mismatch", "not the one that it was built with"),
+        ("NO_LIST", &[], "bad_door", "no list of indexers"),
+        ("LIST_LENGTH", &[], "bad_door", "18446744073709551615 of them"),
+        ("EMPTY_LIST", &[], "card_mismatch", "lists the indexer 'wrong', which it does not have"),
+        ("NULL_INDEXER", &[], "bad_door", "its indexer 1 is NULL"),
+        ("INDEXER_SIZE_0", &[], "bad_door", "its indexer 1 has struct_size 0, expected 72 at least"),
+        ("INDEXER_ADDRESS", &[], "bad_door", "its indexer 1 is at an address"),
+        ("NO_NAME", &[], "bad_door", "its indexer 1's name is NULL"),
+        ("LONG_NAME", &[], "bad_door", "its indexer 1's name has more than 256 bytes"),
+        ("NAME_BYTES", &[], "bad_door", "its indexer 1's name is not UTF-8"),
+        ("OTHER_NAME", &[], "card_mismatch", "lists the indexer 'wrong', which it does not have"),
+        ("VERSION", &[], "card_mismatch", "analysis version of 'wrong' is 'wrong@1', the library 'wrong@2'"),
+        ("NO_VERSION", &[], "bad_door", "analysis_version is NULL"),
+        ("MARKER", &[], "card_mismatch", "marker of 'wrong'"),
+        ("NO_MARKER", &[], "bad_door", "marker_name is NULL"),
+        ("ARTIFACTS", &[], "card_mismatch", "params artifacts of 'wrong'"),
+        ("ARTIFACTS_JSON", &[], "bad_door", "params_artifacts are no JSON list"),
+        ("NO_ARTIFACTS", &[], "bad_door", "params_artifacts is NULL"),
+        ("TWICE", &[], "card_mismatch", "two indexers 'wrong'"),
+        ("NO_PARAMS", &[], "bad_door", "('wrong') has no function params"),
+        ("NO_EXTRACT_ROWS", &[], "bad_door", "('wrong') has no function extract_rows"),
+        ("MAJOR", &["-DCARD_API=\"2.0\""], "api_major", "upgrade kymhost"),
+        ("OLD_MAJOR", &["-DCARD_API=\"0.9\""], "api_major", "upgrade the plugin"),
+        ("NEEDS", &["-DCARD_API=\"1.99\""], "api_minor", "upgrade kymhost"),
+        ("DOOR", &["-DCARD_DOOR=\"c-2\""], "door", "'abi_stable-0.11' and 'c-1'"),
+    ];
+    for (wrong, more, code, words) in cases {
+        let library = build(wrong, more);
+        check_refused(&library, &[words]);
+        match load_library(&library) {
+            Err(PluginError::Refused { code: found, .. }) => assert_eq!(found, *code, "{wrong}"),
+            Err(other) => panic!("{wrong}: {other:?}"),
+            Ok(_) => panic!("{wrong} was loaded"),
+        }
+    }
+}
