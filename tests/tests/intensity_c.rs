@@ -31,7 +31,7 @@ fn run(library: &Path, data: &Fixture, words: &[&str]) -> Run {
     Run::new(words).arg("--json").arg("--plugin").arg(library).dataset(data.path())
 }
 
-/// The rows by image: the indexer's own cells.
+/// The rows sorted by image: the indexer's own cells.
 fn rows(data: &Fixture) -> Vec<(String, Vec<Value>)> {
     let table = Table::read(&data.key(TABLE));
     let own = ["line_count", "pixel_count", "min_intensity", "max_intensity", "mean_intensity", "fraction_above"];
@@ -42,6 +42,7 @@ fn rows(data: &Fixture) -> Vec<(String, Vec<Value>)> {
             row.1.push(cell.clone());
         }
     }
+    rows.sort_by(|one, other| one.0.cmp(&other.0));
     rows
 }
 
