@@ -50,7 +50,8 @@ static int read_params(const kymhost_record *record, params *read, kymhost_out *
 }
 
 /* The host hashes what this writes. Where the hash is another one than at the last run, the image is done again. So it
- * holds exactly what the rows depend on: not the whole file, in which other programs may keep more. */
+ * holds exactly what the rows depend on, in one form: {"threshold": 4.0} and {"threshold": 4} are the same params. (That
+ * extract_rows reads the file, or the pixels, the host sees for itself: when they change the image is done again too.) */
 static int intensity_params(const kymhost_record *record, kymhost_out *out) {
     params read;
     char text[64];
