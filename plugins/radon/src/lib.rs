@@ -23,13 +23,20 @@ impl Indexer for Radon {
     const ANALYSIS_VERSION: &'static str = "kymflow.radon@0.1";
     const PARAMS_ARTIFACTS: &'static [&'static str] = &["radon/params", "radon_params", "radon.params"];
 
+    /// The first artifact that is an object, else an empty one; and the regions of interest.
     fn params(&self, record: &Record<'_>) -> Result<Json> {
-        let params = first_object(Self::PARAMS_ARTIFACTS, |name| record.json(name))?;
+        let mut params = Json::object::<&str>([]);
+        for name in Self::PARAMS_ARTIFACTS {
+            if let Some(found @ Json::Object(_)) = record.json(name)? {
+                params = found;
+                break;
+            }
+        }
         Ok(Json::object([("params", params), ("rois", rois(record.metadata()?))]))
     }
 
     fn extract_rows(&self, record: &Record<'_>, _run: &Run<'_>) -> Result<Table> {
-        let rows = match first_table(|name| record.parquet(name), |name| record.csv(name))? {
+        let rows = match results(record)? {
             Some(table) => table.into_batch()?,
             None => RecordBatch::new_empty(Arc::new(Schema::empty())),
         };
@@ -38,16 +45,6 @@ impl Indexer for Radon {
 }
 
 export_plugin!(Radon);
-
-/// The first artifact that is a JSON object; an empty object where none is.
-fn first_object(names: &[&str], read: impl Fn(&str) -> Result<Option<Json>>) -> Result<Json> {
-    for name in names {
-        if let Some(params @ Json::Object(_)) = read(name)? {
-            return Ok(params);
-        }
-    }
-    Ok(Json::object::<&str>([]))
-}
 
 /// The objects among the metadata's regions of interest.
 fn rois(metadata: Option<Json>) -> Json {
@@ -62,21 +59,10 @@ fn rois(metadata: Option<Json>) -> Json {
 }
 
 /// The first results that exist: Parquet, then CSV.
-fn first_table<T>(
-    parquet: impl Fn(&str) -> Result<Option<T>>,
-    csv: impl Fn(&str) -> Result<Option<T>>,
-) -> Result<Option<T>> {
-    for name in PARQUET {
-        if let Some(table) = parquet(name)? {
-            return Ok(Some(table));
-        }
-    }
-    for name in CSV {
-        if let Some(table) = csv(name)? {
-            return Ok(Some(table));
-        }
-    }
-    Ok(None)
+fn results(record: &Record<'_>) -> Result<Option<Table>> {
+    let parquet = PARQUET.iter().map(|name| record.parquet(name));
+    let csv = CSV.iter().map(|name| record.csv(name));
+    parquet.chain(csv).find_map(Result::transpose).transpose()
 }
 
 /// The columns in their order but for the host's own; `roi_id` at the end where absent.

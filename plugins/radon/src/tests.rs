@@ -2,9 +2,17 @@
 
 use super::*;
 use arrow::array::{Float64Array, Int64Array, StringArray};
+use kymhost_plugin_api::testing::{TestHost, TestRecord};
 
 fn json(text: &str) -> Json {
     Json::parse(text.as_bytes()).unwrap()
+}
+
+/// One member of the params of a record.
+fn params(record: &TestRecord, member: &str) -> Option<Json> {
+    let params = TestHost::new(Radon).params(record).ok()?;
+    assert_eq!(params.as_object().unwrap().keys().collect::<Vec<_>>(), ["params", "rois"]);
+    params.get(member).cloned()
 }
 
 #[test]
@@ -20,12 +28,9 @@ fn params_are_the_first_object() {
         ([r#"{"a":1}"#, "{", "-"], Some(r#"{"a":1}"#)),
     ];
     for (artifacts, expected) in cases {
-        let names = Radon::PARAMS_ARTIFACTS;
-        let read = |name: &str| match artifacts[names.iter().position(|known| *known == name).unwrap()] {
-            "-" => Ok(None),
-            text => Ok(Some(Json::parse(text.as_bytes())?)),
-        };
-        assert_eq!(first_object(names, read).ok(), expected.map(json), "{artifacts:?}");
+        let named = Radon::PARAMS_ARTIFACTS.iter().zip(artifacts).filter(|(_, text)| **text != "-");
+        let record = named.fold(TestRecord::new(), |record, (name, text)| record.json_text(*name, text));
+        assert_eq!(params(&record, "params"), expected.map(json), "{artifacts:?}");
     }
 }
 
@@ -41,8 +46,27 @@ fn rois_are_the_objects_of_the_metadata() {
         (Some(r#"{"version":1,"rois":[{"b":1,"a":2},5,null,[{}],{}],"header":{}}"#), r#"[{"b":1,"a":2},{}]"#),
     ];
     for (metadata, expected) in cases {
-        assert_eq!(rois(metadata.map(json)), json(expected), "{metadata:?}");
+        let record = metadata.iter().fold(TestRecord::new(), |record, text| record.json_text("metadata", text));
+        assert_eq!(params(&record, "rois"), Some(json(expected)), "{metadata:?}");
     }
+    let broken = TestRecord::new().json_text("metadata", "{");
+    assert_eq!(params(&broken, "rois"), None);
+}
+
+/// A record with these table artifacts, by their files' names, `!` before broken ones. Each holds its name as `velocity`.
+fn with_tables(files: &[&str]) -> TestRecord {
+    files.iter().fold(TestRecord::new(), |record, file| {
+        let (name, form) = file.trim_start_matches('!').rsplit_once('.').unwrap();
+        match (file.starts_with('!'), form) {
+            (true, "csv") => record.unreadable(name, ArtifactKind::Csv),
+            (true, _) => record.unreadable(name, ArtifactKind::Parquet),
+            (false, "csv") => record.csv(name, format!("velocity\n{file}\n")),
+            (false, _) => {
+                let table = Table::builder().column("velocity", vec![*file]).and_then(|table| table.build());
+                record.table(name, table.unwrap())
+            }
+        }
+    })
 }
 
 #[test]
@@ -59,16 +83,12 @@ fn results_are_the_first_that_exist() {
         (&["radon/results.csv", "!radon.parquet"], "!"),
     ];
     for (artifacts, expected) in cases {
-        let read = |name: &str, form: &str| {
-            let file = format!("{name}.{form}");
-            match artifacts.iter().find(|artifact| artifact.trim_start_matches('!') == file) {
-                Some(artifact) if artifact.starts_with('!') => Err(Error::msg("broken")),
-                found => Ok(found.map(|artifact| (*artifact).to_owned())),
-            }
-        };
-        let found = first_table(|name| read(name, "parquet"), |name| read(name, "csv"));
-        let found = found.map_or("!".to_owned(), |found| found.unwrap_or("-".to_owned()));
-        assert_eq!(found, *expected, "{artifacts:?}");
+        let outcome = TestHost::new(Radon).extract(&with_tables(artifacts));
+        let found = outcome.result().map_or(vec!["!"], |rows| match rows.is_empty() {
+            true => vec!["-"],
+            false => rows.text("velocity").into_iter().flatten().collect(),
+        });
+        assert_eq!(found, [*expected], "{artifacts:?}");
     }
 }
 
@@ -104,8 +124,9 @@ fn columns_are_arranged() {
     for (columns, expected) in cases {
         for rows in [0, 2] {
             let given = batch(columns, rows);
-            let table = Table::from_batch(arrange(&given).unwrap()).unwrap();
-            let arranged = table.into_batch().unwrap();
+            let record = TestRecord::new().table(PARQUET[0], Table::from_batch(given.clone()).unwrap());
+            let outcome = TestHost::new(Radon).extract(&record);
+            let arranged = outcome.rows().batch();
             assert_eq!(arranged.num_rows(), rows);
             let schema = arranged.schema();
             let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();

@@ -24,12 +24,18 @@ impl Indexer for VelocityEvents {
     const PARAMS_ARTIFACTS: &'static [&'static str] =
         &["velocity_events/params", "velocity_events_params", "velocity_events.params"];
 
+    /// The first artifact that is an object; an empty object where none is.
     fn params(&self, record: &Record<'_>) -> Result<Json> {
-        first_object(Self::PARAMS_ARTIFACTS, |name| record.json(name))
+        for name in Self::PARAMS_ARTIFACTS {
+            if let Some(params @ Json::Object(_)) = record.json(name)? {
+                return Ok(params);
+            }
+        }
+        Ok(Json::object::<&str>([]))
     }
 
     fn extract_rows(&self, record: &Record<'_>, _run: &Run<'_>) -> Result<Table> {
-        let rows = match first_table(|name| record.parquet(name), |name| record.csv(name))? {
+        let rows = match events(record)? {
             Some(table) => table.into_batch()?,
             None => RecordBatch::new_empty(Arc::new(Schema::empty())),
         };
@@ -43,32 +49,11 @@ impl Indexer for VelocityEvents {
 
 export_plugin!(VelocityEvents);
 
-/// The first artifact that is a JSON object; an empty object where none is.
-fn first_object(names: &[&str], read: impl Fn(&str) -> Result<Option<Json>>) -> Result<Json> {
-    for name in names {
-        if let Some(params @ Json::Object(_)) = read(name)? {
-            return Ok(params);
-        }
-    }
-    Ok(Json::object::<&str>([]))
-}
-
 /// The first events that exist: Parquet under either name, then CSV.
-fn first_table<T>(
-    parquet: impl Fn(&str) -> Result<Option<T>>,
-    csv: impl Fn(&str) -> Result<Option<T>>,
-) -> Result<Option<T>> {
-    for name in EVENTS {
-        if let Some(table) = parquet(name)? {
-            return Ok(Some(table));
-        }
-    }
-    for name in EVENTS {
-        if let Some(table) = csv(name)? {
-            return Ok(Some(table));
-        }
-    }
-    Ok(None)
+fn events(record: &Record<'_>) -> Result<Option<Table>> {
+    let parquet = EVENTS.iter().map(|name| record.parquet(name));
+    let csv = EVENTS.iter().map(|name| record.csv(name));
+    parquet.chain(csv).find_map(Result::transpose).transpose()
 }
 
 /// The event columns first, null where absent; then the others but for the host's own.

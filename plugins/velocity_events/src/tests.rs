@@ -2,9 +2,16 @@
 
 use super::*;
 use arrow::array::{Float64Array, Int64Array, StringArray};
+use kymhost_plugin_api::testing::{TestHost, TestRecord};
 
 fn json(text: &str) -> Json {
     Json::parse(text.as_bytes()).unwrap()
+}
+
+/// A record with these texts as its params artifacts, `-` where absent.
+fn with_params(texts: &[&str; 3]) -> TestRecord {
+    let artifacts = VelocityEvents::PARAMS_ARTIFACTS.iter().zip(texts).filter(|(_, text)| **text != "-");
+    artifacts.fold(TestRecord::new(), |record, (name, text)| record.json_text(*name, text))
 }
 
 #[test]
@@ -23,13 +30,25 @@ fn params_are_the_first_object() {
         ([r#"{"a":1}"#, "{", "-"], Some(r#"{"a":1}"#)),
     ];
     for (artifacts, expected) in cases {
-        let names = VelocityEvents::PARAMS_ARTIFACTS;
-        let read = |name: &str| match artifacts[names.iter().position(|known| *known == name).unwrap()] {
-            "-" => Ok(None),
-            text => Ok(Some(Json::parse(text.as_bytes())?)),
-        };
-        assert_eq!(first_object(names, read).ok(), expected.map(json), "{artifacts:?}");
+        let params = TestHost::new(VelocityEvents).params(&with_params(artifacts));
+        assert_eq!(params.ok(), expected.map(json), "{artifacts:?}");
     }
+}
+
+/// A record with these table artifacts, by their files' names, `!` before broken ones. Each holds its name as `event_id`.
+fn with_tables(files: &[&str]) -> TestRecord {
+    files.iter().fold(TestRecord::new(), |record, file| {
+        let (name, form) = file.trim_start_matches('!').rsplit_once('.').unwrap();
+        match (file.starts_with('!'), form) {
+            (true, "csv") => record.unreadable(name, ArtifactKind::Csv),
+            (true, _) => record.unreadable(name, ArtifactKind::Parquet),
+            (false, "csv") => record.csv(name, format!("event_id\n{file}\n")),
+            (false, _) => {
+                let table = Table::builder().column("event_id", vec![*file]).and_then(|table| table.build());
+                record.table(name, table.unwrap())
+            }
+        }
+    })
 }
 
 #[test]
@@ -45,16 +64,12 @@ fn events_are_the_first_that_exist() {
         (&["velocity_events/events.parquet", "!velocity_events.parquet"], "velocity_events/events.parquet"),
     ];
     for (artifacts, expected) in cases {
-        let read = |name: &str, form: &str| {
-            let file = format!("{name}.{form}");
-            match artifacts.iter().find(|artifact| artifact.trim_start_matches('!') == file) {
-                Some(artifact) if artifact.starts_with('!') => Err(Error::msg("broken")),
-                found => Ok(found.map(|artifact| (*artifact).to_owned())),
-            }
-        };
-        let found = first_table(|name| read(name, "parquet"), |name| read(name, "csv"));
-        let found = found.map_or("!".to_owned(), |found| found.unwrap_or("-".to_owned()));
-        assert_eq!(found, *expected, "{artifacts:?}");
+        let outcome = TestHost::new(VelocityEvents).extract(&with_tables(artifacts));
+        let found = outcome.result().map_or(vec!["!"], |rows| match rows.is_empty() {
+            true => vec!["-"],
+            false => rows.text("event_id").into_iter().flatten().collect(),
+        });
+        assert_eq!(found, [*expected], "{artifacts:?}");
     }
 }
 
@@ -89,8 +104,9 @@ fn columns_are_arranged() {
     for (columns, others) in cases {
         for rows in [0, 2] {
             let given = batch(columns, rows);
-            let table = Table::from_batch(arrange(&given).unwrap()).unwrap();
-            let arranged = table.into_batch().unwrap();
+            let record = TestRecord::new().table(EVENTS[0], Table::from_batch(given.clone()).unwrap());
+            let outcome = TestHost::new(VelocityEvents).extract(&record);
+            let arranged = outcome.rows().batch();
             assert_eq!(arranged.num_rows(), rows);
             let schema = arranged.schema();
             let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -114,7 +130,11 @@ fn old(field: &str, value: Option<&str>) -> Option<RunMarker> {
         fields.shift_remove(field);
         fields.extend(value.map(|value| (field.to_owned(), json(value))));
     }
-    old_marker(&payload)
+    read(&payload)
+}
+
+fn read(payload: &Json) -> Option<RunMarker> {
+    TestHost::new(VelocityEvents).read_old_marker(payload).unwrap()
 }
 
 #[test]
@@ -141,7 +161,7 @@ fn old_markers_are_read() {
         assert_eq!(old(field, *value), None, "{field} {value:?}");
     }
     for payload in ["null", "[1]", "2", "\"n_events\"", "{}"] {
-        assert_eq!(old_marker(&json(payload)), None, "{payload}");
+        assert_eq!(read(&json(payload)), None, "{payload}");
     }
 }
 
