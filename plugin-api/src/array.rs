@@ -1,5 +1,20 @@
 //! Pixels and array artifacts as an indexer sees them.
 //! Owns: dtype, shape, axes and bytes in native order. Never: reading them.
+//!
+//! ```
+//! use kymhost_plugin_api::array::{Array, DType};
+//!
+//! // Two lines of three pixels.
+//! let axes = vec!["y".to_owned(), "x".to_owned()];
+//! let pixels = Array::from_elements(&[1_u16, 2, 3, 4, 5, 6], vec![2, 3], axes)?;
+//! assert_eq!((pixels.dtype(), pixels.axis_len("y"), pixels.axis_len("x")), (DType::UInt16, Some(2), Some(3)));
+//! // As they are kept, where the type is known; else as floats.
+//! assert_eq!(pixels.to_vec::<u16>(), Some(vec![1, 2, 3, 4, 5, 6]));
+//! assert_eq!(pixels.to_vec::<f32>(), None);
+//! let last_line = pixels.to_f64_vec().map(|values| values[3..].iter().sum::<f64>());
+//! assert_eq!(last_line, Some(15.0));
+//! # Ok::<(), kymhost_plugin_api::Error>(())
+//! ```
 
 use crate::{Error, Result};
 use std::fmt;

@@ -5,6 +5,18 @@
 //!
 //! The bytes: [`MAGIC`], the JSON's length as little-endian `u32`, the JSON as UTF-8; what follows is ignored. They
 //! are in section [`SECTION`] (on Apple's systems `__DATA,__kymhost`). Readers ignore keys that they do not know.
+//!
+//! ```
+//! use kymhost_plugin_api::card::{Card, MAGIC};
+//!
+//! let json = r#"{"card": 1, "api": "1.0", "needs_api": "1.0", "door": "abi_stable-0.11", "sdk": "1.0.0",
+//!     "rustc": "rustc 1.95.0", "target": "x86_64-unknown-linux-gnu",
+//!     "indexers": [{"name": "stalls", "analysis_version": "mylab.stalls@1", "marker": "stalls_run"}]}"#;
+//! let section = [&MAGIC[..], &(json.len() as u32).to_le_bytes(), json.as_bytes()].concat();
+//! let card = Card::parse(&section)?;
+//! assert_eq!((card.api.major, card.indexers[0].name.as_str()), (1, "stalls"));
+//! # Ok::<(), kymhost_plugin_api::card::CardError>(())
+//! ```
 
 use crate::json::{Object, ParseError};
 use crate::{Artifact, ArtifactKind, Indexer, Json, Output};

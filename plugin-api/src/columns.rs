@@ -10,6 +10,18 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 ///
 /// Types are taken as pandas leaves them: whole numbers may have become floats because one was missing, and an empty table may have lost
 /// its columns and their types. So a table without rows gives an empty column of any name and type.
+///
+/// ```
+/// use kymhost_plugin_api::prelude::*;
+///
+/// /// The duration of each event of one region.
+/// fn durations(record: &Record, roi_id: i64) -> Result<Vec<f64>> {
+///     let Some(events) = record.columns("velocity_events/events")? else { return Ok(Vec::new()) };
+///     let (starts, stops) = (events.f64("t_start_s")?, events.f64("t_end_s")?);
+///     let of_roi = events.i64("roi_id")?.into_iter().enumerate().filter(|(_, id)| *id == Some(roi_id));
+///     Ok(of_roi.map(|(at, _)| stops[at] - starts[at]).collect())
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Columns {
     rows: RecordBatch,

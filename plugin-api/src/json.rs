@@ -3,6 +3,16 @@
 //! Owns: Python's dialect (`NaN`, big integers, last duplicate wins). Never: I/O, hashing.
 //! serde_json cannot serve: it refuses `NaN`, stops at depth 128, and its
 //! `arbitrary_precision` feature would change every other crate of the build.
+//!
+//! ```
+//! use kymhost_plugin_api::json::{Json, ParseError};
+//!
+//! let params = Json::parse(br#"{"window": 16, "limits": [0.5, NaN]}"#)?;
+//! assert_eq!(params.get("window").and_then(Json::as_i64), Some(16));
+//! let limits = params.get("limits").and_then(Json::as_array).unwrap_or_default();
+//! assert!(limits[1].as_f64().is_some_and(f64::is_nan));
+//! # Ok::<(), ParseError>(())
+//! ```
 
 use indexmap::IndexMap;
 use std::borrow::Cow;

@@ -32,6 +32,9 @@
 //! this crate's promise: name it through this crate, and a minor version that brings a later Arrow harms nobody. Those who
 //! need a certain version switch the feature off and go through [`c_data`].
 //!
+//! The author guide (`docs/author-guide.md` in kymhost's repository) goes through all of it, from the first plugin to a published one; `examples/` has
+//! a cookbook.
+//!
 //! The `testing` feature (off by default, meant for `[dev-dependencies]`) gives records in memory and a host made for tests, so that
 //! `cargo test` needs no program and no dataset.
 
@@ -39,6 +42,11 @@
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
+
+/// The author guide's snippets, compiled and run as they stand.
+#[cfg(all(doctest, feature = "arrow"))]
+#[doc = include_str!("../../docs/author-guide.md")]
+mod author_guide {}
 
 pub mod array;
 pub mod card;
@@ -77,11 +85,34 @@ pub use table::{IntoColumn, TableBuilder};
 pub use arrow;
 
 /// The Arrow C Data Interface, for those who bring an Arrow of their own, or none: see [`Table::from_c_data`].
+///
+/// ```
+/// use kymhost_plugin_api::Table;
+///
+/// # #[cfg(feature = "arrow")] {
+/// let table = Table::builder().column("velocity", vec![1.5, 2.5])?.build()?;
+/// let (array, schema) = table.into_c_data();
+/// assert_eq!((array.length, array.n_children, schema.n_children), (2, 1, 1));
+/// // SAFETY: the two are what a table has just given.
+/// let table = unsafe { Table::from_c_data(array, schema) };
+/// assert_eq!(table.num_rows(), 2);
+/// # }
+/// # Ok::<(), kymhost_plugin_api::Error>(())
+/// ```
 pub mod c_data {
     pub use crate::ffi::{ArrowArray, ArrowSchema};
 }
 
-/// What an indexer's file begins with: `use kymhost_plugin_api::prelude::*;`.
+/// What an indexer's file begins with.
+///
+/// ```
+/// use kymhost_plugin_api::prelude::*;
+///
+/// fn threshold(record: &Record) -> Result<f64> {
+///     let params = record.json("stalls/params")?.unwrap_or_default();
+///     params.get("threshold").and_then(Json::as_f64).ok_or_else(|| Error::msg("no threshold"))
+/// }
+/// ```
 pub mod prelude {
     pub use crate::array::{Array, DType};
     pub use crate::{
