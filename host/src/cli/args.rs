@@ -2,6 +2,7 @@
 //! Owns: names and forms of arguments. Never: acts on them.
 
 use super::{help, quantity};
+use crate::author::check::Check;
 use crate::index::staleness::Reason;
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -318,6 +319,39 @@ pub enum PluginCommand {
     /// Make the folder of a new plugin, with a worked indexer, tests and a README
     #[command(after_help = help::PLUGIN_NEW)]
     New(PluginNewArgs),
+    /// Try whether a library does all that an indexer must, each check in a process of its own
+    #[command(after_help = help::PLUGIN_CHECK)]
+    Check(PluginCheckArgs),
+}
+
+/// Arguments of `plugin check`.
+#[derive(Debug, Args)]
+pub struct PluginCheckArgs {
+    /// Library, with all its indexers; or one indexer: PATH:NAME, or a NAME that is looked for
+    #[arg(value_name = "LIBRARY|PATH:NAME|NAME", required_unless_present = "list")]
+    pub library: Option<String>,
+    /// List the checks, with what each needs
+    #[arg(long, conflicts_with_all = ["library", "only", "reproduce"])]
+    pub list: bool,
+    /// Do these checks alone, and those of the library as a whole
+    #[arg(long, value_name = "CHECK", num_args = 1.., value_parser = checks())]
+    pub only: Vec<String>,
+    /// Make up the same records as a run with this seed did
+    #[arg(long, value_name = "SEED")]
+    pub reproduce: Option<u64>,
+    /// Give up on a check after so long [default: 60]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_seconds)]
+    pub timeout: Option<Duration>,
+    /// Checks at once at most [default: the number of cores]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Where else to look.
+    #[command(flatten)]
+    pub dirs: PluginDirs,
+}
+
+fn checks() -> PossibleValuesParser {
+    PossibleValuesParser::new(Check::ALL.iter().map(|check| check.name()))
 }
 
 /// Arguments of `plugin inspect`.

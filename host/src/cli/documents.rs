@@ -2,6 +2,7 @@
 //! Owns: their fields, which are only ever added to. In words: `docs/user-guide.md`. Never: prints.
 
 use super::error::CliError;
+use crate::author::check::{Check, Checked, Report, Status as CheckStatus};
 use crate::author::inspect::{ExtraIndexerKeys, Inspection};
 use crate::index::names::TableName;
 use crate::index::staleness::{ImageReport, Note, Reason};
@@ -685,6 +686,109 @@ pub fn finding_meaning(kind: VerifyKind) -> &'static str {
         }
         VerifyKind::RowsChanged => "the rows in the table are not those that the run wrote",
         VerifyKind::Failed => "the extraction failed",
+    }
+}
+
+/// `plugin check`
+#[derive(Debug, Serialize)]
+pub struct CheckDocument<'a> {
+    library: String,
+    seed: u64,
+    is_loaded: bool,
+    checks: Vec<CheckedBody<'a>>,
+    indexers: Vec<CheckedIndexer<'a>>,
+    /// How many checks ended how.
+    pub summary: CheckSummary,
+}
+
+/// A check that has ended.
+#[derive(Debug, Serialize)]
+pub struct CheckedBody<'a> {
+    name: &'static str,
+    status: &'static str,
+    message: &'a str,
+    seconds: f64,
+}
+
+/// The checks of one indexer.
+#[derive(Debug, Serialize)]
+pub struct CheckedIndexer<'a> {
+    indexer: &'a str,
+    checks: Vec<CheckedBody<'a>>,
+}
+
+/// How many checks ended how.
+#[derive(Debug, Serialize)]
+pub struct CheckSummary {
+    /// See [`CheckStatus`].
+    pub passed: usize,
+    /// See [`CheckStatus`].
+    pub failed: usize,
+    /// See [`CheckStatus`].
+    pub warned: usize,
+    /// See [`CheckStatus`].
+    pub skipped: usize,
+    /// See [`CheckStatus`].
+    pub crashed: usize,
+}
+
+impl<'a> CheckDocument<'a> {
+    /// From a report.
+    pub fn new(report: &'a Report) -> Self {
+        let bodies = |checks: &'a [Checked]| -> Vec<CheckedBody<'a>> {
+            let body = |checked: &'a Checked| CheckedBody {
+                name: checked.check.name(),
+                status: checked.outcome.status.as_str(),
+                message: &checked.outcome.message,
+                seconds: (checked.seconds * 1000.0).round() / 1000.0,
+            };
+            checks.iter().map(body).collect()
+        };
+        let indexers = report.indexers.iter();
+        Self {
+            library: report.library.display().to_string(),
+            seed: report.seed,
+            is_loaded: report.is_loaded,
+            checks: bodies(&report.checks),
+            indexers: indexers
+                .map(|indexer| CheckedIndexer { indexer: &indexer.indexer, checks: bodies(&indexer.checks) })
+                .collect(),
+            summary: CheckSummary {
+                passed: report.count(CheckStatus::Passed),
+                failed: report.count(CheckStatus::Failed),
+                warned: report.count(CheckStatus::Warned),
+                skipped: report.count(CheckStatus::Skipped),
+                crashed: report.count(CheckStatus::Crashed),
+            },
+        }
+    }
+}
+
+/// `plugin check --list`
+#[derive(Debug, Serialize)]
+pub struct CheckListDocument {
+    checks: Vec<CheckLine>,
+}
+
+/// A check that there is.
+#[derive(Debug, Serialize)]
+pub struct CheckLine {
+    name: &'static str,
+    of: &'static str,
+    needs: &'static str,
+    description: &'static str,
+}
+
+impl CheckListDocument {
+    /// All checks.
+    pub fn new() -> Self {
+        let line = |check: &Check| CheckLine {
+            name: check.name(),
+            of: if check.is_of_library() { "library" } else { "indexer" },
+            needs: check.needs().as_str(),
+            description: check.description(),
+        };
+        Self { checks: Check::ALL.iter().map(line).collect() }
     }
 }
 

@@ -68,7 +68,9 @@ impl Exit {
             Self::Done => "done",
             Self::Internal => "internal error",
             Self::Usage => "wrong usage (an unknown option, mode, image or table)",
-            Self::SomeFailed => "some images failed; the others are committed (verify: something was found)",
+            Self::SomeFailed => {
+                "some images failed; the others are committed (verify, plugin check: something was found)"
+            }
             Self::Locked => "another run holds this table (--wait SECONDS waits for it)",
             Self::Unusable => "the dataset or the plugin cannot be used",
             Self::Refused => "refused by a safety guard; nothing was written (--yes where it is meant)",

@@ -127,6 +127,21 @@ Examples:
 What is made builds and passes its tests as it is; the commands to type next are printed. All that it needs of
 kymhost comes along in its vendor folder. A folder that holds anything is never touched.";
 
+/// `plugin check`
+pub const PLUGIN_CHECK: &str = "\
+Examples:
+  kymhost plugin check target/release/libstalls.so
+  kymhost plugin check target/release/libstalls.so --dataset lab.zarr     with real records
+  kymhost plugin check target/release/libstalls.so --reproduce 4711       the same records again
+  kymhost plugin check target/release/libstalls.so --only rows_repeat own_rows
+  kymhost plugin check --list
+
+The records are made up: images of several shapes and dtypes, and whatever artifacts the indexer looks
+for. With --dataset its first images are copied and used instead; the dataset is read, never written.
+Each check ends as passed, failed, warned, skipped (it could not be tried; the message says why) or
+crashed. Exit code 0 where none failed or crashed, 3 where some did, 5 where the library cannot be
+loaded.";
+
 /// `table list`
 pub const TABLE_LIST: &str = "\
 Examples:

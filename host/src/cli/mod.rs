@@ -52,6 +52,10 @@ pub fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|argument| argument == WORKER) {
         return crate::plugin::worker_main();
     }
+    // For the same reason.
+    if arguments.get(1).is_some_and(|argument| argument == crate::author::check::CHILD) {
+        return crate::author::check::check_main(arguments.get(2..).unwrap_or_default());
+    }
     panic::set_hook(Box::new(say_panic));
     let json = asks_for_json(&arguments);
     let exit = panic::catch_unwind(|| whole(arguments)).unwrap_or_else(|_| {

@@ -3,7 +3,7 @@
 //! Owns: what a plugin is shown and the checks of what comes back. Never: loads libraries, has `unsafe`, knows which door
 //! it is.
 
-use super::{Failure, FailureKind, Indexer, IndexerInfo, failure_text};
+use super::{BAD_HASH, Failure, FailureKind, Indexer, IndexerInfo, NO_REASON, failure_text};
 use crate::dataset::{DatasetError, Record};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
@@ -61,7 +61,7 @@ impl Indexer for Checked {
         if hash.is_empty() || hash.len() > MAX_HASH_BYTES {
             return Err(Failure::new(
                 FailureKind::Error,
-                format!("the indexer gave a params hash of {} bytes, expected 1 to {MAX_HASH_BYTES}", hash.len()),
+                format!("{BAD_HASH} {} bytes, expected 1 to {MAX_HASH_BYTES}", hash.len()),
             ));
         }
         Ok(hash)
@@ -100,7 +100,7 @@ fn failure(error: Error) -> Failure {
         _ => FailureKind::Error,
     };
     let message = match error.message() {
-        "" => "the indexer gave no reason".to_owned(),
+        "" => NO_REASON.to_owned(),
         text => failure_text(text),
     };
     Failure::new(kind, message)

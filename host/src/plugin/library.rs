@@ -115,7 +115,7 @@ pub fn load_library(library: &Path) -> Result<Vec<Box<dyn Indexer>>, PluginError
 }
 
 /// What can be said against a library from its card alone.
-pub(super) fn check_card(library: &Path, card: &Card) -> Result<(), PluginError> {
+pub(crate) fn check_card(library: &Path, card: &Card) -> Result<(), PluginError> {
     check_api(card, API).and_then(|()| check_door(card)).map(drop).map_err(|refusal| refusal.for_library(library))
 }
 

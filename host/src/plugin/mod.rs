@@ -19,12 +19,14 @@ mod search;
 mod worker;
 
 pub use card_file::{CardFile, read_card, read_card_file};
+pub(crate) use library::check_card;
 pub(crate) use library::library_sha256;
 pub use library::load_library;
 pub use platform::{FileFormat, Platform};
 pub(crate) use search::refusal_of_file;
 pub use search::{SearchPath, find_plugin, list_plugins};
 pub use worker::worker_main;
+pub(crate) use worker::{take_pipes, watch_host};
 
 use crate::dataset::{Dataset, Input, Record};
 use arrow::array::RecordBatch;
@@ -166,6 +168,10 @@ impl Failure {
     }
 }
 
+/// What the refusal of a params hash begins with that an indexer may not give.
+pub(crate) const BAD_HASH: &str = "the indexer gave a params hash of";
+/// What stands for a failure's text where the indexer gave none.
+pub(crate) const NO_REASON: &str = "the indexer gave no reason";
 /// How long a failure's text may be, in bytes.
 const MAX_FAILURE_BYTES: usize = 4 << 10;
 

@@ -105,7 +105,7 @@ fn serve() -> Result<(), ProtocolError> {
 }
 
 /// Takes the pipes to the host away from the plugin: its `println!` goes to standard error, and it reads nothing.
-fn take_pipes() -> io::Result<(File, File)> {
+pub(crate) fn take_pipes() -> io::Result<(File, File)> {
     let input = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
     let output = rustix::io::fcntl_dupfd_cloexec(io::stdout(), 3)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
@@ -116,7 +116,7 @@ fn take_pipes() -> io::Result<(File, File)> {
 /// A thread that ends this process, and what a plugin started in its group, when the host is gone: whatever the plugin
 /// is doing. A signal on the parent's death would be quicker by nothing, and kill this process before it could take
 /// its children along.
-fn watch_host(input: &File) -> io::Result<()> {
+pub(crate) fn watch_host(input: &File) -> io::Result<()> {
     let wire: OwnedFd = input.try_clone()?.into();
     let parent = rustix::process::getppid();
     let look_again = Timespec { tv_sec: 1, tv_nsec: 0 };

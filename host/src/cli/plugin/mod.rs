@@ -1,6 +1,7 @@
 //! `plugin …`: `list`, `info`, and where plugins are sought; each other command has a file of its own.
 //! Owns: the search path and how plugins are shown. Never: reads libraries (see the room `plugin`).
 
+mod check;
 mod inspect;
 mod new;
 
@@ -28,6 +29,7 @@ pub fn plugin(context: &Context, command: &PluginCommand) -> Result<Exit, CliErr
         PluginCommand::Info(args) => info(context, args),
         PluginCommand::Inspect(args) => inspect::inspect(context, args),
         PluginCommand::New(args) => new::new(context, args),
+        PluginCommand::Check(args) => check::check(context, args),
     }
 }
 

@@ -1,0 +1,959 @@
+//! The checks themselves, as they run in a process of their own with the indexer in hand.
+//!
+//! Owns: what is called with what, and what that says of the indexer. Never: starts itself; damages (see [`super::damage`]).
+//!
+//! Each is wrong in one way only: a check that finds another check's fault is skipped and names that check.
+
+use super::child::{Answer, Order, Started, Task, listen};
+use super::compare::{
+    CALLS, MAX_GROWTH_BYTES, MIN_GROWTH_BYTES, all_changed, difference, growth, one_changed, schema_conflict,
+};
+use super::damage;
+use super::sandbox::{Sandbox, copy_tree};
+use super::{Check, Outcome, Status};
+use crate::dataset::{Dataset, DatasetError, Found, Input, Record};
+use crate::plugin::{BAD_HASH, Failure, FailureKind, Indexer};
+use arrow::array::{Array as _, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use fastrand::Rng;
+use kymhost_plugin_api::{Json, RunMarker, params_hash};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What the checks are done with.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    pub indexer: &'static dyn Indexer,
+    pub program: &'a Path,
+    pub library: &'a Path,
+    pub sandbox: &'a Sandbox,
+    pub seed: u64,
+    pub timeout: Duration,
+}
+
+/// An outcome on either side: `?` ends a check early.
+type Judged = Result<Outcome, Outcome>;
+
+impl From<DatasetError> for Outcome {
+    fn from(error: DatasetError) -> Self {
+        Self::skipped(format!("kymhost could not make the check ready: {error}"))
+    }
+}
+
+impl From<io::Error> for Outcome {
+    fn from(error: io::Error) -> Self {
+        Self::skipped(format!("kymhost could not make the check ready: {error}"))
+    }
+}
+
+/// A table that the indexer made of an ordinary record.
+pub(super) struct Ordinary {
+    pub record: Record,
+    pub rows: RecordBatch,
+}
+
+/// What the author can do about records that the indexer does not take.
+const GIVE_DATASET: &str = "give records that it takes with --dataset PATH";
+
+/// Does a check.
+pub(super) fn judge(check: Check, subject: &Subject<'_>) -> Outcome {
+    let judged = match check {
+        // These are the suite's.
+        Check::Card | Check::Api | Check::Load | Check::CardAgrees | Check::Name | Check::Version => {
+            Ok(Outcome::skipped("this is not checked here"))
+        }
+        Check::Marker => marker(subject),
+        Check::Extracts => extracts(subject),
+        Check::Ends | Check::WritesNothing | Check::PrintsNothing => use_it(subject),
+        Check::HashForm => hash_form(subject),
+        Check::HashRepeats => hash_repeats(subject),
+        Check::HashElsewhere => hash_elsewhere(subject),
+        Check::HashFollowsParams => hash_follows_params(subject),
+        Check::IgnoresMarkers => ignores_markers(subject),
+        Check::ParamsAgree => params_agree(subject),
+        Check::RowsRepeat => rows_repeat(subject),
+        Check::RowsElsewhere => rows_elsewhere(subject),
+        Check::AtOnce => at_once(subject),
+        Check::TwoDatasets => two_datasets(subject),
+        Check::ProperTable => proper_table(subject),
+        Check::Storable => storable(subject),
+        Check::SchemaSame => schema_same(subject),
+        Check::OwnRows => own_rows(subject),
+        Check::Provenance => provenance(subject),
+        Check::MissingArtifacts => damage::missing(subject),
+        Check::EmptyArtifacts => damage::empty(subject),
+        Check::CorruptArtifacts => damage::corrupt(subject),
+        Check::OddArtifacts => damage::odd(subject),
+        Check::OddPixels => damage::odd_pixels(subject),
+        Check::ErrorTexts => damage::error_texts(subject),
+        Check::OldMarkers => old_markers(subject),
+        Check::MemorySteady => memory_steady(subject),
+        Check::Cancel => cancel(subject),
+        Check::Threads => threads(subject),
+    };
+    match judged {
+        Ok(outcome) | Err(outcome) => outcome,
+    }
+}
+
+impl Subject<'_> {
+    pub(super) fn open(&self) -> Result<Dataset, Outcome> {
+        Ok(Dataset::open(&self.sandbox.dataset())?)
+    }
+
+    pub(super) fn records(&self) -> Result<Vec<Record>, Outcome> {
+        records(&self.open()?)
+    }
+
+    pub(super) fn hash(&self, record: &Record) -> Result<String, Failure> {
+        self.indexer.params_hash(record)
+    }
+
+    pub(super) fn rows(&self, record: &Record) -> Result<RecordBatch, Failure> {
+        self.indexer.extract_rows(record, 1, &|| false)
+    }
+
+    /// What hash, params and rows read of an image, or looked for; never its own run marker.
+    pub(super) fn inputs(&self, record: &Record) -> Vec<Input> {
+        let watched = record.watched(&self.indexer.info().marker_name);
+        let _ = self.hash(&watched);
+        let _ = self.indexer.params(&watched);
+        let _ = self.rows(&watched);
+        watched.inputs().unwrap_or_default()
+    }
+
+    /// The ordinary records that rows can be made of, at least one.
+    pub(super) fn ordinary(&self) -> Result<Vec<Ordinary>, Outcome> {
+        let mut ordinary = Vec::new();
+        let mut why = None;
+        for record in self.records()? {
+            match self.rows(&record) {
+                Ok(rows) => ordinary.push(Ordinary { record, rows }),
+                Err(failure) => drop(why.get_or_insert(failure)),
+            }
+        }
+        match why {
+            Some(failure) if ordinary.is_empty() => Err(no_rows(&failure)),
+            _ => Ok(ordinary),
+        }
+    }
+
+    /// Ordinary records of which at least one gives rows.
+    fn ordinary_with_rows(&self) -> Result<Vec<Ordinary>, Outcome> {
+        let ordinary = self.ordinary()?;
+        if ordinary.iter().all(|one| one.rows.num_rows() == 0) {
+            return Err(Outcome::skipped(format!("no record gives a row; {GIVE_DATASET}")));
+        }
+        Ok(ordinary)
+    }
+
+    /// Ordinary records whose rows are the same when they are extracted once more.
+    fn repeating(&self) -> Result<Vec<Ordinary>, Outcome> {
+        let ordinary = self.ordinary_with_rows()?;
+        for one in &ordinary {
+            if !matches!(self.rows(&one.record), Ok(rows) if difference(&one.rows, &rows).is_none()) {
+                return Err(Outcome::skipped("rows are not the same twice: see rows_repeat"));
+            }
+        }
+        Ok(ordinary)
+    }
+
+    /// Records with their params hashes, at least one.
+    fn hashes(&self) -> Result<Vec<(Record, String)>, Outcome> {
+        let mut hashes = Vec::new();
+        let mut why = None;
+        for record in self.records()? {
+            match self.hash(&record) {
+                Ok(hash) => hashes.push((record, hash)),
+                Err(failure) => drop(why.get_or_insert(failure)),
+            }
+        }
+        match why {
+            Some(failure) if hashes.is_empty() => Err(no_hash(&failure)),
+            _ => Ok(hashes),
+        }
+    }
+
+    /// Records whose params hashes are the same when they are asked for once more.
+    fn repeating_hashes(&self) -> Result<Vec<(Record, String)>, Outcome> {
+        let hashes = self.hashes()?;
+        if hashes.iter().any(|(record, hash)| self.hash(record).ok().as_ref() != Some(hash)) {
+            return Err(Outcome::skipped("params_hash is not the same twice: see hash_repeats"));
+        }
+        Ok(hashes)
+    }
+
+    /// What another process makes of a dataset's images; in other folders and another environment, or in these.
+    fn in_another_process(&self, task: Task, is_elsewhere: bool) -> Result<Vec<Elsewhere>, Outcome> {
+        let sandbox = if is_elsewhere {
+            // Some clocks that rows could hold tick once a second.
+            thread::sleep(Duration::from_millis(1100));
+            let root = self.sandbox.out().join("elsewhere").join("a folder further down");
+            Sandbox::make(&root, &self.sandbox.dataset(), &self.sandbox.other())?
+        } else {
+            self.sandbox.clone()
+        };
+        let order = Order {
+            program: self.program,
+            library: self.library,
+            sandbox: &sandbox,
+            indexer: &self.indexer.info().name,
+            seed: self.seed,
+            timeout: self.timeout,
+        };
+        let mut command = order.command(task);
+        if is_elsewhere {
+            for (name, value) in [
+                ("TZ", "Asia/Kathmandu"),
+                ("LANG", "de_DE.UTF-8"),
+                ("LC_ALL", "de_DE.UTF-8"),
+                ("USER", "another"),
+                ("LOGNAME", "another"),
+                ("HOSTNAME", "elsewhere"),
+                ("KYMHOST_PLUGIN_CHECK", "elsewhere"),
+            ] {
+                command.env(name, value);
+            }
+        }
+        let mut started = Started::new(&mut command)?;
+        let answer = started.output.take().and_then(listen);
+        drop(started.lifeline.take());
+        let _ = started.child.kill();
+        let _ = started.child.wait();
+        if answer != Some(Answer::Extracted) {
+            return Err(Outcome::failed("another process that does the same has died of it"));
+        }
+        let mut all = Vec::new();
+        for number in 0..self.records()?.len() {
+            all.push(Elsewhere::read(&sandbox.out(), number)?);
+        }
+        Ok(all)
+    }
+}
+
+fn records(dataset: &Dataset) -> Result<Vec<Record>, Outcome> {
+    dataset.image_ids()?.iter().map(|id| Ok(dataset.record(id)?)).collect()
+}
+
+fn no_rows(failure: &Failure) -> Outcome {
+    let see = match failure.kind {
+        FailureKind::Panic => "see extracts".to_owned(),
+        FailureKind::BadTable => "see proper_table".to_owned(),
+        _ => GIVE_DATASET.to_owned(),
+    };
+    Outcome::skipped(format!("it takes no record ({}: {}); {see}", failure.kind, failure.message))
+}
+
+fn no_hash(failure: &Failure) -> Outcome {
+    if failure.message.starts_with(BAD_HASH) {
+        return Outcome::skipped("it gives no proper params hash: see hash_form");
+    }
+    let see = if failure.kind == FailureKind::Panic { "see extracts" } else { GIVE_DATASET };
+    Outcome::skipped(format!("no record has a params hash ({}: {}); {see}", failure.kind, failure.message))
+}
+
+/// What an indexer looks for in vain.
+pub(super) fn sought(subject: &Subject<'_>) -> Result<Vec<String>, String> {
+    let mut keys = BTreeSet::new();
+    for record in subject.records().map_err(|outcome| outcome.message)? {
+        let inputs = subject.inputs(&record);
+        keys.extend(inputs.into_iter().filter(|input| input.found == Found::Absent).map(|input| input.key));
+    }
+    Ok(keys.into_iter().collect())
+}
+
+/// What another process made of an image.
+struct Elsewhere {
+    hash: Result<String, String>,
+    rows: Result<RecordBatch, String>,
+}
+
+/// Makes hashes and rows of a dataset's images, and leaves them in a folder.
+pub(super) fn extract_into(subject: &Subject<'_>, dataset: &Path, out: &Path) -> Result<(), String> {
+    let open = Dataset::open(dataset).map_err(|error| error.to_string())?;
+    for (number, record) in records(&open).map_err(|outcome| outcome.message)?.iter().enumerate() {
+        let done = Elsewhere {
+            hash: subject.hash(record).map_err(|failure| failure.message),
+            rows: subject.rows(record).map_err(|failure| failure.message),
+        };
+        done.write(out, number).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+impl Elsewhere {
+    fn write(&self, out: &Path, number: usize) -> io::Result<()> {
+        let text = serde_json::to_vec(&(&self.hash, self.rows.as_ref().err()))?;
+        fs::write(out.join(format!("{number}.json")), text)?;
+        if let Ok(rows) = &self.rows {
+            let file = File::create(out.join(format!("{number}.arrow")))?;
+            let mut writer = StreamWriter::try_new(file, &rows.schema()).map_err(io::Error::other)?;
+            writer.write(rows).and_then(|()| writer.finish()).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    fn read(out: &Path, number: usize) -> io::Result<Self> {
+        let text = fs::read(out.join(format!("{number}.json")))?;
+        let (hash, why): (Result<String, String>, Option<String>) = serde_json::from_slice(&text)?;
+        let rows = match why {
+            Some(why) => Err(why),
+            None => {
+                let file = File::open(out.join(format!("{number}.arrow")))?;
+                let mut reader = StreamReader::try_new(file, None).map_err(io::Error::other)?;
+                let batch = reader.next().ok_or_else(|| io::Error::other("no rows were left"))?;
+                Ok(batch.map_err(io::Error::other)?)
+            }
+        };
+        Ok(Self { hash, rows })
+    }
+}
+
+// The library's own affairs.
+
+/// Has the indexer do all that it can, for what is looked at from outside.
+fn use_it(subject: &Subject<'_>) -> Judged {
+    let mut taken = 0;
+    let records = subject.records()?;
+    for record in &records {
+        let _ = subject.hash(record);
+        let _ = subject.indexer.params(record);
+        taken += usize::from(subject.rows(record).is_ok());
+    }
+    let _ = subject.indexer.read_old_marker(b"{\"n_events\": 1}");
+    Ok(Outcome::passed(format!("{taken} of {} records extracted", records.len())))
+}
+
+fn marker(subject: &Subject<'_>) -> Judged {
+    let info = subject.indexer.info();
+    let marker = &info.marker_name;
+    let key = |name: &str| -> Result<BTreeSet<String>, Outcome> {
+        let Some(record) = subject.records()?.into_iter().next() else { return Ok(BTreeSet::new()) };
+        let watched = record.watched("kymhost-check/none");
+        let _ = watched.json_bytes(name);
+        Ok(watched.inputs().unwrap_or_default().into_iter().map(|input| input.key).collect())
+    };
+    let own = key(marker)?;
+    if own.is_empty() {
+        return Ok(Outcome::failed(format!("'{marker}' is no name of an artifact")));
+    }
+    for taken in info.params_artifacts.iter().map(String::as_str).chain(["metadata"]) {
+        if key(taken)? == own {
+            return Ok(Outcome::failed(format!(
+                "its run marker '{marker}' is kept where the artifact '{taken}' is: each run would overwrite it"
+            )));
+        }
+    }
+    Ok(Outcome::passed(marker.clone()))
+}
+
+fn extracts(subject: &Subject<'_>) -> Judged {
+    let records = subject.records()?;
+    let (mut rows, mut taken, mut why) = (0, 0, None);
+    for record in &records {
+        for failure in [subject.hash(record).err(), subject.rows(record).map(|r| rows += r.num_rows()).err()] {
+            match failure {
+                Some(failure) if failure.kind == FailureKind::Panic => {
+                    return Ok(Outcome::failed(format!("image {} panics: {}", record.image_id(), failure.message)));
+                }
+                Some(failure) => drop(why.get_or_insert(failure)),
+                None => {}
+            }
+        }
+        taken += usize::from(subject.rows(record).is_ok());
+    }
+    match why {
+        Some(failure) if taken == 0 => Err(no_rows(&failure)),
+        _ if rows == 0 => Err(Outcome::skipped(format!("no record gives a row; {GIVE_DATASET}"))),
+        _ => Ok(Outcome::passed(format!("{rows} rows of {taken} of {} records", records.len()))),
+    }
+}
+
+// Params hashes.
+
+/// Whether a hash has what no hash has.
+fn is_odd(hash: &str) -> bool {
+    hash.chars().any(|c| c.is_control() || c.is_whitespace())
+}
+
+fn hash_form(subject: &Subject<'_>) -> Judged {
+    for record in subject.records()? {
+        match subject.hash(&record) {
+            Ok(hash) if is_odd(&hash) => {
+                return Ok(Outcome::failed(format!("it has blanks or control characters: {hash:?}")));
+            }
+            Ok(_) => {}
+            Err(failure) if failure.message.starts_with(BAD_HASH) => return Ok(Outcome::failed(failure.message)),
+            Err(_) => {}
+        }
+    }
+    let hashes = subject.hashes()?;
+    Ok(Outcome::passed(hashes.first().map(|(_, hash)| hash.clone()).unwrap_or_default()))
+}
+
+fn hash_repeats(subject: &Subject<'_>) -> Judged {
+    let hashes = subject.hashes()?;
+    let again = || -> Option<String> {
+        for (record, hash) in hashes.iter().rev() {
+            match subject.hash(record) {
+                Ok(second) if second == *hash => {}
+                Ok(second) => return Some(format!("image {}: {hash}, then {second}", record.image_id())),
+                Err(failure) => return Some(format!("image {}: {hash}, then {}", record.image_id(), failure.message)),
+            }
+        }
+        None
+    };
+    if let Some(why) = again() {
+        return Ok(Outcome::failed(why));
+    }
+    if let Some(why) = on_a_thread(again) {
+        return Ok(Outcome::failed(format!("on another thread: {why}")));
+    }
+    Ok(Outcome::passed(format!("{} records, three times", hashes.len())))
+}
+
+fn on_a_thread<T: Send>(work: impl Fn() -> Option<T> + Sync) -> Option<T> {
+    thread::scope(|scope| scope.spawn(&work).join()).ok().flatten()
+}
+
+fn hash_elsewhere(subject: &Subject<'_>) -> Judged {
+    subject.repeating_hashes()?;
+    let here: Vec<_> = subject.records()?.iter().map(|record| subject.hash(record)).collect();
+    for (one, other) in here.into_iter().zip(subject.in_another_process(Task::Extract, true)?) {
+        match (one, other.hash) {
+            (Ok(one), Ok(other)) if one == other => {}
+            (Ok(one), Ok(other) | Err(other)) => return Ok(Outcome::failed(format!("{one} here, {other} elsewhere"))),
+            (Err(_), _) => {}
+        }
+    }
+    Ok(Outcome::passed("the same a second later, in another folder and time zone"))
+}
+
+/// The JSON artifacts among inputs, by name.
+pub(super) fn json_artifacts(inputs: &[Input]) -> Vec<String> {
+    let there = inputs.iter().filter(|input| matches!(input.found, Found::File { .. }));
+    let name = |key: &str| {
+        let name = key.strip_prefix("analysis/")?;
+        Some(name.strip_suffix(".json").or_else(|| name.strip_suffix(".json.gz"))?.to_owned())
+    };
+    there.filter_map(|input| name(&input.key)).collect()
+}
+
+fn hash_follows_params(subject: &Subject<'_>) -> Judged {
+    let hashes = subject.repeating_hashes()?;
+    let Some((record, before)) = hashes.first() else { return Ok(Outcome::skipped("there is no record")) };
+    let watched = record.watched(&subject.indexer.info().marker_name);
+    let _ = subject.hash(&watched);
+    let _ = subject.indexer.params(&watched);
+    let read = json_artifacts(&watched.inputs().unwrap_or_default());
+    let declared = &subject.indexer.info().params_artifacts;
+    let mut unheeded = Vec::new();
+    let rows_repeat = subject.repeating().is_ok();
+    for name in read.iter().chain(declared.iter().filter(|name| !read.contains(name))) {
+        let Ok(Some(original)) = record.json(name) else { continue };
+        record.put_json(name, &all_changed(&original))?;
+        if subject.hash(record).as_ref() == Ok(before) {
+            unheeded.push(name.clone());
+        } else if rows_repeat {
+            // Rows that follow one of its values, when the hash does not, would be stale and not be seen to be.
+            for (leaf, changed) in one_changed(&original) {
+                record.put_json(name, &original)?;
+                let rows = subject.rows(record);
+                record.put_json(name, &changed)?;
+                if subject.hash(record).as_ref() != Ok(before) {
+                    continue;
+                }
+                if let (Ok(one), Ok(two)) = (rows, subject.rows(record))
+                    && let Some(why) = difference(&one, &two)
+                {
+                    return Ok(Outcome::failed(format!(
+                        "'{leaf}' of the artifact '{name}' changes the rows ({why}) and not params_hash"
+                    )));
+                }
+            }
+        }
+        record.put_json(name, &original)?;
+    }
+    // Of several names the first that exists counts: the others may be there and not be read.
+    let declared_read = declared.iter().any(|name| read.contains(name));
+    let fault = unheeded.iter().find(|name| declared.contains(name) && read.contains(name));
+    Ok(match (fault, unheeded.iter().find(|name| read.contains(name))) {
+        (Some(name), _) => {
+            Outcome::failed(format!("it stays {before} when every value of its params artifact '{name}' changes"))
+        }
+        (None, Some(name)) => {
+            Outcome::warned(format!("params read the artifact '{name}', but nothing of it changes params_hash"))
+        }
+        _ if !declared.is_empty() && !declared_read => Outcome::warned(format!(
+            "its card says that '{}' holds its params, but they are not made of it",
+            declared.join("', '")
+        )),
+        _ if read.is_empty() => Outcome::passed("its params are made of no JSON artifact"),
+        _ => Outcome::passed(format!("follows '{}'", read.join("', '"))),
+    })
+}
+
+fn ignores_markers(subject: &Subject<'_>) -> Judged {
+    if marker(subject)?.status != Status::Passed {
+        return Err(Outcome::skipped("its run marker has no place of its own: see marker"));
+    }
+    let hashes = subject.repeating_hashes();
+    let ordinary = subject.repeating();
+    if let (Err(why), Err(_)) = (&hashes, &ordinary) {
+        return Err(why.clone());
+    }
+    let info = subject.indexer.info();
+    for (number, record) in subject.records()?.iter().enumerate() {
+        for name in [info.marker_name.as_str(), "kymhost_check_run"] {
+            let marker = RunMarker::new(&info.name, "h", &info.analysis_version, 3 + number as u64, 1_700_000_000);
+            record.put_json(name, &marker.to_json())?;
+        }
+    }
+    for (record, hash) in hashes.unwrap_or_default() {
+        if subject.hash(&record).as_ref() != Ok(&hash) {
+            return Ok(Outcome::failed(
+                "params_hash changes once there is a run marker: each run would make its own images stale",
+            ));
+        }
+    }
+    for one in ordinary.unwrap_or_default() {
+        if !matches!(subject.rows(&one.record), Ok(rows) if difference(&one.rows, &rows).is_none()) {
+            return Ok(Outcome::failed("rows are other ones once there is a run marker"));
+        }
+    }
+    Ok(Outcome::passed("the same with run markers"))
+}
+
+fn params_agree(subject: &Subject<'_>) -> Judged {
+    for (record, hash) in subject.repeating_hashes()? {
+        if is_odd(&hash) {
+            return Err(Outcome::skipped("it gives no proper params hash: see hash_form"));
+        }
+        let Some(text) = subject.indexer.params(&record) else {
+            return Ok(Outcome::warned(
+                "there is a params_hash, but params give an error, no JSON or more than 64 KiB: `kymhost explain` cannot show them",
+            ));
+        };
+        let params =
+            Json::parse(text.as_bytes()).map_err(|error| Outcome::failed(format!("params are no JSON: {error}")))?;
+        if params_hash(&params) != hash {
+            return Ok(Outcome::warned(format!(
+                "params_hash is {hash}, the hash of params {}: what `kymhost explain` shows is not what decides",
+                params_hash(&params)
+            )));
+        }
+    }
+    Ok(Outcome::passed("params_hash is the hash of params"))
+}
+
+// Rows.
+
+fn rows_repeat(subject: &Subject<'_>) -> Judged {
+    let ordinary = subject.ordinary_with_rows()?;
+    let again = || -> Option<String> { ordinary.iter().rev().find_map(|one| differs(subject, one)) };
+    if let Some(why) = again() {
+        return Ok(Outcome::failed(why));
+    }
+    if let Some(why) = on_a_thread(again) {
+        return Ok(Outcome::failed(format!("on another thread: {why}")));
+    }
+    Ok(Outcome::passed(format!("{} records, three times", ordinary.len())))
+}
+
+/// How the rows of a record, extracted again, differ.
+fn differs(subject: &Subject<'_>, one: &Ordinary) -> Option<String> {
+    let why = match subject.rows(&one.record) {
+        Ok(rows) => difference(&one.rows, &rows)?,
+        Err(failure) => format!("rows, then {}: {}", failure.kind, failure.message),
+    };
+    Some(format!("image {}: {why}", one.record.image_id()))
+}
+
+fn rows_elsewhere(subject: &Subject<'_>) -> Judged {
+    subject.repeating()?;
+    let here: Vec<_> = subject.records()?.iter().map(|record| subject.rows(record)).collect();
+    let there = subject.in_another_process(Task::Extract, true)?;
+    match first_difference(here, there) {
+        Some(why) => Ok(Outcome::failed(format!("here, then elsewhere: {why}"))),
+        None => Ok(Outcome::passed("the same a second later, in another folder and time zone")),
+    }
+}
+
+fn first_difference(here: Vec<Result<RecordBatch, Failure>>, there: Vec<Elsewhere>) -> Option<String> {
+    here.into_iter().zip(there).find_map(|(one, other)| match (one, other.rows) {
+        (Ok(one), Ok(other)) => difference(&one, &other),
+        (Ok(_), Err(why)) => Some(format!("rows, then {why}")),
+        (Err(failure), Ok(_)) => Some(format!("{}, then rows", failure.message)),
+        (Err(_), Err(_)) => None,
+    })
+}
+
+/// Threads that extract at once.
+const THREADS: usize = 4;
+/// How often each of them does every record.
+const ROUNDS: usize = 4;
+
+fn at_once(subject: &Subject<'_>) -> Judged {
+    let ordinary = subject.repeating()?;
+    let why = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|shift| {
+                let ordinary = &ordinary;
+                scope.spawn(move || {
+                    (0..ROUNDS).find_map(|_| {
+                        let mut order = ordinary.iter().cycle().skip(shift).take(ordinary.len());
+                        order.find_map(|one| differs(subject, one))
+                    })
+                })
+            })
+            .collect();
+        threads.into_iter().find_map(|thread| thread.join().ok().flatten())
+    });
+    Ok(match why {
+        Some(why) => Outcome::failed(format!("{THREADS} threads at once: {why}")),
+        None => Outcome::passed(format!("{THREADS} threads at once, {} records each", ROUNDS * ordinary.len())),
+    })
+}
+
+fn two_datasets(subject: &Subject<'_>) -> Judged {
+    let ordinary = subject.repeating()?;
+    if ordinary.len() < 2 {
+        return Err(Outcome::skipped(format!("there are fewer than two records that it takes; {GIVE_DATASET}")));
+    }
+    let here: Vec<_> = subject.records()?.iter().map(|record| subject.rows(record)).collect();
+    if first_difference(here, subject.in_another_process(Task::Extract, false)?).is_some() {
+        return Err(Outcome::skipped("rows are others in another process: see rows_elsewhere"));
+    }
+    let other = Dataset::open(&subject.sandbox.other())?;
+    let after: Vec<_> = records(&other)?.iter().map(|record| subject.rows(record)).collect();
+    match first_difference(after, subject.in_another_process(Task::ExtractOther, false)?) {
+        Some(why) => Ok(Outcome::failed(format!("after another dataset, then by itself: {why}"))),
+        None => Ok(Outcome::passed("the same before and after another dataset")),
+    }
+}
+
+fn proper_table(subject: &Subject<'_>) -> Judged {
+    let mut tables = 0;
+    let mut why = None;
+    for record in subject.records()? {
+        match subject.rows(&record) {
+            Ok(_) => tables += 1,
+            Err(failure) if failure.kind == FailureKind::BadTable => return Ok(Outcome::failed(failure.message)),
+            Err(failure) => drop(why.get_or_insert(failure)),
+        }
+    }
+    match why {
+        Some(failure) if tables == 0 => Err(no_rows(&failure)),
+        _ => Ok(Outcome::passed(format!("{tables} tables"))),
+    }
+}
+
+fn storable(subject: &Subject<'_>) -> Judged {
+    let scratch = Dataset::create(&subject.sandbox.out().join("scratch.zarr"))?;
+    let ordinary = subject.ordinary_with_rows()?;
+    for one in &ordinary {
+        let kept = scratch.write_table("kym_check", &one.rows).and_then(|()| scratch.read_table("kym_check", None));
+        match kept {
+            Ok(Some(rows)) if rows.num_rows() == one.rows.num_rows() => {}
+            Ok(rows) => {
+                let rows = rows.map_or(0, |rows| rows.num_rows());
+                return Ok(Outcome::failed(format!("{} rows were kept as {rows}", one.rows.num_rows())));
+            }
+            Err(error) => return Ok(Outcome::failed(error.to_string())),
+        }
+    }
+    Ok(Outcome::passed(format!("{} tables kept", ordinary.len())))
+}
+
+fn schema_same(subject: &Subject<'_>) -> Judged {
+    let ordinary = subject.ordinary_with_rows()?;
+    let Some(full) = ordinary.iter().find(|one| one.rows.num_rows() > 0) else {
+        return Err(Outcome::skipped("no record gives a row"));
+    };
+    let schema = full.rows.schema();
+    for one in &ordinary {
+        if let Some(why) = schema_conflict(&schema, &one.rows.schema(), false) {
+            return Ok(Outcome::failed(format!("image {}: {why}", one.record.image_id())));
+        }
+    }
+    let mut without_rows = 0;
+    for (what, may_lack, rows) in damage::without_rows(subject, full)? {
+        without_rows += usize::from(rows.num_rows() == 0);
+        // Rows that are there all the same are another case: columns may then depend on the artifact.
+        if rows.num_rows() == 0
+            && let Some(why) = schema_conflict(&schema, &rows.schema(), may_lack)
+        {
+            return Ok(Outcome::failed(format!("with no rows ({what}): {why}")));
+        }
+    }
+    let columns = schema.fields().len();
+    Ok(Outcome::passed(format!("{columns} columns, {} records, {without_rows} tables without rows", ordinary.len())))
+}
+
+/// A column as text, where it is there and of a type that can be.
+fn text_column(rows: &RecordBatch, name: &str) -> Option<Result<StringArray, DataType>> {
+    let column = rows.column_by_name(name)?;
+    let text = match column.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Null => cast(column, &DataType::Utf8).ok(),
+        _ => None,
+    };
+    let text = text.and_then(|text| text.as_any().downcast_ref::<StringArray>().cloned());
+    Some(text.ok_or_else(|| column.data_type().clone()))
+}
+
+/// What is wrong with a column whose every cell should be this.
+fn not_all(rows: &RecordBatch, name: &str, expected: &str) -> Option<String> {
+    match text_column(rows, name)? {
+        Err(found) => Some(format!("the column '{name}' is {found}, expected text")),
+        Ok(texts) => {
+            let other = texts.iter().flatten().find(|text| *text != expected)?;
+            Some(format!("the column '{name}' says '{other}', expected '{expected}'"))
+        }
+    }
+}
+
+fn own_rows(subject: &Subject<'_>) -> Judged {
+    let ordinary = subject.ordinary_with_rows()?;
+    for one in &ordinary {
+        if let Some(why) = not_all(&one.rows, "image_id", one.record.image_id()) {
+            return Ok(Outcome::failed(why));
+        }
+    }
+    let has = ordinary.iter().any(|one| one.rows.column_by_name("image_id").is_some());
+    Ok(Outcome::passed(if has { "its image_id is the image's" } else { "the host adds image_id" }))
+}
+
+fn provenance(subject: &Subject<'_>) -> Judged {
+    let ordinary = subject.ordinary_with_rows()?;
+    for one in &ordinary {
+        let version = &subject.indexer.info().analysis_version;
+        let hash = subject.hash(&one.record).ok();
+        let wrong = not_all(&one.rows, "analysis_version", version)
+            .or_else(|| not_all(&one.rows, "params_hash", hash.as_deref()?));
+        if let Some(why) = wrong {
+            return Ok(Outcome::failed(why));
+        }
+    }
+    Ok(Outcome::passed("nothing that the host would say otherwise"))
+}
+
+// What else an indexer must do.
+
+fn old_markers(subject: &Subject<'_>) -> Judged {
+    let mut rng = Rng::with_seed(subject.seed);
+    let mut payloads: Vec<Vec<u8>> = damage::ODD_JSON.iter().map(|text| text.as_bytes().to_vec()).collect();
+    let fields = [
+        "marker_version",
+        "indexer_name",
+        "params_hash",
+        "analysis_version",
+        "n_rows",
+        "n_events",
+        "ran_utc_epoch_ns",
+        "computed_utc_epoch_ns",
+        "status",
+    ];
+    for _ in 0..400 {
+        let mut members = Vec::new();
+        for field in fields {
+            if rng.u8(..) < 200 {
+                let odd = rng.usize(..damage::ODD_JSON.len());
+                members.push(format!("\"{field}\": {}", damage::ODD_JSON.get(odd).unwrap_or(&"null")));
+            }
+        }
+        payloads.push(format!("{{{}}}", members.join(", ")).into_bytes());
+    }
+    payloads.extend([b"".to_vec(), b"\xff".to_vec(), b"{".to_vec()]);
+    let mut read = 0;
+    for payload in &payloads {
+        match subject.indexer.read_old_marker(payload) {
+            Ok(marker) => read += usize::from(marker.is_some()),
+            Err(failure) if failure.kind == FailureKind::Panic => {
+                let payload = String::from_utf8_lossy(payload);
+                return Ok(Outcome::failed(format!("it panics at {payload}: {}", failure.message)));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(Outcome::passed(format!("{} payloads, {read} of them taken for markers", payloads.len())))
+}
+
+/// Extractions between two looks at the memory.
+const MEASURE_EVERY: u64 = 25;
+/// The longest that memory is watched.
+const WATCH_MEMORY: Duration = Duration::from_secs(30);
+/// Fewer extractions say nothing.
+const LEAST_CALLS: u64 = 150;
+
+fn memory_steady(subject: &Subject<'_>) -> Judged {
+    let ordinary = subject.ordinary()?;
+    let Some(first) = resident_bytes() else {
+        return Err(Outcome::skipped("this system does not tell how much memory a process has"));
+    };
+    let deadline = Instant::now() + WATCH_MEMORY.min(subject.timeout / 2);
+    let mut measured = vec![first];
+    let mut calls = 0;
+    for one in ordinary.iter().cycle() {
+        if calls >= CALLS || Instant::now() >= deadline {
+            break;
+        }
+        let _ = subject.hash(&one.record);
+        let _ = subject.rows(&one.record);
+        calls += 1;
+        if calls % MEASURE_EVERY == 0 {
+            measured.extend(resident_bytes());
+        }
+    }
+    if calls < LEAST_CALLS {
+        return Err(Outcome::skipped(format!(
+            "only {calls} extractions in {} s: give smaller records with --dataset PATH, or a longer --timeout",
+            subject.timeout.as_secs_f64() / 2.0
+        )));
+    }
+    let Some(growth) = growth(&measured, calls) else { return Err(Outcome::skipped("too few measurements")) };
+    let says = format!("{calls} extractions, {} KiB more for each 10,000", growth.of_all_bytes >> 10);
+    let is_leak = growth.of_all_bytes > MAX_GROWTH_BYTES && growth.seen_bytes > MIN_GROWTH_BYTES;
+    Ok(if is_leak { Outcome::failed(format!("it keeps memory: {says}")) } else { Outcome::passed(says) })
+}
+
+#[cfg(target_os = "linux")]
+fn resident_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn resident_bytes() -> Option<u64> {
+    None
+}
+
+/// Extractions that take less need not be cancelled.
+const LONG: Duration = Duration::from_millis(500);
+/// The least time that a cancelled extraction gets.
+const TIME_TO_STOP: Duration = Duration::from_secs(3);
+
+fn cancel(subject: &Subject<'_>) -> Judged {
+    let mut longest: Option<(Duration, Record)> = None;
+    for one in subject.ordinary()? {
+        let start = Instant::now();
+        let _ = subject.rows(&one.record);
+        let took = start.elapsed();
+        if longest.as_ref().is_none_or(|(most, _)| took > *most) {
+            longest = Some((took, one.record));
+        }
+    }
+    let Some((took, record)) = longest else { return Err(Outcome::skipped("there is no record")) };
+    let patience = TIME_TO_STOP.max(took * 4).min(subject.timeout / 2);
+    let (sender, receiver) = mpsc::channel();
+    let indexer = subject.indexer;
+    // Not waited for: it may never return, and this process ends soon.
+    thread::spawn(move || {
+        let start = Instant::now();
+        let _ = indexer.extract_rows(&record, 1, &|| true);
+        let _ = sender.send(start.elapsed());
+    });
+    Ok(match receiver.recv_timeout(patience) {
+        Ok(cancelled) if took >= LONG && cancelled > took / 2 => Outcome::warned(format!(
+            "it takes {} s, and {} s when it is cancelled from the start: ask run.cancelled() now and then",
+            seconds(took),
+            seconds(cancelled)
+        )),
+        Ok(cancelled) => Outcome::passed(format!("it takes {} s, cancelled {} s", seconds(took), seconds(cancelled))),
+        Err(_) => Outcome::failed(format!(
+            "it takes {} s, and did not return within {} s when it was cancelled from the start",
+            seconds(took),
+            seconds(patience)
+        )),
+    })
+}
+
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+/// How long threads that end may take to be gone.
+const TO_BE_GONE: Duration = Duration::from_millis(500);
+
+fn threads(subject: &Subject<'_>) -> Judged {
+    let (stop, most) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let Some(alone) = thread_count() else {
+        return Err(Outcome::skipped("this system does not tell how many threads a process has"));
+    };
+    let ordinary = subject.ordinary()?;
+    // The one that counts is not the plugin's.
+    let own = alone + 1;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                most.fetch_max(thread_count().unwrap_or_default(), Ordering::Relaxed);
+            }
+        });
+        for one in ordinary.iter().cycle().take(20.max(ordinary.len())) {
+            let _ = subject.rows(&one.record);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let deadline = Instant::now() + TO_BE_GONE;
+    while thread_count().is_some_and(|now| now > alone) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let left = thread_count().unwrap_or_default().saturating_sub(alone);
+    let more = most.load(Ordering::Relaxed).saturating_sub(own);
+    Ok(if left > 0 {
+        Outcome::warned(format!("{left} threads are left running after the extractions"))
+    } else if more > 0 {
+        Outcome::warned(format!("it starts {more} threads where run.threads() is 1"))
+    } else {
+        Outcome::passed("no thread of its own where run.threads() is 1")
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn thread_count() -> Option<usize> {
+    Some(fs::read_dir("/proc/self/task").ok()?.count())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn thread_count() -> Option<usize> {
+    None
+}
+
+/// An image's folder, and a copy of it by which damage is undone.
+pub(super) struct Patient {
+    folder: std::path::PathBuf,
+    copy: std::path::PathBuf,
+    pub(super) record: Record,
+}
+
+impl Patient {
+    /// The image of a record of the sandbox's dataset.
+    pub(super) fn new(subject: &Subject<'_>, record: &Record) -> Result<Self, Outcome> {
+        let folder = subject.sandbox.dataset().join("images").join(record.image_id());
+        let copy = subject.sandbox.out().join("as-it-was");
+        let _ = fs::remove_dir_all(&copy);
+        copy_tree(&folder, &copy)?;
+        Ok(Self { folder, copy, record: record.clone() })
+    }
+
+    /// The file of a key below the image's group.
+    pub(super) fn file(&self, key: &str) -> std::path::PathBuf {
+        self.folder.join(key)
+    }
+
+    /// Undoes all damage.
+    pub(super) fn heal(&self) -> Result<(), Outcome> {
+        fs::remove_dir_all(&self.folder)?;
+        copy_tree(&self.copy, &self.folder)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! The folders that a check's process lives in, and what it changed there.
+//! Owns: making, copying and comparing them. Never: knows what a dataset is.
+
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Folders below it, at most: what a plugin leaves may be anything.
+const MAX_DEPTH: usize = 64;
+/// Files that are looked at, at most.
+const MAX_FILES: usize = 100_000;
+
+/// The folders of one check.
+#[derive(Debug, Clone)]
+pub(super) struct Sandbox {
+    root: PathBuf,
+}
+
+impl Sandbox {
+    /// Those below `root`, whether they are there or not.
+    pub(super) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Makes them: a copy of the datasets, and empty folders.
+    pub(super) fn make(root: &Path, dataset: &Path, other: &Path) -> io::Result<Self> {
+        let sandbox = Self::at(root);
+        for folder in [sandbox.work(), sandbox.home(), sandbox.temporary(), sandbox.out()] {
+            fs::create_dir_all(folder)?;
+        }
+        copy_tree(dataset, &sandbox.dataset())?;
+        copy_tree(other, &sandbox.other())?;
+        Ok(sandbox)
+    }
+
+    /// Itself.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The working folder.
+    pub(super) fn work(&self) -> PathBuf {
+        self.root.join("work")
+    }
+
+    /// The home folder.
+    pub(super) fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
+    /// The folder for temporary files.
+    pub(super) fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// The dataset.
+    pub(super) fn dataset(&self) -> PathBuf {
+        self.root.join("dataset.zarr")
+    }
+
+    /// A dataset with the same image ids and other contents.
+    pub(super) fn other(&self) -> PathBuf {
+        self.root.join("other.zarr")
+    }
+
+    /// What the suite itself writes.
+    pub(super) fn out(&self) -> PathBuf {
+        self.root.join("out")
+    }
+
+    /// What the process printed on standard output.
+    pub(super) fn printed(&self) -> PathBuf {
+        self.out().join("printed")
+    }
+
+    /// What it said on standard error.
+    pub(super) fn said(&self) -> PathBuf {
+        self.out().join("said")
+    }
+
+    /// All files that a plugin has no business to change.
+    pub(super) fn snapshot(&self) -> io::Result<Snapshot> {
+        let mut files = BTreeMap::new();
+        for folder in [self.work(), self.home(), self.temporary(), self.dataset(), self.other()] {
+            collect(&self.root, &folder, 0, &mut files)?;
+        }
+        Ok(Snapshot { files })
+    }
+}
+
+/// Files and folders with what is in them, by their path below the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Snapshot {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+impl Snapshot {
+    /// What became of the files since: one line each.
+    pub(super) fn changes(&self, now: &Self) -> Vec<String> {
+        let mut changes = Vec::new();
+        for (path, content) in &now.files {
+            match self.files.get(path) {
+                None => changes.push(format!("made {}", path.display())),
+                Some(before) if before != content => changes.push(format!("changed {}", path.display())),
+                Some(_) => {}
+            }
+        }
+        let gone = self.files.keys().filter(|path| !now.files.contains_key(*path));
+        changes.extend(gone.map(|path| format!("removed {}", path.display())));
+        changes
+    }
+}
+
+fn collect(root: &Path, folder: &Path, depth: usize, files: &mut BTreeMap<PathBuf, Vec<u8>>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        let name = path.strip_prefix(root).unwrap_or(&path).to_owned();
+        let kind = entry.file_type()?;
+        let content = if kind.is_dir() {
+            b"folder".to_vec()
+        } else if kind.is_file() {
+            Sha256::digest(fs::read(&path)?).to_vec()
+        } else {
+            b"link".to_vec()
+        };
+        files.insert(name, content);
+        if files.len() > MAX_FILES || depth > MAX_DEPTH {
+            return Err(io::Error::other("it left more files than can be looked at"));
+        }
+        if kind.is_dir() {
+            collect(root, &path, depth + 1, files)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a folder with its files and folders; links and other things are left behind.
+pub(super) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        fs::create_dir_all(one.join("a/b")).unwrap();
+        fs::create_dir_all(&two).unwrap();
+        fs::write(one.join("a/b/kept"), "1").unwrap();
+        fs::write(one.join("a/gone"), "1").unwrap();
+        let sandbox = Sandbox::make(&folder.path().join("box"), &one, &two).unwrap();
+        let before = sandbox.snapshot().unwrap();
+        assert_eq!(before.changes(&sandbox.snapshot().unwrap()), Vec::<String>::new());
+        fs::write(sandbox.out().join("free"), "1").unwrap();
+        fs::write(sandbox.home().join("new"), "1").unwrap();
+        fs::write(sandbox.dataset().join("a/b/kept"), "2").unwrap();
+        fs::remove_file(sandbox.dataset().join("a/gone")).unwrap();
+        fs::create_dir(sandbox.temporary().join("folder")).unwrap();
+        assert_eq!(
+            before.changes(&sandbox.snapshot().unwrap()),
+            ["changed dataset.zarr/a/b/kept", "made home/new", "made tmp/folder", "removed dataset.zarr/a/gone"]
+        );
+    }
+}
