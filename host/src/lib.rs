@@ -8,11 +8,12 @@
 //! The rooms, lowest first, each using only those above it in this list:
 //! [`store`] (keys and bytes), [`dataset`] (records, artifacts, tables), [`plugin`] (libraries and
 //! workers), [`author`] (what serves those who write or install plugins), [`index`] (staleness, planning, running,
-//! committing), and `cli` (the program).
+//! committing), [`ingest`] (files of other formats in and out), and `cli` (the program).
 
 pub mod author;
 pub mod cli;
 pub mod dataset;
 pub mod index;
+pub mod ingest;
 pub mod plugin;
 pub mod store;

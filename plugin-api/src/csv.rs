@@ -6,10 +6,11 @@
 //! Splits by itself instead of with the `csv` crate, which does not tell an unclosed quote, nor a blank line from a
 //! quoted blank. Where pandas guesses (long rows, equal names, numbers out of range), this is an error.
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, NullArray, UInt64Array};
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Field, Schema};
-use std::collections::HashSet;
+use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, NullArray, UInt64Array};
+use arrow::array::{RecordBatch, RecordBatchOptions, StringArray};
+use arrow::compute::{cast_with_options, CastOptions};
+use arrow::datatypes::{DataType, Field, Schema};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Cells of one file at most, those that pad short rows included: a small file could otherwise claim any memory.
@@ -26,6 +27,26 @@ const MISSING: [&str; 19] = [
 /// # Errors
 /// Why it is no table, as pandas has it, and in which line or column.
 pub fn parse(bytes: &[u8]) -> Result<RecordBatch, String> {
+    read_all(bytes, |_, column| column.to_array())
+}
+
+/// Reads a whole file that was written from columns of these types: what only the types tell apart comes back as it was.
+/// Cells are missing where they are empty and not quoted; no other word is. A column that is not named, or that no longer fits its type,
+/// is read as [`parse`] reads it.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_typed(bytes: &[u8], types: &HashMap<String, DataType>) -> Result<RecordBatch, String> {
+    read_all(bytes, |name, column| match types.get(name).and_then(|kind| column.to_type(kind)) {
+        Some(values) => Ok(values),
+        None => column.to_array(),
+    })
+}
+
+fn read_all(
+    bytes: &[u8],
+    mut read_column: impl FnMut(&str, &Column<'_>) -> Result<ArrayRef, String>,
+) -> Result<RecordBatch, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| format!("byte {} is not UTF-8", error.valid_up_to()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut splitter = Splitter { text, at: 0, line: 1 };
@@ -68,7 +89,7 @@ pub fn parse(bytes: &[u8]) -> Result<RecordBatch, String> {
     let mut columns = Vec::with_capacity(width);
     for (place, name) in names.into_iter().enumerate() {
         let column = Column { cells: &cells, place, width, rows };
-        let values = column.to_array().map_err(|why| format!("column '{name}' {why}"))?;
+        let values = read_column(&name, &column).map_err(|why| format!("column '{name}' {why}"))?;
         fields.push(Field::new(name, values.data_type().clone(), true));
         columns.push(values);
     }
@@ -82,6 +103,8 @@ pub fn parse(bytes: &[u8]) -> Result<RecordBatch, String> {
 struct Cells {
     text: String,
     ends: Vec<usize>,
+    /// Which cells began with a quote: empty ones that did are texts, to those who wrote them.
+    quoted: Vec<bool>,
 }
 
 impl Cells {
@@ -94,12 +117,20 @@ impl Cells {
         self.ends.get(place).and_then(|&end| self.text.get(start..end)).unwrap_or_default()
     }
 
-    fn end_cell(&mut self) {
+    fn end_cell(&mut self, quoted: bool) {
         self.ends.push(self.text.len());
+        self.quoted.push(quoted);
     }
 
     fn pad(&mut self, count: usize) {
         self.ends.resize(self.ends.len() + count, self.text.len());
+        self.quoted.resize(self.ends.len(), false);
+    }
+
+    /// The text of a cell that is not both empty and without quotes.
+    fn given(&self, place: usize) -> Option<&str> {
+        let text = self.get(place);
+        (!text.is_empty() || self.quoted.get(place).copied().unwrap_or_default()).then_some(text)
     }
 }
 
@@ -146,7 +177,8 @@ impl<'a> Splitter<'a> {
 
     /// Appends one cell; `true` when a comma ended it.
     fn read_cell(&mut self, cells: &mut Cells) -> Result<bool, String> {
-        if self.byte() == Some(b'"') {
+        let quoted = self.byte() == Some(b'"');
+        if quoted {
             let first_line = self.line;
             loop {
                 self.at += 1;
@@ -168,7 +200,7 @@ impl<'a> Splitter<'a> {
         let rest = self.rest();
         let length = rest.bytes().position(|byte| matches!(byte, b',' | b'\n' | b'\r')).unwrap_or(rest.len());
         cells.text.push_str(rest.get(..length).unwrap_or_default());
-        cells.end_cell();
+        cells.end_cell(quoted);
         self.at += length;
         match self.byte() {
             Some(b',') => {
@@ -250,6 +282,41 @@ impl<'a> Column<'a> {
     fn cells(&self) -> impl Iterator<Item = Cell> + use<'a> {
         let (cells, place, width) = (self.cells, self.place, self.width);
         (0..self.rows).map(move |row| read(cells.get(row * width + place)))
+    }
+
+    /// The values as this type; `None` where one does not fit it, or where texts do not tell values of such a type.
+    fn to_type(&self, kind: &DataType) -> Option<ArrayRef> {
+        let is_text = matches!(kind, DataType::Utf8 | DataType::LargeUtf8);
+        let texts = StringArray::from_iter((0..self.rows).map(|row| {
+            let place = row * self.width + self.place;
+            // In a table of one column a missing value is written as an empty text: the line would be blank.
+            let empty_is_text = is_text && self.width > 1;
+            self.cells.given(place).filter(|text| empty_is_text || !text.is_empty())
+        }));
+        match kind {
+            DataType::Null => {
+                (texts.null_count() == self.rows).then(|| Arc::new(NullArray::new(self.rows)) as ArrayRef)
+            }
+            DataType::Utf8 => Some(Arc::new(texts)),
+            DataType::Boolean
+            | DataType::LargeUtf8
+            | DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
+            | DataType::UInt8
+            | DataType::UInt16
+            | DataType::UInt32
+            | DataType::UInt64
+            | DataType::Float32
+            | DataType::Float64
+            | DataType::Date32
+            | DataType::Timestamp(_, _) => {
+                let options = CastOptions { safe: false, ..CastOptions::default() };
+                cast_with_options(&texts, kind, &options).ok()
+            }
+            _ => None,
+        }
     }
 
     /// The values, of the first type that fits every cell: int64, uint64, double, bool, text.

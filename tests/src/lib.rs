@@ -11,6 +11,7 @@ pub mod measure;
 mod process;
 pub mod python;
 pub mod table;
+pub mod tiff;
 
 pub use process::{Output, Run, wait};
 

@@ -473,6 +473,52 @@ pub enum DatasetCommand {
     /// Rebuild the list of images that other programs read
     #[command(after_help = help::DATASET_MANIFEST)]
     Manifest(DatasetManifestArgs),
+    /// Bring recordings (TIFF files and what stands beside them) into a dataset
+    #[command(after_help = help::DATASET_INGEST)]
+    Ingest(DatasetIngestArgs),
+    /// Write images, artifacts and tables as TIFF, JSON, CSV and NPY files
+    #[command(after_help = help::DATASET_EXPORT)]
+    Export(DatasetExportArgs),
+}
+
+/// What is done with recordings that have changed since they were ingested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ChangedArg {
+    /// Their images get the new pixels and metadata
+    Reingest,
+    /// Their images stay as they are
+    Skip,
+}
+
+/// Arguments of `dataset ingest`.
+#[derive(Debug, Args)]
+pub struct DatasetIngestArgs {
+    /// Folders, searched with all below them, and TIFF files
+    #[arg(value_name = "FOLDER|FILE", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Recordings that have changed since they were ingested
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "reingest")]
+    pub changed: ChangedArg,
+    /// Write nothing; tell what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Threads [default: the number of cores]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+}
+
+/// Arguments of `dataset export`.
+#[derive(Debug, Args)]
+pub struct DatasetExportArgs {
+    /// Folder to write into; it must not exist yet, or be empty
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// Export these images only, and their rows; repeatable
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub image: Vec<String>,
+    /// Write over what is in the folder
+    #[arg(long)]
+    pub overwrite: bool,
 }
 
 /// Arguments of `dataset create`.
@@ -577,6 +623,9 @@ mod tests {
             "dataset info d",
             "dataset validate --json",
             "dataset manifest --check",
+            "dataset ingest f --dataset d",
+            "dataset ingest f g/a.tif --changed skip --dry-run -j 2 --json",
+            "dataset export f --image a b --overwrite",
             "params-hash -",
             "params-hash --canonical p.json",
             "demo",
@@ -621,6 +670,9 @@ mod tests {
             ("table show a --all --limit 1", ErrorKind::ArgumentConflict),
             ("dataset create", ErrorKind::MissingRequiredArgument),
             ("dataset info a --dataset b", ErrorKind::ArgumentConflict),
+            ("dataset ingest", ErrorKind::MissingRequiredArgument),
+            ("dataset ingest f --changed maybe", ErrorKind::InvalidValue),
+            ("dataset export", ErrorKind::MissingRequiredArgument),
             ("frobnicate", ErrorKind::InvalidSubcommand),
             ("worker", ErrorKind::InvalidSubcommand),
         ] {

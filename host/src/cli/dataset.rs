@@ -1,4 +1,4 @@
-//! `dataset create`, `info`, `validate`, `manifest`.
+//! `dataset create`, `info`, `validate`, `manifest`; the others have files of their own.
 //! Owns: how they tell what the room `dataset` found. Never: judges.
 
 use super::args::{DatasetCommand, DatasetCreateArgs, DatasetManifestArgs, DatasetPathArg};
@@ -20,6 +20,8 @@ pub fn dataset(context: &Context, command: &DatasetCommand) -> Result<Exit, CliE
         DatasetCommand::Info(args) => info(context, args),
         DatasetCommand::Validate(args) => validate(context, args),
         DatasetCommand::Manifest(args) => manifest(context, args),
+        DatasetCommand::Ingest(args) => super::ingest::ingest(context, args),
+        DatasetCommand::Export(args) => super::export::export(context, args),
     }
 }
 

@@ -5,6 +5,7 @@ use super::exit::Exit;
 use crate::author::new::{NameError, NewError};
 use crate::dataset::DatasetError;
 use crate::index::IndexError;
+use crate::ingest::IngestError;
 use crate::plugin::PluginError;
 use crate::store::StoreError;
 use std::error::Error;
@@ -139,6 +140,28 @@ impl From<NewError> for CliError {
             NewError::Taken { .. } => Self::of(Exit::Refused, "not_empty", &error)
                 .help("give --path DIR with a folder that does not exist yet"),
             NewError::Io { .. } => Self::of(Exit::Unusable, "io", &error),
+        }
+    }
+}
+
+impl From<IngestError> for CliError {
+    fn from(error: IngestError) -> Self {
+        match error {
+            IngestError::Dataset(error) => error.into(),
+            IngestError::Path { .. } => {
+                Self::of(Exit::Usage, "unreadable_path", &error).help("give a folder or a TIFF file that you may read")
+            }
+            IngestError::NoRecording { .. } => Self::of(Exit::Usage, "no_recording", &error)
+                .help("give the TIFF; what stands beside it is found by its name"),
+            IngestError::TooMany { .. } => Self::of(Exit::Usage, "too_many", &error),
+            IngestError::Locked { .. } => {
+                Self::of(Exit::Locked, "locked", &error).help("try again when the other process has ended")
+            }
+            IngestError::NotEmpty { .. } => Self::of(Exit::Refused, "not_empty", &error)
+                .help("give another folder, or --overwrite to write over what is there"),
+            IngestError::Write { .. } => {
+                Self::of(Exit::Unusable, "io", &error).help("give a folder that you may write to, with enough space")
+            }
         }
     }
 }

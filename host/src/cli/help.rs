@@ -191,6 +191,33 @@ Examples:
 
 The manifest is derived from the images and can be rebuilt at any time; kymhost itself never reads it.";
 
+/// `dataset ingest`
+pub const DATASET_INGEST: &str = "\
+Examples:
+  kymhost dataset ingest ~/recordings --dataset lab.zarr      makes lab.zarr where there is none
+  kymhost dataset ingest ~/recordings --dataset lab.zarr      again: only what is new or has changed
+  kymhost dataset ingest ~/recordings --dry-run               what it would do; writes nothing
+  kymhost dataset ingest one.tif two.tif --changed skip
+  kymhost dataset ingest ~/recordings --json | jq '.files[] | select(.outcome == \"failed\")'
+
+Beside NAME.tif are read:
+  NAME.txt                                   the Olympus header
+  NAME.json                                  kymflow's header, experiment metadata and ROIs
+  NAME.<artifact>.json|csv|csv.gz|parquet|npy    artifacts
+
+A file that cannot be read is told, the others go in, and the exit code is 3. A recording that has changed
+keeps its image; so do ROIs and metadata that were edited in the dataset. Nothing is ever deleted.";
+
+/// `dataset export`
+pub const DATASET_EXPORT: &str = "\
+Examples:
+  kymhost dataset export out --dataset lab.zarr
+  kymhost dataset export out --image 0b0f5a3c-2c3e-4a5f-9d0e-8b8b6f0c1d2e
+  kymhost dataset ingest out --dataset copy.zarr              the same pixels, metadata and artifacts
+
+Written are images/<id>/image.tif, each artifact as JSON or CSV, array_artifacts/<name>.npy, export.json (what
+each file is), and tables/<name>.csv.";
+
 /// `params-hash`
 pub const PARAMS_HASH: &str = "\
 Examples:

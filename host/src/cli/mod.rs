@@ -12,7 +12,9 @@ mod dry_run;
 mod error;
 mod exit;
 mod explain;
+mod export;
 mod help;
+mod ingest;
 mod interrupt;
 mod logging;
 #[cfg(test)]

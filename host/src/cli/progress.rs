@@ -1,4 +1,4 @@
-//! The progress bar of a run.
+//! The progress bars of a run, and of work on files.
 //! Owns: when it is shown and what it says. Never: anything else on standard error.
 
 use super::interrupt::Interrupt;
@@ -39,6 +39,56 @@ impl Progress {
         if let Some(bar) = self.bar {
             output::stand_above(None);
             bar.finish_and_clear();
+        }
+    }
+}
+
+/// Shows how many files are done, on a terminal; nothing anywhere else.
+pub struct FileProgress {
+    bar: Option<ProgressBar>,
+    failed: u64,
+}
+
+impl FileProgress {
+    /// A bar with this name, on the same terms as [`Progress`].
+    pub fn new(name: &str, quiet: bool, verbose: u8) -> Self {
+        let shown = !quiet && !logging::is_loud(verbose) && io::stderr().is_terminal();
+        let bar = shown.then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.set_prefix(name.to_owned());
+            bar.set_style(style("{spinner} {prefix}: {msg}"));
+            bar.set_message("looking at what is there");
+            bar.enable_steady_tick(Duration::from_millis(120));
+            output::stand_above(Some(bar.clone()));
+            bar
+        });
+        Self { bar, failed: 0 }
+    }
+
+    /// Takes the bar off the terminal.
+    pub fn finish(self) {
+        if let Some(bar) = self.bar {
+            output::stand_above(None);
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl crate::ingest::Observer for FileProgress {
+    fn planned(&mut self, to_do: usize) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(to_do as u64);
+            bar.set_style(style("{spinner} {prefix} [{wide_bar}] {pos}/{len} recordings{msg} ({eta} left)"));
+            bar.set_message("");
+        }
+    }
+
+    fn file_done(&mut self, failed: bool) {
+        let Some(bar) = &self.bar else { return };
+        bar.inc(1);
+        if failed {
+            self.failed += 1;
+            bar.set_message(format!(", {} failed", self.failed));
         }
     }
 }

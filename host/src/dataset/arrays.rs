@@ -260,7 +260,7 @@ impl Layout {
     }
 
     /// What kymflow calls the axes of an array that does not say.
-    fn default_axes(rank: usize) -> Vec<String> {
+    pub(super) fn default_axes(rank: usize) -> Vec<String> {
         let known: &[&str] = match rank {
             2 => &["y", "x"],
             3 => &["z", "y", "x"],

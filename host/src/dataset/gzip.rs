@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use std::io::{Read, Write};
 
 /// Unpacks at most `limit` bytes; more is an error.
-pub(super) fn decompress(packed: &[u8], limit: u64) -> Result<Vec<u8>, String> {
+pub(crate) fn decompress(packed: &[u8], limit: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let mut bounded = MultiGzDecoder::new(packed).take(limit.saturating_add(1));
     bounded.read_to_end(&mut bytes).map_err(|error| error.to_string())?;

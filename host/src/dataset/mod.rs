@@ -5,6 +5,8 @@
 
 mod arrays;
 mod attributes;
+pub(crate) mod cells;
+mod draft;
 mod gzip;
 mod hex;
 mod info;
@@ -19,6 +21,8 @@ mod tables;
 mod validate;
 mod zstd_pages;
 
+pub use draft::{ArrayInfo, ImageDraft, StagedImage, StagedPixels, default_axes, safe_artifact_name};
+pub(crate) use gzip::decompress as gunzip;
 pub(crate) use hex::hex;
 pub use info::{Info, TableInfo};
 pub use inputs::{Found, Held, Input, InputsError, Times, check_input, look, settles_in};
@@ -105,6 +109,11 @@ fn unreadable(store: &dyn Store, key: &Key, expected: &'static str, found: impl 
 
 fn unwritable(store: &dyn Store, key: &Key, why: String) -> DatasetError {
     DatasetError::Unwritable { key: store.describe(key), why }
+}
+
+/// The rows of a Parquet file that is no key of a dataset.
+pub(crate) fn parse_parquet(bytes: Vec<u8>) -> Result<RecordBatch, String> {
+    tables::read_artifact(bytes.into())
 }
 
 /// How a table's bytes are put under its key; `false` where they were not.

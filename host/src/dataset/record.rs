@@ -161,6 +161,11 @@ impl Record {
         }
     }
 
+    /// The CSV artifact `name` as it is kept: gzip, unread. For ourselves: no watch sees it.
+    pub fn csv_gz_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, DatasetError> {
+        Ok(self.store.get(&names::artifact_key(&self.image_id, name, ".csv.gz")?, MAX_DOCUMENT_BYTES)?)
+    }
+
     /// The image's pixels.
     pub fn pixels(&self) -> Result<Option<Array>, DatasetError> {
         self.reading_array(&self.group)
@@ -275,6 +280,13 @@ impl Record {
         let mut bytes = Vec::new();
         tables::write(&rows, Form::Artifact, &mut bytes).map_err(|error| refused(error.to_string()))?;
         Ok(self.store.put_many(&mut [(key, bytes), touched].into_iter())?)
+    }
+
+    /// Writes the CSV artifact `name`, as gzip already, and sets `updated_utc`.
+    pub fn put_csv_gz(&self, name: &str, bytes: &[u8]) -> Result<(), DatasetError> {
+        let key = names::artifact_key(&self.image_id, name, ".csv.gz")?;
+        let touched = self.touched()?;
+        Ok(self.store.put_many(&mut [(key, bytes.to_vec()), touched].into_iter())?)
     }
 
     /// Writes the array artifact `name` and sets `updated_utc`.

@@ -187,6 +187,24 @@ pub(super) fn rename(
     Ok(rustix::fs::renameat(folder, name, new_folder, new_name)?)
 }
 
+/// Has what stands under two names change places, at once.
+pub(super) fn exchange(
+    folder: &OwnedFd,
+    name: &str,
+    other_folder: &OwnedFd,
+    other_name: &str,
+    label: &str,
+) -> io::Result<()> {
+    before(Change::Rename, label)?;
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    return Ok(rustix::fs::renameat_with(folder, name, other_folder, other_name, rustix::fs::RenameFlags::EXCHANGE)?);
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+    {
+        let _ = (folder, name, other_folder, other_name);
+        Err(Errno::NOSYS.into())
+    }
+}
+
 /// Removes a file or a link (not what it leads to).
 pub(super) fn remove(folder: impl AsFd, name: impl rustix::path::Arg, label: &str) -> io::Result<()> {
     before(Change::Remove, label)?;

@@ -6,6 +6,10 @@
 //! target under a name of [`temporary`]. It is synced, renamed, and the folder is synced.
 //! A key that is a symbolic link is replaced by a file; what the link leads to is left alone.
 
+mod tree;
+
+pub use tree::StagedTree;
+
 use super::behind::Behind;
 use super::beneath::{Refusal, Root};
 use super::disk::{self, Writer};
@@ -224,7 +228,7 @@ impl LocalStore {
     /// Removes what killed processes left in a folder. What cannot be removed stays; nothing reads it.
     fn sweep(&self, key: &Key, folder: &OwnedFd, now: SystemTime) {
         for name in Self::left_overs_in(folder, now).unwrap_or_default() {
-            if let Err(error) = self.remove_tree(folder, &name, key.as_str(), MAX_FOLDERS) {
+            if let Err(error) = remove_tree(folder, &name, key.as_str(), MAX_FOLDERS) {
                 tracing::debug!(?name, %error, "a left-over temporary file stays");
             }
         }
@@ -283,35 +287,36 @@ impl LocalStore {
         copy.published = true;
         disk::sync_folder(target, parent.as_str()).map_err(failed)
     }
+}
 
-    fn remove_tree(&self, parent: &OwnedFd, name: &std::ffi::CStr, label: &str, depth: usize) -> io::Result<()> {
-        let flags = FOLDER | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = match rustix::fs::openat(parent, name, flags, rustix::fs::Mode::empty()) {
-            Ok(folder) => folder,
-            Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::NOTDIR | Errno::LOOP) => return disk::remove(parent, name, label),
-            Err(errno) => return Err(errno.into()),
-        };
-        if depth == 0 {
-            return Err(io::Error::other(format!("its folders nest deeper than {MAX_FOLDERS}")));
-        }
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&folder)? {
-            let entry = entry?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                names.push((entry.file_name().to_owned(), entry.file_type()));
-            }
-        }
-        // In an order of its own, not in that of the folder: two runs that do the same do it alike.
-        names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        for (below, kind) in names {
-            match kind {
-                FileType::Directory | FileType::Unknown => self.remove_tree(&folder, &below, label, depth - 1)?,
-                _ => disk::remove(&folder, below.as_c_str(), label)?,
-            }
-        }
-        disk::remove_folder(parent, name, label)
+/// Removes what stands under a name: a file or link, or a folder with all below it.
+fn remove_tree(parent: &OwnedFd, name: &std::ffi::CStr, label: &str, depth: usize) -> io::Result<()> {
+    let flags = FOLDER | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = match rustix::fs::openat(parent, name, flags, rustix::fs::Mode::empty()) {
+        Ok(folder) => folder,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::NOTDIR | Errno::LOOP) => return disk::remove(parent, name, label),
+        Err(errno) => return Err(errno.into()),
+    };
+    if depth == 0 {
+        return Err(io::Error::other(format!("its folders nest deeper than {MAX_FOLDERS}")));
     }
+    let mut names = Vec::new();
+    for entry in Dir::read_from(&folder)? {
+        let entry = entry?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            names.push((entry.file_name().to_owned(), entry.file_type()));
+        }
+    }
+    // In an order of its own, not in that of the folder: two runs that do the same do it alike.
+    names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    for (below, kind) in names {
+        match kind {
+            FileType::Directory | FileType::Unknown => remove_tree(&folder, &below, label, depth - 1)?,
+            _ => disk::remove(&folder, below.as_c_str(), label)?,
+        }
+    }
+    disk::remove_folder(parent, name, label)
 }
 
 /// A temporary file; it is removed unless it was published.
@@ -553,6 +558,18 @@ impl Store for LocalStore {
         if at_once { sync_all() } else { Ok(()) }
     }
 
+    fn stage_tree(
+        &self,
+        folder: &Key,
+        items: &mut dyn Iterator<Item = (Key, Vec<u8>)>,
+    ) -> Result<StagedTree, StoreError> {
+        self.stage_folder(folder, items)
+    }
+
+    fn publish_trees(&self, trees: Vec<(Key, StagedTree)>) -> Result<(), StoreError> {
+        self.publish_folders(trees)
+    }
+
     fn delete(&self, key: &Key) -> Result<bool, StoreError> {
         let (parent, name) = folder_of(key)?;
         let Some(folder) = self.open_key("delete", &parent, FOLDER)? else { return Ok(false) };
@@ -583,7 +600,7 @@ impl Store for LocalStore {
         };
         disk::sync_folder(&above, parent.as_str()).map_err(failed)?;
         let doomed = std::ffi::CString::new(doomed).map_err(|error| failed(error.into()))?;
-        self.remove_tree(holder, &doomed, folder.as_str(), MAX_FOLDERS).map_err(failed)?;
+        remove_tree(holder, &doomed, folder.as_str(), MAX_FOLDERS).map_err(failed)?;
         Ok(true)
     }
 

@@ -13,7 +13,7 @@ mod temporary;
 mod watched;
 
 pub use key::Key;
-pub use local::LocalStore;
+pub use local::{LocalStore, StagedTree};
 pub use lock::{Holder, LockGuard, MAX_HOLDER_BYTES};
 pub use watched::{Outcome, Reading, Watched};
 
@@ -146,6 +146,23 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes many keys, each atomically, with one wait for the disk instead of one per key.
     /// All are staged before the first is published. On an error some may have been published.
     fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError>;
+    /// Writes a whole folder aside, from keys below it, where nobody sees it until it is published.
+    fn stage_tree(
+        &self,
+        folder: &Key,
+        items: &mut dyn Iterator<Item = (Key, Vec<u8>)>,
+    ) -> Result<StagedTree, StoreError> {
+        let _ = items;
+        let source = io::Error::new(io::ErrorKind::Unsupported, "this store cannot write whole folders");
+        Err(StoreError::Io { action: "write", key: self.describe(folder), source })
+    }
+    /// Puts staged folders into their places, each at once, over what was there (a reader sees the old folder or the new
+    /// one), with one wait for the disk. Those of one call stand in one folder. On an error some may have been published.
+    fn publish_trees(&self, trees: Vec<(Key, StagedTree)>) -> Result<(), StoreError> {
+        let Some((first, _)) = trees.first() else { return Ok(()) };
+        let source = io::Error::new(io::ErrorKind::Unsupported, "this store cannot write whole folders");
+        Err(StoreError::Io { action: "write", key: self.describe(first), source })
+    }
     /// Deletes a key; `false` where there was none.
     fn delete(&self, key: &Key) -> Result<bool, StoreError>;
     /// Deletes a folder with all below it; `false` where there was none.

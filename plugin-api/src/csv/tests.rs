@@ -1,7 +1,6 @@
 //! What pandas 3.1 makes of small files, case by case; and that nothing makes the reader panic.
 
 use super::*;
-use arrow::array::Array as _;
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;

@@ -1,7 +1,6 @@
 //! `table list`, `table show`, `table drop`.
 //! Owns: which rows are shown and where to; asking before a table goes. Never: how a cell looks (see `cells`).
 
-mod cells;
 mod write;
 
 use super::args::{TableCommand, TableDropArgs, TableFormat, TableShowArgs};
@@ -10,13 +9,13 @@ use super::exit::Exit;
 use super::interrupt::Interrupt;
 use super::progress::Progress;
 use super::{Context, output, quantity};
+use crate::dataset::cells::Column;
 use crate::dataset::{Dataset, DatasetError};
 use crate::index::names::TableName;
 use crate::index::{self, IndexError};
 use crate::store::Key;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use cells::Column;
 use serde::Serialize;
 use std::collections::HashSet;
 use std::fs::{File, Permissions};

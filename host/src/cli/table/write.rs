@@ -2,7 +2,7 @@
 //! Owns: those forms. Never: which rows.
 
 use super::IMAGE_ID;
-use super::cells::{Cell, Column};
+use crate::dataset::cells::{Cell, Column};
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::Compression;
 use ::parquet::file::properties::WriterProperties;

@@ -1,0 +1,593 @@
+//! An ingest: recordings decoded and encoded by several threads, put into the dataset by one.
+//!
+//! Owns: what a recording's image is made of, batches, the order of writes. Never: which recordings there are, prints.
+//!
+//! Each thread decodes a recording, encodes its chunks and writes the image's whole folder aside. The caller's thread
+//! publishes them in batches, a rename each with one wait for the disk, and then names them in the sources table. A kill at any
+//! moment leaves whole images or none; those that the table does not name yet are known by their provenance.
+
+use super::find::{Found, LISTING, Recording, Role};
+use super::listing::Listing;
+use super::plan::{self, Action, Vanished};
+use super::sidecar::{self, Content};
+use super::sources::{self, PROVENANCE, Provenance, Row};
+use super::tiff::{self, Budget};
+use super::{FileError, FileErrorKind, IngestError, MAX_HEADER_BYTES, Stamp, metadata, nanos, olympus, read_bounded};
+use crate::dataset::{Dataset, DatasetError, StagedImage, StagedPixels, hex};
+use crate::store::{Holder, Key, LockGuard, StoreError};
+use kymhost_plugin_api::Json;
+use kymhost_plugin_api::array::{Array, DType};
+use kymhost_plugin_api::json::Object;
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Keeps a second ingest out.
+const LOCK: &str = "index/kymhost/locks/ingest.lock";
+/// A batch is published when it has so many images, or bytes, or after so long.
+const BATCH_IMAGES: usize = 512;
+const BATCH_BYTES: u64 = 256 << 20;
+const BATCH_TIME: Duration = Duration::from_secs(2);
+/// The sources table is written at least so far apart, and then so many times what the last write took.
+const TABLE_TIME: Duration = Duration::from_secs(10);
+const TABLE_SHARE: u32 = 19;
+/// Decoded pixels that all threads may hold at once; a larger recording is decoded alone.
+const PIXEL_MEMORY: u64 = 2 << 30;
+/// The artifact that the payload is kept in.
+const METADATA: &str = "metadata";
+
+/// How an ingest is done.
+#[derive(Debug, Clone)]
+pub struct IngestOptions {
+    /// Threads.
+    pub jobs: usize,
+    /// Whether changed recordings are read again.
+    pub reingest: bool,
+    /// Nothing is written.
+    pub dry_run: bool,
+    /// Becomes true where it is to end: what is done is published.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Who is told how far an ingest is.
+pub trait Observer {
+    /// So many recordings are to be read.
+    fn planned(&mut self, _to_do: usize) {}
+    /// One of them is done.
+    fn file_done(&mut self, _failed: bool) {}
+    /// A batch is being published.
+    fn committing(&mut self) {}
+}
+
+/// What became of a recording (or would become of it, where nothing is written).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum What {
+    /// It is a new image.
+    Added,
+    /// Its image has its new pixels and metadata.
+    Reingested,
+    /// It is known and has not changed.
+    Unchanged,
+    /// It has changed, and was to be left alone.
+    SkippedChanged,
+    /// It failed; nothing of it was written.
+    Failed(FileError),
+    /// The ingest was stopped before it.
+    NotDone,
+}
+
+/// A recording and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileOutcome {
+    /// The file.
+    pub path: PathBuf,
+    /// Its image.
+    pub image_id: Option<String>,
+    /// What became of it.
+    pub what: What,
+    /// Why it counts as changed.
+    pub why: Option<String>,
+    /// The pixels' lengths and type, where they were read.
+    pub pixels: Option<(Vec<usize>, DType)>,
+    /// Words for people.
+    pub notes: Vec<String>,
+}
+
+/// What became of all.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Each recording, by path; then what could not be looked at.
+    pub files: Vec<FileOutcome>,
+    /// Files that images were read from and that are gone.
+    pub vanished: Vec<Vanished>,
+    /// Words for people.
+    pub notes: Vec<String>,
+}
+
+/// Brings recordings into a dataset (`None`, for a dry run alone: one that is not there yet).
+///
+/// # Errors
+/// Where the dataset cannot be read or written. What was published until then stays, and the next ingest goes on from there.
+pub fn ingest(
+    dataset: Option<&Dataset>,
+    found: Found,
+    options: &IngestOptions,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, IngestError> {
+    let _lock = match dataset {
+        Some(dataset) if !options.dry_run => lock(dataset)?,
+        _ => None,
+    };
+    let plan = plan::plan(dataset, &found)?;
+    let mut files: Vec<FileOutcome> = found
+        .recordings
+        .iter()
+        .zip(&plan.actions)
+        .map(|(recording, action)| {
+            let (image_id, what, why) = match action {
+                Action::New => (None, if options.dry_run { What::Added } else { What::NotDone }, None),
+                Action::Unchanged { image_id } => (Some(image_id), What::Unchanged, None),
+                Action::Changed { image_id, why } => {
+                    let what = match (options.reingest, options.dry_run) {
+                        (false, _) => What::SkippedChanged,
+                        (true, true) => What::Reingested,
+                        (true, false) => What::NotDone,
+                    };
+                    (Some(image_id), what, Some(why))
+                }
+            };
+            FileOutcome {
+                path: recording.path.clone(),
+                image_id: image_id.cloned(),
+                what,
+                why: why.cloned(),
+                pixels: None,
+                notes: Vec::new(),
+            }
+        })
+        .collect();
+    let to_do: Vec<usize> =
+        (0..files.len()).filter(|&at| files.get(at).is_some_and(|f| f.what == What::NotDone)).collect();
+    observer.planned(to_do.len());
+    if let (Some(dataset), false) = (dataset, options.dry_run) {
+        let mut committer = Committer {
+            dataset,
+            batch: Vec::new(),
+            bytes: 0,
+            since: Instant::now(),
+            rows: plan.unlisted,
+            table_due: Instant::now() + TABLE_TIME,
+        };
+        let work = Work { dataset, found: &found, actions: &plan.actions, to_do: &to_do };
+        work.run(options, observer, &mut committer, &mut files)?;
+    }
+    files.extend(found.failures.into_iter().map(|(path, error)| FileOutcome {
+        path,
+        image_id: None,
+        what: What::Failed(error),
+        why: None,
+        pixels: None,
+        notes: Vec::new(),
+    }));
+    Ok(Outcome { files, vanished: plan.vanished, notes: found.notes })
+}
+
+fn lock(dataset: &Dataset) -> Result<Option<LockGuard>, IngestError> {
+    let key = Key::new(LOCK).map_err(DatasetError::from)?;
+    match dataset.store().lock(&key, &Holder::this_process("ingesting").to_text()) {
+        Ok(Some(guard)) => Ok(Some(guard)),
+        Ok(None) => Err(IngestError::Locked { holder: dataset.store().lock_holder(&key) }),
+        // As with the dataset's structure: a place without locks is no reason not to work there.
+        Err(StoreError::Io { source, .. })
+            if matches!(source.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
+        {
+            tracing::warn!(%source, "the dataset has no place for locks; going on without one");
+            Ok(None)
+        }
+        Err(error) => Err(DatasetError::from(error).into()),
+    }
+}
+
+/// What the threads share.
+struct Work<'a> {
+    dataset: &'a Dataset,
+    found: &'a Found,
+    actions: &'a [Action],
+    to_do: &'a [usize],
+}
+
+impl Work<'_> {
+    fn run(
+        &self,
+        options: &IngestOptions,
+        observer: &mut dyn Observer,
+        committer: &mut Committer<'_>,
+        files: &mut [FileOutcome],
+    ) -> Result<(), IngestError> {
+        let jobs = options.jobs.clamp(1, self.to_do.len().max(1));
+        let budget = Budget::new(PIXEL_MEMORY);
+        let next = AtomicUsize::new(0);
+        let ids = Mutex::new(HashSet::new());
+        // Set where publishing failed: nobody needs what is still being read.
+        let given_up = AtomicBool::new(false);
+        let (sender, receiver) = mpsc::sync_channel::<(usize, Result<Ready, FileError>)>(jobs);
+        std::thread::scope(|scope| {
+            for _ in 0..jobs {
+                let (sender, budget, next, ids, given_up) = (sender.clone(), &budget, &next, &ids, &given_up);
+                scope.spawn(move || {
+                    while !options.stop.load(Ordering::Relaxed) && !given_up.load(Ordering::Relaxed) {
+                        let Some(&at) = self.to_do.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                        let (Some(recording), Some(action)) = (self.found.recordings.get(at), self.actions.get(at))
+                        else {
+                            return;
+                        };
+                        let ready = prepare(self.dataset, recording, action, ids, budget);
+                        if sender.send((at, ready)).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let result = committer.receive(&receiver, observer, files);
+            given_up.store(true, Ordering::Relaxed);
+            // Threads that wait to send are let go.
+            drop(receiver);
+            result
+        })
+    }
+}
+
+/// A recording that is ready to be published.
+struct Ready {
+    row: Row,
+    pixels: (Vec<usize>, DType),
+    notes: Vec<String>,
+    how: How,
+}
+
+enum How {
+    New(StagedImage),
+    Changed(Box<Replacement>),
+}
+
+/// What is new of an image that is there.
+struct Replacement {
+    /// Where they differ from those that are there.
+    pixels: Option<StagedPixels>,
+    metadata: Option<Json>,
+    artifacts: Vec<(String, Content)>,
+    provenance: Json,
+}
+
+/// Publishes what is ready.
+struct Committer<'a> {
+    dataset: &'a Dataset,
+    batch: Vec<(usize, Ready)>,
+    bytes: u64,
+    since: Instant,
+    /// Rows that the sources table lacks.
+    rows: Vec<Row>,
+    table_due: Instant,
+}
+
+impl Committer<'_> {
+    fn receive(
+        &mut self,
+        receiver: &mpsc::Receiver<(usize, Result<Ready, FileError>)>,
+        observer: &mut dyn Observer,
+        files: &mut [FileOutcome],
+    ) -> Result<(), IngestError> {
+        loop {
+            match receiver.recv_timeout(BATCH_TIME) {
+                Ok((at, Ok(ready))) => {
+                    observer.file_done(false);
+                    if self.batch.is_empty() {
+                        self.since = Instant::now();
+                    }
+                    if let How::New(image) = &ready.how {
+                        self.bytes += image.bytes();
+                    }
+                    self.batch.push((at, ready));
+                }
+                Ok((at, Err(error))) => {
+                    observer.file_done(true);
+                    if let Some(file) = files.get_mut(at) {
+                        file.what = What::Failed(error);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let is_full = self.batch.len() >= BATCH_IMAGES || self.bytes >= BATCH_BYTES;
+            if is_full || (!self.batch.is_empty() && self.since.elapsed() >= BATCH_TIME) {
+                self.publish(observer, files)?;
+                if Instant::now() >= self.table_due {
+                    self.save_rows()?;
+                }
+            }
+        }
+        let published = self.publish(observer, files);
+        // What is published is named, also where the last batch failed.
+        self.save_rows()?;
+        published
+    }
+
+    fn save_rows(&mut self) -> Result<(), IngestError> {
+        let begun = Instant::now();
+        sources::save(self.dataset, &self.rows)?;
+        self.rows.clear();
+        self.table_due = Instant::now() + TABLE_TIME.max(begun.elapsed() * TABLE_SHARE);
+        Ok(())
+    }
+
+    fn publish(&mut self, observer: &mut dyn Observer, files: &mut [FileOutcome]) -> Result<(), IngestError> {
+        let batch = std::mem::take(&mut self.batch);
+        self.bytes = 0;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        observer.committing();
+        let (mut images, mut published) = (Vec::new(), Vec::new());
+        let mut failures: Vec<(usize, FileError)> = Vec::new();
+        for (at, ready) in batch {
+            let Ready { row, pixels, notes, how } = ready;
+            if let Some(file) = files.get_mut(at) {
+                file.pixels = Some(pixels);
+                file.notes = notes;
+            }
+            match how {
+                How::New(image) => {
+                    images.push(image);
+                    published.push((at, row, What::Added));
+                }
+                How::Changed(replacement) => match self.replace(&row.image_id, *replacement) {
+                    Ok(()) => published.push((at, row, What::Reingested)),
+                    Err(DatasetError::Store(StoreError::Io { source, .. }))
+                        if source.kind() == io::ErrorKind::StorageFull =>
+                    {
+                        failures.push((at, FileError::new(FileErrorKind::Dataset, "the disk is full")));
+                    }
+                    Err(error) => failures.push((at, error.into())),
+                },
+            }
+        }
+        let taken: HashSet<String> = self.dataset.publish_images(images)?.into_iter().collect();
+        for (at, row, what) in published {
+            let Some(file) = files.get_mut(at) else { continue };
+            if what == What::Added && taken.contains(&row.image_id) {
+                let why = format!("an image {} was added by another program meanwhile", row.image_id);
+                file.what = What::Failed(FileError::new(FileErrorKind::Dataset, why));
+                continue;
+            }
+            file.what = what;
+            file.image_id = Some(row.image_id.clone());
+            self.rows.push(row);
+        }
+        for (at, error) in failures {
+            if let Some(file) = files.get_mut(at) {
+                file.what = What::Failed(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// The provenance comes last: until it is written, the recording counts as changed.
+    fn replace(&self, image_id: &str, new: Replacement) -> Result<(), DatasetError> {
+        let record = self.dataset.find_record(image_id)?;
+        if let Some(pixels) = new.pixels {
+            self.dataset.publish_pixels(pixels)?;
+        }
+        for (name, content) in &new.artifacts {
+            match content {
+                Content::Json(payload) => record.put_json(name, payload)?,
+                Content::Rows(rows) => record.put_parquet(name, rows)?,
+                Content::Array(array) => record.put_array(name, array)?,
+                Content::CsvGz(bytes) => record.put_csv_gz(name, bytes)?,
+            }
+        }
+        if let Some(payload) = &new.metadata {
+            record.put_json(METADATA, payload)?;
+        }
+        record.put_json(PROVENANCE, &new.provenance)
+    }
+}
+
+/// What a recording is made of, beside its pixels.
+#[derive(Debug, Default)]
+struct Gathered {
+    metadata: Option<Json>,
+    /// Each with the file that it was read from.
+    artifacts: Vec<(String, Content, String)>,
+    /// Of an exported image: the id that it had, and where it came from.
+    image_id: Option<String>,
+    provenance: Option<Object>,
+    notes: Vec<String>,
+}
+
+impl Gathered {
+    /// No two files become one artifact.
+    fn add(&mut self, name: &str, content: Content, file: &str) -> Result<(), FileError> {
+        let kind = |content: &Content| std::mem::discriminant(content);
+        let twin = self.artifacts.iter().find(|(there, other, _)| there == name && kind(other) == kind(&content));
+        if let Some((_, _, other)) = twin {
+            let why = format!("{other} and {file} both become the artifact '{name}'; rename one of them");
+            return Err(FileError::new(FileErrorKind::Sidecar, why));
+        }
+        self.artifacts.push((name.to_owned(), content, file.to_owned()));
+        Ok(())
+    }
+}
+
+/// Reads a recording and writes what is new of it aside.
+fn prepare(
+    dataset: &Dataset,
+    recording: &Recording,
+    action: &Action,
+    ids: &Mutex<HashSet<String>>,
+    budget: &Budget,
+) -> Result<Ready, FileError> {
+    let (stamp, pixels, share) = pixels(&recording.path, budget)?;
+    let (pixels, gathered) = if recording.exported { exported(recording, pixels)? } else { beside(recording, pixels)? };
+    let Gathered { metadata, artifacts, image_id, provenance, mut notes } = gathered;
+    let seen: Vec<(String, Stamp)> = recording.beside.iter().map(|file| (file.name.clone(), file.stamp)).collect();
+    let kept = provenance.as_ref().map(sources::without_own);
+    let digest = hex(&Sha256::digest(metadata.as_ref().map(Json::to_file_text).unwrap_or_default()));
+    let row = |image_id: &str| Row {
+        path: recording.path.to_string_lossy().into_owned(),
+        image_id: image_id.to_owned(),
+        stamp,
+        ingested_epoch_ns: nanos(SystemTime::now()),
+    };
+    let about = (pixels.shape().to_vec(), pixels.dtype());
+    let (row, how) = match action {
+        Action::Changed { image_id, .. } => {
+            let row = row(image_id);
+            let before = Provenance::load(dataset, image_id)?;
+            let record = dataset.find_record(image_id)?;
+            let differ = record.pixels()?.as_ref() != Some(&pixels);
+            let staged = if differ { Some(dataset.stage_pixels(image_id, &pixels)?) } else { None };
+            // What a person has edited in the dataset stays, but for what the pixels say.
+            let edited = record
+                .json_with_bytes(METADATA)?
+                .filter(|(text, _)| before.metadata_sha256.as_deref() != Some(hex(&Sha256::digest(text)).as_str()));
+            let metadata = match (metadata, edited) {
+                (Some(made), Some((_, edited))) if edited != made => {
+                    notes.push("its metadata was edited in the dataset: only the header is new".to_owned());
+                    Some(metadata::with_header_of(&edited, &made))
+                }
+                (made, _) => made,
+            };
+            // Artifacts that have not changed beside the recording stay as they are in the dataset.
+            let is_new = |file: &str| {
+                let now = recording.beside.iter().find(|beside| beside.name == file).map(|beside| beside.stamp);
+                let then = before.beside.as_ref().and_then(|all| all.iter().find(|(name, _)| name == file));
+                then.is_none_or(|(_, stamp)| Some(*stamp) != now)
+            };
+            let artifacts =
+                artifacts.into_iter().filter(|(_, _, file)| is_new(file)).map(|(name, content, _)| (name, content));
+            let provenance = sources::provenance(&row, &seen, &digest, kept.as_ref());
+            let new = Replacement { pixels: staged, metadata, artifacts: artifacts.collect(), provenance };
+            (row, How::Changed(Box::new(new)))
+        }
+        Action::New | Action::Unchanged { .. } => {
+            let image_id = free_id(dataset, image_id, ids)?;
+            let row = row(&image_id);
+            let mut draft = dataset.draft_image(&image_id, &pixels)?;
+            for (name, content, _) in artifacts {
+                match content {
+                    Content::Json(payload) => draft.put_json(&name, &payload)?,
+                    Content::Rows(rows) => draft.put_parquet(&name, &rows)?,
+                    Content::Array(array) => draft.put_array(&name, &array)?,
+                    Content::CsvGz(bytes) => draft.put_csv_gz(&name, bytes)?,
+                }
+            }
+            if let Some(payload) = &metadata {
+                draft.put_json(METADATA, payload)?;
+            }
+            draft.put_json(PROVENANCE, &sources::provenance(&row, &seen, &digest, kept.as_ref()))?;
+            drop(pixels);
+            (row, How::New(draft.stage()?))
+        }
+    };
+    drop(share);
+    Ok(Ready { row, pixels: about, notes, how })
+}
+
+/// The id that an exported image had, where no other has it; else a new one.
+fn free_id(dataset: &Dataset, wanted: Option<String>, ids: &Mutex<HashSet<String>>) -> Result<String, FileError> {
+    if let Some(id) = wanted
+        && dataset.is_free(&id)?
+        && ids.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone())
+    {
+        return Ok(id);
+    }
+    Ok(uuid::Uuid::new_v4().to_string())
+}
+
+/// A file's pixels, and what it was known by while they were read.
+fn pixels<'a>(path: &Path, budget: &'a Budget) -> Result<(Stamp, Array, tiff::Share<'a>), FileError> {
+    let of = |error: io::Error| FileError::io(path, &error);
+    let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = File::options().read(true).custom_flags(nonblocking).open(path).map_err(of)?;
+    let metadata = file.metadata().map_err(of)?;
+    if !metadata.is_file() {
+        return Err(FileError::new(FileErrorKind::Io, "it is no regular file"));
+    }
+    let stamp = Stamp::of(&metadata);
+    let (pixels, share) = tiff::read(&file, stamp.size, budget)?;
+    if Stamp::of(&file.metadata().map_err(of)?) != stamp {
+        return Err(FileError::new(FileErrorKind::Changed, "it was written while it was read; run the ingest again"));
+    }
+    Ok((stamp, pixels, share))
+}
+
+/// A recording as it comes from the microscope or from kymflow.
+fn beside(recording: &Recording, pixels: Array) -> Result<(Array, Gathered), FileError> {
+    let mut gathered = Gathered::default();
+    let of_role = |role: &Role| recording.beside.iter().find(|beside| beside.role == *role);
+    let json = match of_role(&Role::Payload).or_else(|| of_role(&Role::Json)) {
+        Some(file) => Some((file, sidecar::json(&file.path, FileErrorKind::Metadata)?)),
+        None => None,
+    };
+    let mut header = None;
+    if let Some(file) = of_role(&Role::Header) {
+        let refused = |why: String| FileError::beside(FileErrorKind::Metadata, &file.path, why);
+        header = olympus::parse(&read_bounded(&file.path, MAX_HEADER_BYTES).map_err(refused)?);
+        if header.is_none() {
+            gathered.notes.push(format!("{} is no Olympus header; it was passed over", file.name));
+        }
+    }
+    let made = metadata::payload(pixels.shape(), json.as_ref().map(|(_, json)| json), header.as_ref());
+    let made = made.map_err(|why| {
+        let path = json.as_ref().map_or(recording.path.as_path(), |(file, _)| file.path.as_path());
+        FileError::beside(FileErrorKind::Metadata, path, why)
+    })?;
+    gathered.notes.extend(made.notes);
+    gathered.metadata = Some(made.payload);
+    for file in &recording.beside {
+        if let Role::Artifact(name, form) = &file.role {
+            gathered.add(name, sidecar::read(&file.path, *form, None, None)?, &file.name)?;
+        }
+    }
+    Ok((pixels, gathered))
+}
+
+/// A recording that an export made: its listing says what everything is.
+fn exported(recording: &Recording, pixels: Array) -> Result<(Array, Gathered), FileError> {
+    let folder = recording.path.parent().unwrap_or(Path::new("/"));
+    let path = folder.join(LISTING);
+    let refused = |why: String| FileError::beside(FileErrorKind::Sidecar, &path, why);
+    let listing = Listing::parse(&sidecar::json(&path, FileErrorKind::Sidecar)?).map_err(refused)?;
+    let told = format!("its shape {:?} is not that of {:?} in the TIFF", listing.shape, pixels.shape());
+    let dtype = pixels.dtype();
+    let pixels = Array::new(dtype, listing.shape, listing.axes, pixels.into_bytes()).map_err(|_| refused(told))?;
+    let mut gathered = Gathered { image_id: Some(listing.image_id), ..Gathered::default() };
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    for entry in listing.artifacts {
+        let path = folder.join(&entry.file);
+        if real(&path).zip(real(folder)).is_some_and(|(file, folder)| !file.starts_with(folder)) {
+            return Err(refused(format!("{} is a link that leads out of its folder", entry.file)));
+        }
+        let content = if entry.stays_csv {
+            let bytes = read_bounded(&path, super::MAX_SIDECAR_BYTES);
+            Content::CsvGz(bytes.map_err(|why| FileError::beside(FileErrorKind::Sidecar, &path, why))?)
+        } else {
+            sidecar::read(&path, entry.form, Some(&entry.axes), Some(&entry.types))?
+        };
+        match (entry.name.as_str(), content) {
+            (METADATA, Content::Json(payload)) => gathered.metadata = Some(payload),
+            (PROVENANCE, Content::Json(Json::Object(provenance))) => gathered.provenance = Some(provenance),
+            (name, content) => gathered.add(name, content, &entry.file)?,
+        }
+    }
+    Ok((pixels, gathered))
+}

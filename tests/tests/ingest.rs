@@ -1,0 +1,827 @@
+//! `dataset ingest`, `dataset export`: the real program over files of every sort.
+//!
+//! Owns: which files go in and how, which are told, what a second run does, what comes back of an export. Never: how fast
+//! (see the benchmark `ingest`).
+
+use arrow::array::{Array as _, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Int64Type};
+use kymhost::dataset::Dataset;
+use kymhost_plugin_api::array::DType;
+use kymhost_plugin_api::{ArtifactKind, Json};
+use kymhost_tests::fixture::{Fixture, batch, floats, gzip, ints, parquet_bytes, texts};
+use kymhost_tests::tiff::{Kind, Layout, Packing, Page, Tiff, page};
+use kymhost_tests::{Output, Run, TestDir, assert_untouched, changed, copy_tree, shared, snapshot, wait};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+/// A folder of recordings and a dataset that is not there yet.
+struct Lab {
+    dir: TestDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let lab = Self { dir: TestDir::in_memory() };
+        fs::create_dir(lab.files()).expect("a folder");
+        lab
+    }
+
+    fn files(&self) -> PathBuf {
+        self.dir.join("files")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.join("lab.zarr")
+    }
+
+    fn put(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.files().join(name);
+        fs::create_dir_all(path.parent().expect("a folder above")).expect("folders");
+        fs::write(&path, bytes).expect("a file");
+        path
+    }
+
+    fn ingest(&self, args: &[&str]) -> Output {
+        Run::new(["dataset", "ingest"]).arg(self.files()).dataset(&self.data()).args(args).output()
+    }
+
+    /// Its document, and that nothing of the dataset is damaged.
+    #[track_caller]
+    fn document(&self, args: &[&str], code: i32) -> Value {
+        let document = self.ingest(args).expect_code(code).json();
+        if self.data().exists() {
+            assert_eq!(self.dataset().validate(), []);
+        }
+        document
+    }
+
+    fn dataset(&self) -> Dataset {
+        Dataset::open(&self.data()).expect("a dataset")
+    }
+
+    /// The id of the image that a file became.
+    #[track_caller]
+    fn image(&self, document: &Value, name: &str) -> String {
+        file(document, name)["image_id"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{name} has no image: {document:#}"))
+            .to_owned()
+    }
+}
+
+/// What a document says of a file.
+#[track_caller]
+fn file<'a>(document: &'a Value, name: &str) -> &'a Value {
+    let files = document["files"].as_array().expect("files");
+    let found = files.iter().find(|file| file["path"].as_str().is_some_and(|path| path.ends_with(&format!("/{name}"))));
+    found.unwrap_or_else(|| panic!("no file {name} in {document:#}"))
+}
+
+fn outcomes(document: &Value) -> BTreeMap<String, String> {
+    let files = document["files"].as_array().expect("files").iter();
+    let name = |path: &Value| Path::new(path.as_str().expect("a path")).file_name().expect("a name").to_owned();
+    files
+        .map(|file| {
+            let name = name(&file["path"]).to_string_lossy().into_owned();
+            (name, file["outcome"].as_str().expect("an outcome").to_owned())
+        })
+        .collect()
+}
+
+fn small() -> Vec<u8> {
+    Tiff::new(page(9, 5, 2, Kind::Uint, 1)).bytes()
+}
+
+const PLAIN: [(&str, usize, Kind, DType); 5] = [
+    ("uint8", 1, Kind::Uint, DType::UInt8),
+    ("uint16", 2, Kind::Uint, DType::UInt16),
+    ("int16", 2, Kind::Int, DType::Int16),
+    ("float32", 4, Kind::Float, DType::Float32),
+    ("float64", 8, Kind::Float, DType::Float64),
+];
+
+/// Every type, byte order, form and packing: the pixels are those of the file.
+#[test]
+fn every_form_of_tiff() {
+    let lab = Lab::new();
+    let mut expected: BTreeMap<String, (DType, Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    for (name, size, kind, dtype) in PLAIN {
+        for big_endian in [false, true] {
+            for (layout, cut) in
+                [(Layout::Strips(7), "strips"), (Layout::Strips(1000), "one"), (Layout::Tiles(16, 32), "tiles")]
+            {
+                for packing in [Packing::None, Packing::PackBits, Packing::Lzw, Packing::Deflate, Packing::Zstd] {
+                    for pages in [1, 3] {
+                        let seed = expected.len() as u64;
+                        let pages: Vec<Page> = (0..pages).map(|at| page(50, 21, size, kind, seed * 5 + at)).collect();
+                        let bytes = pages.iter().flat_map(|page| page.bytes.clone()).collect();
+                        let mut shape = vec![50, 21];
+                        if pages.len() > 1 {
+                            shape.insert(0, pages.len());
+                        }
+                        // Every second one with 64-bit offsets, every third with differences.
+                        let tiff = Tiff {
+                            big_endian,
+                            big_tiff: seed % 2 == 1,
+                            layout,
+                            packing,
+                            photometric: 1,
+                            samples: 1,
+                            differences: kind != Kind::Float && seed % 3 == 0 && packing != Packing::PackBits,
+                            pages,
+                        };
+                        let file = format!("{name}-{big_endian}-{cut}-{packing:?}-{}.tif", shape.len());
+                        lab.put(&file, tiff.bytes());
+                        expected.insert(file, (dtype, shape, bytes));
+                    }
+                }
+            }
+        }
+    }
+    let white = Tiff { photometric: 0, ..Tiff::new(page(9, 5, 2, Kind::Uint, 3)) };
+    lab.put("white.tif", white.bytes());
+    expected.insert("white.tif".into(), (DType::UInt16, vec![9, 5], white.pages[0].bytes.clone()));
+
+    let document = lab.document(&["--json"], 0);
+    assert_eq!(document["added"], expected.len());
+    let dataset = lab.dataset();
+    for (name, (dtype, shape, bytes)) in &expected {
+        let found = dataset.find_record(&lab.image(&document, name)).unwrap().pixels().unwrap().unwrap();
+        assert_eq!((found.dtype(), found.shape()), (*dtype, shape.as_slice()), "{name}");
+        assert_eq!(found.axes(), if shape.len() == 2 { &["y", "x"][..] } else { &["z", "y", "x"][..] }, "{name}");
+        assert!(found.bytes() == bytes, "{name}: the pixels are others");
+    }
+}
+
+/// What cannot be read is told, each with a kind, and the others go in.
+#[test]
+fn bad_files_are_told_and_the_others_go_in() {
+    let lab = Lab::new();
+    let good = small();
+    // In a plain little-endian file the directory stands at its end; its entries have 12 bytes.
+    let directory = u32::from_le_bytes(good[4..8].try_into().unwrap()) as usize;
+    let with_tag = |tag: u16, value: u32| {
+        let mut bytes = good.clone();
+        let entry = (0..).map(|n| directory + 2 + n * 12).find(|at| bytes[*at..at + 2] == tag.to_le_bytes()).unwrap();
+        bytes[entry + 8..entry + 12].copy_from_slice(&value.to_le_bytes());
+        bytes
+    };
+    let mut looped = good.clone();
+    let link = looped.len() - 4;
+    looped[link..].copy_from_slice(&(directory as u32).to_le_bytes());
+    let mut unlike = Tiff::new(page(9, 5, 2, Kind::Uint, 1));
+    unlike.pages.push(page(9, 6, 2, Kind::Uint, 1));
+    let mut other_type = Tiff::new(page(9, 5, 2, Kind::Uint, 1));
+    other_type.pages.push(page(9, 5, 2, Kind::Int, 1));
+    let rgb = Tiff { photometric: 2, samples: 3, ..Tiff::new(Page { width: 2, ..page(9, 6, 1, Kind::Uint, 1) }) };
+    let lzw = Tiff { packing: Packing::Lzw, ..Tiff::new(page(90, 50, 2, Kind::Uint, 1)) }.bytes();
+    let cases: Vec<(&str, Vec<u8>, &str, &str)> = vec![
+        ("empty.tif", vec![], "broken_tiff", ""),
+        ("text.tif", b"these are notes".to_vec(), "broken_tiff", ""),
+        ("head.tif", good[..8].to_vec(), "broken_tiff", ""),
+        ("cut-directory.tif", good[..good.len() - 20].to_vec(), "broken_tiff", ""),
+        ("cut-pixels.tif", lzw[lzw.len() / 2..].to_vec(), "broken_tiff", ""),
+        ("no-lines.tif", with_tag(257, 0), "broken_tiff", "(5, 0)"),
+        ("other-lines.tif", with_tag(257, 900), "broken_tiff", ""),
+        ("huge.tif", with_tag(257, u32::MAX), "broken_tiff", ""),
+        ("loop.tif", looped, "broken_tiff", ""),
+        ("no-compression.tif", with_tag(259, 61), "unsupported_tiff", ""),
+        ("pages.tif", unlike.bytes(), "unsupported_tiff", "page 2 is 9 x 6 of uint16, page 1 9 x 5 of uint16"),
+        ("types.tif", other_type.bytes(), "unsupported_tiff", "page 2 is 9 x 5 of int16"),
+        ("rgb.tif", rgb.bytes(), "unsupported_tiff", "RGB"),
+        ("uint32.tif", Tiff::new(page(9, 5, 4, Kind::Uint, 1)).bytes(), "unsupported_tiff", "32 bits"),
+    ];
+    for (name, bytes, ..) in &cases {
+        lab.put(name, bytes);
+    }
+    // One strip, so that a size is all that is wrong with it.
+    let one =
+        Tiff { layout: Layout::Strips(1 << 30), packing: Packing::Deflate, ..Tiff::new(page(9, 5, 2, Kind::Uint, 1)) };
+    let mut bomb = one.bytes();
+    let directory = u32::from_le_bytes(bomb[4..8].try_into().unwrap()) as usize;
+    bomb[directory + 2 + 12 + 8..directory + 2 + 12 + 12].copy_from_slice(&400_000_000u32.to_le_bytes());
+    lab.put("bomb.tif", &bomb);
+    bomb[directory + 2 + 12 + 8..directory + 2 + 12 + 12].copy_from_slice(&4_000_000_000u32.to_le_bytes());
+    lab.put("giant.tif", &bomb);
+    lab.put("good.tif", &good);
+    lab.put("rois.tif", &good);
+    lab.put("rois.json", r#"{"rois": {"1": 2}}"#);
+    lab.put("json.tif", &good);
+    lab.put("json.json", "{");
+    lab.put("csv.tif", &good);
+    lab.put("csv.a.csv", "a,b\n1,2,3\n");
+    lab.put("npy.tif", &good);
+    lab.put("npy.a.npy", "no array");
+    lab.put("twice.tif", &good);
+    lab.put("twice.a.csv", "a\n1\n");
+    lab.put("twice.a.csv.gz", gzip(b"a\n1\n"));
+
+    let output =
+        Run::new(["dataset", "ingest", "--json"]).arg(lab.files()).dataset(&lab.data()).output().expect_code(3);
+    let document = output.json();
+    assert!(!output.stderr().contains("panicked") && !output.stderr().contains("internal error"), "{output}");
+    for (name, _, kind, says) in &cases {
+        let file = file(&document, name);
+        assert_eq!((&file["outcome"], &file["error"]["kind"]), (&json!("failed"), &json!(kind)), "{name}: {file:#}");
+        assert!(file["error"]["message"].as_str().unwrap().contains(says), "{name}: {file:#}");
+        assert!(file["image_id"].is_null(), "{name}");
+    }
+    for (name, kind, says) in [
+        ("bomb.tif", "broken_tiff", "cannot hold"),
+        ("giant.tif", "too_large", "more than"),
+        ("rois.tif", "metadata", "rois.json: its 'rois'"),
+        ("json.tif", "metadata", "json.json: it is no JSON"),
+        ("csv.tif", "sidecar", "csv.a.csv: line 2"),
+        ("npy.tif", "sidecar", "npy.a.npy:"),
+        ("twice.tif", "sidecar", "both become the artifact 'a'"),
+    ] {
+        let file = file(&document, name);
+        assert_eq!(file["error"]["kind"], kind, "{file:#}");
+        assert!(file["error"]["message"].as_str().unwrap().contains(says), "{file:#}");
+    }
+    assert_eq!((&document["added"], &document["failed"]), (&json!(1), &json!(cases.len() + 7)));
+    assert_eq!(lab.dataset().image_ids().unwrap(), [lab.image(&document, "good.tif")]);
+    assert_eq!(lab.dataset().validate(), []);
+    // In words, too; and a bad file that is mended goes in.
+    lab.put("json.json", "{}");
+    lab.ingest(&[]).expect_code(3).expect_stderr(&["rgb.tif: unsupported_tiff: ", "1 added", "1 unchanged"]);
+}
+
+const HEADER: &str = "\"[General]\"\t\"\"\r\n\"Date\"\t\"07/22/2025 12:13:14.620 PM\"\r\n\"[Dimensions]\"\t\"\"\r\n\
+    \"X Dimension\"\t\"5, 0.0 - 2.0 [um], 0.400 [um/pixel]\"\r\n\"T Dimension\"\t\"1, 0.000 - 0.018 [s], Interval FreeRun\"\r\n\
+    \"[Image]\"\t\"\"\r\n\"Image Size\"\t\"5 * 9 [pixel]\"\r\n\"[Reference Image]\"\t\"\"\r\n\"Image Size\"\t\"512 * 512 [pixel]\"\r\n";
+
+fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((header.len() as u16).to_le_bytes());
+    file.extend(header.as_bytes());
+    file.extend(data);
+    file
+}
+
+/// Headers, ROIs and artifacts beside a recording.
+#[test]
+fn what_stands_beside_a_recording() {
+    let lab = Lab::new();
+    for name in ["bare.tif", "olympus.tif", "both.tif", "sub/both.tif"] {
+        lab.put(name, small());
+    }
+    lab.put("olympus.txt", HEADER);
+    lab.put("both.txt", HEADER);
+    lab.put(
+        "both.json",
+        json!({"version": "1.0", "header": {"voxels": [0.5, 2.0], "labels": ["a", "b"]},
+            "experiment_metadata": {"species": "mouse"},
+            "rois": [{"id": 7, "channel": 2, "z": 0, "name": "n", "note": "m", "revision": 3,
+                "dim0_start": 1, "dim0_stop": 8, "dim1_start": 2, "dim1_stop": 4}]})
+        .to_string(),
+    );
+    lab.put("both.radon.csv.gz", gzip(b"roi_id,time,note\n1,0.5,NA\n2,,x\n"));
+    lab.put("both.events.csv", "a,b\n1,true\n");
+    lab.put("both.deep name.json", r#"{"n": NaN}"#);
+    let rows = batch([("n", ints([1, 2])), ("t", texts(["", "NA"]))]);
+    lab.put("both.rows.parquet", parquet_bytes(&rows, parquet::basic::Compression::SNAPPY));
+    lab.put("both.f.npy", npy("<u2", "True", "(2, 3)", &[0, 0, 3, 0, 1, 0, 4, 0, 2, 0, 5, 0]));
+    let document = lab.document(&["--json"], 0);
+    assert_eq!(document["added"], 4);
+    let metadata = |name: &str| -> Value {
+        let record = lab.dataset().find_record(&lab.image(&document, name)).unwrap();
+        serde_json::from_slice(&record.json_bytes("metadata").unwrap().unwrap()).unwrap()
+    };
+    let whole = json!([{"roi_id": 1, "roi_type": "rect", "version": "1.0", "name": "", "note": "", "channel": 1, "z": 0,
+        "data": {"x0": 0, "x1": 5, "y0": 0, "y1": 9}, "meta": {}}]);
+    assert_eq!(
+        metadata("bare.tif"),
+        json!({"version": "2.0", "experiment_metadata": {}, "rois": whole,
+            "header": {"shape": [9, 5], "ndim": 2, "labels": ["time (s)", "space (um)"]}})
+    );
+    assert_eq!(
+        metadata("olympus.tif"),
+        json!({"version": "2.0", "experiment_metadata": {}, "rois": whole,
+            "header": {"shape": [9, 5], "ndim": 2, "voxels": [0.018 / 9.0, 0.4], "voxels_units": ["s", "um"],
+                "labels": ["time (s)", "space (um)"], "physical_size": [9.0 * (0.018 / 9.0), 2.0],
+                "acquired_local_epoch_ns": 1_753_186_394_620_000_000_i64}})
+    );
+    let both = metadata("files/both.tif");
+    assert_eq!(both["header"]["voxels"], json!([0.5, 2.0]));
+    assert_eq!(both["header"]["acquired_local_epoch_ns"], 1_753_186_394_620_000_000_i64);
+    assert_eq!(both["experiment_metadata"], json!({"species": "mouse"}));
+    assert_eq!(
+        both["rois"],
+        json!([{"roi_id": 7, "roi_type": "rect", "version": "1.0", "name": "n", "note": "m", "channel": 2, "z": 0,
+            "data": {"x0": 2, "x1": 4, "y0": 1, "y1": 8}, "meta": {"revision": 3}}])
+    );
+    let record = lab.dataset().find_record(&lab.image(&document, "files/both.tif")).unwrap();
+    let artifacts: Vec<(String, ArtifactKind)> =
+        record.artifacts().unwrap().into_iter().map(|artifact| (artifact.name, artifact.kind)).collect();
+    assert_eq!(
+        artifacts,
+        [
+            ("deep_name".to_owned(), ArtifactKind::Json),
+            ("events".to_owned(), ArtifactKind::Parquet),
+            ("f".to_owned(), ArtifactKind::Array),
+            ("metadata".to_owned(), ArtifactKind::Json),
+            ("provenance".to_owned(), ArtifactKind::Json),
+            ("radon".to_owned(), ArtifactKind::Parquet),
+            ("rows".to_owned(), ArtifactKind::Parquet),
+        ]
+    );
+    let radon = record.parquet("radon").unwrap().unwrap();
+    let types: Vec<DataType> = radon.schema().fields().iter().map(|field| field.data_type().clone()).collect();
+    assert_eq!(types, [DataType::Int64, DataType::Float64, DataType::LargeUtf8]);
+    assert!(radon.column(1).is_null(1) && radon.column(2).is_null(0));
+    let array = record.array("f").unwrap().unwrap();
+    assert_eq!((array.axes(), array.shape()), (&["a0".to_owned(), "a1".to_owned()][..], &[2, 3][..]));
+    assert_eq!(array.to_vec::<u16>().unwrap(), [0, 1, 2, 3, 4, 5]);
+    // Where each came from.
+    let provenance: Value = serde_json::from_slice(&record.json_bytes("provenance").unwrap().unwrap()).unwrap();
+    let path = fs::canonicalize(lab.files().join("both.tif")).unwrap();
+    assert_eq!(provenance["source_primary_path"], path.to_str().unwrap());
+    assert_eq!(provenance["original_path"], path.to_str().unwrap());
+    let sources = lab.dataset().read_table("sources", None).unwrap().unwrap();
+    let names: Vec<String> = sources.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["source_primary_path", "image_id", "source_mtime_ns", "source_size_bytes", "ingested_epoch_ns"]);
+    let row = (0..4).find(|&row| sources.column(0).as_string::<i32>().value(row) == path.to_str().unwrap()).unwrap();
+    let int = |column: usize| sources.column(column).as_primitive::<Int64Type>().value(row);
+    let modified = fs::metadata(&path).unwrap().modified().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    assert_eq!((int(2), int(3)), (modified.as_nanos() as i64, small().len() as i64));
+}
+
+/// Only what is new or has changed is done; what a person edited in the dataset, and what others made, stays.
+#[test]
+fn a_second_ingest_does_what_is_new_or_has_changed() {
+    let lab = Lab::new();
+    for name in ["a.tif", "b.tif", "c.tif"] {
+        lab.put(name, small());
+    }
+    lab.put("a.side.json", "1");
+    lab.put("a.other.json", "1");
+    // A dry run writes nothing, not even the dataset.
+    let document = lab.document(&["--json", "--dry-run"], 0);
+    assert_eq!((&document["added"], &document["created"]), (&json!(3), &json!(true)));
+    assert!(!lab.data().exists());
+    let first = lab.document(&["--json"], 0);
+    assert_eq!((&first["added"], &first["created"]), (&json!(3), &json!(true)));
+    let before = snapshot(&lab.data());
+    let again = lab.document(&["--json"], 0);
+    assert_eq!((&again["added"], &again["unchanged"], &again["created"]), (&json!(0), &json!(3), &json!(false)));
+    let locks = |snapshot: &kymhost_tests::Snapshot| {
+        snapshot
+            .iter()
+            .filter(|(name, _)| !name.starts_with("index/kymhost/"))
+            .map(|(n, s)| (n.clone(), s.clone()))
+            .collect()
+    };
+    assert_untouched(&locks(&before), &locks(&snapshot(&lab.data())));
+
+    // Someone draws an ROI and runs an analysis.
+    let (a, b) = (lab.image(&first, "a.tif"), lab.image(&first, "b.tif"));
+    let edited = json!({"version": "2.0", "header": {"shape": [9, 5]}, "experiment_metadata": {"by": "me"}, "rois": [{"roi_id": 9}]});
+    let fixture = Fixture::at(lab.data());
+    fixture.image(&a).json("metadata", &edited);
+    fixture.image(&a).json("mine", &json!(5));
+    fixture.image(&a).json("side", &json!("edited"));
+    fixture.image(&a).json("other", &json!("edited"));
+    // The files change: other pixels, of another shape; a sidecar; one is new; one is gone.
+    let new = page(1200, 4, 2, Kind::Uint, 9);
+    lab.put("a.tif", Tiff::new(new.clone()).bytes());
+    lab.put("a.other.json", "22");
+    lab.put("b.json", r#"{"rois": [{"id": 3}]}"#);
+    fs::remove_file(lab.files().join("c.tif")).unwrap();
+    lab.put("d.tif", small());
+    let before = snapshot(&lab.data());
+    let dry = lab.document(&["--json", "--dry-run"], 0);
+    assert_untouched(&before, &snapshot(&lab.data()));
+    assert_eq!((&dry["reingested"], &dry["added"]), (&json!(2), &json!(1)));
+    let skipped = lab.document(&["--json", "--changed", "skip"], 0);
+    let words = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(n, w)| ((*n).to_owned(), (*w).to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(
+        outcomes(&skipped),
+        words(&[("a.tif", "skipped_changed"), ("b.tif", "skipped_changed"), ("d.tif", "added")])
+    );
+    assert_eq!(skipped["vanished"][0]["image_id"], lab.image(&first, "c.tif"));
+    let third = lab.document(&["--json"], 0);
+    assert_eq!(outcomes(&third), words(&[("a.tif", "reingested"), ("b.tif", "reingested"), ("d.tif", "unchanged")]));
+    assert_eq!(
+        (lab.image(&third, "a.tif"), lab.image(&third, "b.tif")),
+        (a.clone(), b.clone()),
+        "images keep their ids"
+    );
+    assert!(file(&third, "b.tif")["why"].as_str().unwrap().contains("b.json is new"), "{third:#}");
+    assert_eq!(lab.dataset().image_ids().unwrap().len(), 4, "the image whose file is gone stays");
+
+    let record = lab.dataset().find_record(&a).unwrap();
+    let pixels = record.pixels().unwrap().unwrap();
+    assert_eq!((pixels.shape(), pixels.bytes()), (&[1200, 4][..], new.bytes.as_slice()));
+    let json = |name: &str| -> Value { serde_json::from_slice(&record.json_bytes(name).unwrap().unwrap()).unwrap() };
+    let metadata = json("metadata");
+    assert_eq!(metadata["rois"], edited["rois"], "ROIs edited in the dataset stay");
+    assert_eq!(metadata["experiment_metadata"], json!({"by": "me"}));
+    assert_eq!(metadata["header"]["shape"], json!([1200, 4]), "the header is new");
+    assert_eq!((json("mine"), json("side"), json("other")), (json!(5), json!("edited"), json!(22)));
+    let of_b = lab.dataset().find_record(&b).unwrap().json("metadata").unwrap().unwrap();
+    let roi = &of_b.get("rois").and_then(Json::as_array).unwrap()[0];
+    assert_eq!(roi.get("roi_id").and_then(Json::as_i64), Some(3), "ROIs that nobody edited are the file's");
+    let done = lab.document(&["--json"], 0);
+    assert_eq!(done["unchanged"], 3);
+    // What only looks changed is read, but its pixels are left alone.
+    let file = fs::File::options().append(true).open(lab.files().join("d.tif")).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+    let before = snapshot(&lab.data());
+    assert_eq!(lab.document(&["--json"], 0)["reingested"], 1);
+    let touched = changed(&before, &snapshot(&lab.data()));
+    assert!(!touched.iter().any(|key| key.contains("/data/")), "{touched:?}");
+}
+
+/// Which dataset, and what cannot be done at all.
+#[test]
+fn where_things_go() {
+    let lab = Lab::new();
+    // Nothing to ingest makes no dataset.
+    lab.ingest(&[]).expect_code(0).expect_stderr(&["there is no TIFF"]);
+    assert!(!lab.data().exists());
+    lab.put("a.tif", small());
+    lab.put("notes.txt", "no recording");
+    let code = |output: Output| output.json()["error"]["code"].as_str().unwrap_or_default().to_owned();
+    let run = |paths: &[&Path]| Run::new(["dataset", "ingest", "--json"]).args(paths).dataset(&lab.data()).output();
+    assert_eq!(code(run(&[&lab.files().join("absent")]).expect_code(2)), "unreadable_path");
+    assert_eq!(code(run(&[&lab.files().join("notes.txt")]).expect_code(2)), "no_recording");
+    let none = Run::new(["dataset", "ingest", "--json"]).arg(lab.files()).output().expect_code(5);
+    assert_eq!(code(none), "no_dataset");
+    let full = Run::new(["dataset", "ingest", "--json"]).arg(lab.files()).dataset(&lab.files()).output().expect_code(5);
+    assert_eq!(code(full), "not_a_dataset", "a folder with something else in it is not made a dataset");
+    // A file alone, and an empty folder as the dataset.
+    fs::create_dir(lab.data()).unwrap();
+    let output = run(&[&lab.files().join("a.tif")]).expect_code(0);
+    assert_eq!(output.json()["added"], 1);
+    lab.ingest(&[]).expect_code(0).expect_stderr(&["1 unchanged", "next: kymhost status --dataset"]);
+    // An image that was deleted comes back with its file.
+    let id = &lab.dataset().image_ids().unwrap()[0];
+    lab.dataset().delete_image(id).unwrap();
+    assert_eq!(lab.document(&["--json"], 0)["added"], 1);
+    // Another ingest at work.
+    let lock = fs::File::options().write(true).open(lab.data().join("index/kymhost/locks/ingest.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert_eq!(code(run(&[&lab.files()]).expect_code(4)), "locked");
+}
+
+/// kymflow's own sources table and provenance are understood.
+#[test]
+fn what_kymflow_ingested_is_known() {
+    let lab = Lab::new();
+    let path = lab.put("a.tif", small());
+    let path = fs::canonicalize(path).unwrap();
+    let metadata = fs::metadata(&path).unwrap();
+    let mtime = metadata.modified().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as i64;
+    let fixture = Fixture::new(lab.data());
+    let id = kymhost_tests::fixture::image_id(1);
+    fixture.add_image(&id).json("provenance", &json!({"source_primary_path": path, "source_name": "a.tif"}));
+    let sources = batch([
+        ("source_primary_path", texts([path.to_str().unwrap()])),
+        ("image_id", texts([id.as_str()])),
+        ("source_mtime_ns", ints([mtime])),
+        ("source_size_bytes", ints([metadata.len() as i64])),
+        ("ingested_epoch_ns", ints([1])),
+    ]);
+    fixture.put_table("sources", &sources);
+    let document = lab.document(&["--json"], 0);
+    assert_eq!((&document["unchanged"], &document["added"]), (&json!(1), &json!(0)));
+    // Without the table its provenance still tells whose the file is; what it was read at is not known.
+    fixture.remove("tables/sources.parquet");
+    let document = lab.document(&["--json"], 0);
+    assert_eq!((&document["reingested"], lab.image(&document, "a.tif")), (&json!(1), id));
+    assert_eq!(lab.document(&["--json"], 0)["unchanged"], 1);
+}
+
+/// All that a dataset holds, told so that two can be compared: kinds, values, types, bytes.
+fn contents(dataset: &Dataset) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for id in dataset.image_ids().unwrap() {
+        let record = dataset.find_record(&id).unwrap();
+        all.insert(format!("{id} pixels"), format!("{:?}", record.pixels().unwrap()));
+        for artifact in record.artifacts().unwrap() {
+            let name = &artifact.name;
+            let value = match artifact.kind {
+                ArtifactKind::Json if name == "provenance" => {
+                    let mut value: Value = serde_json::from_slice(&record.json_bytes(name).unwrap().unwrap()).unwrap();
+                    value.as_object_mut().unwrap().remove("kymhost");
+                    value.to_string()
+                }
+                ArtifactKind::Json => record.json(name).unwrap().unwrap().to_file_text(),
+                ArtifactKind::Parquet => format!("{:?}", record.parquet(name).unwrap().unwrap()),
+                ArtifactKind::Csv => format!("{:?}", record.csv_gz_bytes(name).unwrap().unwrap()),
+                _ => format!("{:?}", record.array(name).unwrap().unwrap()),
+            };
+            all.insert(format!("{id} {name} {:?}", artifact.kind), value);
+        }
+    }
+    all
+}
+
+/// A dataset that is exported and ingested again is the same.
+#[test]
+fn an_export_comes_back_as_it_was() {
+    let lab = Lab::new();
+    for (name, size, kind, _) in PLAIN {
+        lab.put(&format!("{name}.tif"), Tiff::new(page(600, 7, size, kind, 3)).bytes());
+    }
+    let mut stack = Tiff::new(page(4, 3, 1, Kind::Uint, 1));
+    stack.pages.push(page(4, 3, 1, Kind::Uint, 2));
+    lab.put("stack.tif", stack.bytes());
+    lab.put("stack.txt", HEADER);
+    let document = lab.document(&["--json"], 0);
+    let dataset = lab.dataset();
+    let id = lab.image(&document, "uint16.tif");
+    let record = dataset.find_record(&id).unwrap();
+    let rows: RecordBatch = batch([
+        ("n", ints([i64::MIN, i64::MAX])),
+        ("d", floats([0.1 + 0.2, f64::INFINITY])),
+        ("t", texts(["", "NA,\n\"q\""])),
+    ]);
+    for name in ["velocity_events/events", "Velocity_events/events", "plain", "image", "export"] {
+        record.put_parquet(name, &rows).unwrap();
+        record
+            .put_json(
+                name,
+                &Json::parse(br#"{"a": [1, NaN, "\u00e4"], "big": 123456789012345678901234567890}"#).unwrap(),
+            )
+            .unwrap();
+    }
+    let fixture = Fixture::at(lab.data());
+    fixture.image(&id).csv("plain", "a,b\n01,NA\n");
+    fixture.image(&id).json_gz("old", &json!({"packed": true}));
+    record.put_array("deep/array", &record.pixels().unwrap().unwrap()).unwrap();
+    dataset
+        .write_table("kym_mine", &batch([("image_id", texts([id.as_str(), "other"])), ("v", floats([0.5, 1e-7]))]))
+        .unwrap();
+
+    let out = lab.dir.join("out");
+    let export = |args: &[&str]| Run::new(["dataset", "export"]).arg(&out).dataset(&lab.data()).args(args).output();
+    let told = export(&["--json"]).expect_code(0).json();
+    assert_eq!((told["images"].as_array().unwrap().len(), &told["failed"]), (6, &json!(0)));
+    for file in [
+        "image.tif",
+        "metadata.json",
+        "provenance.json",
+        "velocity_events/events.csv",
+        "velocity_events/events.json",
+        "plain.csv",
+        "plain.csv.gz",
+        "plain.json",
+        "old.json",
+        "export.json",
+        "export-2.json",
+        "array_artifacts/deep/array.npy",
+    ] {
+        assert!(out.join("images").join(&id).join(file).is_file(), "{file} is missing");
+    }
+    assert_eq!(
+        fs::read_to_string(out.join("tables/kym_mine.csv")).unwrap(),
+        format!("image_id,v\n{id},0.5\nother,1e-7\n")
+    );
+    // The TIFF is the recording's: ingested alone, without its listing, it has the same pixels.
+    let copy = Lab::new();
+    copy_tree(&out, &copy.files());
+    let again = copy.document(&["--json"], 0);
+    assert_eq!(again["added"], 6);
+    assert_eq!(contents(&copy.dataset()), contents(&dataset));
+    assert_eq!(copy.document(&["--json"], 0)["unchanged"], 6);
+    // Into a dataset that has these images already: other ids, the same contents.
+    let document =
+        Run::new(["dataset", "ingest", "--json"]).arg(&out).dataset(&lab.data()).output().expect_code(0).json();
+    assert_eq!(document["added"], 6);
+    assert_eq!(lab.dataset().image_ids().unwrap().len(), 12);
+
+    // A folder with something in it.
+    assert_eq!(export(&["--json"]).expect_code(6).json()["error"]["code"], "not_empty");
+    record.put_json("plain", &Json::from(1)).unwrap();
+    fs::remove_file(lab.data().join(format!("images/{id}/analysis/image.parquet"))).unwrap();
+    export(&["--overwrite", "--image", &id]).expect_code(0);
+    let folder = out.join("images").join(&id);
+    assert!(!folder.join("image.csv").exists(), "an artifact that is gone is gone from the export");
+    assert_eq!(fs::read_to_string(folder.join("plain.json")).unwrap(), "1");
+    assert_eq!(fs::read_to_string(out.join("tables/kym_mine.csv")).unwrap(), format!("image_id,v\n{id},0.5\n"));
+    // Nothing of it leads out of the dataset's or the folder's way.
+    assert_eq!(
+        export(&["--json", "--overwrite", "--image", "../x"]).expect_code(2).json()["error"]["code"],
+        "unknown_image"
+    );
+    // A listing that names a file elsewhere is refused.
+    let listing = fs::read_to_string(folder.join("export.json")).unwrap();
+    fs::write(folder.join("export.json"), listing.replace("\"plain.json\"", "\"../../../secret.json\"")).unwrap();
+    let other = Lab::new();
+    copy_tree(&folder, &other.files().join("image"));
+    let refused = other.document(&["--json"], 3);
+    assert_eq!(file(&refused, "image.tif")["error"]["kind"], "sidecar");
+    assert!(file(&refused, "image.tif")["error"]["message"].as_str().unwrap().contains("not below its folder"));
+}
+
+/// A damaged image fails alone.
+#[test]
+fn an_export_tells_what_it_cannot_read() {
+    let lab = Lab::new();
+    lab.put("a.tif", small());
+    lab.put("b.tif", small());
+    let document = lab.document(&["--json"], 0);
+    let a = lab.image(&document, "a.tif");
+    Fixture::at(lab.data()).cut(&format!("images/{a}/data/0.0"));
+    let run = Run::new(["dataset", "export", "--json"]).arg(lab.dir.join("out")).dataset(&lab.data());
+    let told = run.output().expect_code(3).json();
+    let of =
+        |id: &str| told["images"].as_array().unwrap().iter().find(|image| image["image_id"] == id).unwrap().clone();
+    assert!(of(&a)["error"].as_str().unwrap().contains("data/0.0"));
+    assert!(of(&lab.image(&document, "b.tif"))["files"].as_u64().unwrap() >= 3);
+    assert!(!lab.dir.join("out/images").join(&a).join("export.json").exists());
+}
+
+/// Killed at any moment: no image is half, the next run completes it, nothing is there twice.
+#[test]
+fn killed_at_any_moment() {
+    const FILES: usize = 24;
+    const KILLS: usize = 25;
+    let lab = Lab::new();
+    let mut expected = Vec::new();
+    for number in 0..FILES {
+        let page = page(1500, 6, 2, Kind::Uint, number as u64);
+        lab.put(&format!("{number:02}.tif"), Tiff { packing: Packing::Deflate, ..Tiff::new(page.clone()) }.bytes());
+        lab.put(&format!("{number:02}.side.csv"), format!("n\n{number}\n"));
+        expected.push(page.bytes);
+    }
+    let begun = Instant::now();
+    let whole = {
+        let copy = lab.dir.join("measured.zarr");
+        Run::new(["dataset", "ingest"]).arg(lab.files()).dataset(&copy).output().expect_code(0);
+        begun.elapsed()
+    };
+    let seed = fastrand::u64(..1 << 40);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut killed, mut partial) = (0, 0);
+    for kill in 0..KILLS {
+        let data = lab.dir.join(format!("{kill}.zarr"));
+        let run = || Run::new(["dataset", "ingest", "--json"]).arg(lab.files()).dataset(&data);
+        let mut child = run().start(lab.dir.path());
+        std::thread::sleep(whole.mul_f64(random.f64()));
+        let _ = child.kill();
+        let status = wait(&mut child, Duration::from_secs(60)).expect("it was killed");
+        killed += usize::from(!status.success());
+        // A kill before the dataset's last file leaves a folder that is none.
+        if data.exists() && Dataset::open(&data).is_err() {
+            fs::remove_dir_all(&data).unwrap();
+        }
+        if data.exists() {
+            let dataset = Dataset::open(&data).unwrap();
+            let ids = dataset.image_ids().unwrap();
+            partial += usize::from(!ids.is_empty() && ids.len() < FILES);
+            assert_eq!(dataset.validate(), [], "seed {seed}, kill {kill}");
+            for id in ids {
+                let record = dataset.find_record(&id).unwrap();
+                assert!(record.parquet("side").unwrap().is_some(), "seed {seed}, kill {kill}: an image is half");
+                assert!(record.json("metadata").unwrap().is_some(), "seed {seed}, kill {kill}: an image is half");
+            }
+        }
+        let document = run().output().expect_code(0).json();
+        assert_eq!(document["files"].as_array().unwrap().len(), FILES);
+        let dataset = Dataset::open(&data).unwrap();
+        assert_eq!(
+            dataset.image_ids().unwrap().len(),
+            FILES,
+            "seed {seed}, kill {kill}: nothing is there twice or missing"
+        );
+        let sources = dataset.read_table("sources", None).unwrap().unwrap();
+        assert_eq!(sources.num_rows(), FILES, "seed {seed}, kill {kill}");
+        for (number, bytes) in expected.iter().enumerate() {
+            let id = lab.image(&document, &format!("{number:02}.tif"));
+            assert!(dataset.find_record(&id).unwrap().pixels().unwrap().unwrap().bytes() == bytes);
+        }
+        fs::remove_dir_all(&data).unwrap();
+    }
+    assert!(killed > KILLS / 4, "seed {seed}: only {killed} runs were killed");
+    eprintln!("{killed} of {KILLS} were killed, {partial} of them with some images done");
+}
+
+/// A signal ends it after what is done is published.
+#[test]
+fn a_signal_publishes_what_is_done() {
+    let lab = Lab::new();
+    for number in 0..60 {
+        lab.put(&format!("{number:02}.tif"), Tiff::new(page(4000, 40, 2, Kind::Uint, number)).bytes());
+    }
+    let run = || Run::new(["dataset", "ingest", "--jobs", "1"]).arg(lab.files()).dataset(&lab.data());
+    let mut child = run().start(lab.dir.path());
+    let tmp = lab.data().join("index/kymhost/tmp");
+    let begun = Instant::now();
+    // Until it is at work.
+    while fs::read_dir(&tmp).map_or(0, Iterator::count) < 3 && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let status = wait(&mut child, Duration::from_secs(60)).expect("it ends");
+    assert_eq!(status.code(), Some(130));
+    let done = lab.dataset().image_ids().unwrap().len();
+    assert!((1..60).contains(&done), "{done} images were published");
+    assert_eq!(lab.dataset().read_table("sources", None).unwrap().unwrap().num_rows(), done);
+    let rest = run().arg("--json").output().expect_code(0).json();
+    assert_eq!(rest["added"].as_u64().unwrap() as usize + done, 60);
+}
+
+/// The real recordings: pixels are the TIFFs', the metadata are the facts of the JSON.
+#[test]
+fn real_recordings() {
+    let Some(folder) = shared().map(|shared| shared.join("linescans")).filter(|folder| folder.is_dir()) else { return };
+    let lab = Lab::new();
+    let run = || Run::new(["dataset", "ingest", "--json"]).arg(&folder).dataset(&lab.data());
+    let document = run().output().expect_code(0).json();
+    let tiffs: Vec<PathBuf> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "tif"))
+        .collect();
+    assert!(!tiffs.is_empty());
+    assert_eq!(document["added"], tiffs.len());
+    for path in &tiffs {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let record = lab.dataset().find_record(&lab.image(&document, name)).unwrap();
+        let pixels = record.pixels().unwrap().unwrap();
+        assert!(pixels.bytes() == plain_pixels(&fs::read(path).unwrap()), "{name}: the pixels are others");
+        let theirs: Value = serde_json::from_slice(&fs::read(path.with_extension("json")).unwrap()).unwrap();
+        let ours: Value = serde_json::from_slice(&record.json_bytes("metadata").unwrap().unwrap()).unwrap();
+        assert_eq!(ours["version"], "2.0");
+        for (member, value) in theirs["header"].as_object().unwrap() {
+            assert_eq!(&ours["header"][member], value, "{name}: {member}");
+        }
+        assert!(ours["header"]["acquired_local_epoch_ns"].as_i64().unwrap() > 1_600_000_000_000_000_000, "{name}");
+        assert_eq!(ours["experiment_metadata"], theirs["experiment_metadata"]);
+        let rois = theirs["rois"].as_array().unwrap();
+        assert_eq!(ours["rois"].as_array().unwrap().len(), rois.len());
+        for (ours, theirs) in ours["rois"].as_array().unwrap().iter().zip(rois) {
+            assert_eq!((&ours["roi_id"], &ours["roi_type"]), (&theirs["id"], &json!("rect")));
+            let data = json!({"x0": theirs["dim1_start"], "x1": theirs["dim1_stop"],
+                "y0": theirs["dim0_start"], "y1": theirs["dim0_stop"]});
+            assert_eq!(ours["data"], data, "{name}");
+            assert_eq!(ours["meta"]["img_mean"], theirs.get("img_mean").cloned().unwrap_or(Value::Null));
+        }
+        let radon = record.parquet("radon").unwrap().unwrap();
+        assert!(radon.num_rows() > 1000);
+        // The header alone gives the same voxels, to the digits that it has.
+        let alone = lab.dir.join("alone");
+        fs::create_dir_all(&alone).unwrap();
+        fs::copy(path, alone.join(name)).unwrap();
+        fs::copy(path.with_extension("txt"), alone.join(name).with_extension("txt")).unwrap();
+    }
+    let other = lab.dir.join("alone.zarr");
+    let document = Run::new(["dataset", "ingest", "--json"])
+        .arg(lab.dir.join("alone"))
+        .dataset(&other)
+        .output()
+        .expect_code(0)
+        .json();
+    for path in &tiffs {
+        let theirs: Value = serde_json::from_slice(&fs::read(path.with_extension("json")).unwrap()).unwrap();
+        let id = lab.image(&document, path.file_name().unwrap().to_str().unwrap());
+        let record = Dataset::open(&other).unwrap().find_record(&id).unwrap();
+        let ours: Value = serde_json::from_slice(&record.json_bytes("metadata").unwrap().unwrap()).unwrap();
+        for axis in 0..2 {
+            let found = ours["header"]["voxels"][axis].as_f64().unwrap();
+            let expected = theirs["header"]["voxels"][axis].as_f64().unwrap();
+            assert!((found / expected - 1.0).abs() < 1e-12, "{}: {found} {expected}", path.display());
+        }
+    }
+    assert_eq!(run().output().expect_code(0).json()["unchanged"], tiffs.len());
+}
+
+/// The pixels of a TIFF of 16-bit strips without compression, by the few tags that say where they stand.
+fn plain_pixels(file: &[u8]) -> Vec<u8> {
+    let little = &file[..2] == b"II";
+    let number = |at: usize, bytes: usize| -> usize {
+        let mut wide = [0u8; 8];
+        for (place, byte) in file[at..at + bytes].iter().enumerate() {
+            wide[if little { place } else { bytes - 1 - place }] = *byte;
+        }
+        u64::from_le_bytes(wide) as usize
+    };
+    let directory = number(4, 4);
+    let values = |tag: usize| -> Vec<usize> {
+        let entry = (0..number(directory, 2)).map(|n| directory + 2 + n * 12).find(|at| number(*at, 2) == tag);
+        let Some(entry) = entry else { return Vec::new() };
+        let size = if number(entry + 2, 2) == 3 { 2 } else { 4 };
+        let count = number(entry + 4, 4);
+        let at = if count * size <= 4 { entry + 8 } else { number(entry + 8, 4) };
+        (0..count).map(|n| number(at + n * size, size)).collect()
+    };
+    assert!(matches!(values(259).as_slice(), [] | [1]), "a packed TIFF");
+    let mut pixels = Vec::new();
+    for (offset, count) in values(273).into_iter().zip(values(279)) {
+        pixels.extend_from_slice(&file[offset..offset + count]);
+    }
+    if !little {
+        pixels.chunks_exact_mut(2).for_each(<[u8]>::reverse);
+    }
+    pixels
+}
