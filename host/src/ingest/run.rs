@@ -40,6 +40,8 @@ const TABLE_TIME: Duration = Duration::from_secs(10);
 const TABLE_SHARE: u32 = 19;
 /// Decoded pixels that all threads may hold at once; a larger recording is decoded alone.
 const PIXEL_MEMORY: u64 = 2 << 30;
+/// Recordings that may wait to be published: they stand on the disk, not in memory.
+const RUN_AHEAD: usize = 64;
 /// The artifact that the payload is kept in.
 const METADATA: &str = "metadata";
 
@@ -218,7 +220,7 @@ impl Work<'_> {
         let ids = Mutex::new(HashSet::new());
         // Set where publishing failed: nobody needs what is still being read.
         let given_up = AtomicBool::new(false);
-        let (sender, receiver) = mpsc::sync_channel::<(usize, Result<Ready, FileError>)>(jobs);
+        let (sender, receiver) = mpsc::sync_channel::<(usize, Result<Ready, FileError>)>(RUN_AHEAD);
         std::thread::scope(|scope| {
             for _ in 0..jobs {
                 let (sender, budget, next, ids, given_up) = (sender.clone(), &budget, &next, &ids, &given_up);
