@@ -13,6 +13,7 @@ First steps:
   kymhost status --plugin velocity_events       which images are stale, and why
   kymhost run --plugin velocity_events          bring the table up to date
   kymhost table show velocity_events            look at it
+  kymhost plugin new my_indexer                 write an indexer of your own
 
 The dataset is --dataset PATH, else KYMHOST_DATASET, else the working folder when it is one, else
 the one *.zarr dataset in it.

@@ -25,24 +25,27 @@ const RUSTS_OWN: [&str; 5] = ["alloc", "core", "proc_macro", "std", "test"];
 const TAKEN: [&str; 4] = ["build", "deps", "examples", "incremental"];
 
 /// Types that a new one of the same name would hide in the template.
-const TYPES: [&str; 17] = [
+const TYPES: [&str; 20] = [
     "Array",
-    "ArtifactKind",
     "Artifact",
+    "ArtifactKind",
+    "Box",
     "DType",
-    "ErrorKind",
     "Error",
+    "ErrorKind",
     "Indexer",
     "Json",
     "LogLevel",
+    "Option",
+    "Output",
     "Record",
     "Result",
-    "RunMarker",
     "Run",
+    "RunMarker",
+    "Self",
+    "String",
     "Table",
     "Vec",
-    "Option",
-    "Self",
 ];
 
 /// The name of a new plugin: what its indexer, its crate and its library are called.

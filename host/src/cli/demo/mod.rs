@@ -231,12 +231,13 @@ impl Show<'_> {
     fn next(&self, changed: &Kymograph) -> Result<(), CliError> {
         let params = self.args.dir.join("images").join(&changed.image_id).join("analysis/velocity_events/params.json");
         self.print(&format!(
-            "\nTry next:\n  {}\n  {}\n  {}\n  {}\n\nor change an image's params and see that just this one is done again:\n  \
+            "\nTry next:\n  {}\n  {}\n  {}\n  {}\n\nor write an indexer of your own:\n  {}\n\nor change an image's params and see that just this one is done again:\n  \
              echo '{{\"abs_score_floor\": 1.0}}' > {}\n  {}\n  {}\n  {}\n",
             self.plugin_command("status"),
             self.command(&format!("table show {INDEXER}")),
             self.command(&format!("table show {INDEXER} --format csv")),
             self.command("dataset info"),
+            format_args!("{} plugin new my_indexer", quoted(Path::new(&self.context.program))),
             quoted(&params),
             self.plugin_command("status"),
             self.plugin_command(&format!("explain {}", changed.image_id)),

@@ -13,7 +13,7 @@
 #define ANALYSIS_VERSION NAME "@1"
 /* The JSON artifact that holds an image's params, such as {"parts": 20}. */
 #define PARAMS_ARTIFACT NAME "/params"
-/* For images that have none. */
+/* Where the params do not say. */
 #define DEFAULT_PARTS 10
 #define MAX_PARTS 1000000
 
@@ -27,8 +27,9 @@ static int read_parts(const kymhost_record *record, uint64_t *parts, kymhost_out
     if (status == KYMHOST_ABSENT) return KYMHOST_OK;
     /* The host's own text says which file is broken, and how. */
     if (status < 0) return kymhost_error(out, status, error.data);
-    if (!kymhost_json_member(json, "parts", &value) || !kymhost_json_number(value, &number) ||
-        !(number >= 1 && number <= MAX_PARTS) || number != (double)(uint64_t)number) {
+    if (!kymhost_json_member(json, "parts", &value)) return KYMHOST_OK;
+    if (!kymhost_json_number(value, &number) || !(number >= 1 && number <= MAX_PARTS) ||
+        number != (double)(uint64_t)number) {
         return kymhost_fail(out, KYMHOST_FAILED, "'parts' in %s is not a whole number from 1 to %d",
                             kymhost_record_key(record, PARAMS_ARTIFACT, KYMHOST_KIND_JSON), MAX_PARTS);
     }
@@ -38,12 +39,11 @@ static int read_parts(const kymhost_record *record, uint64_t *parts, kymhost_out
 
 /* Gives the params as JSON. The host hashes them: an image whose hash has changed since its rows were made is stale. */
 static int params(const kymhost_record *record, kymhost_out *out) {
-    char json[64];
-    uint64_t parts;
-    int status = read_parts(record, &parts, out);
-    if (status != KYMHOST_OK) return status;
-    snprintf(json, sizeof json, "{\"parts\": %llu}", (unsigned long long)parts);
-    return kymhost_out_text(out, json);
+    kymhost_text json, error;
+    int status = kymhost_record_json(record, PARAMS_ARTIFACT, &json, &error);
+    if (status == KYMHOST_ABSENT) return kymhost_out_text(out, "null");
+    if (status < 0) return kymhost_error(out, status, error.data);
+    return kymhost_out_write(out, json.data, json.length);
 }
 
 /* Bytes of an element; 0 for types that kymographs do not have. */

@@ -149,11 +149,14 @@ static void each_part_has_its_mean(void) {
 }
 
 static void params_have_a_default_and_are_checked(void) {
-    static const char *const bad[] = {"{\"parts\": 0}", "{\"parts\": 1.5}", "{\"parts\": \"two\"}", "{}", "[]"};
+    static const char *const bad[] = {"{\"parts\": 0}", "{\"parts\": 1.5}", "{\"parts\": \"two\"}", "{\"parts\": null}"};
     image made_up = {NULL, &four_lines};
     double means[12];
     size_t i;
     given gives;
+    /* Ten parts of twelve pixels: two each. */
+    CHECK(extract(&made_up, means, 12, &gives) == 6);
+    made_up.params = "{}";
     CHECK(extract(&made_up, means, 12, &gives) == 6);
     for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         made_up.params = bad[i];
@@ -162,13 +165,17 @@ static void params_have_a_default_and_are_checked(void) {
     }
 }
 
-static void params_are_what_the_rows_depend_on(void) {
-    image made_up = {"{\"parts\": 20, \"note\": \"mine\"}", &four_lines};
+static void params_are_those_of_the_image(void) {
+    image made_up = {"{\"parts\": 20}", &four_lines};
     kymhost_record record = record_of(&made_up);
     given gives;
     kymhost_out out = out_of(&gives);
     CHECK(indexer->params(&record, &out) == KYMHOST_OK);
     CHECK(strcmp(gives.text, "{\"parts\": 20}") == 0);
+    made_up.params = NULL;
+    out = out_of(&gives);
+    CHECK(indexer->params(&record, &out) == KYMHOST_OK);
+    CHECK(strcmp(gives.text, "null") == 0);
 }
 
 static void an_image_without_pixels_has_no_rows(void) {
@@ -183,7 +190,7 @@ int main(void) {
     CHECK(plugin->n_indexers == 1 && strcmp(indexer->name, "{{name}}") == 0);
     each_part_has_its_mean();
     params_have_a_default_and_are_checked();
-    params_are_what_the_rows_depend_on();
+    params_are_those_of_the_image();
     an_image_without_pixels_has_no_rows();
     if (failures > 0) {
         fprintf(stderr, "%d checks failed\n", failures);

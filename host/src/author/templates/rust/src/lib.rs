@@ -9,11 +9,11 @@ impl Indexer for {{Type}} {
     const PARAMS_ARTIFACTS: &'static [&'static str] = &["{{name}}/params"];
 
     fn params(&self, record: &Record) -> Result<Json> {
-        Ok(record.json(Self::PARAMS_ARTIFACTS[0])?.unwrap_or_else(|| Json::object([("parts", Json::from(10))])))
+        Ok(record.json(Self::PARAMS_ARTIFACTS[0])?.unwrap_or(Json::Null))
     }
 
     fn extract_rows(&self, record: &Record, _run: &Run) -> Result<Table> {
-        let parts = self.params(record)?.get("parts").and_then(Json::as_u64).filter(|parts| *parts > 0);
+        let parts = self.params(record)?.get("parts").map_or(Some(10), Json::as_u64).filter(|parts| *parts > 0);
         let parts = parts.ok_or_else(|| Error::msg("'parts' is not a whole number above 0"))? as usize;
         let values = record.pixels()?.and_then(|pixels| pixels.to_f64_vec()).unwrap_or_default();
         let parts = values.chunks(values.len().div_ceil(parts).max(1));

@@ -6,7 +6,8 @@ use kymhost_plugin_api::testing::{TestHost, TestRecord};
 /// Four lines of three pixels, to be cut into this many parts.
 fn record(parts: impl Into<Json>) -> TestRecord {
     let pixels: [u16; 12] = [1, 1, 1, 3, 3, 3, 5, 5, 5, 7, 7, 7];
-    TestRecord::new().pixels(&pixels, [4, 3]).json("{{name}}/params", Json::object([("parts", parts.into())]))
+    let params = Json::object([("parts", parts.into())]);
+    TestRecord::new().pixels(&pixels, [4, 3]).json("{{name}}/params", params)
 }
 
 #[test]
@@ -19,7 +20,7 @@ fn each_part_has_its_mean() {
 #[test]
 fn params_have_a_default_and_are_checked() {
     let without = record(2).without("{{name}}/params");
-    assert_eq!(TestHost::new({{Type}}).extract(&without).rows().len(), 6);
+    assert_eq!(TestHost::new({{Type}}).extract(&without).rows().len(), 6, "ten parts of twelve pixels: two each");
     for parts in [Json::from(0), Json::from(-1), Json::from("two"), Json::Null] {
         let outcome = TestHost::new({{Type}}).extract(&record(parts));
         assert!(outcome.error().message().contains("'parts'"));
