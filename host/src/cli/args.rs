@@ -207,6 +207,9 @@ pub struct RunArgs {
     /// What to do when an image's rows have a type that does not go with the table's [default: fail]
     #[arg(long, value_enum, value_name = "WHAT")]
     pub on_schema_change: Option<OnSchemaChangeArg>,
+    /// Replace artifacts that the indexer makes and that somebody else made before it
+    #[arg(long)]
+    pub overwrite_artifacts: bool,
     /// Wait so long for another run to let go of the table [default: 0]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
     pub wait: Option<Duration>,

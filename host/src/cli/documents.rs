@@ -194,6 +194,7 @@ pub struct PreviewDocument<'a> {
     would_fail: Vec<WouldBody<'a>>,
     would_prune: Vec<OrphanBody<'a>>,
     refusal: Option<&'a str>,
+    pending_upstream: Vec<WouldBody<'a>>,
 }
 
 /// An image that would be tried.
@@ -241,6 +242,7 @@ impl<'a> PreviewDocument<'a> {
             would_fail: would(&preview.would_fail),
             would_prune: OrphanBody::all(&preview.would_prune),
             refusal: preview.refusal.as_deref(),
+            pending_upstream: would(&preview.pending_upstream),
         }
     }
 }
@@ -653,6 +655,10 @@ pub fn reason_meaning(reason: Reason) -> &'static str {
         Reason::StaleInputChanged => "something that its rows were made from has changed",
         Reason::StaleInputAppeared => "something that its rows were made without is there now",
         Reason::StaleInputRemoved => "something that its rows were made from is gone",
+        Reason::StaleOutputChanged => "an artifact that was made with its rows is gone or was changed",
+        Reason::PendingUpstream => {
+            "another indexer of this run is to do it first; what it is after that is not known yet"
+        }
     }
 }
 
@@ -925,6 +931,7 @@ mod tests {
             images: vec![report("a", Reason::FreshRows), changed, broken],
             would_update: vec!["b".into()],
             would_fail: vec!["c".into()],
+            pending_upstream: vec!["a".into()],
             would_prune: vec![("gone".into(), 3)],
             refusal: None,
         };
@@ -933,6 +940,7 @@ mod tests {
             "would_update": [{"image_id": "b", "reason": "STALE_INPUT_CHANGED", "inputs": ["data"]}],
             "would_fail": [{"image_id": "c", "reason": "STALE_UNREADABLE", "inputs": [], "error": "bad"}],
             "would_prune": [{"image_id": "gone", "rows": 3}], "refusal": null,
+            "pending_upstream": [{"image_id": "a", "reason": "FRESH_ROWS", "inputs": []}],
         });
         assert_eq!(value(&PreviewDocument::new(&preview)), document);
         let refused = Preview { refusal: Some("no image remains".into()), ..preview };

@@ -6,12 +6,14 @@ use super::documents::{OneOf, PreviewDocument, PreviewsDocument, reports};
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupt;
-use super::run::{images, interrupted, pool_options, rows};
+use super::run::{images, in_order_of_arguments, interrupted, pool_options, rows};
 use super::status::image_line;
 use super::{Context, output};
 use crate::dataset::Dataset;
+use crate::index::order::{self, Order, wait_for};
 use crate::index::{self, Preview, RunOptions};
 use crate::plugin::{Plugin, PoolOptions, open_pool};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 /// How many images each list of the text names.
@@ -23,18 +25,30 @@ pub fn dry_run(
     args: &RunArgs,
     dataset: &Dataset,
     plugins: &[Plugin],
+    order: &Order,
     options: &RunOptions,
 ) -> Result<Exit, CliError> {
     let interrupt = Interrupt::listen();
     let pool = PoolOptions { stop: interrupt.stop(), ..pool_options(&args.pool) };
     let mut results = Vec::with_capacity(plugins.len());
-    for plugin in plugins {
-        let preview = open_pool(plugin, dataset, &pool).map_err(CliError::from).and_then(|mut workforce| {
+    let mut awaited: Vec<BTreeSet<String>> = vec![BTreeSet::new(); plugins.len()];
+    for &place in &order.sequence {
+        let Some(plugin) = plugins.get(place) else { continue };
+        let mut preview = open_pool(plugin, dataset, &pool).map_err(CliError::from).and_then(|mut workforce| {
             index::dry_run(dataset, &plugin.indexer, workforce.as_mut(), options)
                 .map_err(|error| interrupted(error, plugin, &interrupt))
         });
-        results.push(preview);
+        if let Ok(preview) = &mut preview {
+            let before = order.waits_for.get(place).into_iter().flatten();
+            let images = before.filter_map(|&other| awaited.get(other)).flatten().cloned().collect();
+            wait_for(preview, &images);
+            if let Some(slot) = awaited.get_mut(place) {
+                *slot = order::awaited(preview);
+            }
+        }
+        results.push((place, preview));
     }
+    let mut results = in_order_of_arguments(results);
     if results.len() == 1 {
         let preview = results.remove(0)?;
         if context.json {
@@ -65,8 +79,9 @@ pub fn dry_run(
 }
 
 fn exit_of(preview: &Preview, exit_code: bool) -> Exit {
-    let Preview { would_update, would_fail, would_prune, refusal, .. } = preview;
-    let nothing = would_update.is_empty() && would_fail.is_empty() && would_prune.is_empty();
+    let Preview { would_update, would_fail, would_prune, pending_upstream, refusal, .. } = preview;
+    let nothing =
+        would_update.is_empty() && would_fail.is_empty() && would_prune.is_empty() && pending_upstream.is_empty();
     match refusal {
         Some(_) => Exit::Refused,
         None if exit_code && !nothing => Exit::StaleFound,
@@ -75,16 +90,25 @@ fn exit_of(preview: &Preview, exit_code: bool) -> Exit {
 }
 
 fn write_text(out: &mut dyn Write, preview: &Preview) -> io::Result<()> {
-    let Preview { indexer, mode, table, would_update, would_fail, would_prune, refusal, .. } = preview;
+    let Preview { indexer, mode, table, would_update, would_fail, would_prune, pending_upstream, refusal, .. } =
+        preview;
+    let pending = match pending_upstream.len() {
+        0 => String::new(),
+        count => format!(", {count} waiting for another indexer"),
+    };
     writeln!(
         out,
-        "{indexer}: of {}, would update {}, would fail {}, would remove the rows of {} ({mode}, {table})",
+        "{indexer}: of {}, would update {}, would fail {}{pending}, would remove the rows of {} ({mode}, {table})",
         images(preview.images.len() as u64),
         would_update.len(),
         would_fail.len(),
         would_prune.len(),
     )?;
-    let lists = [("would update", would_update), ("would fail", would_fail)];
+    let lists = [
+        ("would update", would_update),
+        ("would fail", would_fail),
+        ("wait for another indexer of this run", pending_upstream),
+    ];
     for (head, ids) in lists.into_iter().filter(|(_, ids)| !ids.is_empty()) {
         let lines: Vec<String> = reports(preview, ids).map(image_line).collect();
         write_list(out, head, lines)?;
@@ -126,6 +150,7 @@ mod tests {
             images: vec![report("a", Reason::FreshRows), changed, broken],
             would_update: vec!["b".into()],
             would_fail: vec!["c".into()],
+            pending_upstream: Vec::new(),
             would_prune: vec![("gone".into(), 3)],
             refusal: Some("none remains".into()),
         }
@@ -168,11 +193,21 @@ mod tests {
         let updates = Preview { would_update: vec!["b".into()], ..nothing() };
         let fails = Preview { would_fail: vec!["c".into()], ..nothing() };
         let prunes = Preview { would_prune: vec![("gone".into(), 3)], ..nothing() };
+        let mut waits = Preview { would_update: vec!["a".into(), "b".into()], ..nothing() };
+        wait_for(&mut waits, &["a".to_owned(), "nowhere".to_owned()].into());
+        assert_eq!(
+            (&waits.would_update[..], &waits.pending_upstream[..]),
+            (&["b".to_owned()][..], &["a".to_owned()][..])
+        );
+        assert!(text(&waits).contains("would fail 0, 1 waiting for another indexer, would remove"), "{}", text(&waits));
+        assert!(text(&waits).contains("this run:\n  a  PENDING_UPSTREAM\n"), "{}", text(&waits));
+        waits.would_update.clear();
         for (preview, plain, asked) in [
             (nothing(), Exit::Done, Exit::Done),
             (updates, Exit::Done, Exit::StaleFound),
             (fails, Exit::Done, Exit::StaleFound),
             (prunes, Exit::Done, Exit::StaleFound),
+            (waits, Exit::Done, Exit::StaleFound),
             (preview(), Exit::Refused, Exit::Refused),
         ] {
             assert_eq!((exit_of(&preview, false), exit_of(&preview, true)), (plain, asked), "{preview:?}");

@@ -193,6 +193,9 @@ impl From<IndexError> for CliError {
             IndexError::Dataset(error) => error.into(),
             IndexError::Plugin(error) => error.into(),
             IndexError::UnknownMode(_) => Self::of(Exit::Usage, "usage", &error),
+            IndexError::TwoWriters { .. } => Self::of(Exit::Usage, "two_writers", &error),
+            IndexError::Cycle(_) => Self::of(Exit::Usage, "cycle", &error)
+                .help("run them one by one, in the order that you mean, or leave one out"),
             IndexError::BadName { .. } => Self::of(Exit::Unusable, "bad_name", &error),
             IndexError::Interrupted => Self::of(Exit::Interrupted, "interrupted", &error),
             IndexError::UnknownImages(_) => Self::of(Exit::Usage, "unknown_image", &error).help(UNKNOWN_IMAGE),

@@ -13,9 +13,9 @@ use super::{output, plugin, quantity};
 use crate::dataset::Dataset;
 use crate::index::rewrite::Widening;
 use crate::index::{
-    self, Compat, ImageFailure, IndexError, Mode, OnSchemaChange, Orphans, RunOptions, RunOutcome, Selection,
+    self, Compat, ImageFailure, IndexError, Mode, OnSchemaChange, Orphans, RunOptions, RunOutcome, Selection, order,
 };
-use crate::plugin::{Plugin, PoolOptions, open_pool};
+use crate::plugin::{IndexerInfo, Plugin, PoolOptions, open_pool};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,13 +28,16 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
     let dataset = context.open_dataset()?;
     let plugins = plugin::chosen(&args.choice)?;
     let options = RunOptions { listing: shared_listing(&dataset, plugins.len())?, ..options };
+    let indexers: Vec<&IndexerInfo> = plugins.iter().map(|plugin| &plugin.indexer).collect();
+    let order = order::order(&indexers)?;
     if args.dry_run {
-        return dry_run::dry_run(context, args, &dataset, &plugins, &options);
+        return dry_run::dry_run(context, args, &dataset, &plugins, &order, &options);
     }
     let interrupt = Interrupt::listen();
     let pool = PoolOptions { stop: interrupt.stop(), ..pool_options(&args.pool) };
     let mut results = Vec::with_capacity(plugins.len());
-    for plugin in &plugins {
+    for &place in &order.sequence {
+        let Some(plugin) = plugins.get(place) else { continue };
         let start = Instant::now();
         let result = if interrupt.exit().is_some() {
             Err(interrupt.error(&format!("interrupted before {} was begun", plugin.indexer.name)))
@@ -47,13 +50,20 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
             Err(error) if plugins.len() > 1 => output::error(error, false),
             Err(_) => {}
         }
-        results.push(result);
+        results.push((place, result));
     }
+    let results = in_order_of_arguments(results);
     let combined = |exit| Exit::combine(interrupt.exit().into_iter().chain([exit]));
     match finish(context, &plugins, results) {
         Ok(exit) => Ok(combined(exit)),
         Err(error) => Err(CliError { exit: combined(error.exit), ..error }),
     }
+}
+
+/// Results by their places among the arguments, from those in the order in which they came about.
+pub fn in_order_of_arguments<T>(mut results: Vec<(usize, T)>) -> Vec<T> {
+    results.sort_by_key(|(place, _)| *place);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// What the arguments ask for.
@@ -95,6 +105,7 @@ fn run_options(args: &RunArgs) -> Result<RunOptions, CliError> {
             Some(OnSchemaChangeArg::Recompute) => OnSchemaChange::Recompute,
         },
         wait: args.wait.unwrap_or_default(),
+        overwrite_artifacts: args.overwrite_artifacts,
         checkpoint_interval: args.checkpoint,
         ..RunOptions::new(mode)
     })
@@ -396,6 +407,7 @@ mod tests {
         check("--max-failures 7", RunOptions { max_failures: Some(7), ..plain() });
         check("--on-schema-change fail", plain());
         check("--on-schema-change recompute", RunOptions { on_schema_change: OnSchemaChange::Recompute, ..plain() });
+        check("--overwrite-artifacts", RunOptions { overwrite_artifacts: true, ..plain() });
         check("--wait 2.5", RunOptions { wait: Duration::from_millis(2500), ..plain() });
         check("--checkpoint 0.5", RunOptions { checkpoint_interval: Duration::from_millis(500), ..plain() });
     }

@@ -4,7 +4,7 @@
 //! again at each. Never: decides what follows from a change.
 
 use super::names::{ANALYSIS, ANALYSIS_ARRAYS, ARRAY, ATTRIBUTES, DATA};
-use super::{DatasetError, Record, arrays, hex};
+use super::{DatasetError, Own, Record, arrays, hex};
 use crate::store::{Key, MAX_DOCUMENT_BYTES, Outcome, Reading, Stat, Store, StoreError};
 use kymhost_plugin_api::Artifact;
 use serde::{Deserialize, Serialize};
@@ -178,8 +178,8 @@ pub(super) fn sha256_of(bytes: &[u8]) -> String {
 /// What a watched record has read so far.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// The key of the image's own run marker, and of its packed form: never an input, for every commit rewrites it.
-    marker_keys: Vec<Key>,
+    /// What the reader itself leaves in the record, its run marker first of all: never an input, for every commit rewrites it.
+    own: Vec<Key>,
     notes: Mutex<Notes>,
 }
 
@@ -206,8 +206,8 @@ pub enum InputsError {
 }
 
 impl Watch {
-    pub(super) fn new(marker_keys: Vec<Key>) -> Self {
-        Self { marker_keys, notes: Mutex::default() }
+    pub(super) fn new(own: Vec<Key>) -> Self {
+        Self { own, notes: Mutex::default() }
     }
 
     fn note(&self, key: &str, found: Found) {
@@ -233,7 +233,7 @@ impl Watch {
     /// Notes what reading files of the image's group came to.
     pub(super) fn note_files(&self, store: &dyn Store, group: &Key, readings: Vec<Reading>) {
         for Reading { key, before, outcome } in readings {
-            let Some(name) = below(group, &key).filter(|_| !self.marker_keys.contains(&key)) else { continue };
+            let Some(name) = below(group, &key).filter(|_| !self.own.contains(&key)) else { continue };
             let mut found = file_found(&outcome, before);
             // More than is handed over can be hashed all the same; looking again will.
             if outcome == Outcome::Unread
@@ -269,7 +269,7 @@ impl Watch {
         readings: Vec<Reading>,
     ) {
         let Ok(data) = group.join(DATA) else { return };
-        let Some(name) = below(image, &data) else { return };
+        let Some(name) = below(image, &data).filter(|_| !self.own.contains(&data)) else { return };
         let found = match read {
             Ok(None) => Found::Absent,
             Ok(Some(axes)) => {
@@ -548,11 +548,11 @@ fn form_of(record: &Record, key: &str) -> Result<Form, DatasetError> {
     })
 }
 
-/// What was recorded, as it would be recorded now. `marker_name` is the indexer's own: no listing has it.
+/// What was recorded, as it would be recorded now. `own` is what the indexer itself leaves in the record: no listing has it.
 ///
 /// # Errors
 /// Where something is there, but cannot be read; or the key is none.
-pub fn look(record: &Record, marker_name: &str, input: &Input) -> Result<Input, DatasetError> {
+pub fn look<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Result<Input, DatasetError> {
     let store = record.store();
     let found = match form_of(record, &input.key)? {
         Form::File(key) => file_now(store, &key)?,
@@ -563,21 +563,21 @@ pub fn look(record: &Record, marker_name: &str, input: &Input) -> Result<Input, 
             Err(DatasetError::Unreadable { .. }) => file_now(store, &record.group().join(ATTRIBUTES)?)?,
             Err(other) => return Err(other),
         },
-        Form::Listing => Found::Listing { sha256: listing_sha256(&record.artifacts_without_markers(marker_name)?) },
+        Form::Listing => Found::Listing { sha256: listing_sha256(&record.artifacts_of_others(own)?) },
     };
     Ok(Input { key: input.key.clone(), found })
 }
 
 /// Whether an input is as it was recorded: by size and times where they are recorded, which takes one look at each file; else by
-/// content. `marker_name` is the indexer's own: no listing has it.
+/// content. `own` is what the indexer itself leaves in the record: no listing has it.
 ///
 /// # Errors
 /// Where something is there, but cannot be read, and could be when it was recorded; or the key is none.
-pub fn check_input(record: &Record, marker_name: &str, input: &Input) -> Result<Held, DatasetError> {
+pub fn check_input<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Result<Held, DatasetError> {
     if holds_by_stat(record, input)? {
         return Ok(Held::Same);
     }
-    let now = match look(record, marker_name, input) {
+    let now = match look(record, own, input) {
         Ok(now) => now,
         Err(_) if input.found.is_unread() => return Ok(Held::Same),
         Err(error) => return Err(error),

@@ -5,6 +5,7 @@
 //! markers from other artifacts in a listing, is no input: it is not handed over.
 
 use super::inputs::{Input, InputsError, Watch};
+use super::made::{self, Own};
 use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA, ENDINGS};
 use super::tables::Form;
 use super::{DatasetError, arrays, attributes, gzip, tables, unreadable, unwritable};
@@ -33,11 +34,10 @@ impl Record {
         Ok(Self { store, image_id: image_id.to_owned(), group, watch: None })
     }
 
-    /// The same image, remembering from now on what is read of it: see [`Record::inputs`]. `marker_name` is the artifact of the
-    /// reader's own run marker, which is handed over like any other, but is no input.
-    pub fn watched(&self, marker_name: &str) -> Self {
-        let keys = [".json", ".json.gz"].map(|ending| names::artifact_key(&self.image_id, marker_name, ending));
-        let watch = Watch::new(keys.into_iter().flatten().collect());
+    /// The same image, remembering from now on what is read of it: see [`Record::inputs`]. `own` is what the reader itself leaves in
+    /// the record (by its marker's name alone, where it writes nothing else): handed over like any other, but no input.
+    pub fn watched<'o>(&self, own: impl Into<Own<'o>>) -> Self {
+        let watch = Watch::new(own.into().keys(&self.image_id));
         Self { watch: Some(Arc::new(watch)), ..self.clone() }
     }
 
@@ -127,6 +127,11 @@ impl Record {
         }
     }
 
+    /// How a key below the image's group is called in messages.
+    pub fn describe_key(&self, key: &str) -> Result<String, DatasetError> {
+        Ok(self.store.describe(&self.group.join(key)?))
+    }
+
     fn find_json(&self, name: &str) -> Result<Option<(Key, Vec<u8>)>, DatasetError> {
         self.reading_files(|store| self.json_from(store, name))
     }
@@ -195,17 +200,16 @@ impl Record {
         Ok(Json::Object(attributes::read(&*self.store, &self.group)?))
     }
 
-    /// All artifacts as indexers see them, sorted by name, then kind: without run markers (the indexer's own, and every JSON
-    /// artifact that is a valid one), so that no rows depend on which indexers have run.
-    pub fn artifacts_without_markers(&self, marker_name: &str) -> Result<Vec<Artifact>, DatasetError> {
-        let key = |name: &str| names::artifact_key(&self.image_id, name, ".json").ok();
-        let own = key(marker_name);
-        let is_own = |name: &str| own.is_some() && key(name) == own;
-        let is_marker = |artifact: &Artifact| {
-            artifact.kind == ArtifactKind::Json && (is_own(&artifact.name) || self.is_run_marker(&artifact.name))
+    /// All artifacts as an indexer sees them, sorted by name, then kind: without what it writes itself, and without run markers
+    /// (its own, and every JSON artifact that is a valid one), so that no rows depend on which indexers have run.
+    pub fn artifacts_of_others<'o>(&self, own: impl Into<Own<'o>>) -> Result<Vec<Artifact>, DatasetError> {
+        let own = own.into().keys(&self.image_id);
+        let is_own = |artifact: &Artifact| {
+            made::full_keys(&self.image_id, artifact).is_ok_and(|keys| keys.iter().any(|key| own.contains(key)))
         };
+        let is_marker = |artifact: &Artifact| artifact.kind == ArtifactKind::Json && self.is_run_marker(&artifact.name);
         let listed = self.artifacts().map(|mut artifacts| {
-            artifacts.retain(|artifact| !is_marker(artifact));
+            artifacts.retain(|artifact| !is_own(artifact) && !is_marker(artifact));
             artifacts
         });
         if let Some(watch) = &self.watch {
@@ -291,8 +295,19 @@ impl Record {
 
     /// Writes the array artifact `name` and sets `updated_utc`.
     pub fn put_array(&self, name: &str, array: &Array) -> Result<(), DatasetError> {
-        let group = names::array_key(&self.image_id, name)?;
+        let data = names::array_key(&self.image_id, name)?.join(DATA)?;
         let touched = self.touched()?;
+        let mut items = self.array_items(name, array)?;
+        // `.zarray` comes last and goes first: a reader sees the old array, none, or the new one, never a mixture.
+        self.store.delete(&data.join(ARRAY)?)?;
+        self.store.delete_tree(&data)?;
+        items.push(touched);
+        Ok(self.store.put_many(&mut items.into_iter())?)
+    }
+
+    /// What an array artifact's write puts where its data was removed: the groups, the chunks, and `.zarray` last.
+    pub(super) fn array_items(&self, name: &str, array: &Array) -> Result<Vec<(Key, Vec<u8>)>, DatasetError> {
+        let group = names::array_key(&self.image_id, name)?;
         let mut items = Vec::new();
         // Every group on the way, as zarr's `require_group` makes them.
         let mut above = Some(group.clone());
@@ -307,13 +322,9 @@ impl Record {
         described.insert("updated_utc".to_owned(), attributes::now_utc().into());
         items.push(attributes::item(&group, described)?);
         let data = group.join(DATA)?;
-        // `.zarray` comes last and goes first: a reader sees the old array, none, or the new one, never a mixture.
         let encoded = arrays::encode(&data, array, None).map_err(|why| unwritable(&*self.store, &data, why))?;
         items.extend(encoded);
-        self.store.delete(&data.join(ARRAY)?)?;
-        self.store.delete_tree(&data)?;
-        items.push(touched);
-        Ok(self.store.put_many(&mut items.into_iter())?)
+        Ok(items)
     }
 
     /// The item that sets `updated_utc`. An image that is not there gets none: its artifacts would be strays.

@@ -5,6 +5,7 @@
 //! Only the rows' provenance columns are rewritten, and the markers. The order is that of a run: intent, table, markers,
 //! seal, failures, and the intent goes.
 
+use super::artifacts;
 use super::commit;
 use super::ledger::{self, Identity, Receipts, Seal};
 use super::names::TableName;
@@ -13,7 +14,7 @@ use super::receipt::{self, Adoption, Receipt};
 use super::rewrite::{self, Change};
 use super::rows_digest::{self, rows_digest};
 use super::{AdoptOptions, AdoptOutcome, ImageFailure, IndexError, Observer, locks};
-use crate::dataset::{self, Dataset, DatasetError, Input, PreparedJson, Record};
+use crate::dataset::{self, Dataset, DatasetError, Input, Own, PreparedJson, Record};
 use crate::plugin::{Failure, FailureKind, Hashed, IndexerInfo, Workforce};
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
@@ -193,7 +194,7 @@ impl Work<'_> {
             utc_epoch_ns: now,
         };
         let rows_inputs = match old.and_then(|old| old.receipt).and_then(|receipt| receipt.rows_inputs) {
-            Some(inputs) => Some(look_again(&record, marker_name, &inputs)?),
+            Some(inputs) => Some(look_again(&record, self.indexer.own(), &inputs)?),
             None => None,
         };
         let marker = RunMarker::new(self.name.indexer(), hashed.params_hash.as_str(), version, rows, now);
@@ -203,6 +204,8 @@ impl Work<'_> {
             params: hashed.params,
             params_inputs: Some(hashed.inputs),
             rows_inputs,
+            // Those that are there count as well, whoever made them.
+            outputs: artifacts::present(&record, &self.indexer.writes)?,
             adopted: Some(adopted),
         };
         self.dataset.prepare_json(id, marker_name, &receipt::to_json(&marker, &receipt))
@@ -218,8 +221,11 @@ impl Work<'_> {
         let adopted: BTreeSet<String> = ready.iter().map(|ready| ready.image_id.clone()).collect();
         let images: Vec<&str> = plan.images.iter().map(|image| image.report.image_id.as_str()).collect();
         let before = commit::pending(plan.intent.as_ref(), &images);
-        let left: BTreeSet<String> = before.difference(&adopted).cloned().collect();
-        ledger::write_intent(dataset, name, &before.union(&adopted).cloned().collect())?;
+        let mut left = before.clone();
+        left.retain(|image, _| !adopted.contains(image));
+        let mut both = ledger::without_artifacts(adopted.iter().cloned());
+        both.extend(before.clone());
+        ledger::write_intent(dataset, name, &both)?;
 
         let mut change = Change { analysis_version: self.indexer.analysis_version.clone(), ..Change::default() };
         let mut markers = Vec::with_capacity(ready.len());
@@ -286,8 +292,8 @@ impl Work<'_> {
 }
 
 /// What was recorded, as it would be recorded now.
-fn look_again(record: &Record, marker_name: &str, inputs: &[Input]) -> Result<Vec<Input>, DatasetError> {
-    inputs.iter().map(|input| dataset::look(record, marker_name, input)).collect()
+fn look_again(record: &Record, own: Own<'_>, inputs: &[Input]) -> Result<Vec<Input>, DatasetError> {
+    inputs.iter().map(|input| dataset::look(record, own, input)).collect()
 }
 
 fn hashes(

@@ -2,22 +2,23 @@
 //!
 //! Owns: what is written in which order. Never: how images are judged or rows merged, when to commit.
 //!
-//! Intent, table, markers, seal, failures, and the intent goes: each is on disk before the next begins. A crash leaves the old
+//! Intent, artifacts, table, markers, seal, failures, and the intent goes: each is on disk before the next begins. A crash leaves the old
 //! table with old markers, or a new one with an intent that names every image whose marker may not be that of its rows.
 //! With kymflow's rules only table and markers are written.
 
 use super::IndexError;
-use super::ledger::{self, Failures, Identity, Intent, PastFailure, Receipts, Seal};
+use super::artifacts::{self, Known, Prepared};
+use super::ledger::{self, Failures, Identity, Intent, PastFailure, Pending, Receipts, Seal};
 use super::merge::Piece;
 use super::names::TableName;
 use super::receipt::{self, Receipt};
 use super::rewrite::{self, Change, Rewritten, Widening};
 use super::rows_digest::rows_digest;
-use crate::dataset::{Dataset, DatasetError, PreparedJson};
-use crate::plugin::{Extracted, Failure, FailureKind, Hashed, IndexerInfo};
+use crate::dataset::{Dataset, DatasetError, Input, PreparedArtifact, PreparedJson};
+use crate::plugin::{Extracted, Failure, FailureKind, Hashed, IndexerInfo, Made};
 use crate::store::{Key, Stat};
-use kymhost_plugin_api::RunMarker;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use kymhost_plugin_api::{Artifact, RunMarker};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How often a commit is planned again because another program has written the table meanwhile.
@@ -44,8 +45,12 @@ pub(super) struct Committer<'a> {
     altered: Option<BTreeSet<String>>,
     /// The receipts of all images' markers, as the plan or the last commit left them.
     receipts: HashMap<String, u64>,
-    /// The images of an older run's intent that have not been done yet.
-    pending: BTreeSet<String>,
+    /// The images of an older run's intent that have not been done yet, and those of this run whose artifacts were written in vain.
+    pending: Pending,
+    /// The artifacts that images' receipts name, by key.
+    outputs: HashMap<String, Vec<String>>,
+    /// Whether artifacts that somebody else made are overwritten.
+    overwrite_artifacts: bool,
     /// Deleted images, whose rows the next commit removes.
     orphans: BTreeSet<String>,
     /// Deleted images whose rows were removed.
@@ -81,7 +86,11 @@ pub(super) struct Begin {
     /// The receipts that the plan found, by image: see [`Receipts::mark`].
     pub receipts: HashMap<String, u64>,
     /// The images of an intent that a killed commit left, as far as they are still there.
-    pub pending: BTreeSet<String>,
+    pub pending: Pending,
+    /// The artifacts that images' receipts name, by key; empty where the indexer makes none.
+    pub outputs: HashMap<String, Vec<String>>,
+    /// Whether artifacts that somebody else made are overwritten.
+    pub overwrite_artifacts: bool,
     /// Deleted images whose rows leave.
     pub orphans: BTreeSet<String>,
     /// Whether all images are done, so that a table which cannot be read is set aside.
@@ -105,6 +114,8 @@ impl<'a> Committer<'a> {
             altered: begin.altered,
             receipts: begin.receipts,
             pending: begin.pending,
+            outputs: begin.outputs,
+            overwrite_artifacts: begin.overwrite_artifacts,
             orphans: begin.orphans,
             gone: BTreeSet::new(),
             leaving: BTreeSet::new(),
@@ -200,8 +211,22 @@ impl<'a> Committer<'a> {
     /// Commits images' rows, in id order, and what is to be removed.
     pub fn commit(&mut self, done: Vec<Done>) -> Result<(), IndexError> {
         let mut change = Change { analysis_version: self.indexer.analysis_version.clone(), ..Change::default() };
-        let markers = self.ready(done, &mut change);
+        let (done, made) = self.prepare_artifacts(done);
+        // What must be known as ours after a kill.
+        let making: Pending =
+            made.iter().map(|(image_id, artifacts)| (image_id.clone(), intended(artifacts))).collect();
+        let outputs = match made.is_empty() {
+            true => HashMap::new(),
+            false => {
+                self.begin_intent(done.iter().map(|done| &done.image_id), &making)?;
+                artifacts::write(self.dataset, self.indexer, made, &self.outputs)?
+            }
+        };
+        let markers = self.ready(done, outputs, &mut change);
         if change.pieces.is_empty() && (self.orphans.is_empty() || self.is_broken) {
+            if !making.is_empty() {
+                self.end_intent(making)?;
+            }
             return self.write_failures();
         }
         change.remove = self.orphans.clone();
@@ -214,8 +239,10 @@ impl<'a> Committer<'a> {
             ];
         }
 
-        self.begin_intent(&change)?;
-        let rewritten = self.rewrite(&change)?;
+        if making.is_empty() {
+            self.begin_intent(change.pieces.iter().map(|piece| &piece.image_id), &making)?;
+        }
+        let rewritten = self.rewrite(&change, making.is_empty())?;
 
         // The table first: rows without a marker are judged by what they hold, a marker without rows says that they are there.
         let mut refused: HashMap<usize, String> =
@@ -257,14 +284,57 @@ impl<'a> Committer<'a> {
         if self.library_sha256.is_some() {
             self.seal(rewritten.table)?;
             self.write_failures()?;
-            ledger::write_intent(self.dataset, self.name, &self.pending)?;
         }
-        Ok(())
+        self.end_intent(making)
+    }
+
+    /// Makes artifacts ready to be written, before anything is. An image whose artifacts cannot be written, or would replace
+    /// somebody else's, fails.
+    fn prepare_artifacts(&mut self, done: Vec<Done>) -> (Vec<Done>, Prepared) {
+        if self.indexer.writes.is_empty() {
+            return (done, Prepared::new());
+        }
+        let (mut kept, mut prepared) = (Vec::with_capacity(done.len()), Prepared::new());
+        for mut done in done {
+            let made = std::mem::take(&mut done.extracted.artifacts);
+            match self.prepare_artifacts_of(&done.image_id, &made) {
+                Ok(artifacts) => {
+                    prepared.insert(done.image_id.clone(), artifacts);
+                    kept.push(done);
+                }
+                Err(failure) => self.fail(&done.image_id, failure),
+            }
+        }
+        (kept, prepared)
+    }
+
+    fn prepare_artifacts_of(&self, image_id: &str, made: &[Made]) -> Result<Vec<PreparedArtifact>, Failure> {
+        let failed = |error: DatasetError| Failure::new(FailureKind::Error, error.to_string());
+        if !self.overwrite_artifacts {
+            let declared: Vec<Artifact> =
+                made.iter().map(|made| Artifact::new(made.name.as_str(), made.payload.kind())).collect();
+            // Looked at before the run began, too; but that is a while ago.
+            let known = Known {
+                recorded: self.outputs.get(image_id).map(Vec::as_slice).unwrap_or_default(),
+                interrupted: self.pending.get(image_id),
+            };
+            if let Some(key) = artifacts::foreign(self.dataset, image_id, &declared, known).map_err(failed)? {
+                return Err(artifacts::refusal(self.dataset, image_id, &key));
+            }
+        }
+        made.iter()
+            .map(|made| self.dataset.prepare_artifact(image_id, &made.name, &made.payload).map_err(failed))
+            .collect()
     }
 
     /// Makes markers ready, each with its receipt as a seal knows it, before anything is written: an image that cannot take its
     /// marker keeps its old rows.
-    fn ready(&mut self, done: Vec<Done>, change: &mut Change) -> Vec<(PreparedJson, Option<u64>)> {
+    fn ready(
+        &mut self,
+        done: Vec<Done>,
+        mut outputs: HashMap<String, Vec<Input>>,
+        change: &mut Change,
+    ) -> Vec<(PreparedJson, Option<u64>)> {
         let now = now_ns();
         let mut markers = Vec::with_capacity(done.len());
         for Done { image_id, extracted: Extracted { rows, params, inputs, .. } } in done {
@@ -281,6 +351,7 @@ impl<'a> Committer<'a> {
                         params,
                         params_inputs: Some(params_inputs),
                         rows_inputs: Some(inputs),
+                        outputs: outputs.remove(&image_id).unwrap_or_default(),
                         adopted: None,
                     };
                     let mark = Receipts::mark(&image_id, &receipt.rows_sha256);
@@ -304,13 +375,34 @@ impl<'a> Committer<'a> {
         markers
     }
 
-    fn begin_intent(&self, change: &Change) -> Result<(), IndexError> {
-        if self.library_sha256.is_none() || change.pieces.is_empty() {
+    fn begin_intent<'i>(&self, images: impl Iterator<Item = &'i String>, making: &Pending) -> Result<(), IndexError> {
+        let mut intended = self.pending.clone();
+        let mut has_any = false;
+        for image_id in images {
+            has_any = true;
+            // What an older commit was writing may still stand there.
+            let artifacts = intended.entry(image_id.clone()).or_default();
+            artifacts
+                .extend(making.get(image_id).into_iter().flatten().map(|(key, sha256)| (key.clone(), sha256.clone())));
+        }
+        if self.library_sha256.is_none() || !has_any {
             return Ok(());
         }
-        let mut images = self.pending.clone();
-        images.extend(change.pieces.iter().map(|piece| piece.image_id.clone()));
-        ledger::write_intent(self.dataset, self.name, &images)
+        ledger::write_intent(self.dataset, self.name, &intended)
+    }
+
+    /// The commit is over: its intent goes, or is cut down to the images that have not been done. Those whose artifacts were written, but
+    /// neither rows nor marker, are among them.
+    fn end_intent(&mut self, making: Pending) -> Result<(), IndexError> {
+        if self.library_sha256.is_none() {
+            return Ok(());
+        }
+        for (image_id, artifacts) in making {
+            if self.failed.contains_key(&image_id) {
+                self.pending.entry(image_id).or_default().extend(artifacts);
+            }
+        }
+        ledger::write_intent(self.dataset, self.name, &self.pending)
     }
 
     /// Where the table is certainly as it was, nothing was interrupted.
@@ -325,8 +417,8 @@ impl<'a> Committer<'a> {
     }
 
     /// Rewrites the table. Python takes no lock: where it has written the table meanwhile, the change is planned again
-    /// on top of what is there.
-    fn rewrite(&mut self, change: &Change) -> Result<Rewritten, IndexError> {
+    /// on top of what is there. `may_take_back`: nothing but the intent was written so far.
+    fn rewrite(&mut self, change: &Change, may_take_back: bool) -> Result<Rewritten, IndexError> {
         for _ in 0..MAX_REWRITES {
             if std::mem::take(&mut self.is_broken) {
                 self.set_aside()?;
@@ -352,13 +444,17 @@ impl<'a> Committer<'a> {
                     self.is_broken = true;
                 }
                 Err(error) => {
-                    self.take_back_intent(change);
+                    if may_take_back {
+                        self.take_back_intent(change);
+                    }
                     return Err(error);
                 }
             }
         }
         self.table = self.dataset.table_stat(self.name.table())?;
-        self.take_back_intent(change);
+        if may_take_back {
+            self.take_back_intent(change);
+        }
         let why =
             format!("another program wrote it {MAX_REWRITES} times while this run merged its rows; try again later");
         Err(DatasetError::Unwritable { key: self.name.key_text(), why }.into())
@@ -448,11 +544,16 @@ fn is_unreadable(error: &IndexError, dataset: &Dataset, name: &TableName) -> boo
 }
 
 /// The images of an intent that are still there.
-pub(super) fn pending(intent: Option<&Intent>, images: &[&str]) -> BTreeSet<String> {
-    let images = images.iter().filter(|image| match intent {
-        None => false,
-        Some(Intent::Unreadable) => true,
-        Some(Intent::Images(named)) => named.contains(**image),
-    });
-    images.map(|image| (*image).to_owned()).collect()
+pub(super) fn pending(intent: Option<&Intent>, images: &[&str]) -> Pending {
+    let named = |image: &&str| match intent {
+        None => None,
+        Some(Intent::Unreadable) => Some(((*image).to_owned(), BTreeMap::new())),
+        Some(Intent::Images(named)) => named.get_key_value(*image).map(|(image, made)| (image.clone(), made.clone())),
+    };
+    images.iter().filter_map(named).collect()
+}
+
+/// What an intent says of artifacts that are to be written.
+fn intended(artifacts: &[PreparedArtifact]) -> BTreeMap<String, String> {
+    artifacts.iter().map(|artifact| (artifact.key().to_owned(), artifact.sha256().to_owned())).collect()
 }

@@ -113,10 +113,13 @@ impl Before<'_> {
                 let other = if recorded == Some(self.rows.rows) { ", of other values" } else { "" };
                 cause.after = Some(format!("the table has {}{other}", rows_text(self.rows.rows)));
             }
-            Reason::StaleInputChanged | Reason::StaleInputAppeared | Reason::StaleInputRemoved => {
+            Reason::StaleInputChanged
+            | Reason::StaleInputAppeared
+            | Reason::StaleInputRemoved
+            | Reason::StaleOutputChanged => {
                 cause.inputs = self.inputs(reason);
             }
-            Reason::FreshRows | Reason::FreshZeroRows | Reason::StaleMissingMarker => {}
+            Reason::FreshRows | Reason::FreshZeroRows | Reason::StaleMissingMarker | Reason::PendingUpstream => {}
         }
         cause
     }
@@ -144,13 +147,21 @@ impl Before<'_> {
     }
 
     fn inputs(&self, reason: Reason) -> Vec<Difference> {
-        let recorded = self.marker.as_ref().and_then(|read| read.receipt.as_ref()?.rows_inputs.as_deref());
+        let receipt = self.marker.as_ref().and_then(|read| read.receipt.as_ref());
+        let recorded = receipt.and_then(|receipt| match reason {
+            Reason::StaleOutputChanged => Some(receipt.outputs.as_slice()),
+            _ => receipt.rows_inputs.as_deref(),
+        });
         let mut differences = Vec::new();
         for input in recorded.unwrap_or_default() {
-            let after = match (reason, check_input(self.record, &self.indexer.marker_name, input)) {
-                (Reason::StaleInputChanged, Ok(Held::Changed(now))) => Some(input_text(&now)),
+            let after = match (reason, check_input(self.record, self.indexer.own(), input)) {
+                (Reason::StaleInputChanged | Reason::StaleOutputChanged, Ok(Held::Changed(now))) => {
+                    Some(input_text(&now))
+                }
                 (Reason::StaleInputAppeared, Ok(Held::Appeared(now))) => Some(input_text(&now)),
-                (Reason::StaleInputRemoved, Ok(Held::Removed)) => Some("absent".to_owned()),
+                (Reason::StaleInputRemoved | Reason::StaleOutputChanged, Ok(Held::Removed)) => {
+                    Some("absent".to_owned())
+                }
                 _ => continue,
             };
             differences.push(Difference { at: input.key.clone(), before: Some(input_text(input)), after });

@@ -103,10 +103,18 @@ impl TryFrom<String> for Receipts {
 /// gone after the last marker is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
-    /// These.
-    Images(BTreeSet<String>),
+    /// These, each with the artifacts that are written for it: so that what a kill leaves of them is known as ours.
+    Images(Pending),
     /// It cannot be read: any image.
     Unreadable,
+}
+
+/// Images of a commit, each with the artifacts that it writes for them by key: the SHA-256 of the file that is written, empty for an array.
+pub type Pending = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Images for which no artifacts are written.
+pub fn without_artifacts<S: Into<String>>(images: impl IntoIterator<Item = S>) -> Pending {
+    images.into_iter().map(|image| (image.into(), BTreeMap::new())).collect()
 }
 
 /// One image's failure in the last run that tried it.
@@ -137,9 +145,12 @@ struct Document<T> {
 
 /// An intent without `images` means every image: what is written where the list is too long to be read again.
 #[derive(Debug, Serialize, Deserialize)]
-struct IntentContent<I = BTreeSet<String>> {
-    #[serde(skip_serializing_if = "Option::is_none", default = "Option::default")]
-    images: Option<I>,
+struct IntentContent {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    images: Option<BTreeSet<String>>,
+    /// Those of the images that artifacts are written for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    artifacts: Pending,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -223,22 +234,36 @@ pub fn remove_seal(dataset: &Dataset, name: &TableName) -> Result<(), IndexError
 pub fn read_intent(dataset: &Dataset, name: &TableName) -> Result<Option<Intent>, IndexError> {
     Ok(match read::<IntentContent>(dataset, INTENTS, name)? {
         Read::Nothing => None,
-        Read::Unreadable | Read::Content(IntentContent { images: None }) => Some(Intent::Unreadable),
-        Read::Content(IntentContent { images: Some(images) }) => {
-            Some(images).filter(|images| !images.is_empty()).map(Intent::Images)
+        Read::Unreadable | Read::Content(IntentContent { images: None, .. }) => Some(Intent::Unreadable),
+        Read::Content(IntentContent { images: Some(images), mut artifacts }) => {
+            let with_artifacts = |image: String| {
+                let made = artifacts.remove(&image).unwrap_or_default();
+                (image, made)
+            };
+            Some(images.into_iter().map(with_artifacts).collect())
+                .filter(|images: &Pending| !images.is_empty())
+                .map(Intent::Images)
         }
     })
 }
 
 /// Writes the intent; no images: removes it.
-pub fn write_intent(dataset: &Dataset, name: &TableName, images: &BTreeSet<String>) -> Result<(), IndexError> {
+pub fn write_intent(dataset: &Dataset, name: &TableName, images: &Pending) -> Result<(), IndexError> {
     let key = key(INTENTS, name)?;
     if images.is_empty() {
         return remove(dataset, &key);
     }
-    let bytes = match text(IntentContent { images: Some(images) }, &key)? {
+    let content = IntentContent {
+        images: Some(images.keys().cloned().collect()),
+        artifacts: images
+            .iter()
+            .filter(|(_, made)| !made.is_empty())
+            .map(|(id, made)| (id.clone(), made.clone()))
+            .collect(),
+    };
+    let bytes = match text(content, &key)? {
         Some(bytes) => bytes,
-        None => text(IntentContent::<BTreeSet<String>> { images: None }, &key)?.unwrap_or_default(),
+        None => text(IntentContent { images: None, artifacts: Pending::new() }, &key)?.unwrap_or_default(),
     };
     put(dataset, &key, &bytes)
 }

@@ -5,7 +5,7 @@ use super::IndexError;
 use super::ledger::Receipts;
 use super::receipt::{self, Freshening, ReadMarker, Receipt};
 use super::staleness::InputChanges;
-use crate::dataset::{Dataset, DatasetError, Held, Input, Record, check_input};
+use crate::dataset::{Dataset, DatasetError, Held, Input, Own, Record, check_input};
 use crate::plugin::{Failure, FailureKind, Hashed, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
 use std::panic::resume_unwind;
@@ -50,6 +50,8 @@ pub(super) struct Kept {
     pub params_hold: bool,
     /// It is known what the rows were made from.
     pub has_rows_inputs: bool,
+    /// The keys of the artifacts that were made.
+    pub outputs: Vec<String>,
     /// What is not exactly as it was recorded.
     pub moved: Option<Box<Moved>>,
 }
@@ -60,6 +62,8 @@ pub(super) struct Moved {
     pub changed: Vec<String>,
     pub removed: Vec<String>,
     pub appeared: Vec<String>,
+    /// Artifacts that were made, and are gone or have other content.
+    pub outputs: Vec<String>,
     /// Lists with what is known of inputs now, where their content is the same.
     pub freshening: Freshening,
     /// Why an input of the rows cannot be looked at.
@@ -87,7 +91,12 @@ impl Looked {
 
 impl Moved {
     pub fn changes(&self) -> InputChanges<'_> {
-        InputChanges { changed: &self.changed, removed: &self.removed, appeared: &self.appeared }
+        InputChanges {
+            changed: &self.changed,
+            removed: &self.removed,
+            appeared: &self.appeared,
+            outputs: &self.outputs,
+        }
     }
 }
 
@@ -112,7 +121,7 @@ pub(super) fn read(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> 
 /// Reads each image's marker by our rules, and looks again at the inputs that its receipt names.
 ///
 /// A marker that was torn is none: the image is done again. One that the system does not let us read is not.
-pub(super) fn look(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> Vec<Looked> {
+pub(super) fn look(dataset: &Dataset, image_ids: &[&str], own: Own<'_>) -> Vec<Looked> {
     let parallel = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     let threads = parallel.min(image_ids.len().div_ceil(BLOCK));
     let next = AtomicUsize::new(0);
@@ -122,7 +131,7 @@ pub(super) fn look(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> 
         loop {
             let block = next.fetch_add(1, Ordering::Relaxed);
             let Some(ids) = image_ids.chunks(BLOCK).nth(block) else { return done };
-            let looked: Vec<Looked> = ids.iter().map(|id| look_at(dataset, id, marker_name, &mut library)).collect();
+            let looked: Vec<Looked> = ids.iter().map(|id| look_at(dataset, id, own, &mut library)).collect();
             done.push((block, looked));
         }
     };
@@ -139,8 +148,8 @@ pub(super) fn look(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> 
     blocks.into_iter().flat_map(|(_, looked)| looked).collect()
 }
 
-fn look_at(dataset: &Dataset, image_id: &str, marker_name: &str, library: &mut Arc<str>) -> Looked {
-    let read = dataset.record(image_id).and_then(|record| Ok((record.json_bytes(marker_name)?, record)));
+fn look_at(dataset: &Dataset, image_id: &str, own: Own<'_>, library: &mut Arc<str>) -> Looked {
+    let read = dataset.record(image_id).and_then(|record| Ok((record.json_bytes(own.marker_name)?, record)));
     let (text, record) = match read {
         Ok((Some(text), record)) => (text, record),
         // What is there, but is no gzip, is torn as well.
@@ -153,7 +162,7 @@ fn look_at(dataset: &Dataset, image_id: &str, marker_name: &str, library: &mut A
     };
     match receipt::read(&text) {
         Some(ReadMarker { marker, receipt }) => {
-            let receipt = receipt.map(|receipt| keep(&record, marker_name, receipt, library));
+            let receipt = receipt.map(|receipt| keep(&record, own, receipt, library));
             Looked { marker: Marker::Valid(marker), receipt, other: None }
         }
         None => {
@@ -163,22 +172,32 @@ fn look_at(dataset: &Dataset, image_id: &str, marker_name: &str, library: &mut A
     }
 }
 
-fn keep(record: &Record, marker_name: &str, receipt: Receipt, library: &mut Arc<str>) -> Kept {
+fn keep(record: &Record, own: Own<'_>, receipt: Receipt, library: &mut Arc<str>) -> Kept {
     if **library != *receipt.library_sha256 {
         *library = Arc::from(receipt.library_sha256);
     }
     let mut moved = Moved::default();
     let params_hold = receipt.params_inputs.as_deref().is_some_and(|inputs| {
         // What cannot be looked at is asked for again: then the indexer says what is wrong.
-        let Ok(changes) = check(record, marker_name, inputs) else { return false };
+        let Ok(changes) = check(record, own, inputs) else { return false };
         moved.freshening.params_inputs = changes.freshening;
         changes.changed.is_empty() && changes.removed.is_empty() && changes.appeared.is_empty()
     });
     if let Some(inputs) = &receipt.rows_inputs {
-        match check(record, marker_name, inputs) {
+        match check(record, own, inputs) {
             Ok(changes) => {
                 moved.freshening.rows_inputs = changes.freshening;
                 (moved.changed, moved.removed, moved.appeared) = (changes.changed, changes.removed, changes.appeared);
+            }
+            Err(error) => moved.failure = Some(unreadable(&error)),
+        }
+    }
+    if !receipt.outputs.is_empty() {
+        match check(record, own, &receipt.outputs) {
+            Ok(changes) => {
+                moved.freshening.outputs = changes.freshening;
+                // What was made cannot appear: it was there.
+                moved.outputs = [changes.changed, changes.removed].concat();
             }
             Err(error) => moved.failure = Some(unreadable(&error)),
         }
@@ -193,6 +212,7 @@ fn keep(record: &Record, marker_name: &str, receipt: Receipt, library: &mut Arc<
         is_adopted: receipt.adopted.is_some(),
         params_hold,
         has_rows_inputs: receipt.rows_inputs.is_some(),
+        outputs: receipt.outputs.into_iter().map(|output| output.key).collect(),
         moved: (!is_still).then(|| Box::new(moved)),
     }
 }
@@ -206,11 +226,11 @@ struct Changes {
     freshening: Option<Vec<Input>>,
 }
 
-fn check(record: &Record, marker_name: &str, inputs: &[Input]) -> Result<Changes, DatasetError> {
+fn check(record: &Record, own: Own<'_>, inputs: &[Input]) -> Result<Changes, DatasetError> {
     let mut changes = Changes::default();
     let mut now: Option<Vec<Input>> = None;
     for (place, input) in inputs.iter().enumerate() {
-        match check_input(record, marker_name, input)? {
+        match check_input(record, own, input)? {
             Held::Same => {}
             Held::SameContent(known) => {
                 // What is still too young to be trusted is known no better than before.

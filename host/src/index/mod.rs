@@ -3,6 +3,7 @@
 //! Owns: the rules. Never: parses arguments, prints.
 
 mod adopt;
+mod artifacts;
 mod checkpoint;
 mod commit;
 mod explain;
@@ -11,6 +12,7 @@ mod locks;
 mod markers;
 pub mod merge;
 pub mod names;
+pub mod order;
 mod plan;
 pub mod provenance;
 pub mod receipt;
@@ -139,6 +141,8 @@ pub struct RunOptions {
     pub max_held_bytes: u64,
     /// The images of the dataset where they have been listed already; else the run lists them.
     pub listing: Option<Arc<Vec<String>>>,
+    /// Artifacts that somebody else made are overwritten by those that the indexer makes; else those images fail.
+    pub overwrite_artifacts: bool,
 }
 
 impl RunOptions {
@@ -156,6 +160,7 @@ impl RunOptions {
             checkpoint_interval: Duration::from_secs(30),
             max_held_bytes: 256 << 20,
             listing: None,
+            overwrite_artifacts: false,
         }
     }
 }
@@ -172,6 +177,19 @@ pub enum IndexError {
         /// The rule.
         why: &'static str,
     },
+    /// Two of the indexers that are to run write one artifact.
+    #[error("the indexers '{first}' and '{second}' both write the artifact {key} of each image; run one of them")]
+    TwoWriters {
+        /// The artifact's key below an image's group.
+        key: String,
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// The indexers that are to run wait for each other: each reads what the next one writes.
+    #[error("the indexers wait for each other: {} (each reads what the next one writes)", .0.join(" -> "))]
+    Cycle(Vec<String>),
     /// There is no such mode.
     #[error("there is no mode '{0}'; it is 'replace' (every image) or 'incremental' (stale images only)")]
     UnknownMode(String),
@@ -284,6 +302,8 @@ pub struct Preview {
     pub would_update: Vec<String>,
     /// The ids of those that would fail without being tried.
     pub would_fail: Vec<String>,
+    /// The ids of those that another indexer of the same run is to do first (see [`order::wait_for`]).
+    pub pending_upstream: Vec<String>,
     /// Images that are no longer in the dataset and whose rows would be removed, with how many rows.
     pub would_prune: Vec<(String, u64)>,
     /// Why the guard would refuse, where it would.

@@ -83,6 +83,8 @@ pub(super) struct Planned {
     /// The inputs to be written into the marker of a fresh image: their content held, but more is known of them now.
     /// See [`freshened_marker`].
     pub freshen: Option<Box<Freshening>>,
+    /// The keys of the artifacts that its marker's receipt says were made.
+    pub outputs: Vec<String>,
     /// Why it cannot be judged.
     failure: Option<Failure>,
     /// Its params themselves cannot be had: then its rows cannot either.
@@ -242,7 +244,7 @@ fn plan_by_ours(
     let (mut looked, library, table) = std::thread::scope(|scope| {
         let reading = scope.spawn(|| read_table(dataset, name, all, options));
         let library = scope.spawn(|| workforce.library_sha256());
-        let looked = markers::look(dataset, &chosen.ids, &indexer.marker_name);
+        let looked = markers::look(dataset, &chosen.ids, indexer.own());
         let library = library.join().unwrap_or_else(|panic| resume_unwind(panic));
         let table = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
         (looked, library, table)
@@ -298,7 +300,7 @@ fn plan_by_ours(
             in_intent: match &intent {
                 None => false,
                 Some(Intent::Unreadable) => true,
-                Some(Intent::Images(images)) => images.contains(image_id),
+                Some(Intent::Images(images)) => images.contains_key(image_id),
             },
             last_run_failed: failures.contains_key(image_id),
             is_unreadable: judged.failure.is_some(),
@@ -308,6 +310,7 @@ fn plan_by_ours(
         let mut planned = judged.planned(image_id, rows.rows, reasons);
         planned.report.inputs = keys.unwrap_or_default();
         planned.mark = mark;
+        planned.outputs = receipt.as_mut().map(|kept| std::mem::take(&mut kept.outputs)).unwrap_or_default();
         if !planned.report.is_stale {
             planned.report.notes = staleness::notes(receipt.as_ref().map(|kept| ReceiptFacts {
                 same_library: *kept.library_sha256 == *library,
@@ -458,6 +461,7 @@ impl Judged {
             reasons,
             mark: None,
             freshen: None,
+            outputs: Vec::new(),
             failure: self.failure,
             params_failed: self.params_failed,
         }

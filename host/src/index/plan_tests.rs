@@ -36,7 +36,7 @@ impl Fake {
     fn extracted(&self, id: &str) -> Result<Extracted, Failure> {
         let record = self.dataset.record(id).unwrap().watched(MARKER);
         let rows = rows_of(&record).map_err(|error| failed(&error))?;
-        Ok(Extracted { rows, params: self.hashed(id)?, inputs: record.inputs().unwrap() })
+        Ok(Extracted { rows, params: self.hashed(id)?, inputs: record.inputs().unwrap(), artifacts: Vec::new() })
     }
 
     fn wait(&self) {
@@ -535,20 +535,20 @@ fn what_an_edit_makes_of_an_image() {
         (
             "an intent names the image, and one that is gone",
             edit(|lab| {
-                let images = ["a", "gone"].map(str::to_owned).into();
+                let images = ledger::without_artifacts(["a", "gone"]);
                 ledger::write_intent(lab.dataset(), &lab.name(), &images).unwrap();
             }),
             stale(StaleInterrupted),
         ),
         (
             "an intent names another image",
-            edit(|lab| ledger::write_intent(lab.dataset(), &lab.name(), &["b".to_owned()].into()).unwrap()),
+            edit(|lab| ledger::write_intent(lab.dataset(), &lab.name(), &ledger::without_artifacts(["b"])).unwrap()),
             fresh(),
         ),
         (
             "an intent is broken",
             edit(|lab| {
-                ledger::write_intent(lab.dataset(), &lab.name(), &["b".to_owned()].into()).unwrap();
+                ledger::write_intent(lab.dataset(), &lab.name(), &ledger::without_artifacts(["b"])).unwrap();
                 fs::write(lab.path.join("index/kymhost/intents/kym_stalls.json"), "{").unwrap();
             }),
             stale(StaleInterrupted),
@@ -858,7 +858,7 @@ fn every_reason_is_explained() {
     lab.put("a", "extra.json", "7");
     lab.write_x(Arc::new(Int64Array::from(vec![1, 7, 3])));
     lab.indexer.analysis_version = "v2".into();
-    ledger::write_intent(lab.dataset(), &lab.name(), &["a".to_owned()].into()).unwrap();
+    ledger::write_intent(lab.dataset(), &lab.name(), &ledger::without_artifacts(["a"])).unwrap();
     let failure = PastFailure {
         kind: "panic".into(),
         message: "no peak".into(),

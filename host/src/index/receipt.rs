@@ -12,6 +12,8 @@ use std::marker::PhantomData;
 
 /// The field of a marker that is ours.
 pub const FIELD: &str = "kymhost";
+/// Its field that lists the artifacts that were made; absent where there are none.
+const OUTPUTS: &str = "outputs";
 /// The form of what is under it. Another one counts as no receipt at all: the marker is judged by the old rules.
 pub const FORMAT: u64 = 1;
 /// Params of more bytes than this are not kept: a marker is read at every run.
@@ -30,6 +32,8 @@ pub struct Receipt {
     pub params_inputs: Option<Vec<Input>>,
     /// What the rows were made from; `None` where that is not known: then a change of it goes unseen.
     pub rows_inputs: Option<Vec<Input>>,
+    /// The artifacts that the extraction made, as they were written: sorted by key, each a file or an array.
+    pub outputs: Vec<Input>,
     /// Set where a person said that rows made otherwise count.
     pub adopted: Option<Adoption>,
 }
@@ -63,6 +67,8 @@ pub struct Freshening {
     pub params_inputs: Option<Vec<Input>>,
     /// For the rows; `None`: they stay.
     pub rows_inputs: Option<Vec<Input>>,
+    /// For the artifacts that were made; `None`: they stay.
+    pub outputs: Option<Vec<Input>>,
 }
 
 /// The marker's payload: the predecessor's fields in their order, then ours.
@@ -82,6 +88,11 @@ pub fn to_json(marker: &RunMarker, receipt: &Receipt) -> Json {
             ]),
         ),
     ]);
+    if let Json::Object(ours) = &mut ours
+        && !receipt.outputs.is_empty()
+    {
+        ours.insert(OUTPUTS.to_owned(), inputs_json(Some(&receipt.outputs)));
+    }
     if let (Json::Object(ours), Some(adopted)) = (&mut ours, &receipt.adopted) {
         let adopted = Json::object([
             ("params_hash", adopted.params_hash.as_deref().into()),
@@ -150,6 +161,9 @@ pub fn freshened(text: &[u8], with: &Freshening) -> Option<Vec<u8>> {
             inputs.insert(name.to_owned(), inputs_json(Some(list)));
         }
     }
+    if let Some(list) = with.outputs.as_deref().filter(|_| ours.contains_key(OUTPUTS)) {
+        ours.insert(OUTPUTS.to_owned(), inputs_json(Some(list)));
+    }
     Some(payload.to_file_text().into_bytes())
 }
 
@@ -168,6 +182,7 @@ fn receipt_of(ours: &Json) -> Option<Receipt> {
         params: optional(ours.get("params"), owned_text)?.filter(|params| params.len() <= MAX_PARAMS_BYTES),
         params_inputs: optional(inputs.get("params"), inputs_of)?,
         rows_inputs: optional(inputs.get("rows"), inputs_of)?,
+        outputs: optional(ours.get(OUTPUTS), inputs_of)?.unwrap_or_default(),
         adopted: optional(ours.get("adopted"), adoption_of)?,
     })
 }
@@ -310,6 +325,8 @@ struct ReceiptFields<'a> {
     #[serde(borrow)]
     inputs: Members<InputLists<'a>>,
     #[serde(borrow)]
+    outputs: Option<Vec<Members<InputFields<'a>>>>,
+    #[serde(borrow)]
     adopted: Option<Members<AdoptionFields<'a>>>,
 }
 
@@ -362,6 +379,7 @@ fn read_fast(text: &[u8]) -> Option<ReadMarker> {
         params: ours.params.filter(|params| params.len() <= MAX_PARAMS_BYTES).map(Cow::into_owned),
         params_inputs: list(inputs.params)?,
         rows_inputs: list(inputs.rows)?,
+        outputs: list(ours.outputs)?.unwrap_or_default(),
         adopted: ours.adopted.map(|Members(adopted)| Adoption {
             params_hash: adopted.params_hash.map(Cow::into_owned),
             analysis_version: adopted.analysis_version.map(Cow::into_owned),

@@ -27,6 +27,7 @@ fn receipt() -> Receipt {
             input("b", Found::Array { size: 9, chunks: 2, stats_sha256: Some("s".into()), sha256: "x".into() }),
             file("young", u64::MAX, None),
         ]),
+        outputs: Vec::new(),
         adopted: None,
     }
 }
@@ -181,7 +182,7 @@ fn a_marker_is_freshened_and_nothing_else_of_it_changes() {
         "\"of_tomorrow\": {}, \"format\"",
         1,
     );
-    let with = Freshening { params_inputs: None, rows_inputs: Some(vec![file("new", 1, Some((1, 2)))]) };
+    let with = Freshening { rows_inputs: Some(vec![file("new", 1, Some((1, 2)))]), ..Freshening::default() };
     let fresh = freshened(text.as_bytes(), &with).unwrap();
     let expected = Receipt { rows_inputs: with.rows_inputs.clone(), ..receipt() };
     assert_eq!(both(&fresh), Some(ReadMarker { marker: marker(), receipt: Some(expected) }));
@@ -190,6 +191,13 @@ fn a_marker_is_freshened_and_nothing_else_of_it_changes() {
     let both_lists = Freshening { params_inputs: Some(vec![]), ..with };
     let read = both(&freshened(text.as_bytes(), &both_lists).unwrap()).unwrap().receipt.unwrap();
     assert_eq!((read.params_inputs, read.rows_inputs), (Some(vec![]), both_lists.rows_inputs.clone()));
+    // A receipt without artifacts gets none; one with some gets those of now.
+    let with_outputs = Freshening { outputs: Some(vec![file("made", 2, Some((3, 4)))]), ..Freshening::default() };
+    assert_eq!(both(&freshened(text.as_bytes(), &with_outputs).unwrap()).unwrap().receipt, Some(receipt()));
+    let made = Receipt { outputs: vec![file("made", 2, None)], ..receipt() };
+    let fresh = freshened(text_of(&made).as_bytes(), &with_outputs).unwrap();
+    let expected = Receipt { outputs: vec![file("made", 2, Some((3, 4)))], ..receipt() };
+    assert_eq!(both(&fresh).unwrap().receipt, Some(expected));
     // Python has written it meanwhile.
     for other in [marker().to_json().to_file_text(), "{".into(), "{}".into(), text.replacen("1", "2", 1)] {
         assert_eq!(freshened(other.as_bytes(), &both_lists), None, "{other}");
@@ -225,15 +233,17 @@ fn markers() -> impl Strategy<Value = ReadMarker> {
             utc_epoch_ns,
         },
     );
-    let receipt = (".{0,4}", ".{0,4}", prop::option::of(".{0,9}"), inputs(), inputs(), prop::option::of(adopted))
-        .prop_map(|(library_sha256, rows_sha256, params, params_inputs, rows_inputs, adopted)| Receipt {
-            library_sha256,
-            rows_sha256,
-            params,
-            params_inputs,
-            rows_inputs,
-            adopted,
-        });
+    let receipt =
+        (".{0,4}", ".{0,4}", prop::option::of(".{0,9}"), inputs(), inputs(), inputs(), prop::option::of(adopted))
+            .prop_map(|(library_sha256, rows_sha256, params, params_inputs, rows_inputs, outputs, adopted)| Receipt {
+                library_sha256,
+                rows_sha256,
+                params,
+                params_inputs,
+                rows_inputs,
+                outputs: outputs.unwrap_or_default(),
+                adopted,
+            });
     let marker = ("[a-z\u{e9}]{1,4}", ".{0,4}", ".{0,4}", any::<u64>(), 1..i64::MAX);
     (marker, receipt).prop_map(|((name, hash, version, n_rows, time), receipt)| ReadMarker {
         marker: RunMarker::new(name, hash, version, n_rows, time),

@@ -1,8 +1,10 @@
 //! A run: plan, select, guard, lock, extract, commit.
 //! Owns: the order of these, the figures. Never: how images are judged, what a commit writes, how rows are merged.
 
+use super::artifacts::{self, Known};
 use super::checkpoint::{Checkpoints, held_bytes};
 use super::commit::{self, Begin, Committer, Done};
+use super::ledger::Intent;
 use super::names::TableName;
 use super::plan::{self, Plan, PlanOptions, Planned, SealState};
 use super::staleness::Reason;
@@ -11,7 +13,7 @@ use super::{
     locks, select,
 };
 use crate::dataset::{Dataset, DatasetError};
-use crate::plugin::{Failure, IndexerInfo, Workforce};
+use crate::plugin::{Failure, FailureKind, IndexerInfo, Workforce};
 use crate::store::LockGuard;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -84,6 +86,7 @@ pub(super) fn dry_run(
         images: scheme.plan.images.into_iter().map(|image| image.report).collect(),
         would_update: scheme.to_extract,
         would_fail: scheme.blocked.into_iter().map(|(image_id, _)| image_id).collect(),
+        pending_upstream: Vec::new(),
         would_prune: scheme.orphans,
         refusal: scheme.refusal,
     })
@@ -141,9 +144,13 @@ impl Context<'_> {
                 usize::from(select::is_selected(&self.options.selection, &report.image_id, report.reason));
             if select::is_to_do(self.options, report) {
                 scheme.to_do += 1;
-                match self.blocked(image) {
+                let failure = match self.blocked(image) {
+                    None => self.blocked_by_artifacts(image, scheme.plan.intent.as_ref()),
+                    Some(failure) => Some(failure.clone()),
+                };
+                match failure {
                     None => scheme.to_extract.push(report.image_id.clone()),
-                    Some(failure) => scheme.blocked.push((report.image_id.clone(), failure.clone())),
+                    Some(failure) => scheme.blocked.push((report.image_id.clone(), failure)),
                 }
             }
         }
@@ -154,6 +161,24 @@ impl Context<'_> {
             return Err(DatasetError::Unreadable { key, expected: "Parquet", found: why.clone() }.into());
         }
         Ok(scheme)
+    }
+
+    /// Before hours are spent on an image: the artifacts that it is to get may be somebody else's.
+    fn blocked_by_artifacts(&self, image: &Planned, intent: Option<&Intent>) -> Option<Failure> {
+        if self.indexer.writes.is_empty() || self.options.overwrite_artifacts {
+            return None;
+        }
+        let image_id = &image.report.image_id;
+        let interrupted = match intent {
+            Some(Intent::Images(images)) => images.get(image_id),
+            Some(Intent::Unreadable) | None => None,
+        };
+        let known = Known { recorded: &image.outputs, interrupted };
+        match artifacts::foreign(self.dataset, image_id, &self.indexer.writes, known) {
+            Ok(None) => None,
+            Ok(Some(key)) => Some(artifacts::refusal(self.dataset, image_id, &key)),
+            Err(error) => Some(Failure::new(FailureKind::Unreadable, error.to_string())),
+        }
     }
 
     /// The deleted images whose rows a run removes. The listing may be older than the table: each is looked for again.
@@ -235,6 +260,13 @@ impl Context<'_> {
             // Without the lock nothing is sealed.
             receipts: if is_held { receipts.collect() } else { HashMap::new() },
             pending: commit::pending(plan.intent.as_ref(), &ids),
+            outputs: plan
+                .images
+                .iter()
+                .filter(|image| !image.outputs.is_empty())
+                .map(|image| (image.report.image_id.clone(), image.outputs.clone()))
+                .collect(),
+            overwrite_artifacts: self.options.overwrite_artifacts,
             orphans: scheme.orphans.iter().map(|(image_id, _)| image_id.clone()).collect(),
             may_set_aside: self.is_ours() && select::does_all(self.options),
             is_broken: plan.broken_table.is_some(),

@@ -96,8 +96,14 @@ impl Workforce for Indexer {
             }
             self.extracted.push(id.clone());
             let record = self.dataset.record(id).unwrap().watched("stalls_run");
-            let answer = Self::rows(&record)
-                .and_then(|rows| Ok(Extracted { rows, params: self.params(id)?, inputs: record.inputs().unwrap() }));
+            let answer = Self::rows(&record).and_then(|rows| {
+                Ok(Extracted {
+                    rows,
+                    params: self.params(id)?,
+                    inputs: record.inputs().unwrap(),
+                    artifacts: Vec::new(),
+                })
+            });
             if !sink(index, answer) {
                 break;
             }
@@ -407,9 +413,7 @@ fn edits_and_what_a_run_does() {
         ),
         (
             "a left intent",
-            |lab| {
-                ledger::write_intent(&lab.dataset(), &lab.name, &BTreeSet::from(["b".into(), "gone".into()])).unwrap()
-            },
+            |lab| ledger::write_intent(&lab.dataset(), &lab.name, &ledger::without_artifacts(["b", "gone"])).unwrap(),
             &[("b", StaleInterrupted)],
             "b",
             &["a 1", "c 3", "b 2"],
@@ -1163,7 +1167,7 @@ fn kymflow_rules_write_what_kymflow_does_and_no_more() {
     lab.rows("a", "[10]");
     assert_eq!(lab.stale(), of(&[("b", StaleMissingMarker)]));
     // Ours left an intent and failures: they mean nothing to it.
-    ledger::write_intent(&lab.dataset(), &lab.name, &BTreeSet::from(["a".into()])).unwrap();
+    ledger::write_intent(&lab.dataset(), &lab.name, &ledger::without_artifacts(["a"])).unwrap();
     assert_eq!(lab.run_with(&kymflow).unwrap().extracted, ["b"]);
-    assert_eq!(lab.intent(), Some(Intent::Images(BTreeSet::from(["a".into()]))));
+    assert_eq!(lab.intent(), Some(Intent::Images(ledger::without_artifacts(["a"]))));
 }

@@ -39,11 +39,15 @@ pub enum Reason {
     StaleInputAppeared,
     /// `STALE_INPUT_REMOVED`: something that the extraction read is gone.
     StaleInputRemoved,
+    /// `STALE_OUTPUT_CHANGED`: an artifact that the extraction made is gone, or is not as it was written.
+    StaleOutputChanged,
+    /// `PENDING_UPSTREAM`: in a dry run of several indexers, an image that another one is to do first.
+    PendingUpstream,
 }
 
 impl Reason {
     /// All of them, in the order in which they are declared.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::FreshRows,
         Self::FreshZeroRows,
         Self::StaleMissingMarker,
@@ -59,6 +63,8 @@ impl Reason {
         Self::StaleInputChanged,
         Self::StaleInputAppeared,
         Self::StaleInputRemoved,
+        Self::StaleOutputChanged,
+        Self::PendingUpstream,
     ];
 
     /// The name in reports.
@@ -79,6 +85,8 @@ impl Reason {
             Self::StaleInputChanged => "STALE_INPUT_CHANGED",
             Self::StaleInputAppeared => "STALE_INPUT_APPEARED",
             Self::StaleInputRemoved => "STALE_INPUT_REMOVED",
+            Self::StaleOutputChanged => "STALE_OUTPUT_CHANGED",
+            Self::PendingUpstream => "PENDING_UPSTREAM",
         }
     }
 
@@ -114,7 +122,7 @@ pub struct ImageReport {
     pub analysis_version_matches: bool,
     /// Why it cannot be judged, with [`Reason::StaleUnreadable`].
     pub error: Option<String>,
-    /// The keys that [`Reason::StaleInputChanged`] and its like are about.
+    /// The keys that [`Reason::StaleInputChanged`], its like and [`Reason::StaleOutputChanged`] are about.
     pub inputs: Vec<String>,
     /// What is worth knowing of an image that is fresh all the same.
     pub notes: Vec<Note>,
@@ -255,7 +263,7 @@ pub struct Facts<'a> {
     pub is_unreadable: bool,
 }
 
-/// Keys of inputs that hold no more.
+/// Keys of inputs, and of artifacts that were made, that hold no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InputChanges<'a> {
     /// They have other content.
@@ -264,6 +272,8 @@ pub struct InputChanges<'a> {
     pub removed: &'a [String],
     /// They were looked for in vain and are there now.
     pub appeared: &'a [String],
+    /// They were made by the extraction, and are gone or have other content.
+    pub outputs: &'a [String],
 }
 
 /// Every reason by kymflow's rules, the one that it reports first. None: the image is fresh.
@@ -314,6 +324,7 @@ pub fn reasons(facts: &Facts<'_>) -> Vec<Reason> {
     add(!facts.inputs.changed.is_empty(), Reason::StaleInputChanged);
     add(!facts.inputs.removed.is_empty(), Reason::StaleInputRemoved);
     add(!facts.inputs.appeared.is_empty(), Reason::StaleInputAppeared);
+    add(!facts.inputs.outputs.is_empty(), Reason::StaleOutputChanged);
     found
 }
 
@@ -323,6 +334,7 @@ pub fn keys_of<'a>(reason: Reason, inputs: InputChanges<'a>) -> &'a [String] {
         Reason::StaleInputChanged => inputs.changed,
         Reason::StaleInputRemoved => inputs.removed,
         Reason::StaleInputAppeared => inputs.appeared,
+        Reason::StaleOutputChanged => inputs.outputs,
         _ => &[],
     }
 }
@@ -523,7 +535,7 @@ mod tests {
             rows: 3,
             marker: counted(false, 2, true),
             rows_state: RowsState::Differ,
-            inputs: InputChanges { changed: &keys, removed: &keys, appeared: &keys },
+            inputs: InputChanges { changed: &keys, removed: &keys, appeared: &keys, outputs: &keys },
             in_intent: true,
             last_run_failed: true,
             is_unreadable: true,
@@ -531,7 +543,7 @@ mod tests {
         // What is taken away from all in turn, and what is then the first.
         let mut facts = all;
         let mut seen = vec![reasons(&facts)[0]];
-        let steps: [fn(&mut Facts<'_>); 8] = [
+        let steps: [fn(&mut Facts<'_>); 9] = [
             |facts| facts.is_unreadable = false,
             |facts| facts.last_run_failed = false,
             |facts| facts.in_intent = false,
@@ -540,6 +552,7 @@ mod tests {
             |facts| facts.inputs.changed = &[],
             |facts| facts.inputs.removed = &[],
             |facts| facts.inputs.appeared = &[],
+            |facts| facts.inputs.outputs = &[],
         ];
         for (place, step) in steps.iter().enumerate() {
             let before = reasons(&facts);
@@ -557,6 +570,7 @@ mod tests {
             StaleInputChanged,
             StaleInputRemoved,
             StaleInputAppeared,
+            StaleOutputChanged,
         ];
         assert_eq!(seen, expected);
         // kymflow's stand between those of before and ours of after.
@@ -572,13 +586,14 @@ mod tests {
     #[test]
     fn keys_and_notes() {
         use Note::*;
-        let (a, b, c) = (["a".to_owned()], ["b".to_owned()], ["c".to_owned()]);
-        let inputs = InputChanges { changed: &a, removed: &b, appeared: &c };
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|key| [key.to_owned()]);
+        let inputs = InputChanges { changed: &a, removed: &b, appeared: &c, outputs: &d };
         for reason in Reason::ALL {
             let expected: &[String] = match reason {
                 Reason::StaleInputChanged => &a,
                 Reason::StaleInputRemoved => &b,
                 Reason::StaleInputAppeared => &c,
+                Reason::StaleOutputChanged => &d,
                 _ => &[],
             };
             assert_eq!(keys_of(reason, inputs), expected, "{reason}");
@@ -602,7 +617,7 @@ mod tests {
     fn codes_name_reasons() {
         for reason in Reason::ALL {
             assert_eq!(Reason::from_code(reason.code()), Some(reason));
-            assert_eq!(reason.is_stale(), reason.code().starts_with("STALE_"), "{reason}");
+            assert_eq!(reason.is_stale(), !reason.code().starts_with("FRESH_"), "{reason}");
         }
         assert_eq!(Reason::from_code("FRESH"), None);
         assert_eq!(Reason::from_code("fresh_rows"), None);

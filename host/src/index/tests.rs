@@ -89,9 +89,12 @@ impl Workforce for Fake {
         for (index, id) in image_ids.iter().enumerate() {
             self.extracted.push(id.clone());
             let answer = match (&self.rows[id], &self.params[id]) {
-                (Ok(rows), Ok(params_hash)) => {
-                    Ok(Extracted { rows: rows.clone(), params: Hashed::of(params_hash), inputs: Vec::new() })
-                }
+                (Ok(rows), Ok(params_hash)) => Ok(Extracted {
+                    rows: rows.clone(),
+                    params: Hashed::of(params_hash),
+                    inputs: Vec::new(),
+                    artifacts: Vec::new(),
+                }),
                 (Err(failure), _) | (_, Err(failure)) => Err(failure.clone()),
             };
             if !sink(index, answer) {

@@ -3,8 +3,9 @@
 //! Owns: what a plugin is shown and the checks of what comes back. Never: loads libraries, has `unsafe`, knows which door
 //! it is.
 
-use super::{BAD_HASH, Failure, FailureKind, Indexer, IndexerInfo, NO_REASON, failure_text};
-use crate::dataset::{DatasetError, Record};
+use super::made::Collector;
+use super::{BAD_HASH, Failure, FailureKind, Indexer, IndexerInfo, NO_REASON, Produced, failure_text};
+use crate::dataset::{DatasetError, Own, Record};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
@@ -47,7 +48,7 @@ impl Checked {
     }
 
     fn serve<'a>(&'a self, record: &'a Record) -> DatasetRecord<'a> {
-        DatasetRecord { record, marker_name: &self.info.marker_name }
+        DatasetRecord { record, own: self.info.own() }
     }
 }
 
@@ -73,14 +74,15 @@ impl Indexer for Checked {
         (text.len() <= MAX_PARAMS_BYTES).then_some(text)
     }
 
-    fn extract_rows(
+    fn extract(
         &self,
         record: &Record,
         threads: usize,
         cancelled: &(dyn Fn() -> bool + Sync),
-    ) -> Result<RecordBatch, Failure> {
-        let run = ExtractionRun { indexer: &self.info.name, image_id: record.image_id(), threads, cancelled };
-        import(self.foreign.extract_rows(&self.serve(record), &run).map_err(failure)?)
+    ) -> Result<Produced, Failure> {
+        let run = ExtractionRun::new(&self.info, record, threads, cancelled);
+        let rows = import(self.foreign.extract_rows(&self.serve(record), &run).map_err(failure)?)?;
+        Ok(Produced { rows, artifacts: run.made.into_made() })
     }
 
     fn read_old_marker(&self, payload: &[u8]) -> Result<Option<RunMarker>, Failure> {
@@ -111,7 +113,7 @@ fn bad_table(message: String) -> Failure {
 }
 
 /// Takes a plugin's rows: checked in full, columns plain and named.
-fn import(table: ArrowTable) -> Result<RecordBatch, Failure> {
+pub(super) fn import(table: ArrowTable) -> Result<RecordBatch, Failure> {
     let batch = table.into_batch().map_err(failure)?;
     let schema = batch.schema();
     let mut names = HashSet::new();
@@ -167,8 +169,8 @@ fn plain_type(data_type: &DataType, depth: usize) -> Option<DataType> {
 /// A dataset's record as plugins see it.
 struct DatasetRecord<'a> {
     record: &'a Record,
-    /// The indexer's own run marker, which no listing shows it.
-    marker_name: &'a str,
+    /// What the indexer itself leaves there, which no listing shows it.
+    own: Own<'a>,
 }
 
 fn record_error(error: DatasetError) -> Error {
@@ -213,7 +215,7 @@ impl HostRecord for DatasetRecord<'_> {
     }
 
     fn artifacts(&self) -> Result<Vec<Artifact>, Error> {
-        self.record.artifacts_without_markers(self.marker_name).map_err(record_error)
+        self.record.artifacts_of_others(self.own).map_err(record_error)
     }
 }
 
@@ -223,6 +225,19 @@ struct ExtractionRun<'a> {
     image_id: &'a str,
     threads: usize,
     cancelled: &'a (dyn Fn() -> bool + Sync),
+    made: Collector<'a>,
+}
+
+impl<'a> ExtractionRun<'a> {
+    fn new(
+        indexer: &'a IndexerInfo,
+        record: &'a Record,
+        threads: usize,
+        cancelled: &'a (dyn Fn() -> bool + Sync),
+    ) -> Self {
+        let made = Collector::new(&indexer.writes);
+        Self { indexer: &indexer.name, image_id: record.image_id(), threads, cancelled, made }
+    }
 }
 
 impl HostRun for ExtractionRun<'_> {
@@ -247,15 +262,15 @@ impl HostRun for ExtractionRun<'_> {
     // Progress is shown by images.
     fn progress(&self, _fraction: f64) {}
 
-    fn put_json(&self, _name: &str, _text: &[u8]) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Unsupported, "this kymhost does not keep artifacts yet"))
+    fn put_json(&self, name: &str, text: &[u8]) -> Result<(), Error> {
+        self.made.json(name, text)
     }
 
-    fn put_table(&self, _name: &str, _table: Table) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Unsupported, "this kymhost does not keep artifacts yet"))
+    fn put_table(&self, name: &str, table: Table) -> Result<(), Error> {
+        self.made.table(name, table)
     }
 
-    fn put_array(&self, _name: &str, _array: Array) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Unsupported, "this kymhost does not keep artifacts yet"))
+    fn put_array(&self, name: &str, array: Array) -> Result<(), Error> {
+        self.made.array(name, array)
     }
 }

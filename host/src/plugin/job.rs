@@ -2,7 +2,7 @@
 //!
 //! Owns: the questions, their answers, how one image is done with an indexer in hand. Never: processes, threads, order.
 
-use super::{Extracted, Failure, FailureKind, Hashed, Indexer, Plugin, PluginError, Workforce, failure_text};
+use super::{Extracted, Failure, FailureKind, Hashed, Indexer, Plugin, PluginError, Produced, Workforce, failure_text};
 use crate::dataset::{Dataset, DatasetError, Held, Input, InputsError, Record, check_input, settles_in};
 use kymhost_plugin_api::RunMarker;
 use std::ops::Range;
@@ -65,6 +65,7 @@ impl Answer {
         match self {
             Self::Rows(extracted) => {
                 extracted.rows.get_array_memory_size()
+                    + extracted.artifacts.iter().map(|made| made.payload.bytes()).sum::<usize>()
                     + hashed_bytes(&extracted.params)
                     + inputs_bytes(&extracted.inputs)
             }
@@ -258,7 +259,7 @@ fn some_of(keys: &[String]) -> String {
 
 /// One image's params hash as the indexer gives it; `with_params`: and its params.
 fn hash(indexer: &dyn Indexer, record: &Record, with_params: bool) -> Result<Hashed, Halt> {
-    let watched = record.watched(&indexer.info().marker_name);
+    let watched = record.watched(indexer.info().own());
     let params_hash = indexer.params_hash(&watched);
     let params = if with_params && params_hash.is_ok() { indexer.params(&watched) } else { None };
     let inputs = inputs_of(&watched)?;
@@ -291,11 +292,11 @@ fn extract_once(
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Extracted, Halt> {
     let mut params = hash(indexer, record, true)?;
-    let watched = record.watched(&indexer.info().marker_name);
-    let rows = indexer.extract_rows(&watched, threads, cancelled);
+    let watched = record.watched(indexer.info().own());
+    let produced = indexer.extract(&watched, threads, cancelled);
     let mut inputs = inputs_of(&watched)?;
-    let rows = match rows {
-        Ok(rows) => rows,
+    let Produced { rows, artifacts } = match produced {
+        Ok(produced) => produced,
         Err(failure) => {
             return Err(blame(indexer, record, Failure { inputs: union(&params.inputs, &inputs), ..failure }));
         }
@@ -334,7 +335,7 @@ fn extract_once(
         let failure = Failure::new(FailureKind::Error, failure_text(&message));
         return Err(Halt::Failed(Failure { inputs: union(&params.inputs, &inputs), ..failure }));
     }
-    Ok(Extracted { rows, params, inputs })
+    Ok(Extracted { rows, params, inputs, artifacts })
 }
 
 /// Two lists sorted by key as one; where both have a key, the first one's.
@@ -349,7 +350,7 @@ pub(super) fn union(first: &[Input], second: &[Input]) -> Vec<Input> {
 fn look_again(indexer: &dyn Indexer, record: &Record, inputs: &mut [Input]) -> Vec<String> {
     let mut moved = Vec::new();
     for input in inputs {
-        match check_input(record, &indexer.info().marker_name, input) {
+        match check_input(record, indexer.info().own(), input) {
             Ok(Held::Same) => {}
             Ok(Held::SameContent(now)) => *input = now,
             Ok(_) | Err(_) => moved.push(input.key.clone()),

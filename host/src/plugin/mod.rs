@@ -9,6 +9,7 @@ mod door;
 mod in_process;
 mod job;
 mod library;
+mod made;
 mod platform;
 mod pool;
 mod process;
@@ -28,7 +29,7 @@ pub use search::{SearchPath, find_plugin, list_plugins};
 pub use worker::worker_main;
 pub(crate) use worker::{take_pipes, watch_host};
 
-use crate::dataset::{Dataset, Input, Record};
+use crate::dataset::{Dataset, Input, Own, Payload, Record};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::card::CardIndexer;
 use kymhost_plugin_api::{Artifact, RunMarker};
@@ -55,6 +56,13 @@ pub struct IndexerInfo {
     pub reads: Vec<String>,
     /// The JSON Schema of its params, as text; empty where it declares none.
     pub params_schema: String,
+}
+
+impl IndexerInfo {
+    /// What it leaves in a record itself.
+    pub fn own(&self) -> Own<'_> {
+        Own { marker_name: &self.marker_name, writes: &self.writes }
+    }
 }
 
 impl From<&CardIndexer> for IndexerInfo {
@@ -315,8 +323,28 @@ pub struct Extracted {
     pub rows: RecordBatch,
     /// The image's params hash, asked for right before the extraction and again after it, with the same answer.
     pub params: Hashed,
-    /// What `extract_rows` read of the image, sorted by key; never the image's own run marker.
+    /// What `extract_rows` read of the image, sorted by key; never what the indexer itself leaves there.
     pub inputs: Vec<Input>,
+    /// The artifacts that it handed over, all of them declared, each once, in the order of the declaration.
+    pub artifacts: Vec<Made>,
+}
+
+/// An artifact that an extraction handed over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Made {
+    /// Its name, as the indexer said it.
+    pub name: String,
+    /// What it is.
+    pub payload: Payload,
+}
+
+/// What an extraction gave.
+#[derive(Debug, Clone)]
+pub struct Produced {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// The artifacts.
+    pub artifacts: Vec<Made>,
 }
 
 /// An image's params hash, and what it was made from.
@@ -367,13 +395,22 @@ pub trait Indexer: Send + Sync {
     fn params_hash(&self, record: &Record) -> Result<String, Failure>;
     /// The image's params as canonical JSON text; `None` where they are too long to be kept, or cannot be had.
     fn params(&self, record: &Record) -> Option<String>;
-    /// The image's rows; `cancelled` is asked by the plugin now and then.
+    /// The image's rows, and the artifacts handed over on the way; `cancelled` is asked by the plugin now and then.
+    fn extract(
+        &self,
+        record: &Record,
+        threads: usize,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Produced, Failure>;
+    /// The image's rows alone.
     fn extract_rows(
         &self,
         record: &Record,
         threads: usize,
         cancelled: &(dyn Fn() -> bool + Sync),
-    ) -> Result<RecordBatch, Failure>;
+    ) -> Result<RecordBatch, Failure> {
+        self.extract(record, threads, cancelled).map(|produced| produced.rows)
+    }
     /// An old marker's fields.
     fn read_old_marker(&self, payload: &[u8]) -> Result<Option<RunMarker>, Failure>;
 }

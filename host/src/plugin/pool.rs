@@ -345,18 +345,31 @@ impl Processes {
             let answer = match (item, job) {
                 (Item::Hash(hashed), Job::ParamsHash(_)) => Answer::Hash(hashed.into()),
                 (Item::Marker(marker), Job::OldMarker(_)) => Answer::Marker(marker.map(Into::into)),
-                (Item::Rows { params, inputs, bytes }, Job::Extract(_)) => {
-                    if body.len() - offset < bytes {
+                (Item::Rows { params, inputs, bytes, artifacts }, Job::Extract(_)) => {
+                    let lengths = artifacts.iter().map(|artifact| artifact.bytes);
+                    let all = lengths.fold(bytes, usize::saturating_add);
+                    if body.len() - offset < all {
                         batch.range.start = image;
-                        return Err("rows beyond the end of the body".into());
+                        return Err("rows or artifacts beyond the end of the body".into());
                     }
-                    let rows = protocol::read_rows(body.slice_with_length(offset, bytes));
+                    let rows = protocol::read_rows(body.slice_with_length(offset, bytes))
+                        .map_err(|error| format!("the rows cannot be read: {error}"));
                     offset += bytes;
+                    let mut made = Ok(Vec::with_capacity(artifacts.len()));
+                    for artifact in artifacts {
+                        let bytes = body.slice_with_length(offset, artifact.bytes);
+                        offset += artifact.bytes;
+                        if let Ok(list) = &mut made {
+                            match artifact.read(bytes) {
+                                Ok(one) => list.push(one),
+                                Err(why) => made = Err(why),
+                            }
+                        }
+                    }
                     let (params, inputs) = (Hashed::from(params), protocol::sorted(inputs));
-                    match rows {
-                        Ok(rows) => Answer::Rows(Extracted { rows, params, inputs }),
-                        Err(error) => {
-                            let message = format!("the rows cannot be read: {error}");
+                    match rows.and_then(|rows| Ok((rows, made?))) {
+                        Ok((rows, artifacts)) => Answer::Rows(Extracted { rows, params, inputs, artifacts }),
+                        Err(message) => {
                             let inputs = job::union(&params.inputs, &inputs);
                             Answer::Failed(Failure { inputs, ..Failure::new(FailureKind::BadTable, message) })
                         }

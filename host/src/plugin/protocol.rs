@@ -4,15 +4,16 @@
 //! The protocol in words: `docs/worker-protocol.md`.
 
 use super::library::LibraryFile;
-use super::{Failure, FailureKind, Hashed};
-use crate::dataset::Input;
+use super::{Failure, FailureKind, Hashed, Made};
+use crate::dataset::{Input, Payload};
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::StreamWriter;
-use kymhost_plugin_api::RunMarker;
+use kymhost_plugin_api::array::{Array, DType};
+use kymhost_plugin_api::{Json, RunMarker};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read};
@@ -20,7 +21,7 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 
 /// The version that both sides must name.
-pub(super) const PROTOCOL: u32 = 2;
+pub(super) const PROTOCOL: u32 = 3;
 /// Four bytes of header length, eight of body length, both little-endian.
 const PREFIX: usize = 12;
 /// No header of ours is longer: what one image has read takes at most half of it (100,000 inputs for its params and as many for its rows, of
@@ -111,6 +112,9 @@ pub(super) enum Item {
         /// What the rows were made from.
         inputs: Vec<Input>,
         bytes: usize,
+        /// What follows the rows in the body, one after the other.
+        #[serde(default)]
+        artifacts: Vec<WireArtifact>,
     },
     Marker(Option<Marker>),
     Failed {
@@ -120,6 +124,79 @@ pub(super) enum Item {
         #[serde(default)]
         inputs: Vec<Input>,
     },
+}
+
+/// An artifact that an extraction handed over: its next `bytes` of the body are JSON text, an Arrow IPC stream, or an
+/// array's elements in C order and native byte order.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct WireArtifact {
+    name: String,
+    pub bytes: usize,
+    #[serde(flatten)]
+    form: WireForm,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum WireForm {
+    Json,
+    Table,
+    Array { dtype: String, shape: Vec<usize>, axes: Vec<String> },
+}
+
+impl WireArtifact {
+    /// Appends an artifact to a body.
+    pub(super) fn write(made: Made, body: &mut Vec<u8>) -> Result<Self, ArrowError> {
+        let before = body.len();
+        let form = match made.payload {
+            Payload::Json(text) => {
+                body.extend(text);
+                WireForm::Json
+            }
+            Payload::Table(rows) => {
+                write_rows(&rows, body)?;
+                WireForm::Table
+            }
+            Payload::Array(array) => {
+                body.extend_from_slice(array.bytes());
+                WireForm::Array {
+                    dtype: array.dtype().name().to_owned(),
+                    shape: array.shape().to_vec(),
+                    axes: array.axes().to_vec(),
+                }
+            }
+        };
+        Ok(Self { name: made.name, bytes: body.len() - before, form })
+    }
+
+    /// The artifact of these bytes, which a spoilt worker may have sent.
+    pub(super) fn read(self, bytes: Buffer) -> Result<Made, String> {
+        let payload = match self.form {
+            WireForm::Json => {
+                Json::parse(&bytes).map_err(|error| format!("the artifact '{}' is no JSON: {error}", self.name))?;
+                Payload::Json(bytes.to_vec())
+            }
+            WireForm::Table => {
+                let rows = read_rows(bytes);
+                Payload::Table(rows.map_err(|error| format!("the artifact '{}' cannot be read: {error}", self.name))?)
+            }
+            WireForm::Array { dtype, shape, axes } => {
+                let dtype =
+                    DType::from_name(&dtype).ok_or_else(|| format!("the artifact '{}' is of no dtype", self.name))?;
+                let array = Array::new(dtype, shape, axes, bytes.to_vec());
+                Payload::Array(array.map_err(|error| format!("the artifact '{}' is no array: {error}", self.name))?)
+            }
+        };
+        Ok(Made { name: self.name, payload })
+    }
+
+    fn header_bytes(&self) -> usize {
+        let axes = match &self.form {
+            WireForm::Array { axes, .. } => axes.iter().map(|axis| axis.len() + 32).sum(),
+            WireForm::Json | WireForm::Table => 0,
+        };
+        128 + self.name.len() + axes
+    }
 }
 
 /// An image's params hash, and what it was made from.
@@ -169,7 +246,10 @@ impl Item {
     pub(super) fn bytes(&self) -> usize {
         32 + match self {
             Self::Hash(params) => params.bytes(),
-            Self::Rows { params, inputs, .. } => params.bytes() + inputs_bytes(inputs),
+            Self::Rows { params, inputs, artifacts, .. } => {
+                let artifacts: usize = artifacts.iter().map(WireArtifact::header_bytes).sum();
+                params.bytes() + inputs_bytes(inputs) + artifacts
+            }
             Self::Marker(_) => 256,
             Self::Failed { message, inputs, .. } => message.len() + inputs_bytes(inputs),
         }
@@ -433,7 +513,7 @@ mod tests {
         };
         let inputs: Vec<Input> = (0..100_000).map(input).collect();
         let params = Params { hash: "h".repeat(1024), params: Some("\\".repeat(64 << 10)), inputs: inputs.clone() };
-        let item = Item::Rows { params, inputs, bytes: usize::MAX };
+        let item = Item::Rows { params, inputs, bytes: usize::MAX, artifacts: Vec::new() };
         let estimate = item.bytes();
         let frame = frame(&Reply::Results { request: 0, from: 0, micros: 0, items: vec![item] }, &[]).expect("a frame");
         assert!(
@@ -447,6 +527,42 @@ mod tests {
     fn inputs_come_sorted_and_once() {
         let input = |key: &str| Input { key: key.to_owned(), found: Found::Absent };
         assert_eq!(sorted(["b", "a", "b", "c", "a"].map(input).to_vec()), ["a", "b", "c"].map(input));
+    }
+
+    #[test]
+    fn artifacts_survive_the_wire() {
+        let array = Array::from_elements(&[1.5_f32, f32::NAN], vec![1, 2], vec!["t".into(), "x".into()]).unwrap();
+        let made = |name: &str, payload| Made { name: name.into(), payload };
+        let all = vec![
+            made("p", Payload::Json(b"{}".to_vec())),
+            made("t", Payload::Table(rows())),
+            made("none", Payload::Table(rows().slice(0, 0))),
+            made("a", Payload::Array(array)),
+        ];
+        let mut body = Vec::new();
+        let wire: Vec<_> = all.iter().map(|made| WireArtifact::write(made.clone(), &mut body).unwrap()).collect();
+        let text = serde_json::to_string(&wire).unwrap();
+        assert!(text.contains(r#"{"name":"p","bytes":2,"kind":"json"}"#), "{text}");
+        let wire: Vec<WireArtifact> = serde_json::from_str(&text).unwrap();
+        let body = Buffer::from_vec(body);
+        let mut offset = 0;
+        for (wire, made) in wire.into_iter().zip(all) {
+            let bytes = wire.bytes;
+            let back = wire.read(body.slice_with_length(offset, bytes)).unwrap();
+            assert_eq!(format!("{back:?}"), format!("{made:?}"));
+            offset += bytes;
+        }
+        assert_eq!(offset, body.len());
+        for wrong in [
+            r#"{"name":"p","bytes":2,"kind":"json"}"#,
+            r#"{"name":"p","bytes":2,"kind":"table"}"#,
+            r#"{"name":"p","bytes":2,"kind":"array","dtype":"uint8","shape":[3],"axes":["x"]}"#,
+            r#"{"name":"p","bytes":2,"kind":"array","dtype":"uint8","shape":[1,2,18446744073709551615],"axes":["x"]}"#,
+            r#"{"name":"p","bytes":2,"kind":"array","dtype":"real","shape":[2],"axes":["x"]}"#,
+        ] {
+            let wire: WireArtifact = serde_json::from_str(wrong).unwrap();
+            assert!(wire.read(Buffer::from_vec(b"{x".to_vec())).is_err(), "{wrong}");
+        }
     }
 
     #[test]

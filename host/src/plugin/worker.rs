@@ -5,7 +5,7 @@
 
 use super::job;
 use super::library::{LibraryFile, load_identified};
-use super::protocol::{self, FrameReader, Item, Marker, PROTOCOL, ProtocolError, Reply, Request, Start};
+use super::protocol::{self, FrameReader, Item, Marker, PROTOCOL, ProtocolError, Reply, Request, Start, WireArtifact};
 use super::{Failure, FailureKind, Indexer, PluginError};
 use crate::dataset::Dataset;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -214,15 +214,20 @@ fn extract(indexer: &dyn Indexer, dataset: &Dataset, image: &str, threads: usize
     };
     let written = protocol::write_rows(&extracted.rows, body).map_err(|error| error.to_string());
     let bytes = body.len() - before;
+    let written = written.and_then(|()| {
+        let made = extracted.artifacts.into_iter();
+        made.map(|made| WireArtifact::write(made, body).map_err(|error| error.to_string())).collect::<Result<_, _>>()
+    });
+    let all = body.len() - before;
     let written = match written {
-        Ok(()) if bytes as u64 > protocol::MAX_BODY / 2 => Err(format!("they take {bytes} bytes")),
+        Ok(_) if all as u64 > protocol::MAX_BODY / 2 => Err(format!("they take {all} bytes")),
         other => other,
     };
     match written {
-        Ok(()) => Item::Rows { params: extracted.params.into(), inputs: extracted.inputs, bytes },
+        Ok(artifacts) => Item::Rows { params: extracted.params.into(), inputs: extracted.inputs, bytes, artifacts },
         Err(why) => {
             body.truncate(before);
-            let message = format!("the rows cannot be sent to the host: {why}");
+            let message = format!("the rows and artifacts cannot be sent to the host: {why}");
             let inputs = job::union(&extracted.params.inputs, &extracted.inputs);
             Item::failed(Failure { inputs, ..Failure::new(FailureKind::BadTable, message) })
         }

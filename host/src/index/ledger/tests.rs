@@ -26,6 +26,10 @@ fn set(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
+fn intent(ids: &[&str]) -> Pending {
+    without_artifacts(ids.iter().copied())
+}
+
 fn seal() -> Seal {
     let table = Identity { size: 7, mtime_ns: i64::MAX, ctime_ns: -1, footer_sha256: "ab".into() };
     Seal { table, altered: set(&["a", "b"]), receipts: [u64::MAX, 0, 7].into_iter().collect() }
@@ -65,17 +69,17 @@ fn what_is_written_is_read() {
     assert_eq!(read_failures(dataset, name).unwrap(), Failures::new());
 
     write_seal(dataset, name, &seal()).unwrap();
-    write_intent(dataset, name, &set(&["x"])).unwrap();
+    write_intent(dataset, name, &intent(&["x"])).unwrap();
     write_failures(dataset, name, &failures()).unwrap();
     assert_eq!(read_seal(dataset, name).unwrap(), Some(seal()));
-    assert_eq!(read_intent(dataset, name).unwrap(), Some(Intent::Images(set(&["x"]))));
+    assert_eq!(read_intent(dataset, name).unwrap(), Some(Intent::Images(intent(&["x"]))));
     assert_eq!(read_failures(dataset, name).unwrap(), failures());
     // One table's are not another's.
     assert_eq!(read_seal(dataset, &TableName::of("radon").unwrap()).unwrap(), None);
 
     remove_seal(dataset, name).unwrap();
     for _ in 0..2 {
-        write_intent(dataset, name, &set(&[])).unwrap();
+        write_intent(dataset, name, &Pending::new()).unwrap();
         write_failures(dataset, name, &Failures::new()).unwrap();
     }
     for kind in [SEALS, INTENTS, FAILURES] {
@@ -88,7 +92,7 @@ fn what_cannot_be_read_is_the_safest_that_it_could_be() {
     let lab = Lab::new();
     let (dataset, name) = (&lab.dataset, &lab.name);
     write_seal(dataset, name, &seal()).unwrap();
-    write_intent(dataset, name, &set(&["x", "y"])).unwrap();
+    write_intent(dataset, name, &intent(&["x", "y"])).unwrap();
     write_failures(dataset, name, &failures()).unwrap();
     let check = |case: &str| {
         assert_eq!(read_seal(dataset, name).unwrap(), None, "{case}");
@@ -110,6 +114,7 @@ fn what_cannot_be_read_is_the_safest_that_it_could_be() {
         ("a form that is no number", r#"{"format": "1", "images": ["x"], "failures": {}}"#),
         ("no form", r#"{"images": ["x"], "failures": {}}"#),
         ("other types", r#"{"format": 1, "images": {"x": 1}, "failures": [], "altered": 1, "table": {"size": -1}}"#),
+        ("artifacts of another type", r#"{"format": 1, "images": ["x"], "artifacts": ["x"]}"#),
         ("no content", r#"{"format": 1}"#),
         ("more after it", r#"{"format": 1, "images": ["x"], "failures": {}} {}"#),
     ] {
@@ -122,8 +127,8 @@ fn what_cannot_be_read_is_the_safest_that_it_could_be() {
         fs::File::create(path).unwrap().set_len(MAX_DOCUMENT_BYTES + 1).unwrap();
     }
     check("too large");
-    // An empty list names nobody.
-    fs::write(&whole[1].0, r#"{"format": 1, "images": []}"#).unwrap();
+    // An empty list names nobody, nor do artifacts of images that are not in it.
+    fs::write(&whole[1].0, r#"{"format": 1, "images": [], "artifacts": {"x": {"k": ""}}}"#).unwrap();
     assert_eq!(read_intent(dataset, name).unwrap(), None);
 }
 
@@ -133,7 +138,7 @@ proptest! {
     #[test]
     fn documents_survive_the_disk(
         altered in prop::collection::btree_set(".*", 0..4),
-        images in prop::collection::btree_set(".*", 1..4),
+        images in prop::collection::btree_map(".*", prop::collection::btree_map(".*", ".*", 0..3), 1..4),
         numbers in any::<(u64, i64, i64)>(),
         texts in any::<[String; 4]>(),
         marks in prop::collection::vec(any::<u64>(), 0..4),
@@ -154,7 +159,7 @@ proptest! {
         let failure = PastFailure {
             kind, message, library_sha256: key.clone(), utc_epoch_ns: numbers.1, inputs: vec![Input { key, found }],
         };
-        let failures: Failures = images.into_iter().map(|id| (id, failure.clone())).collect();
+        let failures: Failures = images.into_keys().map(|id| (id, failure.clone())).collect();
         write_failures(dataset, name, &failures).unwrap();
         prop_assert_eq!(read_failures(dataset, name).unwrap(), failures);
     }

@@ -1,0 +1,366 @@
+//! Indexers that make artifacts: what is kept of them, whose they are, which order several run in.
+//!
+//! Owns: runs of the fixture plugin `maker` over small datasets. Never: kills and faults of single calls of the system.
+
+use kymhost_tests::fixture::{Fixture, batch, image_id, ints};
+use kymhost_tests::table::Table;
+use kymhost_tests::{Output, Run, TestDir, assert_untouched, library, snapshot};
+use serde_json::{Value, json};
+use std::fs;
+use std::time::Duration;
+
+/// A dataset of images 0 to 2 and runs over it.
+struct Lab {
+    dir: TestDir,
+    data: Fixture,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let dir = TestDir::new();
+        let data = Fixture::new(dir.join("data.zarr"));
+        for image in 0..3 {
+            data.add_image(&image_id(image));
+        }
+        let lab = Self { dir, data };
+        for image in 0..3 {
+            lab.params(image, json!({"value": image}));
+        }
+        lab
+    }
+
+    fn params(&self, image: u64, params: Value) {
+        self.data.image(&image_id(image)).json("maker/params", &params);
+    }
+
+    fn key(&self, image: u64, key: &str) -> String {
+        format!("images/{}/{key}", image_id(image))
+    }
+
+    fn has(&self, image: u64, key: &str) -> bool {
+        self.data.key(&self.key(image, key)).exists()
+    }
+
+    fn command(&self, words: &str) -> Run {
+        let library = library("maker");
+        let words = words.split_whitespace().map(|word| match word.strip_prefix('@') {
+            Some(indexer) => format!("{}:{indexer}", library.display()),
+            None => word.to_owned(),
+        });
+        Run::new(words).dataset(self.data.path())
+    }
+
+    #[track_caller]
+    fn run(&self, words: &str) -> Output {
+        self.command(&format!("run --plugin {words}")).output()
+    }
+
+    /// Runs `maker`, which must go well: how many images it did.
+    #[track_caller]
+    fn updated(&self) -> u64 {
+        let document = self.run("@maker --json").expect_code(0).json();
+        document["stats"]["updated"].as_u64().expect("a number")
+    }
+
+    /// The reasons of all images, with the keys that they name.
+    #[track_caller]
+    fn reasons(&self, indexer: &str) -> Vec<String> {
+        let document = self.command(&format!("status --plugin @{indexer} --json")).output().expect_code(0).json();
+        let images = document["images"].as_array().expect("images").clone();
+        let words = |image: &Value| {
+            let keys: Vec<&str> = image["inputs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            format!("{} {}", image["reason"].as_str().unwrap_or_default(), keys.join(" ")).trim().to_owned()
+        };
+        images.iter().map(words).collect()
+    }
+
+    fn json(&self, image: u64, key: &str) -> Value {
+        let text = fs::read(self.data.key(&self.key(image, key))).expect("a JSON artifact");
+        serde_json::from_slice(&text).expect("JSON")
+    }
+
+    fn values(&self, image: u64) -> Vec<Value> {
+        let table = Table::read(&self.data.key(&self.key(image, "analysis/maker/table.parquet")));
+        table.column("value").into_iter().cloned().collect()
+    }
+}
+
+const JSON: &str = "analysis/maker/json.json";
+const TABLE: &str = "analysis/maker/table.parquet";
+const ARRAY: &str = "analysis_arrays/maker/array/data/.zarray";
+const MADE: [&str; 3] = [JSON, TABLE, ARRAY];
+
+#[test]
+fn artifacts_are_kept_with_the_rows_and_nothing_is_done_again() {
+    let lab = Lab::new();
+    assert_eq!(lab.updated(), 3);
+    for image in 0..3 {
+        assert_eq!(lab.json(image, JSON), json!({"value": image}));
+        assert_eq!(lab.values(image), vec![json!(image); 3]);
+        let layout = lab.json(image, ARRAY);
+        assert_eq!((&layout["shape"], &layout["dtype"]), (&json!([2, 3]), &json!("<f4")));
+        let marker = lab.json(image, "analysis/maker_run.json");
+        let keys: Vec<&Value> =
+            marker["kymhost"]["outputs"].as_array().expect("outputs").iter().map(|output| &output["key"]).collect();
+        assert_eq!(
+            keys,
+            ["analysis/maker/json.json", "analysis/maker/table.parquet", "analysis_arrays/maker/array/data"]
+        );
+    }
+    assert_eq!(Table::read(&lab.data.key("tables/kym_maker.parquet")).column("value"), [0, 1, 2]);
+    assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3]);
+    // The times of what was written are known: nothing is left to be learnt, and nothing is written.
+    let before = snapshot(lab.data.path());
+    assert_eq!(lab.updated(), 0);
+    assert_untouched(&before, &snapshot(lab.data.path()));
+}
+
+#[test]
+fn in_process_makes_the_same() {
+    let lab = Lab::new();
+    lab.run("@maker --in-process").expect_code(0);
+    assert_eq!((lab.json(2, JSON), lab.values(2)), (json!({"value": 2}), vec![json!(2); 3]));
+    assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3]);
+}
+
+#[test]
+fn what_it_made_before_is_no_input_of_it() {
+    let lab = Lab::new();
+    for image in 0..3 {
+        lab.params(image, json!({"make": ["own", "listed", "json", "table", "array"]}));
+    }
+    assert_eq!(lab.updated(), 3);
+    assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3]);
+    assert_eq!(lab.updated(), 0);
+}
+
+#[test]
+fn artifacts_that_are_gone_or_altered_are_made_again() {
+    for (what, key) in [("json", JSON), ("table", TABLE), ("array", "analysis_arrays/maker/array/data/0.0")] {
+        let lab = Lab::new();
+        lab.updated();
+        let stale = |image: usize| {
+            let shown = if what == "array" { "analysis_arrays/maker/array/data" } else { key };
+            let mut reasons = vec!["FRESH_ROWS".to_owned(); 3];
+            reasons[image] = format!("STALE_OUTPUT_CHANGED {shown}");
+            reasons
+        };
+        let right = fs::read(lab.data.key(&lab.key(1, key))).expect("an artifact");
+        lab.data.remove(&lab.key(1, key));
+        assert_eq!(lab.reasons("maker"), stale(1), "{what} is gone");
+        assert_eq!(lab.updated(), 1, "{what} is gone");
+        assert_eq!(fs::read(lab.data.key(&lab.key(1, key))).expect("an artifact"), right, "{what}");
+
+        let mut other = right.clone();
+        let last = other.len() - 1;
+        other[last] ^= 1;
+        lab.data.put(&lab.key(2, key), &other);
+        assert_eq!(lab.reasons("maker"), stale(2), "{what} was altered");
+        let explained = lab.command(&format!("explain {} --plugin @maker --json", image_id(2))).output().expect_code(0);
+        assert!(explained.stdout().contains("STALE_OUTPUT_CHANGED"), "{}", explained.stdout());
+        assert_eq!(lab.updated(), 1, "{what} was altered");
+        assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3], "{what}");
+        // The predecessor's rules know nothing of artifacts.
+        lab.data.put(&lab.key(2, key), &other);
+        let document = lab.command("status --plugin @maker --compat kymflow --json").output().expect_code(0).json();
+        assert_eq!(document["images"][2]["reason"], "FRESH_ROWS", "{what}");
+    }
+}
+
+#[test]
+fn what_is_made_no_more_is_removed_unless_somebody_changed_it() {
+    let lab = Lab::new();
+    lab.updated();
+    lab.params(0, json!({"make": ["table"]}));
+    lab.params(1, json!({"make": []}));
+    lab.data.put_json(&lab.key(1, JSON), &json!({"mine": true}));
+    assert_eq!(lab.updated(), 2);
+    assert_eq!(MADE.map(|key| lab.has(0, key)), [false, true, false]);
+    assert_eq!(MADE.map(|key| lab.has(1, key)), [true, false, false]);
+    assert_eq!(lab.json(1, JSON), json!({"mine": true}));
+    assert_eq!(MADE.map(|key| lab.has(2, key)), [true; 3]);
+    assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3]);
+    // Now it is nobody's that we know.
+    lab.params(1, json!({}));
+    let output = lab.run("@maker --json").expect_code(3).json();
+    assert_eq!(output["failures"][0]["kind"], "error");
+    assert_eq!(lab.json(1, JSON), json!({"mine": true}));
+}
+
+#[test]
+fn what_somebody_else_made_is_not_overwritten_unasked() {
+    let put: [(&str, fn(&Lab)); 4] = [
+        ("json.json", |lab| lab.data.image(&image_id(1)).json("maker/json", &json!("by hand"))),
+        ("json.json.gz", |lab| lab.data.image(&image_id(1)).json_gz("maker/json", &json!("of old"))),
+        ("table.parquet", |lab| lab.data.image(&image_id(1)).parquet("maker/table", &batch([("value", ints([7]))]))),
+        ("array/data", |lab| {
+            let layout = json!({
+                "chunks": [1], "compressor": null, "dtype": "|u1", "fill_value": 0, "filters": null, "order": "C",
+                "shape": [1], "zarr_format": 2
+            });
+            lab.data.put_json(&lab.key(1, ARRAY), &layout);
+            lab.data.put(&lab.key(1, "analysis_arrays/maker/array/data/0"), [9]);
+        }),
+    ];
+    for (name, put) in put {
+        let lab = Lab::new();
+        put(&lab);
+        let mine = |lab: &Lab| {
+            let mut files = snapshot(&lab.data.key(&lab.key(1, "")));
+            files.retain(|file, _| file.contains("maker/") && !file.contains("params") && !file.ends_with('/'));
+            files
+        };
+        let before = mine(&lab);
+        let preview = lab.run("@maker --dry-run --json").expect_code(0).json();
+        assert_eq!(preview["would_fail"].as_array().map(Vec::len), Some(1), "{name}: {preview}");
+        for _ in 0..2 {
+            let output = lab.run("@maker --json").expect_code(3).json();
+            let failure = &output["failures"][0];
+            let message = failure["message"].as_str().unwrap_or_default();
+            assert_eq!((&failure["image_id"], &failure["kind"]), (&json!(image_id(1)), &json!("error")), "{name}");
+            assert!(message.contains(name) && message.contains("--overwrite-artifacts"), "{name}: {message}");
+            assert_untouched(&before, &mine(&lab));
+        }
+        assert_eq!(lab.reasons("maker"), ["FRESH_ROWS", "STALE_LAST_RUN_FAILED", "FRESH_ROWS"], "{name}");
+        lab.run("@maker --overwrite-artifacts").expect_code(0);
+        assert_eq!((lab.json(1, JSON), lab.values(1)), (json!({"value": 1}), vec![json!(1); 3]), "{name}");
+        // From now on they are its own.
+        lab.params(1, json!({"value": 5}));
+        assert_eq!(lab.updated(), 1, "{name}");
+        assert_eq!(lab.values(1), vec![json!(5); 3], "{name}");
+    }
+}
+
+#[test]
+fn adopted_artifacts_are_the_indexers() {
+    let lab = Lab::new();
+    lab.updated();
+    // As if another program had made all of it.
+    for image in 0..3 {
+        let mut marker = lab.json(image, "analysis/maker_run.json");
+        marker.as_object_mut().expect("an object").remove("kymhost");
+        lab.data.image(&image_id(image)).json("maker_run", &marker);
+    }
+    lab.params(0, json!({"value": 9}));
+    lab.run("@maker").expect_code(3);
+    lab.params(0, json!({"value": 0}));
+    lab.command("adopt --plugin @maker --reason tested").output().expect_code(0);
+    lab.params(0, json!({"value": 9}));
+    assert_eq!(lab.updated(), 1);
+    assert_eq!(lab.values(0), vec![json!(9); 3]);
+}
+
+#[test]
+fn a_failed_image_keeps_its_artifacts() {
+    let lab = Lab::new();
+    lab.updated();
+    let files = |lab: &Lab| MADE.map(|key| fs::read(lab.data.key(&lab.key(1, key))).expect("an artifact"));
+    let before = files(&lab);
+    for (params, words) in [
+        (json!({"value": 8, "fail": true}), "fail"),
+        (json!({"value": 8, "make": ["table", "elsewhere"]}), "'elsewhere', which its WRITES does not name"),
+        (json!({"value": 8, "make": ["json", "json"]}), "'maker/json' twice"),
+    ] {
+        lab.params(1, params);
+        let document = lab.run("@maker --json").expect_code(3).json();
+        let message = document["failures"][0]["message"].as_str().unwrap_or_default().to_owned();
+        assert!(message.contains(words), "{message}");
+        assert_eq!(files(&lab), before, "{words}");
+    }
+}
+
+/// Rows whose type does not go with the table's are refused after the artifacts were written: the image is done again, and
+/// its artifacts are known as its own.
+#[test]
+fn artifacts_of_refused_rows_are_known() {
+    let lab = Lab::new();
+    lab.params(2, json!({"text": true, "value": 4}));
+    let document = lab.run("@maker --json").expect_code(3).json();
+    assert_eq!((&document["stats"]["updated"], &document["failures"][0]["kind"]), (&json!(2), &json!("bad_table")));
+    assert_eq!(lab.reasons("maker")[2], "STALE_LAST_RUN_FAILED");
+    lab.params(2, json!({"value": 6}));
+    assert_eq!(lab.updated(), 1);
+    assert_eq!(lab.values(2), vec![json!(6); 3]);
+    assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3]);
+}
+
+#[test]
+fn a_run_that_is_killed_knows_its_artifacts_again() {
+    let lab = Lab::new();
+    let mut killed_midway = 0;
+    for wait in 0..40 {
+        for image in 0..3 {
+            lab.params(image, json!({"value": 100 + wait}));
+        }
+        let mut child = lab.command("run --plugin @maker").start(lab.dir.path());
+        std::thread::sleep(Duration::from_millis(10 + 3 * wait));
+        child.kill().expect("a killed run");
+        child.wait().expect("an ended run");
+        let left = lab.data.key("index/kymhost/intents/kym_maker.json").exists();
+        killed_midway += u32::from(left);
+        lab.run("@maker").expect_code(0);
+        for image in 0..3 {
+            assert_eq!(lab.json(image, JSON), json!({"value": 100 + wait}), "{wait}");
+            assert_eq!(lab.values(image), vec![json!(100 + wait); 3], "{wait}");
+        }
+        assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3], "{wait}");
+    }
+    // Timing decides how many; `faults` visits each moment.
+    println!("{killed_midway} of 40 kills came between the intent and its end");
+}
+
+#[test]
+fn who_reads_goes_after_who_writes() {
+    let lab = Lab::new();
+    // Asked for the other way round.
+    let document = lab.run("@doubler --plugin @maker --json").expect_code(0).json();
+    let names: Vec<&Value> = document["runs"].as_array().expect("runs").iter().map(|run| &run["indexer"]).collect();
+    assert_eq!(names, ["doubler", "maker"], "the document keeps the order of the arguments");
+    let doubled = |lab: &Lab| -> Vec<Value> {
+        let table = Table::read(&lab.data.key("tables/kym_doubler.parquet"));
+        table.column("double").into_iter().cloned().collect()
+    };
+    assert_eq!(doubled(&lab), [0, 0, 0, 2, 2, 2, 4, 4, 4]);
+    // One param of the first: the second sees it in the artifact.
+    lab.params(1, json!({"value": 10}));
+    assert_eq!(lab.reasons("doubler"), ["FRESH_ROWS"; 3]);
+    let preview = lab.run("@doubler --plugin @maker --dry-run --exit-code --json").expect_code(10).json();
+    assert_eq!(
+        preview["runs"][0]["pending_upstream"],
+        json!([
+            {"image_id": image_id(1), "reason": "PENDING_UPSTREAM", "inputs": []}
+        ])
+    );
+    assert_eq!(preview["runs"][0]["would_update"], json!([]));
+    assert_eq!(preview["runs"][1]["would_update"][0]["reason"], "STALE_PARAMS_CHANGED");
+    let text = lab.run("@doubler --plugin @maker --dry-run").expect_code(0);
+    assert!(text.stdout().contains("1 waiting for another indexer"), "{}", text.stdout());
+    let document = lab.run("@doubler --plugin @maker --json").expect_code(0).json();
+    let updated: Vec<&Value> = (0..2).map(|run| &document["runs"][run]["stats"]["updated"]).collect();
+    assert_eq!(updated, [1, 1]);
+    assert_eq!(doubled(&lab), [0, 0, 0, 4, 4, 4, 20, 20, 20]);
+    let document = lab.run("@doubler --plugin @maker --json").expect_code(0).json();
+    assert!((0..2).all(|run| document["runs"][run]["stats"]["updated"] == 0), "{document}");
+}
+
+#[test]
+fn what_cannot_be_ordered_is_refused_before_anything_runs() {
+    let lab = Lab::new();
+    let before = snapshot(lab.data.path());
+    for (plugins, code, words) in [
+        ("@hen --plugin @egg", "cycle", "hen -> egg -> hen"),
+        ("@maker --plugin @rival", "two_writers", "'maker' and 'rival'"),
+    ] {
+        for dry in ["", "--dry-run"] {
+            let error = lab.run(&format!("{plugins} {dry} --json")).expect_code(2).json();
+            assert_eq!(error["error"]["code"], code);
+            assert!(error["error"]["message"].as_str().is_some_and(|text| text.contains(words)), "{error}");
+        }
+    }
+    assert_untouched(&before, &snapshot(lab.data.path()));
+    // One after the other, the second writer meets what the first has made.
+    lab.run("@maker").expect_code(0);
+    let document = lab.run("@rival --json").expect_code(3).json();
+    assert_eq!(document["stats"]["failed"], 3);
+    assert!(lab.dir.path().exists());
+}
