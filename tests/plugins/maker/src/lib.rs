@@ -54,7 +54,7 @@ impl Indexer for Maker {
     fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
         let params = told(record)?;
         let value = params.get("value").and_then(Json::as_i64).unwrap_or(0);
-        let all = Json::from(vec!["json", "table", "array", "listed"]);
+        let all = Json::from(vec!["json", "table", "array"]);
         let make = params.get("make").unwrap_or(&all).as_array().unwrap_or_default();
         for what in make.iter().filter_map(Json::as_str) {
             match what {
