@@ -286,8 +286,8 @@ fn artifacts_of_refused_rows_are_known() {
 
 #[test]
 fn a_run_that_is_killed_knows_its_artifacts_again() {
+    // Timing decides what each kill meets; `faults` visits each moment.
     let lab = Lab::new();
-    let mut killed_midway = 0;
     for wait in 0..16 {
         for image in 0..3 {
             lab.params(image, json!({"value": 100 + wait}));
@@ -296,8 +296,6 @@ fn a_run_that_is_killed_knows_its_artifacts_again() {
         std::thread::sleep(Duration::from_millis(10 + 6 * wait));
         child.kill().expect("a killed run");
         child.wait().expect("an ended run");
-        let left = lab.data.key("index/kymhost/intents/kym_maker.json").exists();
-        killed_midway += u32::from(left);
         lab.run("@maker").expect_code(0);
         for image in 0..3 {
             assert_eq!(lab.json(image, JSON), json!({"value": 100 + wait}), "{wait}");
@@ -305,8 +303,6 @@ fn a_run_that_is_killed_knows_its_artifacts_again() {
         }
         assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3], "{wait}");
     }
-    // Timing decides how many; `faults` visits each moment.
-    println!("{killed_midway} of 16 kills came between the intent and its end");
 }
 
 #[test]
