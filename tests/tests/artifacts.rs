@@ -1,12 +1,13 @@
 //! Indexers that make artifacts: what is kept of them, whose they are, which order several run in.
 //!
-//! Owns: runs of the fixture plugin `maker` over small datasets. Never: kills and faults of single calls of the system.
+//! Owns: runs of the fixture plugin `maker` over small datasets. Never: what holds for every indexer (`engine`, `faults`).
 
 use kymhost_tests::fixture::{Fixture, batch, image_id, ints};
 use kymhost_tests::table::Table;
-use kymhost_tests::{Output, Run, TestDir, assert_untouched, library, snapshot};
+use kymhost_tests::{Output, Run, TestDir, assert_untouched, copy_tree, library, snapshot};
 use serde_json::{Value, json};
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 /// A dataset of images 0 to 2 and runs over it.
@@ -189,7 +190,8 @@ fn what_is_made_no_more_is_removed_unless_somebody_changed_it() {
 
 #[test]
 fn what_somebody_else_made_is_not_overwritten_unasked() {
-    let put: [(&str, fn(&Lab)); 4] = [
+    type Put = fn(&Lab);
+    let put: [(&str, Put); 4] = [
         ("json.json", |lab| lab.data.image(&image_id(1)).json("maker/json", &json!("by hand"))),
         ("json.json.gz", |lab| lab.data.image(&image_id(1)).json_gz("maker/json", &json!("of old"))),
         ("table.parquet", |lab| lab.data.image(&image_id(1)).parquet("maker/table", &batch([("value", ints([7]))]))),
@@ -302,6 +304,62 @@ fn a_run_that_is_killed_knows_its_artifacts_again() {
             assert_eq!(lab.values(image), vec![json!(100 + wait); 3], "{wait}");
         }
         assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3], "{wait}");
+    }
+}
+
+/// Every change of the disk of a run that makes, replaces and removes artifacts is once the moment of a SIGKILL, and once fails.
+#[test]
+fn every_change_of_a_run_may_fail_or_be_its_last() {
+    let lab = Lab::new();
+    lab.data.remove(&format!("images/{}", image_id(2)));
+    lab.updated();
+    lab.params(0, json!({"value": 50, "make": ["table"]}));
+    lab.params(1, json!({"value": 51}));
+    // What the files of one image say, where the run marker vouches for them.
+    let value = |data: &Path, image: u64, value: i64, makes: [bool; 3], story: &str| {
+        let file = |key: &str| data.join(format!("images/{}/{key}", image_id(image)));
+        assert_eq!(MADE.map(|key| file(key).exists()), makes, "{story}: image {image}");
+        assert_eq!(Table::read(&file(TABLE)).column("value"), [value; 3], "{story}: image {image}");
+    };
+    std::thread::sleep(Duration::from_millis(50));
+    let copy = |name: &str| {
+        let path = lab.dir.join(name);
+        let _ = fs::remove_dir_all(&path);
+        copy_tree(lab.data.path(), &path);
+        path
+    };
+    let command = |data: &Path, words: &str| {
+        Run::new(words.split_whitespace())
+            .args(["--plugin", &format!("{}:maker", library("maker").display())])
+            .dataset(data)
+    };
+    let log = lab.dir.join("log");
+    let undisturbed = copy("undisturbed.zarr");
+    command(&undisturbed, "run --jobs 1").env("KYMHOST_FAULT_LOG", &log).output().expect_code(0);
+    let count = fs::read_to_string(&log).expect("the log of changes").lines().count();
+    assert!(count > 30, "the program numbers its changes only when built for debugging");
+    for number in 1..=count {
+        for fault in ["KILL", ["TORN", "ENOSPC", "EIO"][number % 3]] {
+            let story = format!("{fault} at change {number} of {count}");
+            let data = copy("disturbed.zarr");
+            command(&data, "run --jobs 1").env("KYMHOST_FAULT", format!("{number}:{fault}")).output();
+            let status = command(&data, "status --json").output().expect_code(0).json();
+            for (image, new, old, makes) in [(0, 50, 0, [false, true, false]), (1, 51, 1, [true; 3])] {
+                let reason = &status["images"][image as usize]["reason"];
+                if reason == "FRESH_ROWS" {
+                    value(&data, image, new, makes, &story);
+                } else if reason == "STALE_PARAMS_CHANGED" {
+                    value(&data, image, old, [true; 3], &story);
+                }
+            }
+            // No foreign artifact is seen in what was begun.
+            command(&data, "run").output().expect_code(0);
+            value(&data, 0, 50, [false, true, false], &story);
+            value(&data, 1, 51, [true; 3], &story);
+            let status = command(&data, "status --json").output().expect_code(0).json();
+            assert!((0..2).all(|image| status["images"][image]["reason"] == "FRESH_ROWS"), "{story}: {status}");
+            assert!(!data.join("index/kymhost/intents/kym_maker.json").exists(), "{story}");
+        }
     }
 }
 
