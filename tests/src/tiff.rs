@@ -129,15 +129,22 @@ impl Tiff {
     /// Appends a page and links it; where the link to the next one stands.
     fn page(&self, file: &mut Vec<u8>, page: &Page, link: usize) -> usize {
         let row = page.width * page.size * usize::from(self.samples);
-        let mut rows: Vec<Vec<u8>> = page.bytes.chunks(row.max(1)).map(<[u8]>::to_vec).collect();
-        if self.differences {
-            rows.iter_mut().for_each(|row| differences(row, page.size));
-        }
-        if self.big_endian {
-            rows.iter_mut().for_each(|row| row.chunks_exact_mut(page.size).for_each(<[u8]>::reverse));
-        }
+        let rows: Vec<&[u8]> = page.bytes.chunks(row.max(1)).collect();
+        // Differences begin anew in each line of a strip or tile.
+        let kept = |line: &[u8]| {
+            let mut line = line.to_vec();
+            if self.differences {
+                differences(&mut line, page.size);
+            }
+            if self.big_endian {
+                line.chunks_exact_mut(page.size).for_each(<[u8]>::reverse);
+            }
+            line
+        };
         let blocks: Vec<Vec<u8>> = match self.layout {
-            Layout::Strips(lines) => rows.chunks(lines).map(<[_]>::concat).collect(),
+            Layout::Strips(lines) => {
+                rows.chunks(lines).map(|lines| lines.iter().flat_map(|line| kept(line)).collect()).collect()
+            }
             Layout::Tiles(width, height) => {
                 let pixel = page.size * usize::from(self.samples);
                 let mut blocks = Vec::new();
@@ -148,9 +155,10 @@ impl Tiff {
                             let from = rows
                                 .get(line)
                                 .map_or(&[][..], |row| &row[left * pixel..((left + width).min(page.width)) * pixel]);
-                            tile.extend_from_slice(from);
+                            let mut whole = from.to_vec();
                             // What lies outside the image may be anything.
-                            tile.resize(tile.len() + width * pixel - from.len(), 0xaa);
+                            whole.resize(width * pixel, 0xaa);
+                            tile.extend(kept(&whole));
                         }
                         blocks.push(tile);
                     }

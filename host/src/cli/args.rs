@@ -439,11 +439,9 @@ pub enum TableFormat {
     Parquet,
 }
 
-/// Arguments of `table show`.
+/// How rows are shown.
 #[derive(Debug, Args)]
-pub struct TableShowArgs {
-    /// Table: the name of its indexer (velocity_events), or of another table (sources)
-    pub name: String,
+pub struct TableOutput {
     /// Show at most so many rows [default: 20 as text, else all]
     #[arg(long, short = 'n', value_name = "N")]
     pub limit: Option<usize>,
@@ -456,6 +454,16 @@ pub struct TableShowArgs {
     /// Write to this file instead of standard output; it appears whole or not at all
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// Arguments of `table show`.
+#[derive(Debug, Args)]
+pub struct TableShowArgs {
+    /// Table: the name of its indexer (velocity_events), or of another table (sources)
+    pub name: String,
+    /// How.
+    #[command(flatten)]
+    pub output: TableOutput,
     /// Show the rows of this image only; repeatable
     #[arg(long, value_name = "ID", num_args = 1..)]
     pub image: Vec<String>,
@@ -482,6 +490,9 @@ pub enum DatasetCommand {
     /// Write images, artifacts and tables as TIFF, JSON, CSV and NPY files
     #[command(after_help = help::DATASET_EXPORT)]
     Export(DatasetExportArgs),
+    /// Show one row an image: where it came from, its shape, its ROIs, its rows in each table
+    #[command(after_help = help::DATASET_VIEW_TABLE)]
+    ViewTable(DatasetViewArgs),
 }
 
 /// What is done with recordings that have changed since they were ingested.
@@ -549,6 +560,14 @@ pub struct DatasetManifestArgs {
     /// Write nothing; tell whether the manifest agrees with the images (exit 5 when not)
     #[arg(long)]
     pub check: bool,
+}
+
+/// Arguments of `dataset view-table`.
+#[derive(Debug, Args)]
+pub struct DatasetViewArgs {
+    /// How.
+    #[command(flatten)]
+    pub output: TableOutput,
 }
 
 /// Arguments of `params-hash`.
@@ -629,6 +648,8 @@ mod tests {
             "dataset ingest f --dataset d",
             "dataset ingest f g/a.tif --changed skip --dry-run -j 2 --json",
             "dataset export f --image a b --overwrite",
+            "dataset view-table --format csv --output f",
+            "dataset view-table -n 5 --json",
             "params-hash -",
             "params-hash --canonical p.json",
             "demo",

@@ -22,6 +22,7 @@ pub fn dataset(context: &Context, command: &DatasetCommand) -> Result<Exit, CliE
         DatasetCommand::Manifest(args) => manifest(context, args),
         DatasetCommand::Ingest(args) => super::ingest::ingest(context, args),
         DatasetCommand::Export(args) => super::export::export(context, args),
+        DatasetCommand::ViewTable(args) => super::table::view(context, args),
     }
 }
 

@@ -219,6 +219,15 @@ Examples:
 Written are images/<id>/image.tif, each artifact as JSON or CSV, array_artifacts/<name>.npy, export.json (what
 each file is), and tables/<name>.csv.";
 
+/// `dataset view-table`
+pub const DATASET_VIEW_TABLE: &str = "\
+Examples:
+  kymhost dataset view-table
+  kymhost dataset view-table --format csv --output images.csv
+  kymhost dataset view-table --json | jq '.[] | select(.has_voxels | not) | .original_path'
+
+Images of which something cannot be read have it in the column `error`; the exit code is then 3.";
+
 /// `params-hash`
 pub const PARAMS_HASH: &str = "\
 Examples:

@@ -20,6 +20,7 @@ mod table_file;
 mod table_writer;
 mod tables;
 mod validate;
+mod view;
 mod zstd_pages;
 
 pub use draft::{ArrayInfo, ImageDraft, StagedImage, StagedPixels, default_axes, safe_artifact_name};
@@ -33,6 +34,7 @@ pub use record::Record;
 pub(crate) use table_file::TableFile;
 pub(crate) use table_writer::{TableWriter, copyable_groups, kept_schema};
 pub use validate::{Findings, Problem, validate};
+pub use view::View;
 
 use crate::store::{Holder, Key, LocalStore, Sink, Stat, Store, StoreError};
 use arrow::array::RecordBatch;

@@ -6,8 +6,10 @@
 //!   `velocity_events`), reads its marker's bytes, and decodes the table's provenance columns; it parses nothing else. No
 //!   run that trusts recorded times can do less.
 //! - `kymhost-floor copy FROM TO`: reads a file, writes it anew and syncs it. No table that is replaced whole costs less.
+//! - `kymhost-floor ingest FROM TO JOBS`: decodes the TIFFs of a folder (16-bit gray), encodes their chunks as a dataset has them, and writes
+//!   each to a file, on so many threads, with one wait for the disk at the end. It prints how many chunks.
 //!
-//! Prints how many bytes it read. Never: decides.
+//! Prints how many bytes it read, but where it says otherwise. Never: decides.
 
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -15,7 +17,11 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::path::Path;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use zarrs::array::{ArrayBytes, ArrayToBytesCodecTraits as _, CodecOptions};
 
 const TABLE: &str = "tables/kym_velocity_events.parquet";
 /// Below an image's `analysis/`.
@@ -29,7 +35,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["read", dataset] => read_all(Path::new(dataset))?,
         ["stat", dataset] => stat_all(Path::new(dataset))?,
         ["copy", from, to] => copy(Path::new(from), Path::new(to))?,
-        _ => return Err("usage: kymhost-floor read DATASET | stat DATASET | copy FROM TO".into()),
+        ["ingest", from, to, jobs] => ingest(Path::new(from), Path::new(to), jobs.parse()?)?,
+        _ => {
+            let usage = "usage: kymhost-floor read DATASET | stat DATASET | copy FROM TO | ingest FROM TO JOBS";
+            return Err(usage.into());
+        }
     };
     writeln!(io::stdout(), "{total}")?;
     Ok(())
@@ -108,4 +118,66 @@ fn copy(from: &Path, to: &Path) -> io::Result<usize> {
     }
     to.sync_all()?;
     Ok(total)
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn ingest(from: &Path, to: &Path, jobs: usize) -> Result<usize, Box<dyn Error>> {
+    let files: Vec<PathBuf> = fs::read_dir(from)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    fs::create_dir(to)?;
+    let next = AtomicUsize::new(0);
+    let results: Vec<Result<usize, Failure>> = std::thread::scope(|scope| {
+        let work = || -> Result<usize, Failure> {
+            let mut chunks = 0;
+            while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                chunks += recording(file, &to.join(file.file_stem().unwrap_or_default()))?;
+            }
+            Ok(chunks)
+        };
+        let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+        let gone = || Err("a thread panicked".into());
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| gone())).collect()
+    });
+    let mut chunks = 0;
+    for result in results {
+        chunks += result.map_err(|error| error.to_string())?;
+    }
+    rustix::fs::syncfs(File::open(to)?)?;
+    Ok(chunks)
+}
+
+fn recording(from: &Path, to: &Path) -> Result<usize, Failure> {
+    const LENGTH: usize = 512;
+    let file = fs::read(from)?;
+    let mut decoder = tiff::decoder::Decoder::new(io::Cursor::new(file))?;
+    let (width, height) = decoder.dimensions()?;
+    let (width, height) = (width as usize, height as usize);
+    let mut pixels = vec![0u8; width * height * 2];
+    decoder.read_image_bytes(&mut pixels)?;
+    let (across, down) = (width.min(LENGTH), height.min(LENGTH));
+    let metadata = serde_json::json!({
+        "zarr_format": 2, "shape": [height, width], "chunks": [down, across], "dtype": "<u2", "fill_value": 0, "order": "C",
+        "filters": null, "compressor": {"id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 2, "blocksize": 0}
+    });
+    let metadata: zarrs::metadata::v2::ArrayMetadataV2 = serde_json::from_value(metadata)?;
+    let array = zarrs::array::Array::new_with_metadata(Arc::new(()), "/", metadata.into())?;
+    let shape: Vec<NonZeroU64> = [down, across].iter().filter_map(|length| NonZeroU64::new(*length as u64)).collect();
+    let options = CodecOptions::default().with_concurrent_target(1);
+    fs::create_dir(to)?;
+    let mut chunks = 0;
+    for top in (0..height).step_by(down) {
+        for left in (0..width).step_by(across) {
+            let mut chunk = vec![0u8; down * across * 2];
+            let part = across.min(width - left) * 2;
+            for (line, row) in chunk.chunks_exact_mut(across * 2).enumerate().take(height - top) {
+                let at = ((top + line) * width + left) * 2;
+                row[..part].copy_from_slice(&pixels[at..at + part]);
+            }
+            let bytes = ArrayBytes::new_flen(chunk);
+            let packed = array.codecs().encode(bytes, &shape, array.data_type(), array.fill_value(), &options)?;
+            fs::write(to.join(format!("{}.{}", top / down, left / across)), packed)?;
+            chunks += 1;
+        }
+    }
+    Ok(chunks)
 }

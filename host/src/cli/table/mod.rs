@@ -1,9 +1,12 @@
-//! `table list`, `table show`, `table drop`.
+//! `table list`, `table show`, `table drop`; `dataset view-table` shows its rows as they do.
 //! Owns: which rows are shown and where to; asking before a table goes. Never: how a cell looks (see `cells`).
 
+mod view;
 mod write;
 
-use super::args::{TableCommand, TableDropArgs, TableFormat, TableShowArgs};
+pub use view::view;
+
+use super::args::{TableCommand, TableDropArgs, TableFormat, TableOutput, TableShowArgs};
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupt;
@@ -110,11 +113,17 @@ fn images_of(batch: &RecordBatch) -> usize {
 }
 
 fn show(context: &Context, args: &TableShowArgs) -> Result<Exit, CliError> {
-    let format = format(context, args)?;
+    let format = format(context, &args.output)?;
     let dataset = context.open_dataset()?;
     let table = find(&dataset, &args.name)?;
     let rows = dataset.read_table(&table, None)?.ok_or_else(|| unknown(&dataset, &args.name, &[]))?;
     let rows = if args.image.is_empty() { rows } else { of_images(&dataset, &table, &rows, &args.image)? };
+    show_rows(context, &rows, &args.output, format)?;
+    Ok(Exit::Done)
+}
+
+/// Shows rows in the form that was asked for, where it was asked for.
+fn show_rows(context: &Context, rows: &RecordBatch, args: &TableOutput, format: TableFormat) -> Result<(), CliError> {
     let limit = match (args.limit, args.all, format) {
         (Some(limit), _, _) => limit,
         (None, false, TableFormat::Text) => TEXT_ROWS,
@@ -140,7 +149,7 @@ fn show(context: &Context, args: &TableShowArgs) -> Result<Exit, CliError> {
     if hidden > 0 && format == TableFormat::Text && !context.quiet {
         output::say(format_args!("... and {hidden} more rows (--all shows them)"));
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// `table drop --json`
@@ -181,7 +190,7 @@ fn drop_table(context: &Context, args: &TableDropArgs) -> Result<Exit, CliError>
     Ok(Exit::Done)
 }
 
-fn format(context: &Context, args: &TableShowArgs) -> Result<TableFormat, CliError> {
+fn format(context: &Context, args: &TableOutput) -> Result<TableFormat, CliError> {
     let format = match (context.json, args.format) {
         (false, None) => TableFormat::Text,
         (false, Some(format)) => format,
