@@ -1,6 +1,7 @@
 """Whether Python's own libraries and kymhost agree on a dataset's files.
 
     agreement.py read DATASET EXPECTED.json     compares a dataset that kymhost wrote with what it meant to write
+    agreement.py exported FOLDER EXPECTED.json  compares files that kymhost exported with what they should hold
     agreement.py write DATASET EXPECTED.json    makes a dataset as kymflow would, and says what is in it
 
 Needs zarr<3, numcodecs<0.16, pandas, pyarrow, numpy. Run by tests/tests/python_agreement.rs.
@@ -99,6 +100,21 @@ def read(root, expected):
             if str(found[name].dtype) not in dtype_of(column["dtype"]):
                 FAULTS.append(f"{key} {name}: dtype {found[name].dtype}, expected {column['dtype']}")
             check(f"{key} {name}", [cell(value) for value in found[name]], column["values"])
+
+
+def exported(root, expected):
+    for key, array in expected["arrays"].items():
+        found = np.load(os.path.join(root, key), allow_pickle=False)
+        check(f"{key} dtype", str(found.dtype), array["dtype"])
+        check(f"{key} shape", list(found.shape), array["shape"])
+        check(f"{key} bytes", native(found), array["bytes"])
+    for key, text in expected["json"].items():
+        with open(os.path.join(root, key), "rb") as file:
+            check(f"{key} value", canonical(json.loads(file.read())), text)
+    for key, columns in expected["csv"].items():
+        found = pd.read_csv(os.path.join(root, key))
+        for name, values in columns.items():
+            check(f"{key} {name}", [cell(value) for value in found[name]], values)
 
 
 # --- what kymhost is to read
@@ -272,7 +288,7 @@ def main():
             json.dump(write(root), out)
         return
     with open(file, encoding="utf-8") as source:
-        read(root, json.load(source))
+        {"read": read, "exported": exported}[what](root, json.load(source))
     for fault in FAULTS[:50]:
         print("FAULT", fault[:2000])
     print(f"{len(FAULTS)} faults")

@@ -204,7 +204,7 @@ fn bad_files_are_told_and_the_others_go_in() {
     let directory = u32::from_le_bytes(bomb[4..8].try_into().unwrap()) as usize;
     bomb[directory + 2 + 12 + 8..directory + 2 + 12 + 12].copy_from_slice(&400_000_000u32.to_le_bytes());
     lab.put("bomb.tif", &bomb);
-    bomb[directory + 2 + 12 + 8..directory + 2 + 12 + 12].copy_from_slice(&4_000_000_000u32.to_le_bytes());
+    bomb[directory + 2 + 12 + 8..directory + 2 + 12 + 12].copy_from_slice(&1_000_000_000u32.to_le_bytes());
     lab.put("giant.tif", &bomb);
     lab.put("good.tif", &good);
     lab.put("rois.tif", &good);

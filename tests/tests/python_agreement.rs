@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use kymhost::dataset::Dataset;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::{Json, canonical_json};
-use kymhost_tests::{TestDir, repository};
+use kymhost_tests::{Run, TestDir, repository, tiff};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::fs;
@@ -175,6 +175,67 @@ fn python_reads_what_kymhost_writes() {
     for pandas in ["<3", ">=3"] {
         if let Some(python) = python(pandas) {
             agreement(&python, "read", &root, &file);
+        }
+    }
+}
+
+/// What an ingest writes, and then what an export writes.
+#[test]
+fn python_reads_what_is_ingested_and_exported() {
+    let folder = TestDir::new();
+    let (files, root, out) = (folder.join("files"), folder.join("lab.zarr"), folder.join("out"));
+    fs::create_dir(&files).unwrap();
+    let pixels = tiff::page(1100, 20, 2, tiff::Kind::Uint, 3);
+    fs::write(files.join("a.tif"), tiff::Tiff::new(pixels.clone()).bytes()).unwrap();
+    fs::write(files.join("a.radon.csv"), "roi_id,time,note\n1,0.5,x\n2,,\"NA\"\n").unwrap();
+    Run::new(["dataset", "ingest"]).arg(&files).dataset(&root).output().expect_code(0);
+    let dataset = Dataset::open(&root).unwrap();
+    let id = dataset.image_ids().unwrap().remove(0);
+    let record = dataset.find_record(&id).unwrap();
+    let array = Array::new(DType::UInt16, vec![1100, 20], vec!["y".into(), "x".into()], pixels.bytes).unwrap();
+    record.put_array("deep/f", &array).unwrap();
+    let text = |name: &str| {
+        (format!("images/{id}/analysis/{name}.json"), canonical_json(&record.json(name).unwrap().unwrap()))
+    };
+    let path = fs::canonicalize(files.join("a.tif")).unwrap();
+    let column = |dtype: &str, values: Value| json!({"dtype": dtype, "values": values});
+    let sources = dataset.read_table("sources", None).unwrap().unwrap();
+    let int = |name: &str| json!([cell(sources.column_by_name(name).unwrap(), 0)]);
+    let expected = json!({
+        "arrays": {format!("images/{id}/data"): described(&array, vec![512, 20])},
+        "json": Map::from_iter([text("metadata"), text("provenance")].map(|(key, text)| (key, Value::from(text)))),
+        "tables": {
+            format!("images/{id}/analysis/radon.parquet"): {
+                "roi_id": column("int64", json!([1, 2])), "time": column("float64", json!([0.5, null])),
+                "note": column("text", json!(["x", null])),
+            },
+            "tables/sources.parquet": {
+                "source_primary_path": column("text", json!([path])), "image_id": column("text", json!([id])),
+                "source_mtime_ns": column("int64", int("source_mtime_ns")),
+                "source_size_bytes": column("int64", int("source_size_bytes")),
+                "ingested_epoch_ns": column("int64", int("ingested_epoch_ns")),
+            },
+        },
+        "images": [id],
+        "attributes": {"": {"format": "kymflow_zarr_v1", "schema_version": 1}, format!("images/{id}"): {"axes": ["y", "x"]}},
+    });
+    let file = folder.path().join("expected.json");
+    fs::write(&file, expected.to_string()).unwrap();
+    Run::new(["dataset", "export"]).arg(&out).dataset(&root).output().expect_code(0);
+    let exported = json!({
+        "arrays": {format!("images/{id}/array_artifacts/deep/f.npy"): described(&array, vec![])},
+        "json": {format!("images/{id}/metadata.json"): text("metadata").1},
+        "csv": {
+            format!("images/{id}/radon.csv"): {"roi_id": [1, 2], "time": [0.5, null], "note": ["x", null]},
+            "tables/sources.csv": {"image_id": [id], "source_mtime_ns": int("source_mtime_ns")},
+        },
+    });
+    let files = folder.path().join("exported.json");
+    fs::write(&files, exported.to_string()).unwrap();
+    for pandas in ["<3", ">=3"] {
+        if let Some(python) = python(pandas) {
+            agreement(&python, "read", &root, &file);
+            agreement(&python, "exported", &out, &files);
         }
     }
 }
