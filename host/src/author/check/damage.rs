@@ -142,6 +142,14 @@ fn apply(patient: &Patient, damage: &Damage) -> Result<bool, Outcome> {
     Ok(true)
 }
 
+/// Undoes a damage; where it was to one file, that alone, for there are many.
+fn undo(patient: &Patient, damage: &Damage) -> Result<(), Outcome> {
+    match damage.act {
+        Act::Bytes(_) => patient.heal_file(&damage.key),
+        _ => patient.heal(),
+    }
+}
+
 /// Does one damage after the other; `look` gets each, and ends it with an outcome of its own.
 fn each(
     subject: &Subject<'_>,
@@ -163,7 +171,7 @@ fn each(
                     return Ok(Err(outcome));
                 }
             }
-            patient.heal()?;
+            undo(&patient, &damage)?;
         }
     }
     Ok(Ok(done))

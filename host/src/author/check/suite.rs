@@ -323,7 +323,7 @@ impl Suite<'_> {
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => break None,
                 // What the plugin started may hold the pipe open.
                 Err(RecvTimeoutError::Timeout) if matches!(started.child.try_wait(), Ok(Some(_))) => {
-                    break Some(receiver.recv_timeout(LOOK_EVERY).ok().flatten());
+                    break Some(receiver.recv_timeout(LAST_BREATH).ok().flatten());
                 }
                 Err(RecvTimeoutError::Timeout) if self.stopped().is_err() => break None,
                 Err(RecvTimeoutError::Timeout) => {}

@@ -1,0 +1,9 @@
+//! Built for a plugin API that is not there yet.
+
+use kymhost_plugin_wrong::prelude::*;
+
+struct ApiToCome;
+
+impl Wrong for ApiToCome {}
+
+wrong_with_card!(ApiToCome, card!("9.0", "9.0", "wrong", "tests.wrong@1"));

@@ -1,0 +1,9 @@
+//! A card that is no JSON.
+
+use kymhost_plugin_wrong::prelude::*;
+
+struct CardGarbled;
+
+impl Wrong for CardGarbled {}
+
+wrong_with_card!(CardGarbled, "{\"card\": 1, \"api\":");

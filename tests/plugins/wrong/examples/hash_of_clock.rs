@@ -1,0 +1,13 @@
+//! A params hash that is another each second.
+
+use kymhost_plugin_wrong::prelude::*;
+
+struct HashOfClock;
+
+impl Wrong for HashOfClock {
+    fn params(&self, record: &Record<'_>) -> Result<Json> {
+        Ok(Json::Array(vec![right::params(record)?, loaded_at_seconds().into()]))
+    }
+}
+
+wrong!(HashOfClock);

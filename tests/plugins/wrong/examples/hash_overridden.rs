@@ -1,0 +1,13 @@
+//! A params hash that is not that of the params.
+
+use kymhost_plugin_wrong::prelude::*;
+
+struct HashOverridden;
+
+impl Wrong for HashOverridden {
+    fn params_hash(&self, record: &Record<'_>) -> Result<String> {
+        Ok(format!("v2:{}", params_hash(&self.params(record)?)))
+    }
+}
+
+wrong!(HashOverridden);

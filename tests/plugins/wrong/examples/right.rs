@@ -1,0 +1,9 @@
+//! Nothing is wrong with this one: all checks pass.
+
+use kymhost_plugin_wrong::prelude::*;
+
+struct Right;
+
+impl Wrong for Right {}
+
+wrong!(Right);

@@ -1,0 +1,278 @@
+//! A test fixture: what the wrong plugins in `examples/` share, which is all that is right with them.
+//!
+//! Owns: an indexer that every check of `kymhost plugin check` passes, its rows as Arrow C data without Arrow, and ways to
+//! export it with a card of one's own. Never: anything a real plugin should copy (see `docs/author-guide.md`).
+//!
+//! A plugin is an example that implements [`Wrong`] for a unit struct, overrides what is to be wrong, and ends with [`wrong!`].
+#![allow(unsafe_code)]
+
+mod rows;
+
+pub use kymhost_plugin_api;
+pub use rows::Rows;
+
+use kymhost_plugin_api::prelude::*;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// What an example begins with.
+pub mod prelude {
+    pub use crate::{
+        Rows, Wrong, at_end, card, count, loaded_at_seconds, on_load, right, wrong, wrong_with_card, wrong_without_root,
+    };
+    pub use kymhost_plugin_api::params_hash;
+    pub use kymhost_plugin_api::prelude::*;
+}
+
+/// An indexer that is right but for what an example overrides.
+pub trait Wrong: Send + Sync + 'static {
+    /// See [`Indexer::NAME`].
+    const NAME: &'static str = "wrong";
+    /// See [`Indexer::ANALYSIS_VERSION`].
+    const VERSION: &'static str = "tests.wrong@1";
+    /// See [`Indexer::MARKER`].
+    const MARKER: &'static str = "";
+
+    /// See [`Indexer::params`].
+    fn params(&self, record: &Record<'_>) -> Result<Json> {
+        right::params(record)
+    }
+
+    /// See [`Indexer::params_hash`].
+    fn params_hash(&self, record: &Record<'_>) -> Result<String> {
+        Ok(kymhost_plugin_api::params_hash(&self.params(record)?))
+    }
+
+    /// See [`Indexer::extract_rows`].
+    fn rows(&self, record: &Record<'_>, _run: &Run<'_>) -> Result<Rows> {
+        right::rows(record)
+    }
+
+    /// See [`Indexer::read_old_marker`].
+    fn read_old_marker(&self, _payload: &Json) -> Option<RunMarker> {
+        None
+    }
+}
+
+/// How it is done rightly.
+pub mod right {
+    use super::*;
+
+    /// The artifact that holds the params.
+    pub const PARAMS: &str = "wrong/params";
+
+    /// The params: an object, without a member where there is none.
+    pub fn params(record: &Record<'_>) -> Result<Json> {
+        Ok(match record.json(PARAMS)? {
+            Some(params @ Json::Object(_)) => params,
+            _ => Json::object::<&str>([]),
+        })
+    }
+
+    /// A row for each ROI: its id, the mean of all pixels, the threshold, a label.
+    pub fn rows(record: &Record<'_>) -> Result<Rows> {
+        rows_with(record, record.pixels()?)
+    }
+
+    /// The same, with these pixels.
+    pub fn rows_with(record: &Record<'_>, pixels: Option<Array>) -> Result<Rows> {
+        let threshold = params(record)?.get("threshold").and_then(Json::as_f64).unwrap_or(0.5);
+        let metadata = record.metadata()?;
+        let rois = metadata.as_ref().and_then(|metadata| metadata.get("rois")).and_then(Json::as_array);
+        let ids: Vec<i64> =
+            rois.unwrap_or_default().iter().filter_map(|roi| roi.get("roi_id").and_then(Json::as_i64)).collect();
+        let values = pixels.and_then(|pixels| pixels.to_f64_vec()).unwrap_or_default();
+        let mean = if values.is_empty() { f64::NAN } else { values.iter().sum::<f64>() / values.len() as f64 };
+        Ok(Rows::new(ids.len())
+            .ints("roi_id", |row| ids[row])
+            .floats("mean", |_| mean)
+            .floats("threshold", |_| threshold)
+            .texts("label", |row| format!("ROI {}", ids[row])))
+    }
+}
+
+/// How often this was called in this process.
+pub fn count() -> i64 {
+    static CALLS: AtomicI64 = AtomicI64::new(0);
+    CALLS.fetch_add(1, Ordering::Relaxed)
+}
+
+/// When the library was first asked, in seconds since the Unix epoch.
+pub fn loaded_at_seconds() -> i64 {
+    static AT: AtomicI64 = AtomicI64::new(0);
+    let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() as i64);
+    match AT.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => now,
+        Err(before) => before,
+    }
+}
+
+/// The struct `Exported`, an indexer that does as the [`Wrong`] one says.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! exported {
+    ($wrong:ident) => {
+        struct Exported;
+
+        impl Indexer for Exported {
+            const NAME: &'static str = <$wrong as Wrong>::NAME;
+            const ANALYSIS_VERSION: &'static str = <$wrong as Wrong>::VERSION;
+            const MARKER: &'static str = <$wrong as Wrong>::MARKER;
+            const PARAMS_ARTIFACTS: &'static [&'static str] = &[right::PARAMS];
+
+            fn params(&self, record: &Record<'_>) -> Result<Json> {
+                $wrong.params(record)
+            }
+
+            fn params_hash(&self, record: &Record<'_>) -> Result<String> {
+                $wrong.params_hash(record)
+            }
+
+            fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
+                Ok($wrong.rows(record, run)?.into_table())
+            }
+
+            fn read_old_marker(&self, payload: &Json) -> Option<RunMarker> {
+                $wrong.read_old_marker(payload)
+            }
+        }
+    };
+}
+
+/// Exports the indexer as `export_plugin!` does.
+#[macro_export]
+macro_rules! wrong {
+    ($wrong:ident) => {
+        $crate::exported!($wrong);
+        $crate::kymhost_plugin_api::export_plugin!(Exported);
+    };
+}
+
+/// A card's JSON with this API, needed API, name and version.
+#[macro_export]
+macro_rules! card {
+    ($api:literal, $needs:literal, $name:literal, $version:literal) => {
+        concat!(
+            r#"{"card":1,"api":""#,
+            $api,
+            r#"","needs_api":""#,
+            $needs,
+            r#"","door":"abi_stable-0.11","sdk":"1.1.0","rustc":"rustc","target":"any","indexers":[{"name":""#,
+            $name,
+            r#"","analysis_version":""#,
+            $version,
+            r#"","marker":""#,
+            $name,
+            r#"_run","params_artifacts":["wrong/params"]}]}"#
+        )
+    };
+}
+
+/// How long the card with this JSON is.
+pub const fn card_len(json: &str) -> usize {
+    12 + json.len()
+}
+
+/// The card with this JSON.
+pub const fn card_bytes<const N: usize>(json: &str) -> [u8; N] {
+    let mut card = [0; N];
+    let magic = &kymhost_plugin_api::card::MAGIC;
+    let length = (json.len() as u32).to_le_bytes();
+    let mut i = 0;
+    while i < N {
+        card[i] = match i {
+            0..8 => magic[i],
+            8..12 => length[i - 8],
+            _ => json.as_bytes()[i - 12],
+        };
+        i += 1;
+    }
+    card
+}
+
+/// Puts a card into the library.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! card_section {
+    ($card:expr) => {
+        #[used]
+        #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__kymhost"))]
+        #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".kymhost"))]
+        static CARD: [u8; $crate::card_len($card)] = $crate::card_bytes($card);
+    };
+}
+
+/// Exports the indexer as [`wrong!`] does, but with this card.
+#[macro_export]
+macro_rules! wrong_with_card {
+    ($wrong:ident, $card:expr) => {
+        $crate::exported!($wrong);
+
+        #[allow(unsafe_code)]
+        const _: () = {
+            use $crate::kymhost_plugin_api::ffi;
+
+            ffi::inventory::submit! {
+                ffi::Registration::new(|| ffi::indexer_object(Exported))
+            }
+
+            $crate::card_section!($card);
+
+            struct Exports;
+
+            impl ffi::Export for Exports {
+                const CARD: &'static [u8] = &CARD;
+            }
+
+            #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
+            static ROOT: ffi::LibHeader = ffi::lib_header::<Exports>();
+        };
+    };
+}
+
+/// A library with this card, that exports nothing.
+#[macro_export]
+macro_rules! wrong_without_root {
+    ($wrong:ident, $card:expr) => {
+        $crate::exported!($wrong);
+
+        #[allow(unsafe_code, dead_code)]
+        const _: () = {
+            $crate::card_section!($card);
+            static NOT_EXPORTED: &(dyn Fn() -> Exported + Sync) = &|| Exported;
+        };
+    };
+}
+
+/// Has the library do this when it is loaded: `on_load!(abort)`.
+#[macro_export]
+macro_rules! on_load {
+    ($what:ident) => {
+        extern "C" fn on_load() {
+            std::process::$what();
+        }
+
+        // SAFETY: the loader calls what stands in this section once.
+        #[allow(unsafe_code)]
+        #[used]
+        #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+        #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+        static ON_LOAD: extern "C" fn() = on_load;
+    };
+}
+
+/// Has the library do this when its process ends: `at_end!(abort)`.
+#[macro_export]
+macro_rules! at_end {
+    ($what:ident) => {
+        extern "C" fn at_end() {
+            std::process::$what();
+        }
+
+        // SAFETY: the loader calls what stands in this section once.
+        #[allow(unsafe_code)]
+        #[used]
+        #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_term_func"))]
+        #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".fini_array"))]
+        static AT_END: extern "C" fn() = at_end;
+    };
+}

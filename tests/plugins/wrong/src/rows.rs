@@ -1,0 +1,230 @@
+//! Rows as Arrow C data, made by hand: the fixtures do without Arrow, and some of them make what Arrow would not.
+//! Owns: the buffers and who frees them. Never: checks that the rows are a table.
+
+use kymhost_plugin_api::Table;
+use kymhost_plugin_api::c_data::{ArrowArray, ArrowSchema};
+use std::ffi::{CString, c_char, c_void};
+use std::ptr;
+
+/// A table column by column.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    count: usize,
+    columns: Vec<Column>,
+}
+
+#[derive(Debug, Clone)]
+struct Column {
+    name: String,
+    values: Values,
+}
+
+#[derive(Debug, Clone)]
+enum Values {
+    Ints(Vec<i64>),
+    Floats(Vec<f64>),
+    Texts(Vec<String>),
+    /// Months, days and nanoseconds, all 0.
+    Intervals(usize),
+}
+
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Self::Ints(values) => values.len(),
+            Self::Floats(values) => values.len(),
+            Self::Texts(values) => values.len(),
+            Self::Intervals(count) => *count,
+        }
+    }
+
+    fn format(&self) -> &'static str {
+        match self {
+            Self::Ints(_) => "l",
+            Self::Floats(_) => "g",
+            Self::Texts(_) => "u",
+            Self::Intervals(_) => "tin",
+        }
+    }
+
+    /// The buffers behind the one that says which cells are null; in words of 8 bytes, so that they are aligned.
+    fn buffers(&self) -> Vec<Vec<u64>> {
+        match self {
+            Self::Ints(values) => vec![values.iter().map(|value| *value as u64).collect()],
+            Self::Floats(values) => vec![values.iter().map(|value| value.to_bits()).collect()],
+            Self::Intervals(count) => vec![vec![0; 2 * count]],
+            Self::Texts(values) => {
+                let mut offsets = 0_i32.to_ne_bytes().to_vec();
+                let mut bytes = Vec::new();
+                for value in values {
+                    bytes.extend(value.bytes());
+                    offsets.extend((bytes.len() as i32).to_ne_bytes());
+                }
+                vec![words(&offsets), words(&bytes)]
+            }
+        }
+    }
+}
+
+fn words(bytes: &[u8]) -> Vec<u64> {
+    let word = |chunk: &[u8]| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        u64::from_ne_bytes(word)
+    };
+    bytes.chunks(8).map(word).collect()
+}
+
+impl Rows {
+    /// So many rows without a column.
+    pub fn new(count: usize) -> Self {
+        Self { count, columns: Vec::new() }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// With a column of integers.
+    pub fn ints(self, name: &str, value: impl FnMut(usize) -> i64) -> Self {
+        let values = Values::Ints((0..self.count).map(value).collect());
+        self.with(name, values)
+    }
+
+    /// With a column of numbers.
+    pub fn floats(self, name: &str, value: impl FnMut(usize) -> f64) -> Self {
+        let values = Values::Floats((0..self.count).map(value).collect());
+        self.with(name, values)
+    }
+
+    /// With a column of texts.
+    pub fn texts(self, name: &str, value: impl FnMut(usize) -> String) -> Self {
+        let values = Values::Texts((0..self.count).map(value).collect());
+        self.with(name, values)
+    }
+
+    /// With a column of a type that tables are not kept in.
+    pub fn intervals(self, name: &str) -> Self {
+        let values = Values::Intervals(self.count);
+        self.with(name, values)
+    }
+
+    fn with(mut self, name: &str, values: Values) -> Self {
+        self.columns.push(Column { name: name.to_owned(), values });
+        self
+    }
+
+    /// Only these rows, in this order, as far as they are there.
+    pub fn take(&mut self, order: Vec<usize>) {
+        fn pick<T: Clone>(values: &[T], order: &[usize]) -> Vec<T> {
+            order.iter().filter_map(|row| values.get(*row).cloned()).collect()
+        }
+        for column in &mut self.columns {
+            match &mut column.values {
+                Values::Ints(values) => *values = pick(values, &order),
+                Values::Floats(values) => *values = pick(values, &order),
+                Values::Texts(values) => *values = pick(values, &order),
+                Values::Intervals(_) => {}
+            }
+        }
+        self.count = order.iter().filter(|row| **row < self.count).count();
+    }
+
+    /// Takes the last cell of the first column away.
+    pub fn cut_first_column(&mut self) {
+        if let Some(Column { values: Values::Ints(values), .. }) = self.columns.first_mut() {
+            values.pop();
+        }
+    }
+
+    /// The table, whatever it is.
+    pub fn into_table(self) -> Table {
+        let mut arrays = Vec::new();
+        let mut schemas = Vec::new();
+        for column in &self.columns {
+            let values = &column.values;
+            arrays.push(boxed(array(values.len(), values.buffers(), Vec::new())));
+            schemas.push(boxed(schema(values.format(), &column.name, Vec::new())));
+        }
+        // SAFETY: both are laid out as Arrow's C data interface has it and own what they point to. Some are no proper table
+        // (a column is shorter than the others, or has no name), which a host must see for itself.
+        unsafe { Table::from_c_data(array(self.count, Vec::new(), arrays), schema("+s", "", schemas)) }
+    }
+}
+
+fn boxed<T>(value: T) -> *mut T {
+    Box::into_raw(Box::new(value))
+}
+
+/// What an array owns.
+struct ArrayParts {
+    pointers: Vec<*const c_void>,
+    children: Vec<*mut ArrowArray>,
+    _words: Vec<Vec<u64>>,
+}
+
+fn array(length: usize, words: Vec<Vec<u64>>, children: Vec<*mut ArrowArray>) -> ArrowArray {
+    let mut pointers = vec![ptr::null()];
+    pointers.extend(words.iter().map(|words| words.as_ptr().cast::<c_void>()));
+    let mut parts = Box::new(ArrayParts { pointers, children, _words: words });
+    ArrowArray {
+        length: length as i64,
+        null_count: 0,
+        offset: 0,
+        n_buffers: parts.pointers.len() as i64,
+        n_children: parts.children.len() as i64,
+        buffers: parts.pointers.as_mut_ptr(),
+        children: parts.children.as_mut_ptr(),
+        dictionary: ptr::null_mut(),
+        release: Some(release_array),
+        private_data: Box::into_raw(parts).cast(),
+    }
+}
+
+unsafe extern "C" fn release_array(array: *mut ArrowArray) {
+    // SAFETY: called once, by the owner, with what `array` above made.
+    unsafe {
+        let parts = Box::from_raw((*array).private_data.cast::<ArrayParts>());
+        for child in &parts.children {
+            // Its own release runs as it is dropped, unless the consumer has moved it out.
+            drop(Box::from_raw(*child));
+        }
+        (*array).release = None;
+    }
+}
+
+/// What a schema owns.
+struct SchemaParts {
+    format: CString,
+    name: CString,
+    children: Vec<*mut ArrowSchema>,
+}
+
+fn schema(format: &str, name: &str, children: Vec<*mut ArrowSchema>) -> ArrowSchema {
+    let text = |text: &str| CString::new(text).unwrap_or_default();
+    let mut parts = Box::new(SchemaParts { format: text(format), name: text(name), children });
+    const NULLABLE: i64 = 2;
+    ArrowSchema {
+        format: parts.format.as_ptr(),
+        name: parts.name.as_ptr(),
+        metadata: ptr::null::<c_char>(),
+        flags: NULLABLE,
+        n_children: parts.children.len() as i64,
+        children: parts.children.as_mut_ptr(),
+        dictionary: ptr::null_mut(),
+        release: Some(release_schema),
+        private_data: Box::into_raw(parts).cast(),
+    }
+}
+
+unsafe extern "C" fn release_schema(schema: *mut ArrowSchema) {
+    // SAFETY: as above.
+    unsafe {
+        let parts = Box::from_raw((*schema).private_data.cast::<SchemaParts>());
+        for child in &parts.children {
+            drop(Box::from_raw(*child));
+        }
+        (*schema).release = None;
+    }
+}

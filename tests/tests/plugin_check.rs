@@ -1,0 +1,280 @@
+//! `kymhost plugin check` against plugins that are each wrong in one way, and against ours.
+//!
+//! Owns: which check finds which fault, and that no other does. The plugins: `tests/plugins/wrong/examples`.
+
+use kymhost_tests::{Output, Run, TestDir, assert_untouched, example, library, repository, snapshot};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// What a check of a wrong plugin must come to: its own, and those that cannot be tried because of it.
+struct Case {
+    plugin: &'static str,
+    status: &'static str,
+    check: &'static str,
+    /// What the message says.
+    says: &'static str,
+    /// Checks that are skipped and name the check at fault.
+    skipped: &'static [&'static str],
+}
+
+const fn case(
+    plugin: &'static str,
+    status: &'static str,
+    check: &'static str,
+    says: &'static str,
+    skipped: &'static [&'static str],
+) -> Case {
+    Case { plugin, status, check, says, skipped }
+}
+
+const NOT_LOADED: &[&str] = &["load", "card_agrees"];
+const NO_ROWS: &[&str] = &[
+    "extracts",
+    "rows_repeat",
+    "rows_elsewhere",
+    "at_once",
+    "two_datasets",
+    "storable",
+    "schema_same",
+    "own_rows",
+    "provenance",
+    "missing_artifacts",
+    "empty_artifacts",
+    "corrupt_artifacts",
+    "odd_artifacts",
+    "odd_pixels",
+    "error_texts",
+    "memory_steady",
+    "cancel",
+    "threads",
+];
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    // The library.
+    case("card_garbled", "failed", "card", "bad_card", &["api", "load", "card_agrees"]),
+    case("api_to_come", "failed", "api", "api_major", NOT_LOADED),
+    case("no_root", "failed", "load", "no_root", &["card_agrees"]),
+    case("aborts_on_load", "crashed", "load", "signal 6", &["card_agrees"]),
+    case("card_lies", "failed", "card_agrees", "tests.wrong@2", &[]),
+    case("bad_name", "failed", "name", "'W'", &[]),
+    case("no_version", "failed", "version", "latest", &[]),
+    case("marker_on_params", "failed", "marker", "wrong/params", &["hash_follows_params", "ignores_markers"]),
+    case("panics", "failed", "extracts", "48 lines are too many", &[]),
+    case("aborts_at_end", "crashed", "ends", "signal 6", &[]),
+    // Params hashes.
+    case("hash_with_blanks", "failed", "hash_form", "version 2", &["params_agree"]),
+    case("hash_empty", "failed", "hash_form", "0 bytes", &["hash_repeats", "hash_elsewhere", "hash_follows_params", "params_agree"]),
+    case("hash_counts", "failed", "hash_repeats", "then", &["hash_elsewhere", "hash_follows_params", "params_agree"]),
+    case("hash_of_process", "failed", "hash_elsewhere", "elsewhere", &[]),
+    case("hash_of_clock", "failed", "hash_elsewhere", "elsewhere", &[]),
+    case("hash_ignores_params", "failed", "hash_follows_params", "wrong/params", &[]),
+    case("hash_forgets_a_param", "failed", "hash_follows_params", "'threshold' of the artifact 'wrong/params'", &[]),
+    case("hash_of_marker", "failed", "ignores_markers", "params_hash changes", &[]),
+    case("rows_of_marker", "failed", "ignores_markers", "rows are other ones", &[]),
+    case("hash_overridden", "warned", "params_agree", "v2:", &[]),
+    // Rows.
+    case("rows_count", "failed", "rows_repeat", "column 'calls'", &["rows_elsewhere", "at_once", "two_datasets"]),
+    case("rows_of_process", "failed", "rows_elsewhere", "column 'process'", &["two_datasets"]),
+    case("rows_of_environment", "failed", "rows_elsewhere", "column 'is_german'", &[]),
+    case("rows_of_place", "failed", "rows_elsewhere", "column 'place'", &[]),
+    case("one_at_a_time", "failed", "at_once", "busy", &[]),
+    case("remembers_images", "failed", "two_datasets", "column 'bytes'", &[]),
+    case("ragged", "failed", "proper_table", "length", NO_ROWS),
+    case("two_of_a_name", "failed", "proper_table", "two columns 'twice'", NO_ROWS),
+    case("unnamed", "failed", "proper_table", "no name", NO_ROWS),
+    case("not_storable", "failed", "storable", "Interval", &[]),
+    case("type_by_image", "failed", "schema_same", "column 'peak'", &[]),
+    case("column_by_image", "failed", "schema_same", "column 'is_small'", &[]),
+    case("zero_rows_no_columns", "failed", "schema_same", "no column 'roi_id'", &[]),
+    case("rows_of_another", "failed", "own_rows", "'another'", &[]),
+    case("provenance_lies", "failed", "provenance", "tests.wrong@0", &[]),
+    // Damage.
+    case("panics_at_missing", "failed", "missing_artifacts", "wrong/params.json is missing: no params", &[]),
+    case("panics_at_empty", "failed", "empty_artifacts", "wrong/params.json is {}", &[]),
+    case("panics_at_corrupt", "failed", "corrupt_artifacts", "data/.zarray", &[]),
+    case("swallows_errors", "warned", "corrupt_artifacts", "data/.zarray", &[]),
+    case("panics_at_odd", "failed", "odd_artifacts", "'threshold'", &[]),
+    case("divides_by_zero", "failed", "odd_pixels", "length 0", &[]),
+    case("aborts_at_no_pixels", "crashed", "odd_pixels", "signal 6", &[]),
+    case("silent_errors", "warned", "error_texts", "says nothing where", &[]),
+    // The rest.
+    case("panics_at_old_marker", "failed", "old_markers", "n_events", &[]),
+    case("leaks", "failed", "memory_steady", "keeps memory", &[]),
+    case("writes_here", "failed", "writes_nothing", "work/wrong.cache", &[]),
+    case("writes_temporary", "failed", "writes_nothing", "tmp/wrong.cache", &[]),
+    case("writes_dataset", "failed", "writes_nothing", "wrong_notes.json", &[]),
+    case("prints", "warned", "prints_nothing", "extracting", &[]),
+    case("never_cancelled", "failed", "cancel", "did not return", &[]),
+    case("greedy", "warned", "threads", "threads", &[]),
+    case("leaves_threads", "warned", "threads", "left running", &[]),
+];
+
+/// The commands that build the wrong plugins and check one, as the docs give them: [`example`] and [`check`] do the same.
+const COMMANDS: [&str; 2] =
+    ["cargo build --workspace --examples", "kymhost plugin check target/debug/examples/libleaks.so"];
+
+#[test]
+fn the_docs_give_the_commands() {
+    let docs = fs::read_to_string(repository().join("docs/plugin-check.md")).expect("docs/plugin-check.md");
+    for command in COMMANDS {
+        assert!(
+            docs.lines().any(|line| line == command),
+            "docs/plugin-check.md has no line that is exactly '{command}'"
+        );
+    }
+}
+
+fn check(library: &Path, more: &[&str]) -> Output {
+    let run = Run::new(["plugin", "check"]).arg(library).args(more).arg("--json");
+    run.patience(Duration::from_secs(600)).output()
+}
+
+/// Status and message of every check, by name.
+fn statuses(document: &Value) -> BTreeMap<String, (String, String)> {
+    let of = |checks: &Value| -> Vec<(String, (String, String))> {
+        let text = |check: &Value, key: &str| check[key].as_str().expect(key).to_owned();
+        let checks = checks.as_array().expect("checks").iter();
+        checks.map(|check| (text(check, "name"), (text(check, "status"), text(check, "message")))).collect()
+    };
+    let mut all = of(&document["checks"]);
+    for indexer in document["indexers"].as_array().expect("indexers") {
+        all.extend(of(&indexer["checks"]));
+    }
+    all.into_iter().collect()
+}
+
+/// What is not as the case says; empty where all is.
+fn faults(case: &Case) -> Vec<String> {
+    let output = check(&example(case.plugin), &[]);
+    let found = statuses(&output.json());
+    let mut faults = Vec::new();
+    for (name, (status, message)) in &found {
+        let expected = if name == case.check {
+            case.status
+        } else if case.skipped.contains(&name.as_str()) {
+            "skipped"
+        } else {
+            "passed"
+        };
+        let says = if name == case.check { case.says } else { "" };
+        if status != expected || !message.contains(says) {
+            faults.push(format!("{}: {name} {status}, expected {expected} {says:?}: {message}", case.plugin));
+        }
+        let see = format!("see {}", case.check);
+        let is_of_library = NOT_LOADED.contains(&name.as_str()) || name == "api";
+        if status == "skipped" && !is_of_library && !message.contains(&see) {
+            faults.push(format!("{}: {name} is skipped and does not say '{see}': {message}", case.plugin));
+        }
+    }
+    if !found.contains_key(case.check) {
+        faults.push(format!("{}: there is no {}", case.plugin, case.check));
+    }
+    let is_unusable = ["card", "api", "load", "card_agrees"].contains(&case.check);
+    let exit = match case.status {
+        "warned" => 0,
+        _ if is_unusable => 5,
+        _ => 3,
+    };
+    if output.code() != Some(exit) {
+        faults.push(format!("{}: exit code {:?}, expected {exit}", case.plugin, output.code()));
+    }
+    faults
+}
+
+/// Checks every `of`-th case from this one on, so that the test harness does them in parallel.
+fn each_fails_its_own_check(part: usize, of: usize) {
+    let faults: Vec<String> = CASES.iter().skip(part).step_by(of).flat_map(faults).collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn each_wrong_plugin_fails_its_own_check_and_passes_the_rest_1() {
+    each_fails_its_own_check(0, 2);
+}
+
+#[test]
+fn each_wrong_plugin_fails_its_own_check_and_passes_the_rest_2() {
+    each_fails_its_own_check(1, 2);
+}
+
+#[test]
+fn every_wrong_plugin_is_a_case_and_every_check_is_failed_by_one() {
+    let folder = repository().join("tests/plugins/wrong/examples");
+    let mut files: Vec<String> = fs::read_dir(folder)
+        .expect("the examples")
+        .map(|entry| entry.expect("an entry").path().file_stem().expect("a name").to_string_lossy().into_owned())
+        .filter(|name| name != "right" && name != "hangs")
+        .collect();
+    let mut cases: Vec<String> = CASES.iter().map(|case| case.plugin.to_owned()).collect();
+    files.sort();
+    cases.sort();
+    assert_eq!(files, cases);
+    let list = Run::new(["plugin", "check", "--list", "--json"]).output().expect_code(0).json();
+    for check in list["checks"].as_array().expect("checks") {
+        let name = check["name"].as_str().expect("name");
+        assert!(CASES.iter().any(|case| case.check == name), "no wrong plugin is made for {name}");
+    }
+}
+
+#[test]
+fn what_is_right_passes_all() {
+    for library in [example("right"), library("velocity_events"), library("radon")] {
+        let output = check(&library, &[]).expect_code(0);
+        for (name, (status, message)) in statuses(&output.json()) {
+            assert_eq!(status, "passed", "{}: {name}: {message}", library.display());
+        }
+    }
+}
+
+#[test]
+fn a_seed_makes_the_same_records_again() {
+    let library = library("velocity_events");
+    let hash = |seed: &str| {
+        let more = ["--reproduce", seed, "--only", "hash_form", "extracts"];
+        let document = check(&library, &more).expect_code(0).json();
+        assert_eq!(document["seed"].to_string(), seed);
+        statuses(&document)["hash_form"].1.clone()
+    };
+    assert_eq!(hash("4711"), hash("4711"));
+    assert_ne!(hash("4711"), hash("4712"));
+}
+
+#[test]
+fn a_check_that_does_not_end_has_crashed_and_the_others_go_on() {
+    let output = check(&example("hangs"), &["--only", "old_markers", "name", "--timeout", "8"]).expect_code(3);
+    let found = statuses(&output.json());
+    let of = |check: &str| found[check].0.as_str();
+    assert_eq!((of("load"), of("name"), of("old_markers")), ("passed", "passed", "crashed"), "{found:?}");
+    assert!(found["old_markers"].1.contains("did not end within 8 s"), "{found:?}");
+}
+
+#[test]
+fn a_dataset_of_ones_own_is_read_and_never_written() {
+    let folder = TestDir::new();
+    let fixture = kymhost_tests::fixture::Fixture::with_images(folder.join("lab.zarr"), 3, 4);
+    let before = snapshot(fixture.path());
+    let library = library("velocity_events");
+    let path = fixture.path().to_string_lossy().into_owned();
+    let output = check(&library, &["--dataset", &path]).expect_code(0);
+    let found = statuses(&output.json());
+    assert_eq!(found["extracts"].0, "passed", "{found:?}");
+    assert!(found["extracts"].1.contains("of 3 records"), "{found:?}");
+    assert_untouched(&before, &snapshot(fixture.path()));
+}
+
+#[test]
+fn people_get_a_line_for_each_check_and_the_next_command() {
+    let library = library("radon");
+    let run = Run::new(["plugin", "check", "--only", "name", "--reproduce", "5", "--"]).arg(&library);
+    let output = run.output().expect_code(0);
+    let text = output.stdout();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].ends_with("seed 5"), "{text}");
+    assert!(lines.iter().any(|line| line.starts_with("  passed   name ")), "{text}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("  passed ")).count(), 5, "{text}");
+    assert_eq!(*lines.last().expect("a line"), format!("next: kymhost plugin add {}", library.display()));
+}
