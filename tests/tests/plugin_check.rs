@@ -2,11 +2,11 @@
 //!
 //! Owns: which check finds which fault, and that no other does. The plugins: `tests/plugins/wrong/examples`.
 
-use kymhost_tests::{Output, Run, TestDir, assert_untouched, example, library, repository, snapshot};
+use kymhost_tests::{Output, Run, TestDir, assert_untouched, c, example, library, repository, snapshot};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a check of a wrong plugin must come to: its own, and those that cannot be tried because of it.
@@ -220,14 +220,38 @@ fn every_wrong_plugin_is_a_case_and_every_check_is_failed_by_one() {
     }
 }
 
+/// Ours, whichever there are: the plugins of the workspace, the one in C where it can be built, and the cookbook's.
+fn ours() -> Vec<PathBuf> {
+    let names = |folder: &str, ending: &str| -> Vec<String> {
+        let entries = fs::read_dir(repository().join(folder)).expect(folder);
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.join("Cargo.toml").is_file() || path.extension().is_some_and(|found| found == ending))
+            .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+            .collect();
+        names.sort();
+        names
+    };
+    let mut all: Vec<PathBuf> = names("plugins", "none").iter().map(|name| library(name)).collect();
+    all.extend(names("plugin-api/examples", "rs").iter().map(|name| example(name)));
+    all.extend(c::intensity_c());
+    all
+}
+
 #[test]
 fn what_is_right_passes_all() {
-    for library in [example("right"), library("velocity_events"), library("radon")] {
-        let output = check(&library, &[]).expect_code(0);
+    let ours = ours();
+    assert!(ours.len() >= 3, "{ours:?}");
+    let mut faults = Vec::new();
+    for library in [example("right")].into_iter().chain(ours) {
+        let output = check(&library, &[]);
         for (name, (status, message)) in statuses(&output.json()) {
-            assert_eq!(status, "passed", "{}: {name}: {message}", library.display());
+            if status != "passed" {
+                faults.push(format!("{}: {name} {status}: {message}", library.display()));
+            }
         }
     }
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
 #[test]
