@@ -115,22 +115,6 @@ impl Rows {
         self
     }
 
-    /// Only these rows, in this order, as far as they are there.
-    pub fn take(&mut self, order: Vec<usize>) {
-        fn pick<T: Clone>(values: &[T], order: &[usize]) -> Vec<T> {
-            order.iter().filter_map(|row| values.get(*row).cloned()).collect()
-        }
-        for column in &mut self.columns {
-            match &mut column.values {
-                Values::Ints(values) => *values = pick(values, &order),
-                Values::Floats(values) => *values = pick(values, &order),
-                Values::Texts(values) => *values = pick(values, &order),
-                Values::Intervals(_) => {}
-            }
-        }
-        self.count = order.iter().filter(|row| **row < self.count).count();
-    }
-
     /// Takes the last cell of the first column away.
     pub fn cut_first_column(&mut self) {
         if let Some(Column { values: Values::Ints(values), .. }) = self.columns.first_mut() {
