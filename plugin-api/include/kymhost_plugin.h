@@ -38,11 +38,11 @@
 
 /* The plugin API that this header speaks. */
 #define KYMHOST_API_MAJOR 1
-#define KYMHOST_API_MINOR 0
+#define KYMHOST_API_MINOR 1
 /* The version of this header, as the card's `sdk` tells it. */
-#define KYMHOST_SDK "1.0.0"
+#define KYMHOST_SDK "1.1.0"
 /* The least API of a host that the plugin can do with, "major.minor". Define it before the include where a plugin can
- * do nothing without a later function. */
+ * do nothing without a later function: "1.1" where it hands over artifacts. */
 #ifndef KYMHOST_NEEDS_API
 #define KYMHOST_NEEDS_API "1.0"
 #endif
@@ -198,6 +198,11 @@ struct kymhost_run {
     void (*log)(const kymhost_run *run, int level, const char *message);
     void (*progress)(const kymhost_run *run, double fraction);
     /* 1.0 ends here. */
+    int (*put_json)(const kymhost_run *run, const char *name, const char *json, size_t length, kymhost_text *error);
+    int (*put_table)(const kymhost_run *run, const char *name, struct ArrowArray *array, struct ArrowSchema *schema,
+                     kymhost_text *error);
+    int (*put_array)(const kymhost_run *run, const char *name, const kymhost_array *array, kymhost_text *error);
+    /* 1.1 ends here. */
 };
 
 /* Takes what a plugin's method gives, by copying it. The host makes it; it lives until the plugin's method returns. One
@@ -244,6 +249,15 @@ typedef struct kymhost_indexer {
      * Thread: any. Gives KYMHOST_OK, KYMHOST_ABSENT where it is no such marker, or an error. */
     int (*read_old_marker)(kymhost_text payload, kymhost_out *out);
     /* 1.0 ends here. */
+    /* The artifacts that extract_rows may hand over, a JSON list of objects with `name` and `kind` ("json", "table",
+     * "array"): KYMHOST_WRITES. What is not named is refused. NULL: none. */
+    const char *writes;
+    /* The artifacts that it reads and another indexer may write, a JSON list of texts (KYMHOST_NAMES): when both run, the
+     * writer goes first. NULL: none. */
+    const char *reads;
+    /* The JSON Schema of the params, a JSON object. NULL: none. */
+    const char *params_schema;
+    /* 1.1 ends here. */
 } kymhost_indexer;
 
 /* What the library gives the host. The plugin makes it, as a constant, for the life of the process. */
@@ -386,6 +400,36 @@ static inline void kymhost_run_progress(const kymhost_run *run, double fraction)
     if (KYMHOST_CAN(run, progress)) run->progress(run, fraction);
 }
 
+/* Since 1.1. Each of these hands the host an artifact of this image, in place of what was there before. It is kept when
+ * the rows are: what an extraction that fails has handed over is thrown away. KYMHOST_OK; KYMHOST_FAILED where the
+ * indexer's `writes` does not name it, it was handed over already, or it is not what it should be;
+ * KYMHOST_BAD_TABLE; KYMHOST_UNSUPPORTED where the host is older than 1.1. `error` may be NULL; its text is the host's, until
+ * extract_rows returns. */
+
+/* A JSON artifact: `length` bytes of text, copied before the call returns. */
+static inline int kymhost_run_put_json(const kymhost_run *run, const char *name, const char *json, size_t length,
+                                       kymhost_text *error) {
+    if (!KYMHOST_CAN(run, put_json)) return KYMHOST_UNSUPPORTED_("kymhost_run_put_json", error);
+    return run->put_json(run, name, json, length, error);
+}
+
+/* A table artifact: one struct array, a child a column. Whatever is returned, the host owns what both pointed to from then
+ * on and calls the release callbacks; the caller's two structs are marked as released. Not so after KYMHOST_UNSUPPORTED
+ * of an older host: then the caller still owns them. */
+static inline int kymhost_run_put_table(const kymhost_run *run, const char *name, struct ArrowArray *array,
+                                        struct ArrowSchema *schema, kymhost_text *error) {
+    if (!KYMHOST_CAN(run, put_table)) return KYMHOST_UNSUPPORTED_("kymhost_run_put_table", error);
+    return run->put_table(run, name, array, schema, error);
+}
+
+/* An array artifact, all of it copied before the call returns; the caller keeps its own. Fill in all members of
+ * `array`, `struct_size` with sizeof(kymhost_array). */
+static inline int kymhost_run_put_array(const kymhost_run *run, const char *name, const kymhost_array *array,
+                                        kymhost_text *error) {
+    if (!KYMHOST_CAN(run, put_array)) return KYMHOST_UNSUPPORTED_("kymhost_run_put_array", error);
+    return run->put_array(run, name, array, error);
+}
+
 /* --- Giving --- */
 
 /* Appends bytes to what the method gives. The host copies them before the call returns; the caller keeps its own. One
@@ -428,23 +472,39 @@ static inline int kymhost_fail(kymhost_out *out, int status, const char *format,
 #define KYMHOST_NAMES3(a, b, c) "[\"" a "\",\"" b "\",\"" c "\"]"
 #define KYMHOST_NAMES4(a, b, c, d) "[\"" a "\",\"" b "\",\"" c "\",\"" d "\"]"
 
+/* Artifacts that an indexer writes, as a JSON list in one literal: KYMHOST_WRITES(KYMHOST_WRITE("stalls/table", "table")). */
+#define KYMHOST_WRITE(name, kind) "{\"name\":\"" name "\",\"kind\":\"" kind "\"}"
+#define KYMHOST_WRITES(a) "[" a "]"
+#define KYMHOST_WRITES2(a, b) "[" a "," b "]"
+#define KYMHOST_WRITES3(a, b, c) "[" a "," b "," c "]"
+#define KYMHOST_NO_SCHEMA "{}"
+
 /* One indexer, to be named by a macro of the author's. The first three are string literals without quotes and
  * backslashes in them, the fourth is one of the lists above; then the four functions, of which `params_hash` and
  * `read_old_marker` may be NULL. The card and the struct are made from the same literals, so they cannot differ. */
 #define KYMHOST_INDEXER(name, analysis_version, marker_name, params_artifacts, params, params_hash, extract_rows, \
                         read_old_marker)                                                                          \
-    (name, analysis_version, marker_name, params_artifacts, params, params_hash, extract_rows, read_old_marker)
+    KYMHOST_MAKER(name, analysis_version, marker_name, params_artifacts, params, params_hash, extract_rows,       \
+                  read_old_marker, KYMHOST_NO_NAMES, KYMHOST_NO_NAMES, KYMHOST_NO_SCHEMA)
+
+/* The same for an indexer that makes artifacts, reads those of others, or declares the schema of its params (since 1.1):
+ * `writes` is one of the lists of KYMHOST_WRITES, `reads` a list of names, `params_schema` a JSON object in one literal. */
+#define KYMHOST_MAKER(name, analysis_version, marker_name, params_artifacts, params, params_hash, extract_rows, \
+                      read_old_marker, writes, reads, params_schema)                                            \
+    (name, analysis_version, marker_name, params_artifacts, params, params_hash, extract_rows, read_old_marker, \
+     writes, reads, params_schema)
 
 #define KYMHOST_CARD_ENTRY_(name, analysis_version, marker_name, params_artifacts, params, params_hash, extract_rows, \
-                            read_old_marker)                                                                          \
+                            read_old_marker, writes, reads, params_schema)                                            \
     "{\"name\":\"" name "\",\"analysis_version\":\"" analysis_version "\",\"marker\":\"" marker_name                  \
-    "\",\"params_artifacts\":" params_artifacts "}"
+    "\",\"params_artifacts\":" params_artifacts ",\"writes\":" writes ",\"reads\":" reads                             \
+    ",\"params_schema\":" params_schema "}"
 
 #define KYMHOST_STRUCT_(name, analysis_version, marker_name, params_artifacts, params, params_hash, extract_rows, \
-                        read_old_marker)                                                                          \
+                        read_old_marker, writes, reads, params_schema)                                            \
     {                                                                                                             \
         sizeof(kymhost_indexer), name, analysis_version, marker_name, params_artifacts, params, params_hash,      \
-            extract_rows, read_old_marker                                                                         \
+            extract_rows, read_old_marker, writes, reads, params_schema                                           \
     }
 
 #define KYMHOST_TEXT_(x) #x

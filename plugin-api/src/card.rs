@@ -567,18 +567,17 @@ fn indexer(entry: &Json) -> Result<CardIndexer, CardError> {
     };
     let params_schema = match entry.get("params_schema") {
         None => String::new(),
-        Some(schema) => schema
-            .as_str()
-            .filter(|schema| schema.len() <= MAX_SCHEMA_BYTES)
-            .ok_or(CardError::Key { key: "params_schema", expected: "a text of at most 65,536 bytes" })?
-            .to_owned(),
+        Some(schema) => schema_of(schema).ok_or(CardError::Key {
+            key: "params_schema",
+            expected: "a JSON object, or its text, of at most 65,536 bytes",
+        })?,
     };
     Ok(CardIndexer {
         name: text(entry, "name")?,
         analysis_version: text(entry, "analysis_version")?,
         marker: text(entry, "marker")?,
         params_artifacts: texts(entry, "params_artifacts")?,
-        writes: writes(entry)?,
+        writes: entry.get("writes").map_or_else(|| Ok(Vec::new()), writes_of)?,
         reads: texts(entry, "reads")?,
         params_schema,
     })
@@ -593,9 +592,26 @@ fn texts(entry: &Object, key: &'static str) -> Result<Vec<String>, CardError> {
     }
 }
 
-fn writes(entry: &Object) -> Result<Vec<Artifact>, CardError> {
+/// The schema of a card's indexer as text: a text as it is, an object (which a preprocessor can write, where it cannot escape
+/// one) as canonical JSON, an empty one as none. `None` where it is neither, or too long.
+#[doc(hidden)]
+pub fn schema_of(schema: &Json) -> Option<String> {
+    let text = match schema {
+        Json::String(text) => text.clone(),
+        Json::Object(members) if members.is_empty() => String::new(),
+        Json::Object(_) => crate::canonical_json(schema),
+        _ => return None,
+    };
+    (text.len() <= MAX_SCHEMA_BYTES).then_some(text)
+}
+
+/// The artifacts of a card's list of those that an indexer writes; kinds that this reader does not know are left out.
+///
+/// # Errors
+/// Where it is no list of objects with a name and a kind.
+#[doc(hidden)]
+pub fn writes_of(list: &Json) -> Result<Vec<Artifact>, CardError> {
     let wrong = || CardError::Key { key: "writes", expected: "a list of objects with a name and a kind" };
-    let Some(list) = entry.get("writes") else { return Ok(Vec::new()) };
     let mut writes = Vec::new();
     for output in list.as_array().ok_or_else(wrong)? {
         let name = checked(output.get("name")).ok_or_else(wrong)?;

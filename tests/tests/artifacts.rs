@@ -4,7 +4,7 @@
 
 use kymhost_tests::fixture::{Fixture, batch, image_id, ints};
 use kymhost_tests::table::Table;
-use kymhost_tests::{Output, Run, TestDir, assert_untouched, copy_tree, library, snapshot};
+use kymhost_tests::{Output, Run, TestDir, assert_untouched, c, copy_tree, library, snapshot};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -395,6 +395,49 @@ fn who_reads_goes_after_who_writes() {
     assert_eq!(doubled(&lab), [0, 0, 0, 4, 4, 4, 20, 20, 20]);
     let document = lab.run("@doubler --plugin @maker --json").expect_code(0).json();
     assert!((0..2).all(|run| document["runs"][run]["stats"]["updated"] == 0), "{document}");
+}
+
+/// The same through the C door: what may be handed over is kept, what may not is refused with a text.
+#[test]
+fn a_plugin_in_c_makes_artifacts() {
+    let Some(library) = c::plugin("c_maker", "tests/plugins/c_maker/maker.c", &[]) else { return };
+    let lab = Lab::new();
+    let words = ["run", "--plugin", &library.display().to_string(), "--image", &image_id(1)].map(str::to_owned);
+    Run::new(words).dataset(lab.data.path()).output().expect_code(0);
+    let table = Table::read(&lab.data.key("tables/kym_c_maker.parquet"));
+    let said: Vec<String> = table
+        .rows
+        .iter()
+        .map(|row| format!("{} {} {}", row[0].as_str().unwrap_or("-"), row[1], row[2].as_str().unwrap_or("-")))
+        .collect();
+    let expected = [
+        ("json 0", ""),
+        ("json twice -1", "'c_maker/json' twice"),
+        ("no json -1", "'c_maker/other' that it hands over is no JSON"),
+        ("undeclared -1", "JSON artifact 'c_maker/table', which its WRITES does not name"),
+        ("null name -1", "name is NULL"),
+        ("null json -1", "JSON is NULL"),
+        ("table 0", ""),
+        ("table twice -1", "'c_maker/table' twice"),
+        ("array 0", ""),
+        ("short array -1", "5 bytes, which is not what its shape and dtype say"),
+        ("no dtype -1", "dtype 99 is none"),
+        ("small array -1", "struct_size"),
+        ("null array -1", "NULL"),
+        ("null error -1", ""),
+    ];
+    assert_eq!(said.len(), expected.len());
+    for (said, (status, words)) in said.iter().zip(expected) {
+        assert!(said.starts_with(status) && said.contains(words), "{said}: no {status} {words}");
+    }
+    let text = fs::read_to_string(lab.data.key(&lab.key(1, "analysis/c_maker/json.json"))).expect("the artifact");
+    assert_eq!(text, "{\n  \"x\": NaN\n}");
+    let made = Table::read(&lab.data.key(&lab.key(1, "analysis/c_maker/table.parquet")));
+    assert_eq!(made.column("value"), [7]);
+    let layout = lab.json(1, "analysis_arrays/c_maker/array/data/.zarray");
+    assert_eq!((&layout["shape"], &layout["dtype"]), (&json!([2, 3]), &json!("<f4")));
+    let info = Run::new(["plugin", "info", "--json", &library.display().to_string()]).output().expect_code(0).json();
+    assert_eq!((&info["api"], &info["needs_api"]), (&json!("1.1"), &json!("1.1")), "{info}");
 }
 
 #[test]

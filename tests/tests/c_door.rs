@@ -21,7 +21,7 @@ fn probe() -> Option<PathBuf> {
 fn a_plugin_in_c_does_all_that_one_in_rust_does() {
     let Some(library) = probe() else { return };
     let card = read_card(&library).expect("a card");
-    assert_eq!((card.door.as_str(), card.api.to_string().as_str(), card.sdk.as_str()), ("c-1", "1.0", "1.0.0"));
+    assert_eq!((card.door.as_str(), card.api.to_string().as_str(), card.sdk.as_str()), ("c-1", "1.1", "1.1.0"));
     assert!(card.target.contains(std::env::consts::ARCH), "{}", card.target);
     check_runs(&library, &Door::C);
 }

@@ -10,15 +10,15 @@
 use super::IndexerInfo;
 use super::door::Foreign;
 use super::library::{Listed, Refusal, check_loaded_card, rebuild_help};
-use kymhost_plugin_api::card::{API, Card, MAX_CARD_BYTES};
+use kymhost_plugin_api::card::{API, Card, MAX_CARD_BYTES, schema_of, writes_of};
 use kymhost_plugin_api::ffi::c_door::{
     self as c, DOOR, ENTRY, Entry, ExtractRows, FromRecord, INDEXER_1_0_BYTES, PLUGIN_1_0_BYTES, ReadOldMarker, Text,
 };
 use kymhost_plugin_api::ffi::{ArrowTable, COut, CRecord, CRun, HostRecord, HostRun, given_text};
-use kymhost_plugin_api::{Error, ErrorKind, Json, params_hash};
+use kymhost_plugin_api::{Artifact, Error, ErrorKind, Json, params_hash};
 use libloading::Library;
 use std::ffi::c_char;
-use std::mem::{align_of, zeroed};
+use std::mem::{align_of, size_of, zeroed};
 
 /// What a card calls this door.
 pub(super) const NAME: &str = DOOR;
@@ -83,9 +83,8 @@ pub(super) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>
 /// A plugin's struct, after its size was judged.
 ///
 /// # Safety
-/// `pointer` is null, or a struct that begins with its size lives there as long as the process; and `T` is not read beyond
-/// `least` bytes unless the struct's own size allows it.
-unsafe fn whole<T>(pointer: *const T, least: usize) -> Result<&'static T, String> {
+/// `pointer` is null, or a struct that begins with its size lives there. All zero is a value of `T`, one of the structs of the header.
+unsafe fn whole<T>(pointer: *const T, least: usize) -> Result<T, String> {
     if pointer.is_null() {
         return Err("is NULL".to_owned());
     }
@@ -97,8 +96,13 @@ unsafe fn whole<T>(pointer: *const T, least: usize) -> Result<&'static T, String
     if !(least..=MAX_STRUCT_BYTES).contains(&size) {
         return Err(format!("has struct_size {size}, expected {least} at least (plugin API {API})"));
     }
-    // SAFETY: of 1.0's size at least, which today is all of `T`.
-    Ok(unsafe { &*pointer })
+    let mut ours = std::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: so many bytes are there on both sides. What an older plugin lacks stays zero, and zero is a value of all
+    // that these structs hold: numbers, pointers, and functions that may be missing.
+    unsafe {
+        std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), ours.as_mut_ptr().cast::<u8>(), size.min(size_of::<T>()));
+        Ok(ours.assume_init())
+    }
 }
 
 /// # Safety
@@ -117,8 +121,21 @@ unsafe fn listed(indexer: *const c::Indexer) -> Result<Listed, String> {
         marker_name: text("marker_name", indexer.marker_name, MAX_TEXT_BYTES)?,
         params_artifacts: names(&list).ok_or("'s params_artifacts are no JSON list of texts (use KYMHOST_NAMES)")?,
         name,
-        // Since 1.1, which the header does not speak yet.
-        ..IndexerInfo::default()
+        writes: match indexer.writes.is_null() {
+            true => Vec::new(),
+            false => artifacts(&text("writes", indexer.writes, MAX_LIST_BYTES)?)
+                .ok_or("'s writes are no JSON list of names and kinds (use KYMHOST_WRITES)")?,
+        },
+        reads: match indexer.reads.is_null() {
+            true => Vec::new(),
+            false => names(&text("reads", indexer.reads, MAX_LIST_BYTES)?)
+                .ok_or("'s reads are no JSON list of texts (use KYMHOST_NAMES)")?,
+        },
+        params_schema: match indexer.params_schema.is_null() {
+            true => String::new(),
+            false => schema_text(&text("params_schema", indexer.params_schema, MAX_LIST_BYTES)?)
+                .ok_or("'s params_schema is no JSON object")?,
+        },
     };
     let missing = |function: &str| format!(" ('{}') has no function {function}: it is NULL", info.name.escape_debug());
     let foreign = CIndexer {
@@ -128,6 +145,16 @@ unsafe fn listed(indexer: *const c::Indexer) -> Result<Listed, String> {
         read_old_marker: indexer.read_old_marker,
     };
     Ok((info, Box::new(foreign)))
+}
+
+/// The list as a card has it: kinds that this host does not know are left out.
+fn artifacts(list: &str) -> Option<Vec<Artifact>> {
+    writes_of(&Json::parse(list.as_bytes()).ok()?).ok()
+}
+
+/// The schema as a card gives it that has it as an object.
+fn schema_text(text: &str) -> Option<String> {
+    schema_of(&Json::parse(text.as_bytes()).ok()?)
 }
 
 fn names(list: &str) -> Option<Vec<String>> {

@@ -120,7 +120,11 @@ fn what_is_written_and_read_is_checked() {
         assert_eq!(wrong(parse(more)), "writes", "{more}");
     }
     assert_eq!(wrong(parse(r#""reads":[1]"#)), "reads");
-    assert_eq!(wrong(parse(r#""params_schema":{}"#)), "params_schema");
+    assert_eq!(wrong(parse(r#""params_schema":1"#)), "params_schema");
+    for (schema, expected) in [("{}", ""), (r#""""#, ""), (r#"{"b":1,"a":2}"#, r#"{"a":2,"b":1}"#), (r#""{ }""#, "{ }")]
+    {
+        assert_eq!(schema_of(&Json::parse(schema.as_bytes()).expect("JSON")).as_deref(), Some(expected));
+    }
 }
 
 #[test]

@@ -86,6 +86,10 @@ pub struct Run {
     pub threads: Option<unsafe extern "C" fn(*const Run) -> u32>,
     pub log: Option<unsafe extern "C" fn(*const Run, c_int, *const c_char)>,
     pub progress: Option<unsafe extern "C" fn(*const Run, f64)>,
+    pub put_json: Option<unsafe extern "C" fn(*const Run, *const c_char, *const c_char, usize, *mut Text) -> c_int>,
+    pub put_table:
+        Option<unsafe extern "C" fn(*const Run, *const c_char, *mut ArrowArray, *mut ArrowSchema, *mut Text) -> c_int>,
+    pub put_array: Option<unsafe extern "C" fn(*const Run, *const c_char, *const Array, *mut Text) -> c_int>,
 }
 
 /// `kymhost_out`
@@ -119,6 +123,9 @@ pub struct Indexer {
     pub params_hash: Option<FromRecord>,
     pub extract_rows: Option<ExtractRows>,
     pub read_old_marker: Option<ReadOldMarker>,
+    pub writes: *const c_char,
+    pub reads: *const c_char,
+    pub params_schema: *const c_char,
 }
 
 /// `kymhost_plugin`
@@ -176,11 +183,13 @@ pub fn layout() -> String {
         Record as "kymhost_record" {
             struct_size, context, image_id, json, table, pixels, array, key, attributes, artifacts,
         }
-        Run as "kymhost_run" { struct_size, context, cancelled, threads, log, progress }
+        Run as "kymhost_run" {
+            struct_size, context, cancelled, threads, log, progress, put_json, put_table, put_array,
+        }
         Out as "kymhost_out" { struct_size, context, write, error }
         Indexer as "kymhost_indexer" {
             struct_size, name, analysis_version, marker_name, params_artifacts, params, params_hash, extract_rows,
-            read_old_marker,
+            read_old_marker, writes, reads, params_schema,
         }
         Plugin as "kymhost_plugin" { struct_size, api_major, api_minor, card, card_length, indexers, n_indexers }
     }

@@ -432,6 +432,8 @@ unsafe extern "C" fn artifacts(record: *const c_door::Record, place: *mut *const
 
 struct RunState<'a> {
     run: &'a dyn HostRun,
+    /// Texts of errors, which live until the plugin's method has returned. Boxed by `Vec`, so they do not move.
+    texts: Mutex<Vec<Vec<u8>>>,
 }
 
 /// A host's run as C plugins take it.
@@ -444,7 +446,7 @@ pub struct CRun<'a> {
 impl<'a> CRun<'a> {
     /// The run behind the struct.
     pub fn new(run: &'a dyn HostRun) -> Self {
-        let state = Box::new(RunState { run });
+        let state = Box::new(RunState { run, texts: Mutex::default() });
         let face = c_door::Run {
             struct_size: size_of::<c_door::Run>(),
             context: std::ptr::from_ref::<RunState<'_>>(&state).cast(),
@@ -452,6 +454,9 @@ impl<'a> CRun<'a> {
             threads: Some(threads),
             log: Some(log),
             progress: Some(progress),
+            put_json: Some(put_json),
+            put_table: Some(put_table),
+            put_array: Some(put_array),
         };
         Self { face, _state: state }
     }
@@ -499,6 +504,137 @@ unsafe extern "C" fn log(run: *const c_door::Run, level: c_int, message: *const 
 unsafe extern "C" fn progress(run: *const c_door::Run, fraction: f64) {
     // SAFETY: the header's promise.
     unsafe { of_run(run, (), |run| run.progress(fraction)) }
+}
+
+/// Hands the host's run an artifact, and gives the status; an error's text goes to `error`.
+///
+/// # Safety
+/// `run` is null or a [`CRun`]'s, still alive; `error` is null or may be written.
+unsafe fn hand_over(run: *const c_door::Run, error: *mut Text, body: impl FnOnce(&dyn HostRun) -> Result<()>) -> c_int {
+    const NO_RUN: &std::ffi::CStr = c"the run is NULL";
+    if run.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { put(error, Text { data: NO_RUN.as_ptr(), length: NO_RUN.count_bytes() }) };
+        return status_of(ErrorKind::Failed);
+    }
+    // SAFETY: as in `of_run`.
+    let state = unsafe { &*(*run).context.cast::<RunState<'_>>() };
+    let result = catch_unwind(AssertUnwindSafe(|| body(state.run)))
+        .unwrap_or_else(|payload| Err(Error::new(ErrorKind::Panicked, guard::payload_text(payload))));
+    let (status, text) = match result {
+        Ok(()) => (OK, Text { data: c"".as_ptr(), length: 0 }),
+        Err(problem) => {
+            let mut bytes = problem.message().as_bytes().to_vec();
+            let length = bytes.len();
+            bytes.push(0);
+            let text = Text { data: bytes.as_ptr().cast(), length };
+            state.texts.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+            (status_of(problem.kind()), text)
+        }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { put(error, text) };
+    status
+}
+
+unsafe extern "C" fn put_json(
+    run: *const c_door::Run,
+    artifact: *const c_char,
+    json: *const c_char,
+    length: usize,
+    error: *mut Text,
+) -> c_int {
+    // SAFETY: the header's promises: a name, and so many bytes of text.
+    unsafe {
+        hand_over(run, error, |run| {
+            if length > MAX_GIVEN_BYTES || (json.is_null() && length > 0) {
+                return Err(Error::msg(format!("the JSON is NULL, or has more than {MAX_GIVEN_BYTES} bytes")));
+            }
+            let text = if length == 0 { &[][..] } else { std::slice::from_raw_parts(json.cast::<u8>(), length) };
+            run.put_json(name(artifact)?, text)
+        })
+    }
+}
+
+unsafe extern "C" fn put_table(
+    run: *const c_door::Run,
+    artifact: *const c_char,
+    array: *mut ArrowArray,
+    schema: *mut ArrowSchema,
+    error: *mut Text,
+) -> c_int {
+    // SAFETY: the header's promises: a name, and Arrow C data that is the host's from now on.
+    unsafe {
+        hand_over(run, error, |run| {
+            check_place(array)?;
+            check_place(schema)?;
+            let (data, of) = (array.read(), schema.read());
+            // Moved, as Arrow's specification has it: the caller's structs are released for the caller.
+            std::ptr::addr_of_mut!((*array).release).write(None);
+            std::ptr::addr_of_mut!((*schema).release).write(None);
+            if data.release.is_none() || of.release.is_none() {
+                return Err(Error::new(ErrorKind::BadTable, "the table was released before it was handed over"));
+            }
+            run.put_table(name(artifact)?, crate::Table::from_c_data(data, of))
+        })
+    }
+}
+
+unsafe extern "C" fn put_array(
+    run: *const c_door::Run,
+    artifact: *const c_char,
+    array: *const c_door::Array,
+    error: *mut Text,
+) -> c_int {
+    // SAFETY: the header's promises: a name, and an array with all that it points to.
+    unsafe { hand_over(run, error, |run| run.put_array(name(artifact)?, given_array(array)?)) }
+}
+
+/// An array of a plugin's, copied.
+///
+/// # Safety
+/// `array` is null, or a struct of the size that it says with all that it points to.
+unsafe fn given_array(array: *const c_door::Array) -> Result<array::Array> {
+    const MAX_AXES: usize = 32;
+    if array.is_null() || !array.is_aligned() {
+        return Err(Error::msg("the array is NULL, or not aligned"));
+    }
+    // SAFETY: every struct begins with its size.
+    if unsafe { (*array).struct_size } < size_of::<c_door::Array>() {
+        return Err(Error::msg("the array's struct_size is not sizeof(kymhost_array)"));
+    }
+    // SAFETY: it has that size.
+    let face = unsafe { &*array };
+    let dtype = u8::try_from(face.dtype)
+        .ok()
+        .and_then(array::DType::from_number)
+        .ok_or_else(|| Error::msg(format!("the array's dtype {} is none", face.dtype)))?;
+    let has_parts = face.n_axes == 0 || !(face.shape.is_null() || face.axes.is_null());
+    if face.n_axes > MAX_AXES || !has_parts || (face.data.is_null() && face.n_bytes > 0) {
+        return Err(Error::msg("the array has more than 32 axes, or no shape, axes or data"));
+    }
+    let (mut shape, mut axes) = (Vec::new(), Vec::new());
+    for place in 0..face.n_axes {
+        // SAFETY: both have `n_axes` entries.
+        let (length, axis) = unsafe { (*face.shape.add(place), *face.axes.add(place)) };
+        shape.push(usize::try_from(length).map_err(|_| Error::msg("the array's shape does not fit this machine"))?);
+        // SAFETY: zero-terminated, as the header has it.
+        let axis = unsafe { given_text(axis, MAX_NAME_BYTES) };
+        axes.push(axis.map_err(|why| Error::msg(format!("the name of axis {place} {why}")))?.to_owned());
+    }
+    let expected = shape.iter().try_fold(dtype.size(), |product, length| product.checked_mul(*length));
+    if expected != Some(face.n_bytes) {
+        return Err(Error::msg(format!(
+            "the array has {} bytes, which is not what its shape and dtype say",
+            face.n_bytes
+        )));
+    }
+    // SAFETY: so many bytes stand there.
+    let bytes = match face.n_bytes {
+        0 => Vec::new(),
+        count => unsafe { std::slice::from_raw_parts(face.data.cast::<u8>(), count) }.to_vec(),
+    };
+    array::Array::new(dtype, shape, axes, bytes)
 }
 
 #[derive(Default)]

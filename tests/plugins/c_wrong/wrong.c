@@ -23,7 +23,7 @@ __attribute__((constructor)) static void fill(void) { memset(long_name, 'a', siz
 #endif
 
 static kymhost_indexer right = {sizeof(kymhost_indexer), "wrong",     "wrong@1", "wrong_run", "[\"wrong/params\"]",
-                                params,                  NULL, extract_rows, NULL};
+                                params,                  NULL, extract_rows, NULL, NULL,         NULL, NULL};
 static const kymhost_indexer *list[2] = {&right, &right};
 
 #ifndef CARD_API
