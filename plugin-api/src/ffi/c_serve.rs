@@ -629,9 +629,9 @@ unsafe fn given_array(array: *const c_door::Array) -> Result<array::Array> {
             face.n_bytes
         )));
     }
-    // SAFETY: so many bytes stand there.
     let bytes = match face.n_bytes {
         0 => Vec::new(),
+        // SAFETY: the header has so many bytes stand there.
         count => unsafe { std::slice::from_raw_parts(face.data.cast::<u8>(), count) }.to_vec(),
     };
     array::Array::new(dtype, shape, axes, bytes)
