@@ -57,6 +57,9 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Make rows that are there count as fresh without extracting them again
     Adopt(AdoptArgs),
+    /// Show or change the params of images
+    #[command(subcommand, arg_required_else_help = true)]
+    Params(ParamsCommand),
     /// List the indexers that can be found, or tell all about one
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(PluginCommand),
@@ -164,6 +167,72 @@ fn some_words(text: String) -> Result<String, &'static str> {
 fn reason() -> impl TypedValueParser<Value = Reason> {
     PossibleValuesParser::new(Reason::ALL.map(Reason::code))
         .try_map(|code| Reason::from_code(&code.to_ascii_uppercase()).ok_or("there is no such reason"))
+}
+
+/// What to do with params.
+#[derive(Debug, Subcommand)]
+pub enum ParamsCommand {
+    /// Show the params of images, and the schema that the plugin declares
+    Show(ParamsShowArgs),
+    /// Set params, e.g. threshold=2.5 or window.lines=32; those images become stale
+    #[command(after_help = help::PARAMS)]
+    Set(ParamsSetArgs),
+    /// Remove params: the indexer's defaults count again; those images become stale
+    Unset(ParamsUnsetArgs),
+}
+
+/// Arguments of `params show`.
+#[derive(Debug, Args)]
+pub struct ParamsShowArgs {
+    /// Which indexer.
+    #[command(flatten)]
+    pub choice: OnePlugin,
+    /// Show these images only; repeatable
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub image: Vec<String>,
+}
+
+/// Whose params are changed.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ParamsImages {
+    /// Change this image; repeatable (of `set` it takes several)
+    #[arg(long, value_name = "ID")]
+    pub image: Vec<String>,
+    /// Change every image
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Arguments of `params set`.
+#[derive(Debug, Args)]
+pub struct ParamsSetArgs {
+    /// What: a key, a dot and a key within it where there is one, and a value: JSON, or else a text as it stands
+    #[arg(value_name = "KEY=VALUE")]
+    pub edit: Vec<String>,
+    /// Which indexer.
+    #[command(flatten)]
+    pub choice: OnePlugin,
+    /// Change these images; repeatable
+    #[arg(long, value_name = "ID", num_args = 1.., required_unless_present = "all", conflicts_with = "all")]
+    pub image: Vec<String>,
+    /// Change every image
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Arguments of `params unset`.
+#[derive(Debug, Args)]
+pub struct ParamsUnsetArgs {
+    /// What: a key, a dot and a key within it where there is one
+    #[arg(value_name = "KEY", required = true)]
+    pub edit: Vec<String>,
+    /// Which indexer.
+    #[command(flatten)]
+    pub choice: OnePlugin,
+    /// Which images.
+    #[command(flatten)]
+    pub images: ParamsImages,
 }
 
 /// Arguments of `run`.

@@ -10,8 +10,9 @@ use crate::index::{
     AdoptOutcome, Cause, Difference, Explanation, ImageFailure, Preview, RunOutcome, Stats, Status, Verification,
     VerifyKind,
 };
-use crate::plugin::{Platform, Plugin};
+use crate::plugin::{IndexerInfo, Platform, Plugin};
 use kymhost_plugin_api::card::{API, Card, CardIndexer, TARGET};
+use kymhost_plugin_api::{Artifact, ArtifactKind, Json, canonical_json};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 
@@ -474,6 +475,30 @@ pub struct PluginInfoDocument<'a> {
     rustc: &'a str,
     target: &'a str,
     library_indexers: Vec<&'a str>,
+    writes: Vec<WrittenBody<'a>>,
+    reads: &'a [String],
+    /// Null where the plugin declares none, or one that is no JSON.
+    params_schema: Option<serde_json::Value>,
+}
+
+/// An artifact that an indexer writes.
+#[derive(Debug, Serialize)]
+struct WrittenBody<'a> {
+    name: &'a str,
+    kind: &'static str,
+}
+
+fn kind_word(kind: ArtifactKind) -> &'static str {
+    match kind {
+        ArtifactKind::Json => "json",
+        ArtifactKind::Parquet | ArtifactKind::Csv => "table",
+        _ => "array",
+    }
+}
+
+/// An artifact that an indexer writes, for people.
+pub fn artifact_text(artifact: &Artifact) -> String {
+    format!("{} ({})", artifact.name, kind_word(artifact.kind))
 }
 
 impl<'a> PluginInfoDocument<'a> {
@@ -488,6 +513,14 @@ impl<'a> PluginInfoDocument<'a> {
             rustc: &card.rustc,
             target: &card.target,
             library_indexers: card.indexers.iter().map(|indexer| indexer.name.as_str()).collect(),
+            writes: plugin
+                .indexer
+                .writes
+                .iter()
+                .map(|artifact| WrittenBody { name: &artifact.name, kind: kind_word(artifact.kind) })
+                .collect(),
+            reads: &plugin.indexer.reads,
+            params_schema: serde_json::from_str(&plugin.indexer.params_schema).ok(),
         }
     }
 }
@@ -635,6 +668,81 @@ impl<'a> UnusableBody<'a> {
     pub fn new(library: &std::path::Path, error: &'a CliError) -> Self {
         Self { library: library.display().to_string(), code: error.code, message: &error.message }
     }
+}
+
+/// `params show --json`
+#[derive(Debug, Serialize)]
+pub struct ParamsDocument<'a> {
+    indexer: &'a str,
+    params_artifacts: &'a [String],
+    /// The JSON Schema that the plugin declares; null where it declares none.
+    schema: Option<serde_json::Value>,
+    images: Vec<ImageParamsBody>,
+}
+
+impl<'a> ParamsDocument<'a> {
+    /// The params of these images.
+    pub fn new(indexer: &'a IndexerInfo, images: Vec<ImageParamsBody>) -> Self {
+        let schema = serde_json::from_str(&indexer.params_schema).ok();
+        Self { indexer: &indexer.name, params_artifacts: &indexer.params_artifacts, schema, images }
+    }
+}
+
+/// One image's params.
+#[derive(Debug, Serialize)]
+pub struct ImageParamsBody {
+    image_id: String,
+    artifact: Option<String>,
+    /// The params; null where there are none, and where they hold what JSON does not know (`NaN`).
+    params: Option<serde_json::Value>,
+    /// The params as canonical text, as they are hashed.
+    params_text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip)]
+    shown: String,
+}
+
+impl ImageParamsBody {
+    /// An image, the artifact that holds its params or would, and them.
+    pub fn new(image_id: String, artifact: String, params: Option<&Json>) -> Self {
+        let shown = params.map_or_else(|| "none: all as by default".to_owned(), Json::to_file_text);
+        let params_text = params.map(canonical_json);
+        let params = params_text.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        Self { image_id, artifact: Some(artifact), params, params_text, error: None, shown }
+    }
+
+    /// An image whose params cannot be read.
+    pub fn unreadable(image_id: String, error: &CliError) -> Self {
+        let shown = format!("unreadable: {}", error.message);
+        Self { image_id, artifact: None, params: None, params_text: None, error: Some(error.message.clone()), shown }
+    }
+
+    /// Whether they cannot be read.
+    pub fn is_broken(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// The image.
+    pub fn image_id(&self) -> &str {
+        &self.image_id
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        self.shown.clone()
+    }
+}
+
+/// `params set --json`, `params unset --json`
+#[derive(Debug, Serialize)]
+pub struct ParamsSetDocument<'a> {
+    /// The indexer.
+    pub indexer: &'a str,
+    /// The images whose params are others now.
+    pub changed: &'a [String],
+    /// How many images had them already.
+    pub unchanged: u64,
 }
 
 /// A reason in plain words.

@@ -5,6 +5,7 @@ use super::exit::Exit;
 use crate::author::new::{NameError, NewError};
 use crate::dataset::DatasetError;
 use crate::index::IndexError;
+use crate::index::params::ParamsError;
 use crate::ingest::IngestError;
 use crate::plugin::PluginError;
 use crate::store::StoreError;
@@ -177,6 +178,18 @@ impl From<PluginError> for CliError {
             .help(help),
             PluginError::Refused { code, .. } => Self::of(Exit::Unusable, code, &error),
             PluginError::Worker(_) => Self::of(Exit::Unusable, "worker", &error),
+        }
+    }
+}
+
+impl From<ParamsError> for CliError {
+    fn from(error: ParamsError) -> Self {
+        match &error {
+            ParamsError::BadSchema(_) => Self::of(Exit::Unusable, "bad_schema", &error)
+                .help("tell the plugin's author; `kymhost plugin info` shows the schema"),
+            ParamsError::Invalid(_) => Self::of(Exit::Usage, "params_invalid", &error)
+                .help("nothing was written; `kymhost params show` shows what may be set"),
+            _ => Self::of(Exit::Usage, "usage", &error),
         }
     }
 }

@@ -239,6 +239,14 @@ The hash is the SHA-256 of the canonical text: Python's json.dumps(params, sort_
 separators=(\",\", \":\"), ensure_ascii=False). In a pipe the canonical text has no final newline:
 its SHA-256 is the params hash.";
 
+/// `params set`
+pub const PARAMS: &str = "\
+Examples:
+  kymhost params show --plugin radon_velocity
+  kymhost params set --plugin radon_velocity --all window_lines=32
+  kymhost params set --plugin event_detection --image ID top_k_total=0 abs_score_floor=0.5
+  kymhost params unset --plugin event_detection --all top_k_total";
+
 /// `demo`
 pub const DEMO: &str = "\
 Examples:

@@ -20,6 +20,7 @@ mod logging;
 #[cfg(test)]
 mod made_up;
 mod output;
+mod params;
 mod params_hash;
 mod plugin;
 mod progress;
@@ -100,6 +101,7 @@ fn dispatch(context: &Context, command: &Command) -> Result<Exit, CliError> {
         Command::Explain(args) => explain::explain(context, args),
         Command::Verify(args) => verify::verify(context, args),
         Command::Adopt(args) => adopt::adopt(context, args),
+        Command::Params(command) => params::params(context, command),
         Command::Plugin(command) => plugin::plugin(context, command),
         Command::Table(command) => table::table(context, command),
         Command::Dataset(command) => dataset::dataset(context, command),

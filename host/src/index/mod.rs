@@ -13,6 +13,7 @@ mod markers;
 pub mod merge;
 pub mod names;
 pub mod order;
+pub mod params;
 mod plan;
 pub mod provenance;
 pub mod receipt;

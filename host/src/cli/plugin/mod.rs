@@ -13,6 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output;
 use crate::plugin::{Plugin, SearchPath, find_plugin, list_plugins, read_card};
 use etcetera::BaseStrategy;
+use kymhost_plugin_api::Json;
 use kymhost_plugin_api::card::API;
 use std::collections::HashSet;
 use std::env;
@@ -148,12 +149,23 @@ fn info(context: &Context, args: &PluginInfoArgs) -> Result<Exit, CliError> {
         writeln!(out, "table             {table}")?;
         writeln!(out, "run marker        {}", indexer.marker_name)?;
         writeln!(out, "params artifacts  {params}")?;
+        if !indexer.writes.is_empty() {
+            let writes: Vec<String> = indexer.writes.iter().map(documents::artifact_text).collect();
+            writeln!(out, "writes            {}", writes.join(", "))?;
+        }
+        if !indexer.reads.is_empty() {
+            writeln!(out, "reads             {}", indexer.reads.join(", "))?;
+        }
         writeln!(out, "library           {}", plugin.library.display())?;
         let names: Vec<&str> = card.indexers.iter().map(|indexer| indexer.name.as_str()).collect();
         writeln!(out, "its indexers      {}", names.join(", "))?;
         writeln!(out, "plugin API        {}, needs {} at least (this kymhost has {API})", card.api, card.needs_api)?;
         writeln!(out, "door              {}", card.door)?;
-        writeln!(out, "built with        plugin-api {}, {}, for {}", card.sdk, card.rustc, card.target)
+        writeln!(out, "built with        plugin-api {}, {}, for {}", card.sdk, card.rustc, card.target)?;
+        if let Ok(schema) = Json::parse(indexer.params_schema.as_bytes()) {
+            writeln!(out, "params schema     {}", schema.to_file_text())?;
+        }
+        Ok(())
     })?;
     Ok(Exit::Done)
 }

@@ -8,6 +8,7 @@
 //! - `fail`: true: it fails, after it has made them;
 //! - `text`: true: its rows' column `value` has texts.
 //!
+//! `written` has its params in what `maker` writes;
 //! `doubler` reads the table `maker/table` and makes `doubler/table`; `rival` would write what `maker` writes; `hen` and `egg`
 //! wait for each other.
 
@@ -16,10 +17,11 @@ use kymhost_plugin_api::prelude::*;
 struct Maker;
 struct Doubler;
 struct Rival;
+struct Written;
 struct Hen;
 struct Egg;
 
-export_plugin!(Maker, Doubler, Rival, Hen, Egg);
+export_plugin!(Maker, Doubler, Written, Rival, Hen, Egg);
 
 fn told(record: &Record<'_>) -> Result<Json> {
     Ok(record.json("maker/params")?.unwrap_or_else(|| Json::object::<String>([])))
@@ -101,6 +103,20 @@ impl Indexer for Doubler {
         let doubles: Vec<i64> = values.iter().flatten().map(|value| 2 * value).collect();
         run.put_table("doubler/table", Table::builder().column("double", doubles.clone())?.build()?)?;
         Table::builder().column("double", doubles)?.build()
+    }
+}
+
+impl Indexer for Written {
+    const NAME: &'static str = "written";
+    const ANALYSIS_VERSION: &'static str = "tests.written@1";
+    const PARAMS_ARTIFACTS: &'static [&'static str] = &["maker/json"];
+
+    fn params(&self, record: &Record<'_>) -> Result<Json> {
+        Ok(record.json("maker/json")?.unwrap_or_default())
+    }
+
+    fn extract_rows(&self, _record: &Record<'_>, _run: &Run<'_>) -> Result<Table> {
+        Table::builder().column("value", Vec::<i64>::new())?.build()
     }
 }
 

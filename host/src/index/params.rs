@@ -1,0 +1,314 @@
+//! Params of images, as people set them: which artifact holds them, what an edit makes of them, what a schema says of that.
+//!
+//! Owns: the rules, as functions over values. Never: I/O, decides what follows from a change (staleness does).
+
+use kymhost_plugin_api::Json;
+use kymhost_plugin_api::json::Object;
+
+/// One edit of an image's params.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Edit {
+    /// `KEY=VALUE`
+    Set(Path, Json),
+    /// `KEY`
+    Unset(Path),
+}
+
+/// A key, and keys within it: `a.b` is `b` in the object `a`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path(Vec<String>);
+
+/// Why an edit cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParamsError {
+    /// It is no edit.
+    #[error("'{text}' is no {expected}")]
+    NoEdit {
+        /// What was given.
+        text: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// A key on the way holds no object.
+    #[error("cannot set '{path}': '{at}' is there and is {found}, not an object")]
+    NoObject {
+        /// The whole key.
+        path: String,
+        /// The part that is no object.
+        at: String,
+        /// What it is.
+        found: &'static str,
+    },
+    /// The schema that the plugin declares cannot be used.
+    #[error("the schema of the params that the plugin declares is none: {0}")]
+    BadSchema(String),
+    /// The params would not be as the schema has them: one line each.
+    #[error("the params would not be as the plugin's schema has them: {}", .0.join("; "))]
+    Invalid(Vec<String>),
+}
+
+/// No schema has more to say in a message.
+const MAX_VIOLATIONS: usize = 10;
+
+impl std::fmt::Display for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
+impl Path {
+    fn parse(text: &str) -> Option<Self> {
+        let keys: Vec<String> = text.split('.').map(|key| key.trim().to_owned()).collect();
+        keys.iter().all(|key| !key.is_empty()).then_some(Self(keys))
+    }
+}
+
+impl Edit {
+    /// `KEY=VALUE`, with a value that is JSON, or else a text as it stands: `threshold=2.5`, `side=left`, `"id"="7"`.
+    ///
+    /// # Errors
+    /// Where there is no `=`, or no key before it.
+    pub fn set(text: &str) -> Result<Self, ParamsError> {
+        let wrong = || ParamsError::NoEdit { text: text.to_owned(), expected: "KEY=VALUE" };
+        let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+        let value = Json::parse(value.as_bytes()).unwrap_or_else(|_| Json::from(value));
+        Ok(Self::Set(Path::parse(key).ok_or_else(wrong)?, value))
+    }
+
+    /// `KEY`
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn unset(text: &str) -> Result<Self, ParamsError> {
+        let wrong = || ParamsError::NoEdit { text: text.to_owned(), expected: "KEY" };
+        Path::parse(text).filter(|_| !text.contains('=')).map(Self::Unset).ok_or_else(wrong)
+    }
+}
+
+/// The params artifact of an image among those that an indexer reads: the first that holds an object, else the first. `held`: what
+/// each holds.
+pub fn artifact<'a>(names: &'a [String], held: &[Option<Json>]) -> Option<&'a str> {
+    let is_object = |held: &Option<Json>| matches!(held, Some(Json::Object(_)));
+    let found = names.iter().zip(held).find(|(_, held)| is_object(held)).map(|(name, _)| name);
+    found.or(names.first()).map(String::as_str)
+}
+
+/// Params with edits made; no params are an empty object.
+///
+/// # Errors
+/// [`ParamsError::NoObject`].
+pub fn edited(params: Option<&Json>, edits: &[Edit]) -> Result<Json, ParamsError> {
+    let mut members = params.and_then(Json::as_object).cloned().unwrap_or_default();
+    for edit in edits {
+        match edit {
+            Edit::Set(path, value) => set(&mut members, path, value)?,
+            Edit::Unset(path) => unset(&mut members, &path.0),
+        }
+    }
+    Ok(Json::Object(members))
+}
+
+fn set(members: &mut Object, path: &Path, value: &Json) -> Result<(), ParamsError> {
+    let Some((last, way)) = path.0.split_last() else { return Ok(()) };
+    let mut object = members;
+    for (depth, key) in way.iter().enumerate() {
+        let held = object.entry(key.clone()).or_insert_with(|| Json::Object(Object::new()));
+        let found = kind(held);
+        let Json::Object(inner) = held else {
+            let at = path.0.get(..=depth).unwrap_or_default().join(".");
+            return Err(ParamsError::NoObject { path: path.to_string(), at, found });
+        };
+        object = inner;
+    }
+    object.insert(last.clone(), value.clone());
+    Ok(())
+}
+
+/// What is not there is unset already.
+fn unset(members: &mut Object, keys: &[String]) {
+    match keys {
+        [] => {}
+        [last] => {
+            members.shift_remove(last);
+        }
+        [first, rest @ ..] => {
+            if let Some(Json::Object(inner)) = members.get_mut(first) {
+                unset(inner, rest);
+            }
+        }
+    }
+}
+
+fn kind(value: &Json) -> &'static str {
+    match value {
+        Json::Null => "null",
+        Json::Bool(_) => "a boolean",
+        Json::Int(_) | Json::Float(_) => "a number",
+        Json::String(_) => "a text",
+        Json::Array(_) => "a list",
+        Json::Object(_) => "an object",
+    }
+}
+
+/// A JSON Schema that params are held against.
+#[derive(Debug)]
+pub struct Schema(jsonschema::Validator);
+
+impl Schema {
+    /// The schema of a text; none where it is empty.
+    ///
+    /// # Errors
+    /// [`ParamsError::BadSchema`].
+    pub fn parse(text: &str) -> Result<Option<Self>, ParamsError> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let bad = |why: String| ParamsError::BadSchema(why);
+        let schema: serde_json::Value = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+        if !schema.is_object() {
+            return Err(bad("it is no JSON object".to_owned()));
+        }
+        jsonschema::validator_for(&schema).map(|schema| Some(Self(schema))).map_err(|error| bad(error.to_string()))
+    }
+
+    /// Whether params are as the schema has them.
+    ///
+    /// # Errors
+    /// [`ParamsError::Invalid`] with what is not.
+    pub fn check(&self, params: &Json) -> Result<(), ParamsError> {
+        // NaN and the infinities are Python's alone.
+        let value: serde_json::Value = serde_json::from_str(&kymhost_plugin_api::canonical_json(params))
+            .map_err(|_| ParamsError::Invalid(vec!["NaN and Infinity have no place in params with a schema".into()]))?;
+        let violation = |error: jsonschema::ValidationError<'_>| {
+            let place = error.instance_path().to_string();
+            let place = place.trim_start_matches('/').replace('/', ".");
+            if place.is_empty() { error.to_string() } else { format!("{place}: {error}") }
+        };
+        let mut found: Vec<String> = self.0.iter_errors(&value).take(MAX_VIOLATIONS).map(violation).collect();
+        if found.is_empty() {
+            return Ok(());
+        }
+        found.sort();
+        Err(ParamsError::Invalid(found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn json(text: &str) -> Json {
+        Json::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn edits_are_read() {
+        let path = |keys: &[&str]| Path(keys.iter().map(|&key| key.to_owned()).collect());
+        let cases: &[(&str, Option<(&[&str], &str)>)] = &[
+            ("a=1", Some((&["a"], "1"))),
+            ("a = 1", Some((&["a"], "1"))),
+            ("a.b=[1, null]", Some((&["a", "b"], "[1,null]"))),
+            ("a=left", Some((&["a"], "\"left\""))),
+            ("a=", Some((&["a"], "\"\""))),
+            ("a=\"7\"", Some((&["a"], "\"7\""))),
+            ("a=b=c", Some((&["a"], "\"b=c\""))),
+            ("a=NaN", Some((&["a"], "NaN"))),
+            ("=1", None),
+            ("a", None),
+            ("a..b=1", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let expected = expected.map(|(keys, value)| Edit::Set(path(keys), json(value)));
+            assert_eq!(Edit::set(text).ok(), expected, "{text}");
+        }
+        assert_eq!(Edit::unset("a.b").ok(), Some(Edit::Unset(path(&["a", "b"]))));
+        for text in ["", "a=1", ".", "a."] {
+            assert!(Edit::unset(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn edits_are_made() {
+        let cases: &[(Option<&str>, &[&str], Result<&str, &str>)] = &[
+            (None, &["a=1"], Ok(r#"{"a":1}"#)),
+            (Some("[1]"), &["a=1"], Ok(r#"{"a":1}"#)),
+            (Some(r#"{"b":2,"a":0}"#), &["a=1"], Ok(r#"{"b":2,"a":1}"#)),
+            (Some(r#"{"a":{"b":1,"c":2}}"#), &["a.b=3", "d.e.f=4"], Ok(r#"{"a":{"b":3,"c":2},"d":{"e":{"f":4}}}"#)),
+            (Some(r#"{"a":{"b":1},"c":2}"#), &["-a.b", "-c", "-gone", "-a.gone.too"], Ok(r#"{"a":{}}"#)),
+            (Some(r#"{"a":1}"#), &["a.b=3"], Err("'a' is there and is a number")),
+            (Some(r#"{"a":{"b":[]}}"#), &["a.b.c=3"], Err("'a.b' is there and is a list")),
+        ];
+        for (params, edits, expected) in cases {
+            let edits: Vec<Edit> = edits
+                .iter()
+                .map(|text| text.strip_prefix('-').map_or_else(|| Edit::set(text), Edit::unset).unwrap())
+                .collect();
+            match (edited(params.map(json).as_ref(), &edits), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found.to_string(), json(expected).to_string()),
+                (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+                (found, _) => panic!("{params:?} {edits:?}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_object_is_edited() {
+        let names = ["one".to_owned(), "two".to_owned()];
+        let of = |held: [Option<&str>; 2]| artifact(&names, &held.map(|text| text.map(json))).unwrap();
+        assert_eq!(of([None, None]), "one");
+        assert_eq!(of([None, Some("{}")]), "two");
+        assert_eq!(of([Some("1"), Some("{}")]), "two");
+        assert_eq!(of([Some("{}"), Some("{}")]), "one");
+        assert_eq!(of([Some("1"), Some("2")]), "one");
+        assert_eq!(artifact(&[], &[]), None);
+    }
+
+    #[test]
+    fn schemas_judge() {
+        let schema = r#"{"type": "object", "additionalProperties": false, "properties": {
+            "n": {"type": "integer", "minimum": 1}, "in": {"type": "object", "properties": {"x": {"type": "number"}}}}}"#;
+        let schema = Schema::parse(schema).unwrap().unwrap();
+        for (params, words) in [
+            ("{}", &[][..]),
+            (r#"{"n": 3, "in": {"x": 1e300}}"#, &[]),
+            (r#"{"n": 0}"#, &["n: 0 is less than"]),
+            (r#"{"n": "3", "in": {"x": []}}"#, &["n:", "in.x:"]),
+            (r#"{"m": 1}"#, &["'m'"]),
+            (r#"{"n": NaN}"#, &["NaN"]),
+        ] {
+            match schema.check(&json(params)) {
+                Ok(()) => assert!(words.is_empty(), "{params}"),
+                Err(error) => {
+                    let text = error.to_string();
+                    assert!(!words.is_empty() && words.iter().all(|word| text.contains(word)), "{params}: {text}");
+                }
+            }
+        }
+        assert!(Schema::parse("").unwrap().is_none());
+        for bad in ["{", "1", r#"{"type": 7}"#] {
+            assert!(matches!(Schema::parse(bad), Err(ParamsError::BadSchema(_))), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_set_is_there_and_what_is_unset_is_not(
+            before in prop::collection::btree_map("[a-c]", -3..3_i64, 0..3),
+            key in "[a-c](\\.[x-z]){0,2}",
+            value in any::<i64>(),
+        ) {
+            let params: Json = Json::object(before.iter().map(|(key, value)| (key.clone(), Json::from(*value))));
+            let set = Edit::set(&format!("{key}={value}")).unwrap();
+            if let Ok(after) = edited(Some(&params), &[set]) {
+                let found = key.split('.').try_fold(&after, |at, key| at.get(key));
+                prop_assert_eq!(found, Some(&Json::from(value)));
+                let gone = edited(Some(&after), &[Edit::unset(&key).unwrap()]).unwrap();
+                prop_assert_eq!(key.split('.').try_fold(&gone, |at, key| at.get(key)), None);
+                prop_assert!(before.keys().all(|kept| key.starts_with(kept.as_str()) || gone.get(kept) == params.get(kept)));
+            }
+        }
+    }
+}

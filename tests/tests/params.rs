@@ -1,0 +1,137 @@
+//! `params show`, `set` and `unset`: what they write, what they refuse, what becomes stale.
+//!
+//! Owns: these commands over the real program. Never: the rules of edits and schemas (unit tests of `index::params`).
+
+use kymhost_tests::fixture::{Fixture, image_id};
+use kymhost_tests::{Run, TestDir, assert_untouched, library, snapshot};
+use serde_json::{Value, json};
+use std::fs;
+
+struct Lab {
+    _dir: TestDir,
+    data: Fixture,
+}
+
+impl Lab {
+    /// Images 0 to 2, done by `maker`.
+    fn new() -> Self {
+        let dir = TestDir::new();
+        let data = Fixture::new(dir.join("data.zarr"));
+        (0..3).for_each(|image| drop(data.add_image(&image_id(image))));
+        let lab = Self { _dir: dir, data };
+        lab.command("run --plugin @maker").output().expect_code(0);
+        lab
+    }
+
+    /// Words of which `@NAME` is an indexer of the fixture plugin and `#N` an image.
+    fn command(&self, words: &str) -> Run {
+        let library = library("maker");
+        let word = |word: &str| match (word.strip_prefix('@'), word.strip_prefix('#')) {
+            (Some(indexer), _) => format!("{}:{indexer}", library.display()),
+            (_, Some(number)) => image_id(number.parse().expect("a number")),
+            _ => word.to_owned(),
+        };
+        Run::new(words.split_whitespace().map(word)).dataset(self.data.path())
+    }
+
+    fn params(&self, image: u64) -> Option<Value> {
+        let text = fs::read(self.data.key(&self.data.image(&image_id(image)).key("maker/params.json"))).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    #[track_caller]
+    fn reasons(&self) -> Vec<Value> {
+        let document = self.command("status --plugin @maker --json").output().expect_code(0).json();
+        (0..3).map(|image| document["images"][image]["reason"].clone()).collect()
+    }
+}
+
+#[test]
+fn setting_params_makes_just_those_images_stale() {
+    let lab = Lab::new();
+    let set = lab.command("params set --plugin @maker --image #1 #2 value=4 nested.deep=0.5").output().expect_code(0);
+    set.expect_stderr(&["changed the params of 2 images", "kymhost run --plugin"]);
+    assert_eq!((lab.params(0), lab.params(2)), (None, Some(json!({"value": 4, "nested": {"deep": 0.5}}))));
+    // The artifact was looked for in vain before, by the extraction too: the params come first.
+    assert_eq!(lab.reasons(), ["FRESH_ROWS", "STALE_PARAMS_CHANGED", "STALE_PARAMS_CHANGED"]);
+    let run = lab.command("run --plugin @maker --json").output().expect_code(0).json();
+    assert_eq!(run["stats"]["updated"], 2);
+
+    // What is set already is not written again.
+    let before = snapshot(lab.data.path());
+    let again = lab.command("params set --plugin @maker --image #1 #2 value=4 --json").output().expect_code(0).json();
+    assert_eq!(again, json!({"indexer": "maker", "changed": [], "unchanged": 2}));
+    assert_untouched(&before, &snapshot(lab.data.path()));
+
+    let unset = lab.command("params unset --plugin @maker --image #1 nested.deep value --json").output().expect_code(0);
+    assert_eq!(unset.json()["changed"], json!([image_id(1)]));
+    assert_eq!(lab.params(1), Some(json!({"nested": {}})));
+    assert_eq!(lab.reasons(), ["FRESH_ROWS", "STALE_PARAMS_CHANGED", "FRESH_ROWS"]);
+    lab.command("params set --plugin @maker --all value=9").output().expect_code(0);
+    assert_eq!((0..3).map(|image| lab.params(image).expect("params")["value"].clone()).collect::<Vec<_>>(), [9, 9, 9]);
+}
+
+#[test]
+fn params_are_shown_with_their_schema() {
+    let lab = Lab::new();
+    lab.command("params set --plugin @maker --image #1 value=4").output().expect_code(0);
+    lab.command("params show --plugin @maker").output().expect_code(0).expect_stdout(&[
+        "1 image",
+        "\"value\": 4",
+        "2 images",
+        "none: all as by default",
+        "\"description\": \"What stands in all that it makes\"",
+    ]);
+    let shown = lab.command("params show --plugin @maker --image #1 --json").output().expect_code(0).json();
+    assert_eq!(shown["schema"]["properties"]["value"]["default"], 0);
+    assert_eq!(
+        shown["images"],
+        json!([{"image_id": image_id(1), "artifact": "maker/params", "params": {"value": 4}, "params_text": "{\"value\":4}"}])
+    );
+    let info = Run::new(["plugin", "info", &format!("{}:maker", library("maker").display())]).output().expect_code(0);
+    info.expect_stdout(&["maker/table", "\"minimum\": 0"]);
+    // A broken one is told of, and is no reason not to show the others.
+    lab.data.put(&lab.data.image(&image_id(1)).key("maker/params.json"), "{");
+    let shown = lab.command("params show --plugin @maker --json").output().expect_code(3).json();
+    assert!(shown["images"][1]["error"].as_str().is_some_and(|text| text.contains("params.json")), "{shown}");
+    assert!(shown["images"][0]["error"].is_null() && shown["images"][2]["error"].is_null(), "{shown}");
+}
+
+#[test]
+fn what_is_wrong_is_refused_and_nothing_is_written() {
+    let lab = Lab::new();
+    lab.data.image(&image_id(2)).json("maker/params", &json!({"value": 1}));
+    let before = snapshot(lab.data.path());
+    let cases: &[(&str, i32, &str, &str)] = &[
+        ("set --plugin @maker --all value=-1", 2, "params_invalid", "value: -1"),
+        ("set --plugin @maker --all value=left", 2, "params_invalid", "value:"),
+        ("set --plugin @maker --all vaule=1", 2, "params_invalid", "'vaule'"),
+        ("set --plugin @maker --image #2 value.deep=1", 2, "usage", "'value' is there and is a number"),
+        ("set --plugin @maker --all value", 2, "usage", "KEY=VALUE"),
+        ("unset --plugin @maker --all value=1", 2, "usage", "KEY"),
+        ("set --plugin @maker value=1", 2, "usage", "--image"),
+        ("set --plugin @maker --all --image #1 value=1", 2, "usage", "--image"),
+        ("set --plugin @maker --image #1", 2, "usage", "KEY=VALUE"),
+        ("set --plugin @maker --image value=1", 2, "usage", "--image"),
+        ("set --plugin @maker --image nowhere value=1", 2, "unknown_image", "nowhere"),
+        ("set --plugin @doubler --all value=1", 2, "no_params", "doubler"),
+    ];
+    for (words, code, name, says) in cases {
+        let error = lab.command(&format!("params {words} --json")).output().expect_code(*code).json();
+        let message = error["error"]["message"].as_str().unwrap_or_default();
+        assert_eq!(error["error"]["code"], *name, "{words}: {error}");
+        assert!(message.contains(says), "{words}: {message}");
+        assert_untouched(&before, &snapshot(lab.data.path()));
+    }
+}
+
+#[test]
+fn params_that_a_plugin_writes_are_refused_naming_it() {
+    let lab = Lab::new();
+    let before = snapshot(lab.data.path());
+    let error = lab.command("params set --plugin @written --all value=1 --json").output().expect_code(6).json();
+    assert_eq!(error["error"]["code"], "written_by_plugin");
+    let message = error["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("'maker/json'") && message.contains("the indexer 'maker'"), "{message}");
+    assert_untouched(&before, &snapshot(lab.data.path()));
+}
