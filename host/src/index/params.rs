@@ -206,7 +206,9 @@ mod tests {
     #[test]
     fn edits_are_read() {
         let path = |keys: &[&str]| Path(keys.iter().map(|&key| key.to_owned()).collect());
-        let cases: &[(&str, Option<(&[&str], &str)>)] = &[
+        /// The text, and the keys and value that it sets.
+        type Case<'a> = (&'a str, Option<(&'a [&'a str], &'a str)>);
+        let cases: &[Case<'_>] = &[
             ("a=1", Some((&["a"], "1"))),
             ("a = 1", Some((&["a"], "1"))),
             ("a.b=[1, null]", Some((&["a", "b"], "[1,null]"))),
@@ -232,7 +234,9 @@ mod tests {
 
     #[test]
     fn edits_are_made() {
-        let cases: &[(Option<&str>, &[&str], Result<&str, &str>)] = &[
+        /// The params, the edits, and what comes of them.
+        type Case<'a> = (Option<&'a str>, &'a [&'a str], Result<&'a str, &'a str>);
+        let cases: &[Case<'_>] = &[
             (None, &["a=1"], Ok(r#"{"a":1}"#)),
             (Some("[1]"), &["a=1"], Ok(r#"{"a":1}"#)),
             (Some(r#"{"b":2,"a":0}"#), &["a=1"], Ok(r#"{"b":2,"a":1}"#)),
