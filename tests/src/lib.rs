@@ -7,6 +7,7 @@ pub mod c;
 pub mod damage;
 pub mod fixture;
 pub mod judge;
+pub mod linescans;
 pub mod measure;
 mod process;
 pub mod python;

@@ -1,0 +1,147 @@
+//! Projections of many windows at once.
+//!
+//! Owns: the sparse matrix of an angle, and its product with a batch of windows. Never: which angles are asked for.
+//!
+//! For windows of one shape the projection at an angle is one matrix, of which some 2 % is not zero. Sixteen windows lie side by side, so
+//! that each weight is loaded once and multiplied with sixteen pixels. Each window's sums are made in the same order whatever
+//! its neighbours, without fused multiply-add: an answer depends neither on the batch nor on the processor.
+
+use super::geometry::{ANGLES, Square, View, degrees};
+use pulp::Arch;
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+/// Windows side by side.
+pub(crate) const LANES: usize = 16;
+
+/// One number of each window of a batch.
+pub(crate) type Lanes = [f32; LANES];
+
+/// Pixels of a window up to which all matrices are kept: some 20 KB a pixel.
+const KEPT: usize = 4096;
+
+/// The matrix of one angle: for each column of the projection the pixels in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Matrix {
+    /// Where each column's entries end.
+    ends: Vec<u32>,
+    /// Pixel and weight.
+    entries: Vec<(u32, f32)>,
+}
+
+impl Matrix {
+    fn new(square: &Square, degrees: f32) -> Self {
+        let view = View::new(square, degrees);
+        let (mut ends, mut entries): (Vec<u32>, Vec<(u32, f32)>) = (Vec::with_capacity(square.side), Vec::new());
+        // Weights of the column at hand, by pixel, and the pixels that have one.
+        let (mut weights, mut touched) = (vec![0.0_f64; square.len()], Vec::new());
+        for x in 0..square.side {
+            for y in view.reach(x) {
+                let Some(taps) = view.taps(x, y) else { continue };
+                let (row, column) = (f64::from(taps.row_part), f64::from(taps.column_part));
+                let corners =
+                    [(0, 0, (1.0 - row) * (1.0 - column)), (0, 1, (1.0 - row) * column), (1, 0, row * (1.0 - column)), (1, 1, row * column)];
+                for (row, column, weight) in corners {
+                    if weight == 0.0 {
+                        continue;
+                    }
+                    if let Some(pixel) = view.pixel(&taps, row, column) {
+                        if weights[pixel] == 0.0 {
+                            touched.push(pixel);
+                        }
+                        weights[pixel] += weight;
+                    }
+                }
+            }
+            entries.extend(touched.iter().map(|pixel| (*pixel as u32, weights[*pixel] as f32)));
+            touched.drain(..).for_each(|pixel| weights[pixel] = 0.0);
+            ends.push(entries.len() as u32);
+        }
+        Self { ends, entries }
+    }
+}
+
+/// The matrices of all angles for windows of one shape, made when first asked for.
+#[derive(Debug)]
+pub(crate) struct Projector {
+    square: Square,
+    kept: Option<Vec<OnceLock<Matrix>>>,
+    arch: Arch,
+}
+
+impl Projector {
+    pub(crate) fn new(square: Square) -> Self {
+        let kept = (square.len() <= KEPT).then(|| (0..ANGLES).map(|_| OnceLock::new()).collect());
+        Self { square, kept, arch: Arch::new() }
+    }
+
+    pub(crate) fn square(&self) -> &Square {
+        &self.square
+    }
+
+    /// How many batches should be done angle by angle: one where all matrices are kept; else as many as make a matrix worth its while and
+    /// fit into some 32 MB.
+    pub(crate) fn batches_a_task(&self) -> usize {
+        if self.kept.is_some() { 1 } else { ((1 << 25) / (self.square.len() * size_of::<Lanes>())).clamp(1, 16) }
+    }
+
+    /// The matrix of the angle with this number.
+    pub(crate) fn matrix(&self, number: usize) -> Cow<'_, Matrix> {
+        let make = || Matrix::new(&self.square, degrees(number));
+        match &self.kept {
+            Some(kept) => Cow::Borrowed(kept[number].get_or_init(make)),
+            None => Cow::Owned(make()),
+        }
+    }
+
+    /// The variance of each window's projection. `pixels` has one entry a pixel, `scratch` room for the projections.
+    pub(crate) fn variances(&self, matrix: &Matrix, pixels: &[Lanes], scratch: &mut Vec<Lanes>) -> Lanes {
+        scratch.resize(self.square.side, [0.0; LANES]);
+        self.arch.dispatch(
+            #[inline(always)]
+            || variances(matrix, pixels, scratch),
+        )
+    }
+}
+
+#[inline(always)]
+fn variances(matrix: &Matrix, pixels: &[Lanes], projections: &mut [Lanes]) -> Lanes {
+    let mut start = 0;
+    let mut sum = [0.0; LANES];
+    for (projection, end) in projections.iter_mut().zip(&matrix.ends) {
+        let entries = &matrix.entries[start..*end as usize];
+        start = *end as usize;
+        // Two sums, so that additions need not wait for each other.
+        let (mut even, mut odd) = ([0.0; LANES], [0.0; LANES]);
+        let pairs = entries.chunks_exact(2);
+        if let [entry] = pairs.remainder() {
+            add_product(&mut even, entry, pixels);
+        }
+        for pair in pairs {
+            add_product(&mut even, &pair[0], pixels);
+            add_product(&mut odd, &pair[1], pixels);
+        }
+        for lane in 0..LANES {
+            projection[lane] = even[lane] + odd[lane];
+            sum[lane] += projection[lane];
+        }
+    }
+    let count = projections.len() as f32;
+    let mean = sum.map(|sum| sum / count);
+    let mut squares = [0.0; LANES];
+    for projection in &*projections {
+        for lane in 0..LANES {
+            let difference = projection[lane] - mean[lane];
+            squares[lane] += difference * difference;
+        }
+    }
+    squares.map(|squares| squares / count)
+}
+
+#[inline(always)]
+fn add_product(sums: &mut Lanes, (pixel, weight): &(u32, f32), pixels: &[Lanes]) {
+    let values = &pixels[*pixel as usize];
+    for lane in 0..LANES {
+        sums[lane] += weight * values[lane];
+    }
+}
