@@ -47,7 +47,9 @@ fn velocities_of_real_recordings_are_kymflows() {
                     off += 1;
                     continue;
                 }
-                for (found, expected) in [(found.raw_mm_s[at], answer.velocity_raw), (found.velocity_mm_s[at], answer.velocity)] {
+                for (found, expected) in
+                    [(found.raw_mm_s[at], answer.velocity_raw), (found.velocity_mm_s[at], answer.velocity)]
+                {
                     assert!(close(found, expected, 1e-5), "{place}, window {at}: {found}, expected {expected}");
                 }
             }
@@ -109,7 +111,9 @@ fn events_of_real_traces_are_kymflows() {
             for (name, value) in found {
                 let expected = expected.get(name).unwrap();
                 let same = match (&value, expected) {
-                    (Json::Float(value), expected) if !expected.is_null() => close(*value, expected.as_f64().unwrap(), 1e-9),
+                    (Json::Float(value), expected) if !expected.is_null() => {
+                        close(*value, expected.as_f64().unwrap(), 1e-9)
+                    }
                     _ => value == *expected,
                 };
                 assert!(same, "{place}, event {at}: {name} is {value:?}, expected {expected:?}");

@@ -132,8 +132,9 @@ impl Roi {
             return Err(wrong(format!("found {}", short(roi)), "an object"));
         }
         let number = |of: &Json, field: &str| match of.get(field) {
-            Some(value) => whole_number(value)
-                .ok_or_else(|| wrong(format!("'{field}' is {}", short(value)), "a whole number")),
+            Some(value) => {
+                whole_number(value).ok_or_else(|| wrong(format!("'{field}' is {}", short(value)), "a whole number"))
+            }
             None => Err(wrong(format!("'{field}' is missing"), "a whole number")),
         };
         let kind = roi.get("roi_type").and_then(Json::as_str).unwrap_or("rect");
@@ -199,7 +200,10 @@ mod tests {
     fn what_is_no_rectangle_is_refused_by_name() {
         let rect = r#""data": {"x0": 2, "x1": 7, "y0": 5, "y1": 90}"#;
         let cases = [
-            (format!(r#"{{"roi_id": 3, "name": "cell", "roi_type": "mask", {rect}}}"#), "ROI 3 'cell': it is of type 'mask'"),
+            (
+                format!(r#"{{"roi_id": 3, "name": "cell", "roi_type": "mask", {rect}}}"#),
+                "ROI 3 'cell': it is of type 'mask'",
+            ),
             (format!(r#"{{"name": "cell", "roi_type": "rect", {rect}}}"#), "ROI 'cell': 'id' is missing"),
             (format!(r#"{{"roi_id": "a", {rect}}}"#), "place 0 of the metadata's rois: 'roi_id' is \"a\""),
             (r#"{"roi_id": 3, "data": {"x0": 2, "x1": 7, "y0": 5}}"#.to_owned(), "ROI 3: 'y1' is missing"),

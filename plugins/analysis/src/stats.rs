@@ -67,7 +67,9 @@ mod tests {
 
     #[test]
     fn rounding_is_half_to_even() {
-        for (value, expected) in [(0.5, 0), (1.5, 2), (2.5, 2), (2.500001, 3), (-3.0, 0), (f64::NAN, 0), (1e300, usize::MAX)] {
+        for (value, expected) in
+            [(0.5, 0), (1.5, 2), (2.5, 2), (2.500001, 3), (-3.0, 0), (f64::NAN, 0), (1e300, usize::MAX)]
+        {
             assert_eq!(round(value), expected, "{value}");
         }
     }

@@ -61,7 +61,8 @@ impl Gaps {
         for at in 0..count {
             before.push(before[at] + usize::from(belongs(at)));
         }
-        let fraction = |first: usize, last: usize| (before[last + 1] - before[first]) as f64 / (last + 1 - first) as f64;
+        let fraction =
+            |first: usize, last: usize| (before[last + 1] - before[first]) as f64 / (last + 1 - first) as f64;
         let half = odd(trace.samples(self.win_sec).max(3)) / 2;
         let around = |at: usize| fraction(at.saturating_sub(half), at.saturating_add(half).min(count - 1));
         let mut stretches = Vec::new();

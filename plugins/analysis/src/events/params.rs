@@ -207,7 +207,8 @@ mod tests {
         expected.baseline_drop.mad_k = 4.0;
         expected.baseline_drop.min_valid_per_side = Some(7);
         expected.zero_gap.eps0 = 0.5;
-        let given = r#"{"baseline_drop": {"mad_k": 4, "min_valid_per_side": 7}, "zero_gap": {"eps0": 0.5}, "nan_gap": {}}"#;
+        let given =
+            r#"{"baseline_drop": {"mad_k": 4, "min_valid_per_side": 7}, "zero_gap": {"eps0": 0.5}, "nan_gap": {}}"#;
         assert_eq!(read(given), Ok(expected));
         assert_eq!(read(r#"{"baseline_drop": {"min_valid_per_side": null}}"#), Ok(Params::default()));
         for params in [Params::default(), expected] {
@@ -219,8 +220,14 @@ mod tests {
     fn what_cannot_be_is_refused_by_name() {
         for (text, words) in [
             ("[]", "the document is []"),
-            (r#"{"basline_drop": {}}"#, "'basline_drop' is {}; expected no param of that name, but only baseline_drop, nan_gap"),
-            (r#"{"nan_gap": {"win_sec": 1}}"#, "'nan_gap.win_sec' is 1; expected no param of that name, but only nan_win_sec"),
+            (
+                r#"{"basline_drop": {}}"#,
+                "'basline_drop' is {}; expected no param of that name, but only baseline_drop, nan_gap",
+            ),
+            (
+                r#"{"nan_gap": {"win_sec": 1}}"#,
+                "'nan_gap.win_sec' is 1; expected no param of that name, but only nan_win_sec",
+            ),
             (r#"{"nan_gap": 3}"#, "nan_gap is 3; expected an object"),
             (r#"{"nan_gap": {"enter_frac": 1.5}}"#, "nan_gap.enter_frac is 1.5; expected a number from 0 to 1"),
             (r#"{"nan_gap": {"enter_frac": "a"}}"#, "nan_gap.enter_frac is \"a\"; expected a number from 0 to 1"),

@@ -123,7 +123,11 @@ impl<'a> Onsets<'a> {
         let ends = |block: &[f64]| {
             let known = (f64::INFINITY, f64::NEG_INFINITY);
             block.iter().fold(known, |(least, most), speed| {
-                if speed.is_nan() || least.is_nan() { (f64::NAN, f64::NAN) } else { (least.min(*speed), most.max(*speed)) }
+                if speed.is_nan() || least.is_nan() {
+                    (f64::NAN, f64::NAN)
+                } else {
+                    (least.min(*speed), most.max(*speed))
+                }
             })
         };
         let blocks = smoothed.chunks_exact(BLOCK).map(ends).collect();
@@ -133,7 +137,8 @@ impl<'a> Onsets<'a> {
 
     fn of(&self, peak: usize, is_drop: bool) -> usize {
         let end = if is_drop { peak } else { peak + self.sides.width };
-        let side = if self.sides.medians.counts[end] >= self.enough { self.sides.medians.medians[end] } else { self.overall };
+        let side =
+            if self.sides.medians.counts[end] >= self.enough { self.sides.medians.medians[end] } else { self.overall };
         let half = 0.5 * side;
         // Of NaN neither holds.
         let belongs = |least: f64, most: f64| if is_drop { most <= half } else { least >= half };

@@ -264,20 +264,53 @@ fn stretch() -> impl Strategy<Value = Vec<f64>> {
 }
 
 fn params() -> impl Strategy<Value = Params> {
-    let shift = (0.0..0.6_f64, 0.0..0.4_f64, prop_oneof![Just(None), (0_usize..30).prop_map(Some)], 0.0..5.0_f64,
-        prop_oneof![Just(0.0), Just(0.25), Just(1.0)], 0.0..0.3_f64, 0_usize..6, 0.0..1.0_f64);
+    let shift = (
+        0.0..0.6_f64,
+        0.0..0.4_f64,
+        prop_oneof![Just(None), (0_usize..30).prop_map(Some)],
+        0.0..5.0_f64,
+        prop_oneof![Just(0.0), Just(0.25), Just(1.0)],
+        0.0..0.3_f64,
+        0_usize..6,
+        0.0..1.0_f64,
+    );
     let gap = || (0.0..0.3_f64, 0.0..=1.0_f64, 0.0..=1.0_f64, 0.0..0.5_f64, 0.0..0.2_f64);
     let given = (shift, gap(), gap(), prop_oneof![Just(0.0), Just(0.3)]).prop_map(|(shift, nan, zero, eps0)| {
-        let (win_cmp_sec, smooth_sec, min_valid_per_side, mad_k, abs_score_floor, merge_gap_sec, top_k_total, min_sep_sec) = shift;
+        let (
+            win_cmp_sec,
+            smooth_sec,
+            min_valid_per_side,
+            mad_k,
+            abs_score_floor,
+            merge_gap_sec,
+            top_k_total,
+            min_sep_sec,
+        ) = shift;
         Params {
             baseline_drop: ShiftParams {
-                win_cmp_sec, smooth_sec, min_valid_per_side, mad_k, abs_score_floor, merge_gap_sec, top_k_total, min_sep_sec,
+                win_cmp_sec,
+                smooth_sec,
+                min_valid_per_side,
+                mad_k,
+                abs_score_floor,
+                merge_gap_sec,
+                top_k_total,
+                min_sep_sec,
             },
             nan_gap: NanGapParams {
-                nan_win_sec: nan.0, enter_frac: nan.1, exit_frac: nan.2, min_duration_sec: nan.3, merge_gap_sec: nan.4,
+                nan_win_sec: nan.0,
+                enter_frac: nan.1,
+                exit_frac: nan.2,
+                min_duration_sec: nan.3,
+                merge_gap_sec: nan.4,
             },
             zero_gap: ZeroGapParams {
-                eps0, zero_win_sec: zero.0, enter_frac: zero.1, exit_frac: zero.2, min_duration_sec: zero.3, merge_gap_sec: zero.4,
+                eps0,
+                zero_win_sec: zero.0,
+                enter_frac: zero.1,
+                exit_frac: zero.2,
+                min_duration_sec: zero.3,
+                merge_gap_sec: zero.4,
             },
         }
     });

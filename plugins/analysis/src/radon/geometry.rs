@@ -133,9 +133,15 @@ fn sin_cos(angle: f32) -> (f32, f32) {
     /// π/2 in three parts, negative.
     const QUARTER: [f32; 3] = [f32::from_bits(0xBFC9_0FD8), f32::from_bits(0xB4A8_885A), f32::from_bits(0xA7C2_34C4)];
     /// sin r = r + r³ · polynomial in r², highest power first.
-    const SIN: [f32; 4] = [f32::from_bits(0x363E_9DDE), f32::from_bits(0xB950_35DD), f32::from_bits(0x3C08_88CD), f32::from_bits(0xBE2A_AAAB)];
+    const SIN: [f32; 4] = [
+        f32::from_bits(0x363E_9DDE),
+        f32::from_bits(0xB950_35DD),
+        f32::from_bits(0x3C08_88CD),
+        f32::from_bits(0xBE2A_AAAB),
+    ];
     /// cos r = polynomial in r², highest power first.
-    const COS: [f32; 5] = [f32::from_bits(0x37CC_730B), f32::from_bits(0xBAB6_036E), f32::from_bits(0x3D2A_AA9E), -0.5, 1.0];
+    const COS: [f32; 5] =
+        [f32::from_bits(0x37CC_730B), f32::from_bits(0xBAB6_036E), f32::from_bits(0x3D2A_AA9E), -0.5, 1.0];
     let turns = (angle * std::f32::consts::FRAC_2_PI).round_ties_even();
     let rest = QUARTER.iter().fold(angle, |rest, part| turns.mul_add(*part, rest));
     let square = rest * rest;

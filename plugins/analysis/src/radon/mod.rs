@@ -144,7 +144,13 @@ pub fn window_count(lines: usize, params: &Params) -> usize {
 ///
 /// # Errors
 /// [`Error::Cancelled`].
-pub fn velocities(image: &Image<'_>, roi: &Roi, voxels: Voxels, params: &Params, work: &Work<'_>) -> Result<Velocities> {
+pub fn velocities(
+    image: &Image<'_>,
+    roi: &Roi,
+    voxels: Voxels,
+    params: &Params,
+    work: &Work<'_>,
+) -> Result<Velocities> {
     let step = params.window_lines / 4;
     let (lines, pixels) = roi.within(image.lines, image.width);
     let count = if pixels.is_empty() { 0 } else { window_count(lines.len(), params) };
@@ -186,7 +192,9 @@ pub fn without_outliers(velocities: &[f64]) -> Vec<f64> {
 /// itself is NaN. The median of two is their mean.
 pub fn clean(velocities: &[f64]) -> Vec<f64> {
     let around = |at: usize| &velocities[at.saturating_sub(1)..velocities.len().min(at + 2)];
-    let median = |at: usize| stats::median(&mut around(at).iter().copied().filter(|value| value.is_finite()).collect::<Vec<_>>());
+    let median = |at: usize| {
+        stats::median(&mut around(at).iter().copied().filter(|value| value.is_finite()).collect::<Vec<_>>())
+    };
     velocities.iter().enumerate().map(|(at, value)| if value.is_nan() { f64::NAN } else { median(at) }).collect()
 }
 

@@ -7,7 +7,7 @@
 //! its neighbours, without fused multiply-add: an answer depends neither on the batch nor on the processor.
 
 use super::geometry::{ANGLES, Square, View, degrees};
-use pulp::Arch;
+use fearless_simd::{Level, Simd, SimdBase as _, dispatch, f32x16};
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
@@ -39,8 +39,12 @@ impl Matrix {
             for y in view.reach(x) {
                 let Some(taps) = view.taps(x, y) else { continue };
                 let (row, column) = (f64::from(taps.row_part), f64::from(taps.column_part));
-                let corners =
-                    [(0, 0, (1.0 - row) * (1.0 - column)), (0, 1, (1.0 - row) * column), (1, 0, row * (1.0 - column)), (1, 1, row * column)];
+                let corners = [
+                    (0, 0, (1.0 - row) * (1.0 - column)),
+                    (0, 1, (1.0 - row) * column),
+                    (1, 0, row * (1.0 - column)),
+                    (1, 1, row * column),
+                ];
                 for (row, column, weight) in corners {
                     if weight == 0.0 {
                         continue;
@@ -66,13 +70,13 @@ impl Matrix {
 pub(crate) struct Projector {
     square: Square,
     kept: Option<Vec<OnceLock<Matrix>>>,
-    arch: Arch,
+    level: Level,
 }
 
 impl Projector {
     pub(crate) fn new(square: Square) -> Self {
         let kept = (square.len() <= KEPT).then(|| (0..ANGLES).map(|_| OnceLock::new()).collect());
-        Self { square, kept, arch: Arch::new() }
+        Self { square, kept, level: Level::new() }
     }
 
     pub(crate) fn square(&self) -> &Square {
@@ -97,51 +101,41 @@ impl Projector {
     /// The variance of each window's projection. `pixels` has one entry a pixel, `scratch` room for the projections.
     pub(crate) fn variances(&self, matrix: &Matrix, pixels: &[Lanes], scratch: &mut Vec<Lanes>) -> Lanes {
         scratch.resize(self.square.side, [0.0; LANES]);
-        self.arch.dispatch(
-            #[inline(always)]
-            || variances(matrix, pixels, scratch),
-        )
+        dispatch!(self.level, simd => variances(simd, matrix, pixels, scratch))
     }
 }
 
 #[inline(always)]
-fn variances(matrix: &Matrix, pixels: &[Lanes], projections: &mut [Lanes]) -> Lanes {
+fn variances<S: Simd>(simd: S, matrix: &Matrix, pixels: &[Lanes], projections: &mut [Lanes]) -> Lanes {
+    let zero = f32x16::splat(simd, 0.0);
+    let product = |(pixel, weight): &(u32, f32)| f32x16::from_slice(simd, &pixels[*pixel as usize]) * *weight;
     let mut start = 0;
-    let mut sum = [0.0; LANES];
+    let mut sum = zero;
     for (projection, end) in projections.iter_mut().zip(&matrix.ends) {
         let entries = &matrix.entries[start..*end as usize];
         start = *end as usize;
         // Two sums, so that additions need not wait for each other.
-        let (mut even, mut odd) = ([0.0; LANES], [0.0; LANES]);
+        let (mut even, mut odd) = (zero, zero);
         let pairs = entries.chunks_exact(2);
         if let [entry] = pairs.remainder() {
-            add_product(&mut even, entry, pixels);
+            even += product(entry);
         }
         for pair in pairs {
-            add_product(&mut even, &pair[0], pixels);
-            add_product(&mut odd, &pair[1], pixels);
+            even += product(&pair[0]);
+            odd += product(&pair[1]);
         }
-        for lane in 0..LANES {
-            projection[lane] = even[lane] + odd[lane];
-            sum[lane] += projection[lane];
-        }
+        let both = even + odd;
+        both.store_slice(projection);
+        sum += both;
     }
     let count = projections.len() as f32;
-    let mean = sum.map(|sum| sum / count);
-    let mut squares = [0.0; LANES];
+    let mean = sum / count;
+    let mut squares = zero;
     for projection in &*projections {
-        for lane in 0..LANES {
-            let difference = projection[lane] - mean[lane];
-            squares[lane] += difference * difference;
-        }
+        let difference = f32x16::from_slice(simd, projection) - mean;
+        squares += difference * difference;
     }
-    squares.map(|squares| squares / count)
-}
-
-#[inline(always)]
-fn add_product(sums: &mut Lanes, (pixel, weight): &(u32, f32), pixels: &[Lanes]) {
-    let values = &pixels[*pixel as usize];
-    for lane in 0..LANES {
-        sums[lane] += weight * values[lane];
-    }
+    let mut variances = [0.0; LANES];
+    (squares / count).store_slice(&mut variances);
+    variances
 }

@@ -136,7 +136,10 @@ fn decide(
     angles: &[usize],
 ) -> usize {
     let greatest = variances.clone().fold(0.0, f32::max);
-    if greatest == 0.0 && variances.clone().all(|variance| variance == 0.0) && window().iter().all(|value| *value == 0.0) {
+    if greatest == 0.0
+        && variances.clone().all(|variance| variance == 0.0)
+        && window().iter().all(|value| *value == 0.0)
+    {
         return 0;
     }
     let all_finite = variances.clone().all(f32::is_finite);

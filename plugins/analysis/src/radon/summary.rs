@@ -32,7 +32,9 @@ pub fn summary(velocities: &[f64]) -> Summary {
     let finite = || velocities.iter().copied().filter(|value| value.is_finite());
     let count = finite().count();
     let n_nan = velocities.len() - count;
-    let Some(Figures { min, max, mean, std }) = figures(finite()) else { return Summary { n_nan, ..Summary::default() } };
+    let Some(Figures { min, max, mean, std }) = figures(finite()) else {
+        return Summary { n_nan, ..Summary::default() };
+    };
     Summary {
         min: Some(min),
         max: Some(max),
@@ -64,7 +66,8 @@ pub struct Figures {
 pub fn figures(values: impl Iterator<Item = f64> + Clone) -> Option<Figures> {
     let finite = values.filter(|value| value.is_finite());
     finite.clone().next()?;
-    let (min, max) = finite.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), value| (min.min(value), max.max(value)));
+    let (min, max) =
+        finite.clone().fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), value| (min.min(value), max.max(value)));
     let (mean, std) = stats::mean_std(finite);
     Some(Figures { min, max, mean, std })
 }

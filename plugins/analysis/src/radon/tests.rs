@@ -26,10 +26,23 @@ fn run(values: &[f32], width: usize, voxels: Voxels, params: &Params, threads: u
 #[test]
 fn windows_are_counted() {
     // Lines, lines of a window, windows.
-    for (lines, window, count) in
-        [(0, 16, 0), (15, 16, 0), (16, 16, 1), (19, 16, 1), (20, 16, 2), (30_000, 16, 7497), (4, 4, 1), (5, 4, 2), (63, 64, 0), (64, 64, 1)]
-    {
-        assert_eq!(window_count(lines, &Params::window_lines(window).unwrap()), count, "{lines} lines, windows of {window}");
+    for (lines, window, count) in [
+        (0, 16, 0),
+        (15, 16, 0),
+        (16, 16, 1),
+        (19, 16, 1),
+        (20, 16, 2),
+        (30_000, 16, 7497),
+        (4, 4, 1),
+        (5, 4, 2),
+        (63, 64, 0),
+        (64, 64, 1),
+    ] {
+        assert_eq!(
+            window_count(lines, &Params::window_lines(window).unwrap()),
+            count,
+            "{lines} lines, windows of {window}"
+        );
     }
     for window in [0, 1, 2, 6, 17, Params::MAX_WINDOW_LINES + 4] {
         let error = Params::window_lines(window).unwrap_err().to_string();
@@ -51,9 +64,13 @@ fn times_are_the_middles_of_windows() {
 fn known_velocities_are_found() {
     for pixels_per_line in [0.25_f64, 0.6, 1.0, 1.7, -0.4, -1.2] {
         let found = run(&streaks(400, 24, pixels_per_line, 7), 24, VOXELS, &Params::default(), 1);
-        let median = stats::median(&mut found.velocity_mm_s.iter().copied().filter(|value| !value.is_nan()).collect::<Vec<_>>());
+        let median =
+            stats::median(&mut found.velocity_mm_s.iter().copied().filter(|value| !value.is_nan()).collect::<Vec<_>>());
         let expected = pixels_per_line * 0.5 / 0.001 / 1000.0;
-        assert!((median.abs() - expected.abs()).abs() < 0.06 * expected.abs(), "{pixels_per_line}: {median}, expected {expected}");
+        assert!(
+            (median.abs() - expected.abs()).abs() < 0.06 * expected.abs(),
+            "{pixels_per_line}: {median}, expected {expected}"
+        );
     }
 }
 
@@ -66,7 +83,8 @@ fn time_reversed_flips_the_sign() {
     let mut back = run(&reversed, width, VOXELS, &Params::default(), 1).raw_mm_s;
     back.reverse();
     // The padded square's centre is a pixel, not the window's middle: mirrored windows are sampled elsewhere, so an angle may fall to a neighbour.
-    let close = forth.raw_mm_s.iter().zip(&back).filter(|(forth, back)| (*forth + *back).abs() < 0.03 * forth.abs()).count();
+    let close =
+        forth.raw_mm_s.iter().zip(&back).filter(|(forth, back)| (*forth + *back).abs() < 0.03 * forth.abs()).count();
     assert!(close * 100 >= 95 * back.len(), "{close} of {}", back.len());
     let sum = |values: &[f64]| values.iter().sum::<f64>();
     assert!(sum(&forth.raw_mm_s) * sum(&back) < 0.0);
@@ -123,8 +141,13 @@ fn a_window_without_contrast_among_others_falls_to_the_first_angle() {
 #[test]
 fn short_and_thin_rois_have_what_windows_they_have() {
     for (lines, width) in [(0, 5), (5, 0), (15, 5), (16, 1), (40, 1), (40, 2), (24, 200)] {
-        let found = run(&streaks(lines, width.max(1), 0.5, 4)[..lines * width], width.max(1), VOXELS, &Params::default(), 1);
-        assert_eq!(found.len(), if width == 0 { 0 } else { window_count(lines, &Params::default()) }, "{lines} × {width}");
+        let found =
+            run(&streaks(lines, width.max(1), 0.5, 4)[..lines * width], width.max(1), VOXELS, &Params::default(), 1);
+        assert_eq!(
+            found.len(),
+            if width == 0 { 0 } else { window_count(lines, &Params::default()) },
+            "{lines} × {width}"
+        );
         assert!(found.theta_deg.iter().all(|angle| (-2.0..=181.0).contains(angle)));
     }
     let image = Image::new(&[], 100, 0).unwrap();
@@ -234,7 +257,10 @@ fn clean_is_the_median_of_what_is_known() {
     ];
     for (values, expected) in cases {
         let found = clean(values);
-        let same = found.iter().zip(*expected).all(|(found, expected)| found == expected || found.is_nan() && expected.is_nan());
+        let same = found
+            .iter()
+            .zip(*expected)
+            .all(|(found, expected)| found == expected || found.is_nan() && expected.is_nan());
         assert!(same && found.len() == expected.len(), "{values:?}: {found:?}");
     }
 }
