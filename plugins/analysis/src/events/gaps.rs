@@ -88,7 +88,7 @@ impl Gaps {
                 duration_sec: trace.times[last] - trace.times[first],
             })
             // A duration that is not known is not too short.
-            .filter(|gap| !(gap.duration_sec < self.min_duration_sec))
+            .filter(|gap| gap.duration_sec.is_nan() || gap.duration_sec >= self.min_duration_sec)
             .collect()
     }
 }

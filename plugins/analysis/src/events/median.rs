@@ -94,7 +94,7 @@ impl Window {
             self.at = self.from(self.at + 1);
             self.below += 1;
         }
-        Some((self.at, (self.count % 2 == 0).then(|| self.from(self.at + 1))))
+        Some((self.at, self.count.is_multiple_of(2).then(|| self.from(self.at + 1))))
     }
 
     /// The first of the set that is this rank or higher. There is one.

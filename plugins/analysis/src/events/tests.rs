@@ -38,13 +38,10 @@ mod slow {
     fn merge(runs: Vec<(usize, usize)>, most: i64) -> Vec<(usize, usize)> {
         let mut merged: Vec<(usize, usize)> = Vec::new();
         for (first, last) in runs {
-            if let Some(before) = merged.last_mut() {
-                if first as i64 - before.1 as i64 - 1 <= most {
-                    before.1 = last;
-                    continue;
-                }
+            match merged.last_mut() {
+                Some(before) if first as i64 - before.1 as i64 - 1 <= most => before.1 = last,
+                _ => merged.push((first, last)),
             }
-            merged.push((first, last));
         }
         merged
     }
@@ -124,8 +121,8 @@ mod slow {
         let mut events = Vec::new();
         for drop in [true, false] {
             let mut runs: Vec<(usize, usize)> = Vec::new();
-            for i in 0..speeds.len() {
-                if if drop { scores[i] <= -threshold } else { scores[i] >= threshold } {
+            for (i, score) in scores.iter().enumerate() {
+                if if drop { *score <= -threshold } else { *score >= threshold } {
                     match runs.last_mut() {
                         Some(run) if run.1 + 1 == i => run.1 = i,
                         _ => runs.push((i, i)),
@@ -169,7 +166,7 @@ mod slow {
                 }
             }
         }
-        events.sort_by(|a, b| (a.i_start, a.i_peak).cmp(&(b.i_start, b.i_peak)));
+        events.sort_by_key(|event| (event.i_start, event.i_peak));
         events
     }
 

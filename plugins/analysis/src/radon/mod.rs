@@ -90,7 +90,7 @@ impl Params {
     /// # Errors
     /// [`Error::Param`] where it is not a multiple of 4 from 4 to [`Params::MAX_WINDOW_LINES`].
     pub fn window_lines(lines: usize) -> Result<Self> {
-        if lines == 0 || lines % 4 != 0 || lines > Self::MAX_WINDOW_LINES {
+        if lines == 0 || !lines.is_multiple_of(4) || lines > Self::MAX_WINDOW_LINES {
             return Err(Error::Param {
                 name: "window_lines".to_owned(),
                 found: lines.to_string(),

@@ -284,7 +284,7 @@ fn velocities_are_float32_in_decimal() {
 fn summaries() {
     let found = summary(&[1.0, -1.0, 0.0, 0.0, f64::NAN, 10.0, 2.0]);
     assert_eq!((found.min, found.max, found.mean), (Some(-1.0), Some(10.0), Some(2.0)));
-    let std = (((1.0 + 9.0 + 4.0 + 4.0 + 64.0) / 6.0) as f64).sqrt();
+    let std = (82.0_f64 / 6.0).sqrt();
     assert_eq!((found.std, found.se, found.cv), (Some(std), Some(std / 6_f64.sqrt()), Some(std / 2.0)));
     assert_eq!((found.n_nan, found.n_zero, found.n_big), (1, 2, 1));
     assert_eq!(summary(&[1.0, -1.0]).cv, None);
