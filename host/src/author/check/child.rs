@@ -68,6 +68,8 @@ pub(super) enum Answer {
     Sought {
         /// They.
         keys: Vec<String>,
+        /// How many images it gave a hash and rows for.
+        taken: usize,
     },
     /// All images are extracted.
     Extracted,
@@ -153,7 +155,10 @@ fn serve(arguments: &[OsString]) -> io::Result<()> {
     let subject = Subject { indexer, program: &program, library: &library, sandbox: &sandbox, seed, timeout };
     let answer = match task {
         Task::Load => Answer::Loaded,
-        Task::Seek => Answer::Sought { keys: judge::sought(&subject).map_err(io::Error::other)? },
+        Task::Seek => {
+            let (keys, taken) = judge::sought(&subject).map_err(io::Error::other)?;
+            Answer::Sought { keys, taken }
+        }
         Task::Extract | Task::ExtractOther => {
             let dataset = if task == Task::Extract { sandbox.dataset() } else { sandbox.other() };
             judge::extract_into(&subject, &dataset, &sandbox.out()).map_err(io::Error::other)?;

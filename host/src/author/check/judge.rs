@@ -261,14 +261,16 @@ fn no_hash(failure: &Failure) -> Outcome {
     Outcome::skipped(format!("no record has a params hash ({}: {}); {see}", failure.kind, failure.message))
 }
 
-/// What an indexer looks for in vain.
-pub(super) fn sought(subject: &Subject<'_>) -> Result<Vec<String>, String> {
+/// What an indexer looks for in vain, and how many images it takes.
+pub(super) fn sought(subject: &Subject<'_>) -> Result<(Vec<String>, usize), String> {
     let mut keys = BTreeSet::new();
+    let mut taken = 0;
     for record in subject.records().map_err(|outcome| outcome.message)? {
         let inputs = subject.inputs(&record);
         keys.extend(inputs.into_iter().filter(|input| input.found == Found::Absent).map(|input| input.key));
+        taken += usize::from(subject.hash(&record).is_ok() && subject.rows(&record).is_ok());
     }
-    Ok(keys.into_iter().collect())
+    Ok((keys.into_iter().collect(), taken))
 }
 
 /// What another process made of an image.

@@ -105,6 +105,15 @@ impl Samples {
         Ok(!new.is_empty())
     }
 
+    /// Puts params into an artifact of every image: those that a schema asks for, none where there is no schema.
+    pub(super) fn make_params(&self, name: &str, schema: &str) -> Result<(), CheckError> {
+        let params = params_by_schema(schema).unwrap_or_else(|| Json::object::<&str>([]));
+        for id in &self.images {
+            self.dataset.record(id)?.put_json(name, &params)?;
+        }
+        Ok(())
+    }
+
     fn make_one(
         &self,
         record: &Record,
@@ -185,26 +194,68 @@ fn series(rng: &mut Rng) -> kymhost_plugin_api::Result<Array> {
     Array::from_elements(&values, vec![24], vec!["time".to_owned()])
 }
 
+/// As kymflow keeps it, with two ROIs side by side.
 fn metadata(lines: usize, places: usize, rng: &mut Rng) -> Json {
     let roi = |number: i64, left: usize, right: usize| {
         Json::object([
             ("roi_id", Json::from(number)),
-            ("left", (left as i64).into()),
-            ("right", (right as i64).into()),
-            ("top", 0_i64.into()),
-            ("bottom", (lines as i64).into()),
+            ("roi_type", "rect".into()),
+            ("version", "1.0".into()),
+            ("name", format!("ROI {number}").into()),
             ("note", "made up".into()),
+            ("channel", 1_i64.into()),
+            ("z", 0_i64.into()),
+            (
+                "data",
+                Json::object([
+                    ("x0", Json::from(left as i64)),
+                    ("x1", (right as i64).into()),
+                    ("y0", 0_i64.into()),
+                    ("y1", (lines as i64).into()),
+                ]),
+            ),
+            ("meta", Json::object::<&str>([])),
         ])
     };
     let middle = places / 2;
+    let (seconds_per_line, um_per_pixel) = (0.001 + 0.001 * rng.f64(), 0.1 + 0.2 * rng.f64());
+    let header = Json::object([
+        ("shape", Json::Array(vec![(lines as i64).into(), (places as i64).into()])),
+        ("ndim", 2_i64.into()),
+        ("voxels", vec![seconds_per_line, um_per_pixel].into()),
+        ("voxels_units", vec!["s", "um"].into()),
+        ("labels", vec!["time (s)", "space (um)"].into()),
+        ("physical_size", vec![lines as f64 * seconds_per_line, places as f64 * um_per_pixel].into()),
+        ("acquired_local_epoch_ns", 1_700_000_000_000_000_000_i64.into()),
+    ]);
     Json::object([
+        ("version", Json::from("2.0")),
+        ("header", header),
+        ("experiment_metadata", Json::object([("note", Json::from("made up by kymhost plugin check"))])),
         ("rois", Json::Array(vec![roi(1, 1, middle), roi(2, middle, places - 1)])),
-        ("seconds_per_line", (0.001 + 0.001 * rng.f64()).into()),
-        ("um_per_pixel", (0.1 + 0.2 * rng.f64()).into()),
-        ("num_lines", (lines as i64).into()),
-        ("pixels_per_line", (places as i64).into()),
-        ("note", "made up by kymhost plugin check".into()),
     ])
+}
+
+/// Params by a JSON Schema: each property's default, example, first of its enum, or a value of its type. `None` where it has none.
+fn params_by_schema(schema: &str) -> Option<Json> {
+    let schema = Json::parse(schema.as_bytes()).ok()?;
+    let properties = schema.get("properties")?.as_object()?;
+    Some(Json::object(properties.iter().filter_map(|(name, property)| Some((name.clone(), by_schema(property)?)))))
+}
+
+fn by_schema(property: &Json) -> Option<Json> {
+    let first = |key: &str| property.get(key)?.as_array()?.first().cloned();
+    let said = property.get("default").cloned().or_else(|| first("examples")).or_else(|| first("enum"));
+    let least = || property.get("minimum").or_else(|| property.get("maximum")).cloned();
+    said.or_else(|| match property.get("type")?.as_str()? {
+        "number" => Some(least().unwrap_or_else(|| 0.5.into())),
+        "integer" => Some(least().unwrap_or_else(|| 1_i64.into())),
+        "boolean" => Some(true.into()),
+        "string" => Some("made up".into()),
+        "array" => Some(Json::Array(Vec::new())),
+        "object" => Some(Json::object::<&str>([])),
+        _ => None,
+    })
 }
 
 /// A JSON artifact of which nothing but the name is known.
@@ -336,6 +387,17 @@ mod tests {
         let slowly = make("slowly", 7, &[&keys[..1], &keys]);
         assert_eq!(once, slowly);
         assert_ne!(once, make("another", 8, &[&keys]));
+    }
+
+    #[test]
+    fn params_follow_a_schema() {
+        let schema = r#"{"properties": {"a": {"type": "number", "default": 2.5}, "b": {"enum": ["up", "down"]},
+            "c": {"type": "integer", "minimum": 3}, "d": {"type": "string"}, "e": {}, "f": {"type": "number", "examples": [7]}}}"#;
+        let params = params_by_schema(schema).map(|params| params.to_string());
+        assert_eq!(params.as_deref(), Some(r#"{"a":2.5,"b":"up","c":3,"d":"made up","f":7}"#));
+        for none in ["", "{", "5", "{}", r#"{"properties": 5}"#] {
+            assert_eq!(params_by_schema(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -170,7 +170,14 @@ impl Suite<'_> {
         if samples.are_made_up() {
             let named = indexer.params_artifacts.iter().map(|name| format!("analysis/{name}.json"));
             samples.make_sought(&named.collect())?;
-            self.learn(&indexer.name, &dataset, &mut samples)?;
+            let has_schema = !indexer.params_schema.is_empty();
+            // Params that are not known may be refused as unknown: then there are none but those of the schema.
+            if has_schema || !self.learn(&indexer.name, &dataset, &mut samples)? {
+                for name in &indexer.params_artifacts {
+                    samples.make_params(name, &indexer.params_schema)?;
+                }
+                self.learn(&indexer.name, &dataset, &mut samples)?;
+            }
         }
         samples.rotate_into(&other)?;
 
@@ -216,20 +223,23 @@ impl Suite<'_> {
         }
     }
 
-    /// Has the indexer run over the made-up records, and makes what it looks for, until it looks for nothing new.
-    fn learn(&self, indexer: &str, dataset: &Path, samples: &mut Samples) -> Result<(), CheckError> {
+    /// Has the indexer run over the made-up records, and makes what it looks for, until it looks for nothing new. Whether it
+    /// takes any of them then, or dies of them.
+    fn learn(&self, indexer: &str, dataset: &Path, samples: &mut Samples) -> Result<bool, CheckError> {
+        let mut takes = true;
         let mut sought = BTreeSet::new();
         let empty = self.folder.join("empty");
         for _ in 0..MAX_ROUNDS {
             let (end, _) = self.process(Task::Seek, indexer, dataset, &empty, false)?;
             // One that dies is judged by the checks.
-            let End::Answer(Answer::Sought { keys }, _) = end else { return Ok(()) };
+            let End::Answer(Answer::Sought { keys, taken }, _) = end else { return Ok(true) };
+            takes = taken > 0;
             sought.extend(keys);
             if !samples.make_sought(&sought)? {
                 break;
             }
         }
-        Ok(())
+        Ok(takes)
     }
 
     fn check(&self, check: Check, indexer: &CardIndexer, dataset: &Path, other: &Path) -> Result<Checked, CheckError> {
