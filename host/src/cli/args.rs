@@ -173,11 +173,13 @@ fn reason() -> impl TypedValueParser<Value = Reason> {
 #[derive(Debug, Subcommand)]
 pub enum ParamsCommand {
     /// Show the params of images, and the schema that the plugin declares
+    #[command(after_help = help::PARAMS)]
     Show(ParamsShowArgs),
     /// Set params, e.g. threshold=2.5 or window.lines=32; those images become stale
     #[command(after_help = help::PARAMS)]
     Set(ParamsSetArgs),
     /// Remove params: the indexer's defaults count again; those images become stale
+    #[command(after_help = help::PARAMS)]
     Unset(ParamsUnsetArgs),
 }
 

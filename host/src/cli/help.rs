@@ -244,8 +244,8 @@ pub const PARAMS: &str = "\
 Examples:
   kymhost params show --plugin radon_velocity
   kymhost params set --plugin radon_velocity --all window_lines=32
-  kymhost params set --plugin event_detection --image ID top_k_total=0 abs_score_floor=0.5
-  kymhost params unset --plugin event_detection --all top_k_total";
+  kymhost params set --plugin event_detection --image ID baseline_drop.mad_k=4
+  kymhost params unset --plugin event_detection --all baseline_drop.mad_k";
 
 /// `demo`
 pub const DEMO: &str = "\
