@@ -1,32 +1,31 @@
-//! The indexer `event_detection`: events in the velocities that `radon_velocity` makes.
+//! The indexer `event_detection`: from an image's velocities to events.
 //!
-//! Owns: where velocities and params come from, the columns. Never: finds events (see `kymhost_analysis::events`).
+//! Owns: where velocities and params are read, the columns of the artifacts and of the table. Never: the method (`kymhost-analysis`).
 //!
-//! It writes `velocity_events/params` and `velocity_events/events`, which the indexer `velocity_events` collects; its own dataset table has
-//! a row an ROI. An image without velocities has no rows, and nothing is written. Methods, params and columns: `docs/analyses.md`.
+//! It writes what the indexer `velocity_events` reads: the artifacts `velocity_events/events`, one row an event, and
+//! `velocity_events/params`, the params that were used. Its own table has one row an ROI. `docs/analyses.md` has all.
 
-use kymhost_analysis::events::{self, Event, EventType, Found, Params};
+use kymhost_analysis::events::{self, Event, EventType, Found, MachineType, Params};
+use kymhost_plugin_api::Columns;
 use kymhost_plugin_api::prelude::*;
 
-/// The artifact of velocities.
-const VELOCITY: &str = "radon_velocity/velocity";
-/// The artifact of params.
+/// What a person may set.
 const PARAMS: &str = "event_detection/params";
-/// The artifact that says with which params the events were found.
+/// What is read: one row a window and ROI.
+const VELOCITY: &str = "radon_velocity/velocity";
+/// The params that were used.
 const USED: &str = "velocity_events/params";
-/// The artifact of events.
+/// One row an event.
 const EVENTS: &str = "velocity_events/events";
 
 struct EventDetection;
-
-export_plugin!(EventDetection);
 
 impl Indexer for EventDetection {
     const NAME: &'static str = "event_detection";
     const ANALYSIS_VERSION: &'static str = "kymhost.event_detection@1";
     const PARAMS_ARTIFACTS: &'static [&'static str] = &[PARAMS];
-    const READS: &'static [&'static str] = &[VELOCITY];
     const WRITES: &'static [Output] = &[Output::json(USED), Output::table(EVENTS)];
+    const READS: &'static [&'static str] = &[VELOCITY];
     const PARAMS_SCHEMA: &'static str = include_str!("params.schema.json");
 
     fn params(&self, record: &Record<'_>) -> Result<Json> {
@@ -35,123 +34,140 @@ impl Indexer for EventDetection {
 
     fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
         let params = params(record)?;
-        let traces = match record.columns(VELOCITY)? {
-            Some(columns) => traces(columns.i64("roi_id")?, columns.f64("time")?, columns.f64("velocity")?)?,
-            None => return summaries(&[]),
-        };
-        let mut done: Vec<(Trace, Found)> = Vec::with_capacity(traces.len());
-        let count = traces.len();
-        for (place, trace) in traces.into_iter().enumerate() {
+        // Without velocities nothing was looked at: no rows, and no artifact that says that there are no events.
+        let Some(velocities) = record.columns(VELOCITY)? else { return table(&[]) };
+        let traces = traces(&velocities).map_err(|error| {
+            let why = format!("{}: {}", record.key(VELOCITY, ArtifactKind::Parquet), error.message());
+            Error::new(error.kind(), why)
+        })?;
+        let mut results = Vec::with_capacity(traces.len());
+        for (at, trace) in traces.iter().enumerate() {
             if run.cancelled() {
                 return Err(Error::new(ErrorKind::Cancelled, "stopped"));
             }
-            let found = events::detect(&trace.time_sec, &trace.velocity_mm_s, &params)?;
-            done.push((trace, found));
-            run.progress((place + 1) as f64 / count as f64);
+            run.progress(at as f64 / traces.len() as f64);
+            let found = events::detect(&trace.times, &trace.velocities, &params)?;
+            results.push(RoiResult { roi_id: trace.roi_id, n_samples: trace.times.len(), found });
         }
         run.put_json(USED, &params.to_json())?;
-        run.put_table(EVENTS, table(&done)?)?;
-        summaries(&done)
+        run.put_table(EVENTS, event_table(&results)?)?;
+        table(&results)
     }
 }
 
-/// The params, defaults included. Unknown and impossible ones are refused.
+export_plugin!(EventDetection);
+
+/// The params that count.
 fn params(record: &Record<'_>) -> Result<Params> {
-    Ok(match record.json(PARAMS)? {
-        Some(given) => Params::of_json(&given)?,
-        None => Params::default(),
-    })
+    let Some(given) = record.json(PARAMS)? else { return Ok(Params::default()) };
+    Params::of_json(&given).map_err(|error| Error::msg(format!("{}: {error}", record.key(PARAMS, ArtifactKind::Json))))
 }
 
-/// One ROI's velocities.
+/// The velocities of one ROI, in the order of their rows.
 struct Trace {
     roi_id: i64,
-    time_sec: Vec<f64>,
-    velocity_mm_s: Vec<f64>,
+    times: Vec<f64>,
+    velocities: Vec<f64>,
 }
 
-/// The traces, in the order in which their ROIs come.
-fn traces(ids: Vec<Option<i64>>, times: Vec<f64>, velocities: Vec<f64>) -> Result<Vec<Trace>> {
+/// The traces in a table of velocities, in the order in which their ROIs first appear.
+fn traces(rows: &Columns) -> Result<Vec<Trace>> {
+    let (roi_ids, times, velocities) = (rows.i64("roi_id")?, rows.f64("time")?, rows.f64("velocity")?);
     let mut traces: Vec<Trace> = Vec::new();
-    for (row, ((id, time), velocity)) in ids.into_iter().zip(times).zip(velocities).enumerate() {
-        let roi_id = id.ok_or_else(|| {
-            Error::new(ErrorKind::Unreadable, format!("row {row} of the table artifact '{VELOCITY}' has no roi_id"))
-        })?;
-        let place = match traces.iter().position(|trace| trace.roi_id == roi_id) {
-            Some(place) => place,
-            None => {
-                traces.push(Trace { roi_id, time_sec: Vec::new(), velocity_mm_s: Vec::new() });
-                traces.len() - 1
-            }
-        };
-        if let Some(trace) = traces.get_mut(place) {
-            trace.time_sec.push(time);
-            trace.velocity_mm_s.push(velocity);
+    let mut last = 0;
+    for (row, roi_id) in roi_ids.into_iter().enumerate() {
+        let roi_id = roi_id.ok_or_else(|| Error::msg(format!("row {row} has no roi_id")))?;
+        // Rows of an ROI mostly stand together.
+        if traces.get(last).is_none_or(|trace| trace.roi_id != roi_id) {
+            last = traces.iter().position(|trace| trace.roi_id == roi_id).unwrap_or(traces.len());
         }
+        if last == traces.len() {
+            traces.push(Trace { roi_id, times: Vec::new(), velocities: Vec::new() });
+        }
+        traces[last].times.push(times[row]);
+        traces[last].velocities.push(velocities[row]);
     }
     Ok(traces)
 }
 
-fn whole(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+struct RoiResult {
+    roi_id: i64,
+    n_samples: usize,
+    found: Found,
 }
 
-/// The events of all ROIs, with the columns of the dataset table `velocity_events`.
-fn table(done: &[(Trace, Found)]) -> Result<Table> {
-    let all: Vec<(i64, usize, &Event)> = done
-        .iter()
-        .flat_map(|(trace, found)| found.events.iter().enumerate().map(|(place, event)| (trace.roi_id, place, event)))
-        .collect();
-    let float = |value: &dyn Fn(&Event) -> Option<f64>| -> Vec<Option<f64>> {
-        all.iter().map(|(_, _, event)| value(event).filter(|value| !value.is_nan())).collect()
+/// `None` for NaN: what is not known is missing.
+fn known(value: f64) -> Option<f64> {
+    (!value.is_nan()).then_some(value)
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// One row an event.
+fn event_table(results: &[RoiResult]) -> Result<Table> {
+    let numbered = |result: &RoiResult| -> Vec<(i64, String)> {
+        (0..result.found.events.len()).map(|k| (result.roi_id, format!("{}-{k}", result.roi_id))).collect()
     };
-    let count = |value: &dyn Fn(&Event) -> Option<usize>| -> Vec<Option<i64>> {
-        all.iter().map(|(_, _, event)| value(event).map(whole)).collect()
+    let (roi_ids, event_ids): (Vec<i64>, Vec<String>) = results.iter().flat_map(numbered).unzip();
+    let events: Vec<&Event> = results.iter().flat_map(|result| &result.found.events).collect();
+    let number = |field: fn(&Event) -> Option<f64>| -> Vec<Option<f64>> {
+        events.iter().map(|event| field(event).and_then(known)).collect()
     };
+    let count = |field: fn(&Event) -> Option<usize>| -> Vec<Option<i64>> {
+        events.iter().map(|event| field(event).map(signed)).collect()
+    };
+    let text =
+        |field: fn(&Event) -> &'static str| -> Vec<&'static str> { events.iter().map(|event| field(event)).collect() };
     Table::builder()
-        .column("roi_id", all.iter().map(|(roi_id, ..)| *roi_id).collect::<Vec<_>>())?
-        .column("event_id", all.iter().map(|(roi_id, place, _)| format!("{roi_id}-{place}")).collect::<Vec<_>>())?
-        .column("t_start_s", float(&|event| Some(event.t_start_sec)))?
-        .column("t_end_s", float(&|event| event.t_end_sec))?
-        .column("peak_t_s", float(&|event| event.t_peak_sec))?
-        .column("peak_value", float(&|event| event.score_peak))?
-        .column("score", float(&|event| Some(event.strength)))?
-        .column("event_type", all.iter().map(|(_, _, event)| event.event_type.name()).collect::<Vec<_>>())?
-        .column("machine_type", all.iter().map(|(_, _, event)| event.machine_type.name()).collect::<Vec<_>>())?
-        .column("i_start", all.iter().map(|(_, _, event)| whole(event.i_start)).collect::<Vec<_>>())?
-        .column("i_peak", count(&|event| event.i_peak))?
-        .column("i_end", count(&|event| event.i_end))?
-        .column("baseline_before", float(&|event| event.baseline_before))?
-        .column("baseline_after", float(&|event| event.baseline_after))?
-        .column("nan_fraction_in_event", float(&|event| event.nan_fraction_in_event))?
-        .column("n_valid_in_event", count(&|event| event.n_valid_in_event))?
-        .column("duration_sec", float(&|event| event.duration_sec))?
+        .column("roi_id", roi_ids)?
+        .column("event_id", event_ids)?
+        .column("t_start_s", number(|event| Some(event.t_start_sec)))?
+        .column("t_end_s", number(|event| event.t_end_sec))?
+        .column("peak_t_s", number(|event| event.t_peak_sec))?
+        .column("peak_value", number(|event| event.score_peak))?
+        .column("score", number(|event| Some(event.strength)))?
+        .column("event_type", text(|event| event.event_type.name()))?
+        .column("machine_type", text(|event| event.machine_type.name()))?
+        .column("i_start", count(|event| Some(event.i_start)))?
+        .column("i_peak", count(|event| event.i_peak))?
+        .column("i_end", count(|event| event.i_end))?
+        .column("baseline_before", number(|event| event.baseline_before))?
+        .column("baseline_after", number(|event| event.baseline_after))?
+        .column("nan_fraction_in_event", number(|event| event.nan_fraction_in_event))?
+        .column("n_valid_in_event", count(|event| event.n_valid_in_event))?
+        .column("duration_sec", number(|event| event.duration_sec))?
         .build()
 }
 
-/// The rows of the dataset table: one an ROI.
-fn summaries(done: &[(Trace, Found)]) -> Result<Table> {
-    let of_type = |kind: EventType| -> Vec<i64> {
-        let count = |found: &Found| found.events.iter().filter(|event| event.event_type == kind).count();
-        done.iter().map(|(_, found)| whole(count(found))).collect()
+/// One row an ROI.
+fn table(results: &[RoiResult]) -> Result<Table> {
+    let count = |counts: &dyn Fn(&Event) -> bool| -> Vec<i64> {
+        let of = |result: &RoiResult| signed(result.found.events.iter().filter(|event| counts(event)).count());
+        results.iter().map(of).collect()
     };
-    let seconds_of = |kind: EventType| -> Vec<f64> {
-        let seconds = |found: &Found| {
-            found.events.iter().filter(|event| event.event_type == kind).filter_map(|event| event.duration_sec).sum()
+    let of_type = |event_type| count(&move |event| event.event_type == event_type);
+    let seconds = |event_type| -> Vec<Option<f64>> {
+        let of = |result: &RoiResult| -> f64 {
+            let events = result.found.events.iter().filter(|event| event.event_type == event_type);
+            events.filter_map(|event| event.duration_sec).sum()
         };
-        done.iter().map(|(_, found)| seconds(found)).collect()
+        results.iter().map(|result| known(of(result))).collect()
     };
     Table::builder()
-        .column("roi_id", done.iter().map(|(trace, _)| trace.roi_id).collect::<Vec<_>>())?
-        .column("n_samples", done.iter().map(|(trace, _)| whole(trace.time_sec.len())).collect::<Vec<_>>())?
-        .column("sampling_rate_hz", done.iter().map(|(_, found)| found.sampling_rate_hz).collect::<Vec<_>>())?
-        .column("threshold_mm_s", done.iter().map(|(_, found)| found.threshold_mm_s).collect::<Vec<_>>())?
+        .column("roi_id", results.iter().map(|result| result.roi_id).collect::<Vec<_>>())?
+        .column("n_samples", results.iter().map(|result| signed(result.n_samples)).collect::<Vec<_>>())?
+        .column("sampling_rate_hz", results.iter().map(|result| result.found.sampling_rate_hz).collect::<Vec<_>>())?
+        .column("threshold_mm_s", results.iter().map(|result| result.found.threshold_mm_s).collect::<Vec<_>>())?
+        .column("n_events", count(&|_| true))?
         .column("n_baseline_drop", of_type(EventType::BaselineDrop))?
         .column("n_baseline_rise", of_type(EventType::BaselineRise))?
         .column("n_nan_gap", of_type(EventType::NanGap))?
         .column("n_zero_gap", of_type(EventType::ZeroGap))?
-        .column("nan_gap_sec", seconds_of(EventType::NanGap))?
-        .column("zero_gap_sec", seconds_of(EventType::ZeroGap))?
+        .column("n_stall_candidate", count(&|event| event.machine_type == MachineType::StallCandidate))?
+        .column("nan_gap_sec", seconds(EventType::NanGap))?
+        .column("zero_gap_sec", seconds(EventType::ZeroGap))?
         .build()
 }
 

@@ -1,113 +1,193 @@
-//! What is read and written, in which columns. The events themselves are tested in `kymhost_analysis`.
+//! Velocities in, events out: what is read, what is refused, which columns there are.
 
 use super::*;
 use kymhost_plugin_api::testing::{TestHost, TestRecord};
 
-/// A trace of ROI 1 with a stall and one of ROI 2 that is steady.
-fn record() -> TestRecord {
-    let table = || {
-        let steps = 0..2000_i64;
-        let time = |step: i64| step as f64 * 0.004;
-        let speed = |step: i64| if (800..1200).contains(&step) { None } else { Some(1.0 + 0.01 * (step % 7) as f64) };
-        let ids: Vec<i64> = steps.clone().map(|_| 1).chain(steps.clone().map(|_| 2)).collect();
-        let times: Vec<f64> = steps.clone().chain(steps.clone()).map(time).collect();
-        let velocities: Vec<Option<f64>> = steps.clone().map(speed).chain(steps.map(|_| Some(0.7))).collect();
-        Table::builder().column("roi_id", ids)?.column("time", times)?.column("velocity", velocities)?.build()
+/// Rows of one ROI: 800 samples at 200 Hz, fast, but slow in the middle and then unknown for a while.
+fn rows(roi_id: i64) -> String {
+    let velocity = |at: usize| match at {
+        300..400 => "0.05",
+        500..600 => "",
+        _ => "1.5",
     };
-    TestRecord::new().table_from(VELOCITY, table)
+    (0..800).map(|at| format!("{roi_id},{:.3},{}\n", at as f64 * 0.005, velocity(at))).collect()
 }
 
-fn json(text: &str) -> Json {
-    Json::parse(text.as_bytes()).unwrap()
+fn record() -> TestRecord {
+    TestRecord::new().csv(VELOCITY, format!("roi_id,time,velocity\n{}{}", rows(4), rows(2)))
 }
+
+fn host() -> TestHost {
+    TestHost::new(EventDetection)
+}
+
+const EVENT_COLUMNS: [&str; 17] = [
+    "roi_id",
+    "event_id",
+    "t_start_s",
+    "t_end_s",
+    "peak_t_s",
+    "peak_value",
+    "score",
+    "event_type",
+    "machine_type",
+    "i_start",
+    "i_peak",
+    "i_end",
+    "baseline_before",
+    "baseline_after",
+    "nan_fraction_in_event",
+    "n_valid_in_event",
+    "duration_sec",
+];
+const COLUMNS: [&str; 12] = [
+    "roi_id",
+    "n_samples",
+    "sampling_rate_hz",
+    "threshold_mm_s",
+    "n_events",
+    "n_baseline_drop",
+    "n_baseline_rise",
+    "n_nan_gap",
+    "n_zero_gap",
+    "n_stall_candidate",
+    "nan_gap_sec",
+    "zero_gap_sec",
+];
 
 #[test]
-fn events_are_written_as_velocity_events_reads_them() {
-    let outcome = TestHost::new(EventDetection).extract(&record());
+fn each_roi_has_its_events_and_one_row() {
+    let outcome = host().extract(&record());
     let events = outcome.table(EVENTS);
+    assert_eq!(events.columns(), EVENT_COLUMNS);
+    let half = events.len() / 2;
+    assert_eq!(events.len() % 2, 0);
+    let text = |column: &str| events.text(column).into_iter().map(Option::unwrap).collect::<Vec<_>>();
+    // The same velocities, the same events, in the order of the rows.
+    assert_eq!(text("event_type")[..half], text("event_type")[half..]);
+    let ids: Vec<String> = ["4", "2"].iter().flat_map(|roi| (0..half).map(move |k| format!("{roi}-{k}"))).collect();
+    assert_eq!(text("event_id"), ids);
+    let gap = text("event_type").iter().position(|kind| *kind == "nan_gap").unwrap();
+    assert_eq!(text("machine_type")[gap], "nan_gap");
     assert_eq!(
-        events.columns(),
-        [
-            "roi_id",
-            "event_id",
-            "t_start_s",
-            "t_end_s",
-            "peak_t_s",
-            "peak_value",
-            "score",
-            "event_type",
-            "machine_type",
-            "i_start",
-            "i_peak",
-            "i_end",
-            "baseline_before",
-            "baseline_after",
-            "nan_fraction_in_event",
-            "n_valid_in_event",
-            "duration_sec"
-        ]
+        (events.f64("peak_t_s")[gap], events.f64("peak_value")[gap], events.i64("i_peak")[gap]),
+        (None, None, None)
     );
-    let kinds = events.text("event_type");
-    let at = kinds.iter().position(|kind| *kind == Some("nan_gap")).expect("the stall");
-    let duration = events.f64("duration_sec")[at].unwrap();
-    assert!((duration - 1.6).abs() < 0.1, "{duration}");
-    assert_eq!(events.text("event_id")[0], Some("1-0"));
-    assert_eq!(outcome.json(USED), &Params::default().to_json());
+    let span = events.f64("t_end_s")[gap].unwrap() - events.f64("t_start_s")[gap].unwrap();
+    assert_eq!(events.f64("duration_sec")[gap], Some(span));
+    let drop = text("event_type").iter().position(|kind| *kind == "baseline_drop").unwrap();
+    assert_eq!(
+        (events.f64("t_end_s")[drop], events.i64("i_end")[drop], events.f64("duration_sec")[drop]),
+        (None, None, None)
+    );
+
     let rows = outcome.rows();
-    assert_eq!((rows.i64("roi_id"), rows.i64("n_nan_gap")), (vec![Some(1), Some(2)], vec![Some(1), Some(0)]));
-    assert_eq!(rows.f64("sampling_rate_hz")[0].map(f64::round), Some(250.0));
-    assert_eq!(rows.f64("nan_gap_sec")[0], Some(duration));
-    // Of ROI 2 the ids begin anew.
-    let second = events.i64("roi_id").iter().position(|roi| *roi == Some(2));
-    assert!(second.is_none_or(|second| events.text("event_id")[second] == Some("2-0")));
+    assert_eq!(rows.columns(), COLUMNS);
+    assert_eq!((rows.i64("roi_id"), rows.i64("n_samples")), (vec![Some(4), Some(2)], vec![Some(800); 2]));
+    assert_eq!(rows.i64("n_events")[0], Some(half as i64));
+    let counted: i64 = ["n_baseline_drop", "n_baseline_rise", "n_nan_gap", "n_zero_gap"]
+        .iter()
+        .map(|name| rows.i64(name)[0].unwrap())
+        .sum();
+    assert_eq!(counted, half as i64);
+    assert_eq!((rows.i64("n_nan_gap")[0], rows.f64("nan_gap_sec")[0]), (Some(1), Some(span)));
+    assert_eq!(rows.i64("n_stall_candidate"), rows.i64("n_baseline_drop"));
+    assert!((rows.f64("sampling_rate_hz")[0].unwrap() - 200.0).abs() < 1e-6);
+    assert_eq!(outcome.json(USED), &Params::default().to_json());
 }
 
 #[test]
-fn without_velocities_nothing_is_written() {
-    let outcome = TestHost::new(EventDetection).extract(&TestRecord::new());
-    assert_eq!((outcome.rows().len(), outcome.rows().columns().len(), outcome.artifacts().len()), (0, 10, 0));
-    // Without windows there are no events, but they were looked for.
-    let empty = TestRecord::new().table_from(VELOCITY, || {
-        let builder = Table::builder().column("roi_id", Vec::<i64>::new())?.column("time", Vec::<f64>::new())?;
-        builder.column("velocity", Vec::<f64>::new())?.build()
-    });
-    let outcome = TestHost::new(EventDetection).extract(&empty);
-    assert_eq!((outcome.table(EVENTS).len(), outcome.table(EVENTS).columns().len()), (0, 17));
+fn no_events_is_an_answer_and_no_velocities_is_none() {
+    let quiet = TestRecord::new().csv(VELOCITY, "roi_id,time,velocity\n1,0.0,1.5\n1,0.1,1.5\n");
+    let outcome = host().extract(&quiet);
+    assert_eq!((outcome.table(EVENTS).len(), outcome.rows().i64("n_events")), (0, vec![Some(0)]));
+    assert_eq!(outcome.table(EVENTS).columns(), EVENT_COLUMNS);
+    let full = host().extract(&record());
+    assert_eq!(outcome.table(EVENTS).batch().schema(), full.table(EVENTS).batch().schema());
+    assert_eq!(outcome.rows().batch().schema(), full.rows().batch().schema());
+
+    let empty = host().extract(&TestRecord::new().csv(VELOCITY, "roi_id,time,velocity\n"));
+    assert_eq!((empty.table(EVENTS).len(), empty.rows().len()), (0, 0));
+    let absent = host().extract(&TestRecord::new());
+    assert_eq!(absent.rows().columns(), COLUMNS);
+    assert!(absent.rows().is_empty());
+    assert!(absent.artifacts().is_empty(), "{:?}", absent.artifacts());
+    assert_eq!(
+        absent.missed(),
+        ["csv radon_velocity/velocity", "json event_detection/params", "parquet radon_velocity/velocity"]
+    );
 }
 
 #[test]
-fn params_have_defaults_and_are_checked() {
-    let host = TestHost::new(EventDetection);
-    host.assert_params_hash_stays(&record(), &record().json(PARAMS, json("{\"nan_gap\": {\"exit_frac\": 0.2}}")));
-    let other = record().json(PARAMS, json("{\"nan_gap\": {\"min_duration_sec\": 5}}"));
-    host.assert_params_hash_changes(&record(), &other);
-    assert_eq!(host.extract(&other).rows().i64("n_nan_gap"), [Some(0), Some(0)]);
-    for bad in ["{\"top_k\": 1}", "{\"nan_gap\": {\"enter_frac\": 2}}", "7"] {
-        assert!(host.extract(&record().json(PARAMS, json(bad))).error().message().starts_with("params:"), "{bad}");
+fn what_cannot_be_read_is_refused() {
+    for (csv, words) in [
+        ("roi_id,time\n1,0.0\n", "velocity"),
+        ("roi_id,time,velocity\n,0.0,1.0\n", "row 0 has no roi_id"),
+        ("roi_id,time,velocity\n1,0.0,fast\n", "velocity"),
+    ] {
+        let outcome = host().extract(&TestRecord::new().csv(VELOCITY, csv));
+        let text = outcome.error().message().to_owned();
+        assert!(text.contains(words) && text.contains("radon_velocity/velocity"), "{csv}: {text}");
+    }
+    assert_eq!(host().cancelled().extract(&record()).error().kind(), ErrorKind::Cancelled);
+}
+
+#[test]
+fn params_have_defaults_and_bounds() {
+    let with = |text: &str| record().json_text(PARAMS, text);
+    for same in ["{}", r#"{"baseline_drop": {"mad_k": 3}}"#, r#"{"nan_gap": {"enter_frac": 0.4}, "zero_gap": {}}"#] {
+        host().assert_params_hash_stays(&record(), &with(same));
+    }
+    let changed = with(r#"{"baseline_drop": {"mad_k": 1.5, "top_k_total": 0}}"#);
+    host().assert_params_hash_changes(&record(), &changed);
+    let outcome = host().extract(&changed);
+    assert_eq!(outcome.json(USED).get("baseline_drop").and_then(|group| group.get("mad_k")), Some(&Json::Float(1.5)));
+    for (text, words) in [
+        (r#"{"nan_gap": {"enter_frac": 2}}"#, "nan_gap.enter_frac is 2; expected a number from 0 to 1"),
+        (r#"{"stall": {}}"#, "'stall' is {}; expected no param of that name"),
+        ("3", "expected an object"),
+    ] {
+        let error = host().params(&with(text)).unwrap_err();
+        assert!(
+            error.message().contains(words) && error.message().contains("event_detection/params"),
+            "{text}: {error}"
+        );
     }
 }
 
-/// Every param with its default, and no other.
+/// The schema tells what the code does: the same names, the same defaults, a description of each.
 #[test]
-fn the_schema_says_what_the_code_does() {
-    let schema = json(EventDetection::PARAMS_SCHEMA);
+fn the_schema_has_all_params() {
+    let schema = Json::parse(EventDetection::PARAMS_SCHEMA.as_bytes()).unwrap();
     let defaults = Params::default().to_json();
-    let groups = schema.get("properties").and_then(Json::as_object).unwrap();
-    let names: Vec<&String> = groups.keys().collect();
-    assert_eq!(names, defaults.as_object().unwrap().keys().collect::<Vec<_>>());
-    for (group, of) in groups {
-        let fields = of.get("properties").and_then(Json::as_object).unwrap();
-        let expected = defaults.get(group).and_then(Json::as_object).unwrap();
-        assert_eq!(fields.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{group}");
-        for (name, field) in fields {
-            let (found, expected) = (field.get("default").unwrap(), expected.get(name).unwrap());
-            assert!(found == expected || found.as_f64() == expected.as_f64(), "{group}.{name}: {found} {expected}");
+    let members = |json: &Json| -> Vec<(String, Json)> {
+        json.as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    };
+    let mut told = 0;
+    let groups = schema.get("properties").unwrap();
+    for (group, params) in members(&defaults) {
+        let properties = groups.get(&group).and_then(|group| group.get("properties")).unwrap();
+        assert_eq!(members(properties).len(), members(&params).len(), "{group}");
+        for (name, default) in members(&params) {
+            let property = properties.get(&name).unwrap_or_else(|| panic!("{group}.{name} is not in the schema"));
+            let stands = property.get("default").unwrap();
+            assert!(
+                *stands == default || stands.as_f64().is_some() && stands.as_f64() == default.as_f64(),
+                "{group}.{name}: {stands}"
+            );
+            assert!(property.get("description").is_some(), "{group}.{name}");
+            told += 1;
         }
     }
+    assert_eq!((told, members(groups).len()), (19, 3));
 }
 
 #[test]
-fn the_same_comes_out_twice() {
-    TestHost::new(EventDetection).assert_deterministic(&record());
-    assert_eq!(TestHost::new(EventDetection).cancelled().extract(&record()).error().kind(), ErrorKind::Cancelled);
+fn rows_repeat() {
+    host().assert_deterministic(&record());
+    // ROIs may be interleaved: what counts is the order within each.
+    let (first, second) = (rows(4), rows(2));
+    let mixed: String = first.lines().zip(second.lines()).map(|(one, other)| format!("{one}\n{other}\n")).collect();
+    let outcome = host().extract(&TestRecord::new().csv(VELOCITY, format!("roi_id,time,velocity\n{mixed}")));
+    assert_eq!(outcome.table(EVENTS).batch(), host().extract(&record()).table(EVENTS).batch());
 }

@@ -1,215 +1,269 @@
-//! The indexer `radon_velocity`: the speed of blood in each window and ROI of a line scan, and a summary of each ROI.
+//! The indexer `radon_velocity`: from an image's pixels and ROIs to velocities, by the Radon transform.
 //!
-//! Owns: where pixels, ROIs and params come from, the columns. Never: computes velocities (see `kymhost_analysis::radon`).
+//! Owns: where pixels, ROIs and params are read, the columns of the artifact and of the table. Never: the method (`kymhost-analysis`).
 //!
-//! It writes the table artifact `radon_velocity/velocity`, a row a window and ROI; the dataset table has a row an ROI. An image without
-//! ROIs has one over all of it. Methods, params and columns: `docs/analyses.md`.
+//! The artifact `radon_velocity/velocity` has one row a window and ROI; the table has one summary row an ROI. `docs/analyses.md` has both.
 
-use kymhost_analysis::radon::{self, ALGORITHM, Image, Params, Velocities};
+use kymhost_analysis::radon::{self, Figures, Image, Velocities};
 use kymhost_analysis::roi::{Roi, Voxels};
 use kymhost_analysis::{Error as AnalysisError, Work};
-use kymhost_plugin_api::TableBuilder;
+use kymhost_plugin_api::array::Element;
 use kymhost_plugin_api::prelude::*;
 
-/// The artifact of velocities.
-const VELOCITY: &str = "radon_velocity/velocity";
-/// The artifact of params.
+/// What a person may set.
 const PARAMS: &str = "radon_velocity/params";
+/// One row a window and ROI.
+const VELOCITY: &str = "radon_velocity/velocity";
 
 struct RadonVelocity;
-
-export_plugin!(RadonVelocity);
 
 impl Indexer for RadonVelocity {
     const NAME: &'static str = "radon_velocity";
     const ANALYSIS_VERSION: &'static str = "kymhost.radon_velocity@1";
     const PARAMS_ARTIFACTS: &'static [&'static str] = &[PARAMS];
     const WRITES: &'static [Output] = &[Output::table(VELOCITY)];
-    const PARAMS_SCHEMA: &'static str = r#"{
-  "type": "object",
-  "additionalProperties": false,
-  "properties": {
-    "window_lines": {
-      "type": "integer", "minimum": 4, "maximum": 4096, "multipleOf": 4, "default": 16,
-      "description": "Lines of a window; a new one begins every quarter of it"
-    }
-  }
-}"#;
+    const PARAMS_SCHEMA: &'static str = include_str!("params.schema.json");
 
     fn params(&self, record: &Record<'_>) -> Result<Json> {
-        let params = params(record)?;
-        let lines = i64::try_from(params.window_lines).map_err(Error::msg)?;
-        Ok(Json::object([("window_lines", Json::from(lines))]))
+        Ok(Json::object([("window_lines", Json::from(params(record)?.window_lines as u64))]))
     }
 
     fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
         let params = params(record)?;
-        let Some(pixels) = record.pixels()? else { return summaries(&[]) };
-        let (values, lines, width) = kymograph(record, &pixels)?;
-        let image = Image::new(&values, lines, width)?;
         let metadata = record.metadata()?;
-        let mut rois = Roi::of_metadata(metadata.as_ref())?;
+        let of_metadata =
+            |error: AnalysisError| Error::msg(format!("{}: {error}", record.key("metadata", ArtifactKind::Json)));
+        let mut rois = Roi::of_metadata(metadata.as_ref()).map_err(of_metadata)?;
+        // Without pixels nothing was looked at: no rows, and no artifact that says that there are no windows.
+        let Some(pixels) = record.pixels()? else { return summary_table(&[]) };
+        let voxels = Voxels::of_metadata(metadata.as_ref()).map_err(of_metadata)?;
+        let kymograph = Kymograph::new(&pixels)?;
+        let image = kymograph.image()?;
         if rois.is_empty() {
-            rois.push(Roi::whole(lines, width));
+            rois.push(Roi::whole(image.lines(), image.width()));
         }
-        let voxels = Voxels::of_metadata(metadata.as_ref())?;
-        let source = Source::of(record)?;
-        let mut done = Vec::with_capacity(rois.len());
-        for (place, roi) in rois.iter().enumerate() {
-            let progress = |part: f64| run.progress((place as f64 + part) / rois.len() as f64);
-            let cancelled = || run.cancelled();
+        let count = rois.len() as f64;
+        let cancelled = || run.cancelled();
+        let mut results = Vec::with_capacity(rois.len());
+        for (at, roi) in rois.into_iter().enumerate() {
+            let progress = |done: f64| run.progress((at as f64 + done) / count);
             let work = Work::threads(run.threads()).cancelled(&cancelled).progress(&progress);
-            let velocities = radon::velocities(&image, roi, voxels, &params, &work).map_err(error)?;
-            let intensity = radon::figures(image.of_roi(roi).map(f64::from).collect::<Vec<_>>().into_iter());
-            done.push(Done { roi, velocities, intensity });
+            let velocities = radon::velocities(&image, &roi, voxels, &params, &work).map_err(|error| match error {
+                AnalysisError::Cancelled => Error::new(ErrorKind::Cancelled, "stopped"),
+                other => Error::msg(format!("ROI {}: {other}", roi.id)),
+            })?;
+            let figures = kymograph.figures(&roi);
+            results.push(RoiResult { roi, velocities, figures });
         }
-        run.put_table(VELOCITY, windows(&done, voxels, (lines, width), &source)?)?;
-        summaries(&done)
+        let measured = Measured { voxels, lines: image.lines(), width: image.width() };
+        run.put_table(VELOCITY, velocity_table(&results, &Origin::of_record(record)?, measured)?)?;
+        summary_table(&results)
     }
 }
 
-/// One ROI's velocities, and the figures of its pixels.
-struct Done<'a> {
-    roi: &'a Roi,
-    velocities: Velocities,
-    intensity: Option<radon::Figures>,
+export_plugin!(RadonVelocity);
+
+/// The params that count.
+fn params(record: &Record<'_>) -> Result<radon::Params> {
+    let given = record.json(PARAMS)?;
+    parse_params(given.as_ref()).map_err(|why| Error::msg(format!("{}: {why}", record.key(PARAMS, ArtifactKind::Json))))
 }
 
-fn error(error: AnalysisError) -> Error {
-    match error {
-        AnalysisError::Cancelled => Error::new(ErrorKind::Cancelled, error),
-        other => other.into(),
-    }
-}
-
-/// The params, defaults included. Unknown and impossible ones are refused.
-fn params(record: &Record<'_>) -> Result<Params> {
-    let Some(given) = record.json(PARAMS)? else { return Ok(Params::default()) };
-    let Some(fields) = given.as_object() else {
-        return Err(Error::msg(format!("params: expected an object, found {given}")));
-    };
-    let mut params = Params::default();
-    for (name, value) in fields.iter() {
-        match name.as_str() {
-            "window_lines" => {
-                let lines = value.as_u64().and_then(|lines| usize::try_from(lines).ok());
-                let lines = lines.ok_or_else(|| {
-                    Error::msg(format!("params: window_lines is {value}; expected a multiple of 4 from 4 to 4096"))
-                })?;
-                params = Params::window_lines(lines)?;
-            }
-            _ => return Err(Error::msg(format!("params: '{name}' is unknown; there is only window_lines"))),
+fn parse_params(given: Option<&Json>) -> Result<radon::Params, String> {
+    let Some(given) = given else { return Ok(radon::Params::default()) };
+    let Some(members) = given.as_object() else { return Err(format!("expected an object of params, found {given}")) };
+    let mut params = radon::Params::default();
+    for (name, value) in members.iter() {
+        if name != "window_lines" {
+            return Err(format!("there is no param '{name}', but only window_lines"));
         }
+        // What is no whole number is a window of 0 lines, for the message.
+        let whole = value.as_f64().filter(|lines| lines.fract() == 0.0 && (0.0..1e9).contains(lines));
+        let lines = whole.ok_or_else(|| format!("window_lines is {value}; expected a multiple of 4 from 4 on"))?;
+        params = radon::Params::window_lines(lines as usize).map_err(|error| error.to_string())?;
     }
     Ok(params)
 }
 
-/// The pixels as float32, lines and width: rows are lines in time, columns are space.
-fn kymograph(record: &Record<'_>, pixels: &Array) -> Result<(Vec<f32>, usize, usize)> {
-    let &[lines, width] = pixels.shape() else {
-        let (shape, axes) = (pixels.shape(), pixels.axes());
-        let id = record.image_id();
-        return Err(Error::msg(format!(
-            "image {id} has the shape {shape:?} (axes {axes:?}); a kymograph has two axes, lines and pixels"
-        )));
-    };
-    // Every dtype but complex ones; float64 and integers beyond 2^24 are rounded, as kymflow does.
-    let values = pixels.to_f64_vec().ok_or_else(|| {
-        Error::msg(format!(
-            "the pixels of image {} are {}; a kymograph has real numbers",
-            record.image_id(),
-            pixels.dtype()
-        ))
-    })?;
-    Ok((values.into_iter().map(|value| value as f32).collect(), lines, width))
+/// An image as the analysis takes it.
+struct Kymograph {
+    values: Vec<f32>,
+    /// The pixels themselves where float32 cannot hold all of them.
+    exact: Option<Vec<f64>>,
+    lines: usize,
+    width: usize,
 }
 
-/// Where the image came from, by its provenance.
+impl Kymograph {
+    /// The pixels, rows = time. Axes of length 1 do not count.
+    fn new(pixels: &Array) -> Result<Self> {
+        let found = || format!("axes {:?} of lengths {:?}", pixels.axes(), pixels.shape());
+        let axes = pixels.shape().iter().zip(pixels.axes());
+        let long: Vec<(usize, &str)> = if pixels.shape().len() == 2 {
+            axes.map(|(length, name)| (*length, name.as_str())).collect()
+        } else {
+            axes.filter(|(length, _)| **length != 1).map(|(length, name)| (*length, name.as_str())).collect()
+        };
+        let [(rows, first), (columns, second)] = long[..] else {
+            return Err(Error::msg(format!("expected a kymograph, lines by pixels; found {}", found())));
+        };
+        // Other names than these are taken for time and space, in this order.
+        let is_turned = first == "x" || second == "t";
+        if [first, second].iter().any(|name| ["z", "c"].contains(name)) {
+            return Err(Error::msg(format!(
+                "expected a kymograph with the axes y x or t x (time, space); found {}",
+                found()
+            )));
+        }
+        let floats = |values: Vec<f64>| values.iter().map(|value| *value as f32).collect::<Vec<f32>>();
+        let complex = || Error::msg(format!("complex pixels ({}) are no kymograph", pixels.dtype()));
+        let (values, exact) = match pixels.dtype() {
+            DType::UInt8 => (widened::<u8>(pixels), None),
+            DType::Int8 => (widened::<i8>(pixels), None),
+            DType::UInt16 => (widened::<u16>(pixels), None),
+            DType::Int16 => (widened::<i16>(pixels), None),
+            DType::Float32 => (pixels.to_vec::<f32>(), None),
+            _ => {
+                let exact = pixels.to_f64_vec().ok_or_else(complex)?;
+                (Some(floats(exact.clone())), Some(exact))
+            }
+        };
+        let values = values.ok_or_else(complex)?;
+        if is_turned {
+            let (values, exact) = (turned(&values, columns), exact.map(|exact| turned(&exact, columns)));
+            return Ok(Self { values, exact, lines: columns, width: rows });
+        }
+        Ok(Self { values, exact, lines: rows, width: columns })
+    }
+
+    fn image(&self) -> Result<Image<'_>> {
+        Image::new(&self.values, self.lines, self.width).map_err(Error::from)
+    }
+
+    /// The figures of an ROI's pixels, in their own precision.
+    fn figures(&self, roi: &Roi) -> Option<Figures> {
+        let (lines, pixels) = roi.within(self.lines, self.width);
+        let places = lines.flat_map(move |line| pixels.clone().map(move |pixel| line * self.width + pixel));
+        match &self.exact {
+            Some(exact) => radon::figures(places.map(|place| exact[place])),
+            None => radon::figures(places.map(|place| f64::from(self.values[place]))),
+        }
+    }
+}
+
+fn widened<T: Element + Into<f32>>(pixels: &Array) -> Option<Vec<f32>> {
+    Some(pixels.to_vec::<T>()?.into_iter().map(Into::into).collect())
+}
+
+/// Rows of `width` values as columns.
+fn turned<T: Copy>(values: &[T], width: usize) -> Vec<T> {
+    (0..width).flat_map(|column| values.iter().skip(column).step_by(width).copied()).collect()
+}
+
+/// The file that an image was read from, as far as its provenance tells.
 #[derive(Default)]
-struct Source {
+struct Origin {
     folder: Option<String>,
     file: Option<String>,
 }
 
-impl Source {
-    fn of(record: &Record<'_>) -> Result<Self> {
-        let Some(provenance) = record.json("provenance")? else { return Ok(Self::default()) };
-        let path = ["original_path", "source_primary_path"].iter().find_map(|key| provenance.get(key)?.as_str());
-        // Of whichever system the recording was made on.
-        let mut parts = path.unwrap_or_default().rsplit(['/', '\\']).map(str::to_owned).filter(|part| !part.is_empty());
-        let file = parts.next();
-        Ok(Self { folder: parts.next(), file })
+impl Origin {
+    fn of_record(record: &Record<'_>) -> Result<Self> {
+        let provenance = record.json("provenance")?;
+        let path = |name| provenance.as_ref().and_then(|provenance| provenance.get(name)).and_then(Json::as_str);
+        Ok(path("source_primary_path").or_else(|| path("original_path")).map_or(Self::default(), Self::of_path))
+    }
+
+    /// By either system's separators: a dataset may have been made elsewhere.
+    fn of_path(path: &str) -> Self {
+        let mut parts = path.rsplit(['/', '\\']).map(|part| (!part.is_empty()).then(|| part.to_owned()));
+        let file = parts.next().flatten();
+        Self { file, folder: parts.next().flatten() }
     }
 }
 
-/// NaN is no value in a table.
-fn cells(values: impl IntoIterator<Item = f64>) -> Vec<Option<f64>> {
-    values.into_iter().map(|value| (!value.is_nan()).then_some(value)).collect()
+/// What all ROIs of an image have in common.
+#[derive(Clone, Copy)]
+struct Measured {
+    voxels: Voxels,
+    lines: usize,
+    width: usize,
 }
 
-fn whole(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+struct RoiResult {
+    roi: Roi,
+    velocities: Velocities,
+    figures: Option<Figures>,
 }
 
-/// The artifact: a row a window and ROI.
-fn windows(done: &[Done<'_>], voxels: Voxels, (lines, width): (usize, usize), source: &Source) -> Result<Table> {
-    let rows: usize = done.iter().map(|one| one.velocities.len()).sum();
-    let of_roi = |value: &dyn Fn(&Roi) -> Option<i64>| -> Vec<Option<i64>> {
-        done.iter().flat_map(|one| std::iter::repeat_n(value(one.roi), one.velocities.len())).collect()
+/// `None` for NaN: in a table a velocity that is not known is missing.
+fn known(value: f64) -> Option<f64> {
+    (!value.is_nan()).then_some(value)
+}
+
+fn velocity_table(results: &[RoiResult], origin: &Origin, measured: Measured) -> Result<Table> {
+    let rows: usize = results.iter().map(|result| result.velocities.len()).sum();
+    let of_roi = |value: fn(&Roi) -> Option<i64>| -> Vec<Option<i64>> {
+        let repeated = |result: &RoiResult| std::iter::repeat_n(value(&result.roi), result.velocities.len());
+        results.iter().flat_map(repeated).collect()
     };
-    let of_windows =
-        |values: &dyn Fn(&Velocities) -> Vec<f64>| cells(done.iter().flat_map(|one| values(&one.velocities)));
-    let clean = |velocities: &Velocities| velocities.clean_mm_s();
-    let absolute = |velocities: &Velocities| velocities.clean_mm_s().into_iter().map(f64::abs).collect();
-    let numbers: Vec<i64> = done.iter().flat_map(|one| 0..whole(one.velocities.len())).collect();
+    let windows: Vec<i64> = results.iter().flat_map(|result| (0..).take(result.velocities.len())).collect();
+    let times: Vec<f64> = results.iter().flat_map(|result| result.velocities.time_sec.iter().copied()).collect();
+    let column = |list: fn(&Velocities) -> Vec<f64>| -> Vec<Option<f64>> {
+        results.iter().flat_map(|result| list(&result.velocities)).map(known).collect()
+    };
     Table::builder()
-        .column("roi_id", of_roi(&|roi| Some(roi.id)))?
-        .column("channel", of_roi(&|roi| roi.channel))?
-        .column("window", numbers)?
-        .column("time", of_windows(&|velocities| velocities.time_sec.clone()))?
-        .column("theta_deg", of_windows(&|velocities| velocities.theta_deg.clone()))?
-        .column("velocity_raw", of_windows(&|velocities| velocities.raw_mm_s.clone()))?
-        .column("velocity", of_windows(&|velocities| velocities.velocity_mm_s.clone()))?
-        .column("cleanVelocity", of_windows(&clean))?
-        .column("absVelocity", of_windows(&absolute))?
-        .column("algorithm", vec![ALGORITHM; rows])?
-        .column("delx", vec![voxels.um_per_pixel; rows])?
-        .column("delt", vec![voxels.seconds_per_line; rows])?
-        .column("numLines", vec![whole(lines); rows])?
-        .column("pntsPerLine", vec![whole(width); rows])?
-        .column("parentFolder", vec![source.folder.clone(); rows])?
-        .column("file", vec![source.file.clone(); rows])?
+        .column("roi_id", of_roi(|roi| Some(roi.id)))?
+        .column("channel", of_roi(|roi| roi.channel))?
+        .column("window", windows)?
+        .column("time", times)?
+        .column("theta_deg", column(|velocities| velocities.theta_deg.clone()))?
+        .column("velocity_raw", column(|velocities| velocities.raw_mm_s.clone()))?
+        .column("velocity", column(|velocities| velocities.velocity_mm_s.clone()))?
+        .column("cleanVelocity", column(Velocities::clean_mm_s))?
+        .column("absVelocity", column(|velocities| velocities.clean_mm_s().into_iter().map(f64::abs).collect()))?
+        .column("algorithm", vec![radon::ALGORITHM; rows])?
+        .column("delx", vec![measured.voxels.um_per_pixel; rows])?
+        .column("delt", vec![measured.voxels.seconds_per_line; rows])?
+        .column("numLines", vec![signed(measured.lines); rows])?
+        .column("pntsPerLine", vec![signed(measured.width); rows])?
+        .column("parentFolder", vec![origin.folder.clone(); rows])?
+        .column("file", vec![origin.file.clone(); rows])?
         .build()
 }
 
-/// The rows of the dataset table: one an ROI.
-fn summaries(done: &[Done<'_>]) -> Result<Table> {
-    let all: Vec<radon::Summary> = done.iter().map(|one| radon::summary(&one.velocities.velocity_mm_s)).collect();
-    let ids: Vec<i64> = done.iter().map(|one| one.roi.id).collect();
-    let mut builder = Table::builder().column("roi_id", ids)?;
-    let velocity = |builder: TableBuilder, name: &str, value: &dyn Fn(&radon::Summary) -> Option<f64>| {
-        builder.column(name, all.iter().map(value).collect::<Vec<_>>())
+fn summary_table(results: &[RoiResult]) -> Result<Table> {
+    let summaries: Vec<_> = results.iter().map(|result| radon::summary(&result.velocities.velocity_mm_s)).collect();
+    let velocity = |figure: fn(&radon::Summary) -> Option<f64>| -> Vec<Option<f64>> {
+        summaries.iter().map(figure).map(|figure| figure.and_then(known)).collect()
     };
-    builder = velocity(builder, "vel_min", &|of| of.min)?;
-    builder = velocity(builder, "vel_max", &|of| of.max)?;
-    builder = velocity(builder, "vel_mean", &|of| of.mean)?;
-    builder = velocity(builder, "vel_std", &|of| of.std)?;
-    builder = velocity(builder, "vel_se", &|of| of.se)?;
-    builder = velocity(builder, "vel_cv", &|of| of.cv)?;
-    let count = |value: &dyn Fn(&radon::Summary) -> usize| all.iter().map(|of| whole(value(of))).collect::<Vec<_>>();
-    builder = builder
-        .column("vel_n_nan", count(&|of| of.n_nan))?
-        .column("vel_n_zero", count(&|of| of.n_zero))?
-        .column("vel_n_big", count(&|of| of.n_big))?;
-    let intensity = |value: &dyn Fn(&radon::Figures) -> f64| -> Vec<Option<f64>> {
-        done.iter().map(|one| one.intensity.as_ref().map(value)).collect()
+    let count = |figure: fn(&radon::Summary) -> usize| -> Vec<i64> {
+        summaries.iter().map(|summary| signed(figure(summary))).collect()
     };
-    builder
-        .column("img_min", intensity(&|of| of.min))?
-        .column("img_max", intensity(&|of| of.max))?
-        .column("img_mean", intensity(&|of| of.mean))?
-        .column("img_std", intensity(&|of| of.std))?
+    let pixels = |figure: fn(&Figures) -> f64| -> Vec<Option<f64>> {
+        results.iter().map(|result| result.figures.as_ref().map(figure)).collect()
+    };
+    Table::builder()
+        .column("roi_id", results.iter().map(|result| result.roi.id).collect::<Vec<_>>())?
+        .column("vel_min", velocity(|summary| summary.min))?
+        .column("vel_max", velocity(|summary| summary.max))?
+        .column("vel_mean", velocity(|summary| summary.mean))?
+        .column("vel_std", velocity(|summary| summary.std))?
+        .column("vel_se", velocity(|summary| summary.se))?
+        .column("vel_cv", velocity(|summary| summary.cv))?
+        .column("vel_n_nan", count(|summary| summary.n_nan))?
+        .column("vel_n_zero", count(|summary| summary.n_zero))?
+        .column("vel_n_big", count(|summary| summary.n_big))?
+        .column("img_min", pixels(|figures| figures.min))?
+        .column("img_max", pixels(|figures| figures.max))?
+        .column("img_mean", pixels(|figures| figures.mean))?
+        .column("img_std", pixels(|figures| figures.std))?
         .build()
+}
+
+/// A count as pandas has it.
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
