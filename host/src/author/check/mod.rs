@@ -3,8 +3,8 @@
 //! Owns: which checks there are, what each says, how a report is made of them. Never: trusts the plugin: each check has a
 //! process, a folder and a time of its own. In words: `docs/plugin-check.md`.
 //!
-//! The parts: [`samples`] makes records up, [`suite`] starts a process for each check, [`child`] is what runs in it,
-//! [`judge`] and [`damage`] hold the checks, [`compare`] the rules over values, [`sandbox`] the folders.
+//! The parts: `samples` makes records up, `suite` starts a process for each check, `child` is what runs in it,
+//! `judge` and `damage` hold the checks, `compare` the rules over values, `sandbox` the folders.
 
 mod child;
 mod compare;
