@@ -39,6 +39,7 @@ const NO_ROWS: &[&str] = &[
     "two_datasets",
     "storable",
     "schema_same",
+    "artifacts",
     "own_rows",
     "provenance",
     "missing_artifacts",
@@ -92,6 +93,8 @@ const CASES: &[Case] = &[
     case("zero_rows_no_columns", "failed", "schema_same", "no column 'roi_id'", &[]),
     case("rows_of_another", "failed", "own_rows", "'another'", &[]),
     case("provenance_lies", "failed", "provenance", "tests.wrong@0", &[]),
+    case("artifact_undeclared", "failed", "artifacts", "'wrong/notes', which its WRITES does not name", &[]),
+    case("artifact_counts", "failed", "artifacts", "'wrong/calls' is not the same", &[]),
     // Damage.
     case("panics_at_missing", "failed", "missing_artifacts", "wrong/params.json is missing: no params", &[]),
     case("panics_at_empty", "failed", "empty_artifacts", "wrong/params.json is {}", &[]),
@@ -222,18 +225,19 @@ fn every_wrong_plugin_is_a_case_and_every_check_is_failed_by_one() {
 
 /// Ours, whichever there are: the plugins of the workspace, the one in C where it can be built, and the cookbook's.
 fn ours() -> Vec<PathBuf> {
-    let names = |folder: &str, ending: &str| -> Vec<String> {
+    let entries = |folder: &str| {
         let entries = fs::read_dir(repository().join(folder)).expect(folder);
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.expect("an entry").path())
-            .filter(|path| path.join("Cargo.toml").is_file() || path.extension().is_some_and(|found| found == ending))
-            .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-            .collect();
-        names.sort();
-        names
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        paths.sort();
+        paths
     };
-    let mut all: Vec<PathBuf> = names("plugins", "none").iter().map(|name| library(name)).collect();
-    all.extend(names("plugin-api/examples", "rs").iter().map(|name| example(name)));
+    let name = |path: &PathBuf| path.file_stem().expect("a name").to_string_lossy().into_owned();
+    // Some crates there are what plugins share.
+    let is_plugin =
+        |path: &PathBuf| fs::read_to_string(path.join("Cargo.toml")).is_ok_and(|text| text.contains("cdylib"));
+    let mut all: Vec<PathBuf> =
+        entries("plugins").iter().filter(|path| is_plugin(path)).map(|path| library(&name(path))).collect();
+    all.extend(entries("plugin-api/examples").iter().map(|path| example(&name(path))));
     all.extend(c::intensity_c());
     all
 }

@@ -2,9 +2,9 @@
 //!
 //! Owns: what is taken and what refused. Never: writes them (the commit's), reads records.
 
-use super::Made;
 use super::door::import;
 use super::failure_text;
+use super::{Made, UNDECLARED};
 use crate::dataset::{Payload, artifact_keys};
 use crate::store::MAX_DOCUMENT_BYTES;
 use kymhost_plugin_api::array::Array;
@@ -77,11 +77,7 @@ impl<'a> Collector<'a> {
         if self.place(name, kind).is_some() {
             return Ok(());
         }
-        Err(Error::msg(format!(
-            "it hands over the {} artifact '{}', which its WRITES does not name",
-            words(kind),
-            failure_text(name)
-        )))
+        Err(Error::msg(format!("it hands over the {} artifact '{}', {UNDECLARED}", words(kind), failure_text(name))))
     }
 
     fn take(&self, name: &str, payload: Payload) -> Result<(), Error> {

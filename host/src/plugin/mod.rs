@@ -178,6 +178,8 @@ impl Failure {
 
 /// What the refusal of a params hash begins with that an indexer may not give.
 pub(crate) const BAD_HASH: &str = "the indexer gave a params hash of";
+/// What the refusal of an artifact says that an indexer hands over and does not declare.
+pub(crate) const UNDECLARED: &str = "which its WRITES does not name";
 /// What stands for a failure's text where the indexer gave none.
 pub(crate) const NO_REASON: &str = "the indexer gave no reason";
 /// How long a failure's text may be, in bytes.

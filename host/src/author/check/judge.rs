@@ -12,7 +12,7 @@ use super::damage;
 use super::sandbox::{Sandbox, copy_tree};
 use super::{Check, Outcome, Status};
 use crate::dataset::{Dataset, DatasetError, Found, Input, Record};
-use crate::plugin::{BAD_HASH, Failure, FailureKind, Indexer};
+use crate::plugin::{BAD_HASH, Failure, FailureKind, Indexer, Made, UNDECLARED};
 use arrow::array::{Array as _, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
@@ -87,6 +87,7 @@ pub(super) fn judge(check: Check, subject: &Subject<'_>) -> Outcome {
         Check::ProperTable => proper_table(subject),
         Check::Storable => storable(subject),
         Check::SchemaSame => schema_same(subject),
+        Check::Artifacts => artifacts(subject),
         Check::OwnRows => own_rows(subject),
         Check::Provenance => provenance(subject),
         Check::MissingArtifacts => damage::missing(subject),
@@ -248,6 +249,7 @@ fn no_rows(failure: &Failure) -> Outcome {
     let see = match failure.kind {
         FailureKind::Panic => "see extracts".to_owned(),
         FailureKind::BadTable => "see proper_table".to_owned(),
+        _ if failure.message.contains(UNDECLARED) => "see artifacts".to_owned(),
         _ => GIVE_DATASET.to_owned(),
     };
     Outcome::skipped(format!("it takes no record ({}: {}); {see}", failure.kind, failure.message))
@@ -660,6 +662,50 @@ fn proper_table(subject: &Subject<'_>) -> Judged {
         Some(failure) if tables == 0 => Err(no_rows(&failure)),
         _ => Ok(Outcome::passed(format!("{tables} tables"))),
     }
+}
+
+fn artifacts(subject: &Subject<'_>) -> Judged {
+    let declared = &subject.indexer.info().writes;
+    let extract = |record: &Record| subject.indexer.extract(record, 1, &|| false).map(|produced| produced.artifacts);
+    let mut seen = BTreeSet::new();
+    let mut why = None;
+    let mut taken = 0;
+    for record in subject.records()? {
+        let made = match extract(&record) {
+            Ok(made) => made,
+            Err(failure) if failure.message.contains(UNDECLARED) => return Ok(Outcome::failed(failure.message)),
+            Err(failure) => {
+                why.get_or_insert(failure);
+                continue;
+            }
+        };
+        taken += 1;
+        let again = extract(&record).unwrap_or_default();
+        if let Some(name) = other_artifact(&made, &again).or_else(|| other_artifact(&again, &made)) {
+            return Ok(Outcome::failed(format!(
+                "image {}: the artifact '{name}' is not the same when it is made twice",
+                record.image_id()
+            )));
+        }
+        seen.extend(made.into_iter().map(|made| made.name));
+    }
+    match why {
+        Some(failure) if taken == 0 => return Err(no_rows(&failure)),
+        _ => {}
+    }
+    let never = declared.iter().find(|artifact| !seen.contains(&artifact.name));
+    Ok(match never {
+        Some(artifact) if seen.is_empty() => {
+            Outcome::warned(format!("it declares '{}', and hands nothing over for any record", artifact.name))
+        }
+        _ if declared.is_empty() => Outcome::passed("it hands nothing over"),
+        _ => Outcome::passed(format!("hands over {}", seen.into_iter().collect::<Vec<_>>().join(", "))),
+    })
+}
+
+/// An artifact that the other extraction did not make so.
+fn other_artifact(made: &[Made], others: &[Made]) -> Option<String> {
+    made.iter().find(|one| !others.contains(one)).map(|one| one.name.clone())
 }
 
 fn storable(subject: &Subject<'_>) -> Judged {

@@ -132,6 +132,8 @@ checks! {
     Storable "storable" Rows "rows have types that Parquet can keep";
     /// `schema_same`
     SchemaSame "schema_same" Rows "columns and their types are the same for every image, also for one without rows";
+    /// `artifacts`
+    Artifacts "artifacts" Records "the artifacts that it hands over are ones that it declares, and the same twice";
     /// `own_rows`
     OwnRows "own_rows" Rows "rows are this image's: an image_id column names no other";
     /// `provenance`

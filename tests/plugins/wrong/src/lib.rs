@@ -32,6 +32,9 @@ pub trait Wrong: Send + Sync + 'static {
     /// See [`Indexer::MARKER`].
     const MARKER: &'static str = "";
 
+    /// See [`Indexer::WRITES`].
+    const WRITES: &'static [Output] = &[];
+
     /// See [`Indexer::params`].
     fn params(&self, record: &Record<'_>) -> Result<Json> {
         right::params(record)
@@ -118,6 +121,7 @@ macro_rules! exported {
             const ANALYSIS_VERSION: &'static str = <$wrong as Wrong>::VERSION;
             const MARKER: &'static str = <$wrong as Wrong>::MARKER;
             const PARAMS_ARTIFACTS: &'static [&'static str] = &[right::PARAMS];
+            const WRITES: &'static [Output] = <$wrong as Wrong>::WRITES;
 
             fn params(&self, record: &Record<'_>) -> Result<Json> {
                 $wrong.params(record)
