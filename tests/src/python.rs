@@ -20,19 +20,29 @@ const NO_NETWORK: [&str; 5] =
 ///
 /// The environment is made once in `folder`, which the tests of all files share.
 pub fn interpreter(folder: &Path, pandas: &str) -> Option<PathBuf> {
+    let name = format!("python-pandas{}", pandas.replace('<', "-below-").replace(">=", "-from-"));
+    let packages = PACKAGES.iter().map(|package| (*package).to_owned()).chain([format!("pandas{pandas}")]);
+    known(folder, &name, packages.collect())
+}
+
+/// A Python with scikit-image, as [`interpreter`].
+pub fn with_scikit_image(folder: &Path) -> Option<PathBuf> {
+    known(folder, "python-scikit-image", vec!["numpy".to_owned(), "scikit-image".to_owned()])
+}
+
+fn known(folder: &Path, name: &str, packages: Vec<String>) -> Option<PathBuf> {
     // One test makes an environment, the others wait. Nothing is tried twice.
     static KNOWN: Mutex<BTreeMap<String, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    known.entry(pandas.to_owned()).or_insert_with(|| install(folder, pandas)).clone()
+    known.entry(name.to_owned()).or_insert_with(|| install(folder, name, &packages)).clone()
 }
 
-fn install(folder: &Path, pandas: &str) -> Option<PathBuf> {
+fn install(folder: &Path, name: &str, packages: &[String]) -> Option<PathBuf> {
     let works = |program: &Path| Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success());
     if !works(Path::new("python3")) {
-        skip("there is no python3; what kymhost writes was not read by Python's libraries");
+        skip("there is no python3; nothing is compared with Python's libraries");
         return None;
     }
-    let name = format!("python-pandas{}", pandas.replace('<', "-below-").replace(">=", "-from-"));
     // Another test's process may be making it.
     fs::create_dir_all(folder).expect("the target folder can be made");
     let lock = fs::File::create(folder.join(format!("{name}.lock"))).expect("a file in the target folder");
@@ -55,8 +65,15 @@ fn install(folder: &Path, pandas: &str) -> Option<PathBuf> {
     }
     let mut pip = Command::new(&interpreter);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]);
-    pip.args(["--only-binary", "numpy,pandas,pyarrow,numcodecs", "--retries", "2", "--timeout", "20"]);
-    match run(pip.args(PACKAGES).arg(format!("pandas{pandas}"))) {
+    pip.args([
+        "--only-binary",
+        "numpy,pandas,pyarrow,numcodecs,scikit-image,scipy",
+        "--retries",
+        "2",
+        "--timeout",
+        "20",
+    ]);
+    match run(pip.args(packages)) {
         Ok(()) => {
             fs::write(&complete, "").expect("a file in the target folder");
             Some(interpreter)
@@ -66,7 +83,7 @@ fn install(folder: &Path, pandas: &str) -> Option<PathBuf> {
             let wanted = std::env::var("CI").is_ok_and(|ci| ci == "true");
             assert!(offline || !wanted, "Python's packages cannot be installed, and CI=true wants this check:\n{why}");
             let last = why.trim().lines().last().unwrap_or_default();
-            skip(&format!("zarr, pandas {pandas} and pyarrow cannot be installed: {last}"));
+            skip(&format!("{} cannot be installed: {last}", packages.join(", ")));
             None
         }
     }
