@@ -29,7 +29,8 @@ const RUN: &str = "plugin-api/src/run.rs";
 const PROBE_MANIFEST: &str = "tests/plugins/abi_probe/Cargo.toml";
 const PROBE: &str = "tests/plugins/abi_probe/src/lib.rs";
 
-/// As if the last field of the module and the last method of each trait had not been there yet.
+/// As if the last field of the module, a method of each trait, and all that 1.1 appended behind them, had not been there yet: a trait
+/// ends somewhere, it has no holes.
 const FEWER: &[Edit] = &[
     (CONTRACT, "    pub card: RSlice<'static, u8>,\n", ""),
     (EXPORT, "Module { indexers, card: RSlice::from_slice(E::CARD) }", "Module { indexers }"),
@@ -57,13 +58,51 @@ const FEWER: &[Edit] = &[
     (RUN, "        self.inner.progress(fraction);\n", "        let _ = fraction;\n"),
     (
         CONTRACT,
+        "    fn put_json(&self, name: RStr<'_>, text: RSlice<'_, u8>) -> Answer<()> {\n        let _ = (name, text);\n        unsupported(\"Run::put_json\")\n    }\n",
+        "",
+    ),
+    (
+        CONTRACT,
+        "    fn put_table(&self, name: RStr<'_>, table: ArrowTable) -> Answer<()> {\n        let _ = (name, table);\n        unsupported(\"Run::put_table\")\n    }\n",
+        "",
+    ),
+    (
+        CONTRACT,
+        "    fn put_array(&self, name: RStr<'_>, array: ArrayAbi) -> Answer<()> {\n        let _ = (name, array);\n        unsupported(\"Run::put_array\")\n    }\n",
+        "",
+    ),
+    (
+        SERVE,
+        "    fn put_json(&self, name: RStr<'_>, text: RSlice<'_, u8>) -> Answer<()> {",
+        "}\n#[allow(dead_code)]\nimpl<R: HostRun> ServedRun<R> {\n    fn put_json(&self, name: RStr<'_>, text: RSlice<'_, u8>) -> Answer<()> {",
+    ),
+    (
+        RUN,
+        "        self.inner.put_json(name.into(), text.as_bytes().into()).into_result().map_err(Error::from)\n",
+        "        Err(Error::msg(\"none\"))\n",
+    ),
+    (
+        RUN,
+        "        self.inner.put_table(name.into(), table.into_c_table()).into_result().map_err(Error::from)\n",
+        "        Err(Error::msg(\"none\"))\n",
+    ),
+    (
+        RUN,
+        "        self.inner.put_array(name.into(), array.into()).into_result().map_err(Error::from)\n",
+        "        Err(Error::msg(\"none\"))\n",
+    ),
+    (CONTRACT, "    fn writes(&self) -> RVec<Tuple2<RString, u8>> {\n        RVec::new()\n    }\n", ""),
+    (CONTRACT, "    fn reads(&self) -> RVec<RString> {\n        RVec::new()\n    }\n", ""),
+    (CONTRACT, "    fn params_schema(&self) -> RStr<'_> {\n        RStr::from_str(\"\")\n    }\n", ""),
+    (
+        CONTRACT,
         "    fn read_old_marker(&self, payload: RSlice<'_, u8>) -> Answer<ROption<RVec<u8>>> {\n        let _ = payload;\n        ROk(RNone)\n    }\n",
         "",
     ),
     (
         EXPORT,
         "    fn read_old_marker(&self, payload: RSlice<'_, u8>) -> Answer<ROption<RVec<u8>>> {",
-        "}\nimpl<I: Indexer> Adapter<I> {\n    #[allow(dead_code)]\n    fn read_old_marker(&self, payload: RSlice<'_, u8>) -> Answer<ROption<RVec<u8>>> {",
+        "}\n#[allow(dead_code)]\nimpl<I: Indexer> Adapter<I> {\n    fn read_old_marker(&self, payload: RSlice<'_, u8>) -> Answer<ROption<RVec<u8>>> {",
     ),
 ];
 
@@ -88,13 +127,13 @@ const MORE: &[Edit] = &[
     ),
     (
         CONTRACT,
-        "        let _ = fraction;\n    }\n",
-        "        let _ = fraction;\n    }\n    fn later(&self, payload: RVec<u8>) -> Answer<u64> {\n        let _ = payload;\n        unsupported(\"Run::later\")\n    }\n",
+        "        unsupported(\"Run::put_array\")\n    }\n",
+        "        unsupported(\"Run::put_array\")\n    }\n    fn later(&self, payload: RVec<u8>) -> Answer<u64> {\n        let _ = payload;\n        unsupported(\"Run::later\")\n    }\n",
     ),
     (
         CONTRACT,
-        "        ROk(RNone)\n    }\n",
-        "        ROk(RNone)\n    }\n    fn later(&self) -> Answer<u64> {\n        unsupported(\"Indexer::later\")\n    }\n",
+        "        RStr::from_str(\"\")\n    }\n",
+        "        RStr::from_str(\"\")\n    }\n    fn later(&self) -> Answer<u64> {\n        unsupported(\"Indexer::later\")\n    }\n",
     ),
     (
         RECORD,

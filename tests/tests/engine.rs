@@ -190,6 +190,7 @@ fn a_dry_run_tells_all_that_a_run_would_do() {
             "would_fail": [{"image_id": image_id(4), "reason": "STALE_UNREADABLE", "inputs": [], "error": error}],
             "would_prune": [{"image_id": image_id(0), "rows": 3}],
             "refusal": null,
+            "pending_upstream": [],
         })
     );
     let keep = command(&lab, &data, "run --dry-run --orphans keep").output().expect_code(0).json();
