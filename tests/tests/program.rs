@@ -170,11 +170,11 @@ fn plugin_info_tells_all_that_the_card_says() {
     for name in ["velocity_events", "radon"] {
         let info = Run::new(["plugin", "info", name, "--json"]).output().expect_code(0).json();
         assert_eq!((&info["indexer"], &info["library_indexers"]), (&json!(name), &json!([name])), "{info}");
-        assert_eq!((&info["api"], &info["needs_api"]), (&json!("1.0"), &json!("1.0")), "{info}");
+        assert_eq!((&info["api"], &info["needs_api"]), (&json!("1.1"), &json!("1.0")), "{info}");
         let says =
             |key: &str, text: &str| assert!(info[key].as_str().is_some_and(|said| said.contains(text)), "{info}");
         says("door", "abi_stable");
-        says("sdk", "1.0.");
+        says("sdk", "1.1.");
         says("rustc", "1.");
         says("target", "-");
         let text = Run::new(["plugin", "info", name]).output().expect_code(0).stdout();
