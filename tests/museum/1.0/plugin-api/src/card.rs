@@ -1,0 +1,548 @@
+//! The card: what a library says of itself without being run.
+//!
+//! Owns: its bytes (magic, length, JSON), built by const evaluation on the plugin's side and parsed on the host's.
+//! Never: finds the section in a library's file (the host's), decides what may be loaded (the host's).
+//!
+//! The bytes: [`MAGIC`], the JSON's length as little-endian `u32`, the JSON as UTF-8; what follows is ignored. They
+//! are in section [`SECTION`] (on Apple's systems `__DATA,__kymhost`). Readers ignore keys that they do not know.
+
+use crate::json::{Object, ParseError};
+use crate::{Indexer, Json};
+use std::collections::HashSet;
+use std::fmt;
+
+/// What a card begins with.
+pub const MAGIC: [u8; 8] = *b"KYMCARD\n";
+/// The section's name in ELF and PE files.
+pub const SECTION: &str = ".kymhost";
+/// The segment and section's names in Mach-O files.
+pub const SECTION_MACHO: (&str, &str) = ("__DATA", "__kymhost");
+/// The form of the JSON. Raised only where an old reader would read it wrongly.
+pub const CARD_FORMAT: i64 = 1;
+/// The binary contract that this crate's plugins speak.
+pub const DOOR: &str = "abi_stable-0.11";
+/// The API of this crate: its version less the patch number.
+pub const API: ApiVersion =
+    ApiVersion { major: number(env!("CARGO_PKG_VERSION_MAJOR")), minor: number(env!("CARGO_PKG_VERSION_MINOR")) };
+/// The least minor version of a host that a plugin of this crate can do with. Raised with a method that has no
+/// sensible way to be missing.
+pub const NEEDS_API_MINOR: u32 = 0;
+/// The target triple that this crate was built for.
+pub const TARGET: &str = env!("KYMHOST_TARGET");
+/// How long a card's JSON may be: far more than there is now, since a reader of today must take later cards.
+pub const MAX_CARD_BYTES: usize = 1024 * 1024;
+/// How long one text of a card may be, in bytes.
+const MAX_TEXT_BYTES: usize = 256;
+
+const NEEDS_API: ApiVersion = ApiVersion { major: API.major, minor: NEEDS_API_MINOR };
+const HEADER: usize = MAGIC.len() + 4;
+
+/// A version of the plugin API. Within one major version a greater minor one has more, and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ApiVersion {
+    /// Changes when the contract breaks.
+    pub major: u32,
+    /// Changes when the contract grows.
+    pub minor: u32,
+}
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+const fn number(digits: &str) -> u32 {
+    match u32::from_str_radix(digits, 10) {
+        Ok(value) => value,
+        Err(_) => panic!("a version number is no number"),
+    }
+}
+
+/// The artifact that holds an indexer's run marker: its own choice, else `<NAME>_run`.
+pub(crate) fn marker_name<I: Indexer>() -> String {
+    if I::MARKER.is_empty() {
+        format!("{}_run", I::NAME)
+    } else {
+        I::MARKER.to_owned()
+    }
+}
+
+/// What `export_plugin!` puts into the card for one indexer.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy)]
+pub struct CardEntry {
+    name: &'static str,
+    analysis_version: &'static str,
+    marker: &'static str,
+    params_artifacts: &'static [&'static str],
+}
+
+impl CardEntry {
+    /// The entry of an indexer. What a host would refuse stops the build.
+    pub const fn of<I: Indexer>() -> Self {
+        assert!(
+            is_name(I::NAME),
+            "an indexer's NAME is 1 to 200 characters of a-z, 0-9 and _ and does not begin with kym_"
+        );
+        assert!(
+            is_text(I::ANALYSIS_VERSION),
+            "an indexer's ANALYSIS_VERSION is a text of 1 to 256 bytes without control characters"
+        );
+        assert!(
+            I::MARKER.is_empty() || is_text(I::MARKER),
+            "an indexer's MARKER is a text of at most 256 bytes without control characters"
+        );
+        let mut i = 0;
+        while i < I::PARAMS_ARTIFACTS.len() {
+            assert!(
+                is_text(I::PARAMS_ARTIFACTS[i]),
+                "each of an indexer's PARAMS_ARTIFACTS is a text of 1 to 256 bytes without control characters"
+            );
+            i += 1;
+        }
+        Self {
+            name: I::NAME,
+            analysis_version: I::ANALYSIS_VERSION,
+            marker: I::MARKER,
+            params_artifacts: I::PARAMS_ARTIFACTS,
+        }
+    }
+}
+
+/// `[a-z0-9_]+` without the prefix that hosts put before it; short enough for `<NAME>_run` and for file systems.
+const fn is_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    if let [b'k', b'y', b'm', b'_', ..] = bytes {
+        return false;
+    }
+    let mut i = 0;
+    while i < bytes.len() {
+        if !matches!(bytes[i], b'a'..=b'z' | b'0'..=b'9' | b'_') {
+            return false;
+        }
+        i += 1;
+    }
+    !bytes.is_empty() && bytes.len() <= 200
+}
+
+/// What [`Card::parse`] takes for a text.
+const fn is_text(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        // U+0080 to U+009F are control characters as well.
+        let second_half = bytes[i] == 0xc2 && i + 1 < bytes.len() && bytes[i + 1] < 0xa0;
+        if bytes[i] < 0x20 || bytes[i] == 0x7f || second_half {
+            return false;
+        }
+        i += 1;
+    }
+    !bytes.is_empty() && bytes.len() <= MAX_TEXT_BYTES
+}
+
+const fn are_equal(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut i = 0;
+    while i < one.len() && i < other.len() && one[i] == other[i] {
+        i += 1;
+    }
+    i == one.len() && i == other.len()
+}
+
+const fn assert_names_differ(entries: &[CardEntry]) {
+    let mut i = 0;
+    while i < entries.len() {
+        let mut j = i + 1;
+        while j < entries.len() {
+            assert!(!are_equal(entries[i].name, entries[j].name), "two indexers of one library have the same NAME");
+            j += 1;
+        }
+        i += 1;
+    }
+}
+
+/// The length of the card of these indexers.
+#[doc(hidden)]
+pub const fn encoded_len(entries: &[CardEntry]) -> usize {
+    assert_names_differ(entries);
+    HEADER + Writer { bytes: &mut [], len: 0 }.card(entries)
+}
+
+/// The card of these indexers.
+#[doc(hidden)]
+pub const fn encode<const N: usize>(entries: &[CardEntry]) -> [u8; N] {
+    let mut card = [0; N];
+    let (header, json) = card.split_at_mut(HEADER);
+    assert!(json.len() <= MAX_CARD_BYTES, "the indexers' names and versions are too long for a card");
+    let length = (json.len() as u32).to_le_bytes();
+    let mut i = 0;
+    while i < MAGIC.len() {
+        header[i] = MAGIC[i];
+        i += 1;
+    }
+    i = 0;
+    while i < length.len() {
+        header[MAGIC.len() + i] = length[i];
+        i += 1;
+    }
+    let written = Writer { bytes: json, len: 0 }.card(entries);
+    assert!(written == N - HEADER, "encode::<N> wants N = encoded_len()");
+    card
+}
+
+/// Counts what it writes, and writes what there is room for: one pass with no room gives the length.
+struct Writer<'a> {
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl Writer<'_> {
+    const fn card(mut self, entries: &[CardEntry]) -> usize {
+        self.raw("{\"card\":");
+        self.integer(CARD_FORMAT as u32);
+        self.raw(",\"api\":");
+        self.version(API);
+        self.raw(",\"needs_api\":");
+        self.version(NEEDS_API);
+        self.raw(",\"door\":");
+        self.text(DOOR, "");
+        self.raw(",\"sdk\":");
+        self.text(env!("CARGO_PKG_VERSION"), "");
+        self.raw(",\"rustc\":");
+        self.text(env!("KYMHOST_RUSTC"), "");
+        self.raw(",\"target\":");
+        self.text(TARGET, "");
+        self.raw(",\"indexers\":[");
+        let mut i = 0;
+        while i < entries.len() {
+            if i > 0 {
+                self.raw(",");
+            }
+            self.entry(&entries[i]);
+            i += 1;
+        }
+        self.raw("]}");
+        self.len
+    }
+
+    const fn entry(&mut self, entry: &CardEntry) {
+        self.raw("{\"name\":");
+        self.text(entry.name, "");
+        self.raw(",\"analysis_version\":");
+        self.text(entry.analysis_version, "");
+        self.raw(",\"marker\":");
+        if entry.marker.is_empty() {
+            self.text(entry.name, "_run");
+        } else {
+            self.text(entry.marker, "");
+        }
+        self.raw(",\"params_artifacts\":[");
+        let mut i = 0;
+        while i < entry.params_artifacts.len() {
+            if i > 0 {
+                self.raw(",");
+            }
+            self.text(entry.params_artifacts[i], "");
+            i += 1;
+        }
+        self.raw("]}");
+    }
+
+    const fn byte(&mut self, byte: u8) {
+        if self.len < self.bytes.len() {
+            self.bytes[self.len] = byte;
+        }
+        self.len += 1;
+    }
+
+    const fn raw(&mut self, text: &str) {
+        let bytes = text.as_bytes();
+        let mut i = 0;
+        while i < bytes.len() {
+            self.byte(bytes[i]);
+            i += 1;
+        }
+    }
+
+    const fn integer(&mut self, value: u32) {
+        if value >= 10 {
+            self.integer(value / 10);
+        }
+        self.byte(b'0' + (value % 10) as u8);
+    }
+
+    const fn version(&mut self, version: ApiVersion) {
+        self.byte(b'"');
+        self.integer(version.major);
+        self.byte(b'.');
+        self.integer(version.minor);
+        self.byte(b'"');
+    }
+
+    const fn text(&mut self, text: &str, suffix: &str) {
+        self.byte(b'"');
+        self.escaped(text);
+        self.escaped(suffix);
+        self.byte(b'"');
+    }
+
+    const fn escaped(&mut self, text: &str) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let bytes = text.as_bytes();
+        let mut i = 0;
+        while i < bytes.len() {
+            match bytes[i] {
+                b'"' | b'\\' => {
+                    self.byte(b'\\');
+                    self.byte(bytes[i]);
+                }
+                control @ 0..=0x1f => {
+                    self.raw("\\u00");
+                    self.byte(HEX[(control >> 4) as usize]);
+                    self.byte(HEX[(control & 15) as usize]);
+                }
+                byte => self.byte(byte),
+            }
+            i += 1;
+        }
+    }
+}
+
+/// A card as a host reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Card {
+    /// The API that the plugin was built with.
+    pub api: ApiVersion,
+    /// The least API that its host must have.
+    pub needs_api: ApiVersion,
+    /// Its binary contract, e.g. [`DOOR`].
+    pub door: String,
+    /// The version of the library that it was built with: for Rust, of this crate.
+    pub sdk: String,
+    /// The compiler.
+    pub rustc: String,
+    /// The target triple.
+    pub target: String,
+    /// Its indexers, at least one.
+    pub indexers: Vec<CardIndexer>,
+}
+
+/// What a card says of one indexer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CardIndexer {
+    /// Its name.
+    pub name: String,
+    /// Its analysis version.
+    pub analysis_version: String,
+    /// The artifact that holds its run marker.
+    pub marker: String,
+    /// The JSON artifacts that hold its params.
+    pub params_artifacts: Vec<String>,
+}
+
+/// Why bytes are no card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CardError {
+    /// They do not begin with [`MAGIC`].
+    NoMagic,
+    /// They end too early.
+    Truncated {
+        /// Bytes needed.
+        expected: usize,
+        /// Bytes there.
+        found: usize,
+    },
+    /// The JSON would be longer than [`MAX_CARD_BYTES`].
+    TooLong {
+        /// Its length.
+        found: u32,
+    },
+    /// It is no JSON.
+    NotJson(ParseError),
+    /// Its form is newer than this reader.
+    NewerFormat {
+        /// The form.
+        found: i64,
+    },
+    /// A key is missing or not what it should be.
+    Key {
+        /// The key.
+        key: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Two indexers have one name.
+    DuplicateIndexer(String),
+}
+
+impl fmt::Display for CardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMagic => write!(f, "the card does not begin with its magic bytes"),
+            Self::Truncated { expected, found } => {
+                write!(f, "the card is cut off: expected {expected} bytes, found {found}")
+            }
+            Self::TooLong { found } => {
+                write!(f, "the card is too long: {found} bytes, at most {MAX_CARD_BYTES} are read")
+            }
+            Self::NotJson(error) => write!(f, "the card is no JSON: {error}"),
+            Self::NewerFormat { found } => {
+                write!(f, "the card has format {found}, this kymhost reads up to {CARD_FORMAT}; upgrade kymhost")
+            }
+            Self::Key { key, expected } => write!(f, "the card's '{key}' should be {expected}"),
+            Self::DuplicateIndexer(name) => write!(f, "the card lists the indexer '{name}' twice"),
+        }
+    }
+}
+
+impl std::error::Error for CardError {}
+
+impl Card {
+    /// Reads a card from its section's bytes, which may be any.
+    ///
+    /// # Errors
+    /// Where they are no card that this reader understands.
+    pub fn parse(section: &[u8]) -> Result<Self, CardError> {
+        Self::from_json(json_text(section)?)
+    }
+
+    fn from_json(bytes: &[u8]) -> Result<Self, CardError> {
+        let json = Json::parse(bytes).map_err(CardError::NotJson)?;
+        let Json::Object(card) = json else {
+            return Err(CardError::Key { key: "card", expected: "in a JSON object" });
+        };
+        match card.get("card").and_then(Json::as_i64) {
+            Some(CARD_FORMAT) => {}
+            Some(found) if found > CARD_FORMAT => return Err(CardError::NewerFormat { found }),
+            _ => return Err(CardError::Key { key: "card", expected: "the integer 1" }),
+        }
+        let entries = card.get("indexers").and_then(Json::as_array).unwrap_or_default();
+        if entries.is_empty() {
+            return Err(CardError::Key { key: "indexers", expected: "a list of at least one" });
+        }
+        let indexers = entries.iter().map(indexer).collect::<Result<Vec<_>, _>>()?;
+        let mut names = HashSet::new();
+        if let Some(twice) = indexers.iter().find(|indexer| !names.insert(indexer.name.as_str())) {
+            return Err(CardError::DuplicateIndexer(twice.name.clone()));
+        }
+        Ok(Self {
+            api: version(&card, "api")?,
+            needs_api: version(&card, "needs_api")?,
+            door: text(&card, "door")?,
+            sdk: text(&card, "sdk")?,
+            rustc: text(&card, "rustc")?,
+            target: text(&card, "target")?,
+            indexers,
+        })
+    }
+}
+
+fn json_text(section: &[u8]) -> Result<&[u8], CardError> {
+    let truncated = |expected| CardError::Truncated { expected, found: section.len() };
+    let Some((magic, rest)) = section.split_at_checked(MAGIC.len()) else {
+        return Err(truncated(HEADER));
+    };
+    if magic != MAGIC {
+        return Err(CardError::NoMagic);
+    }
+    let Some((length, rest)) = rest.split_first_chunk::<4>() else {
+        return Err(truncated(HEADER));
+    };
+    let found = u32::from_le_bytes(*length);
+    let length = found as usize;
+    if length > MAX_CARD_BYTES {
+        return Err(CardError::TooLong { found });
+    }
+    rest.get(..length).ok_or_else(|| truncated(HEADER + length))
+}
+
+fn indexer(entry: &Json) -> Result<CardIndexer, CardError> {
+    let Json::Object(entry) = entry else {
+        return Err(CardError::Key { key: "indexers", expected: "a list of objects" });
+    };
+    let params_artifacts = match entry.get("params_artifacts") {
+        None => Vec::new(),
+        Some(Json::Array(names)) => names
+            .iter()
+            .map(|name| checked(Some(name)).ok_or(CardError::Key { key: "params_artifacts", expected: TEXTS }))
+            .collect::<Result<_, _>>()?,
+        Some(_) => return Err(CardError::Key { key: "params_artifacts", expected: TEXTS }),
+    };
+    Ok(CardIndexer {
+        name: text(entry, "name")?,
+        analysis_version: text(entry, "analysis_version")?,
+        marker: text(entry, "marker")?,
+        params_artifacts,
+    })
+}
+
+const TEXTS: &str = "a list of texts of 1 to 256 bytes without control characters";
+
+fn text(object: &Object, key: &'static str) -> Result<String, CardError> {
+    checked(object.get(key))
+        .ok_or(CardError::Key { key, expected: "a text of 1 to 256 bytes without control characters" })
+}
+
+/// Texts end up in messages of a few lines: no control characters, no great lengths.
+fn checked(value: Option<&Json>) -> Option<String> {
+    let text = value?.as_str()?;
+    (!text.is_empty() && text.len() <= MAX_TEXT_BYTES && !text.chars().any(char::is_control)).then(|| text.to_owned())
+}
+
+fn version(object: &Object, key: &'static str) -> Result<ApiVersion, CardError> {
+    let digits = |part: &str| {
+        (!part.is_empty() && part.len() <= 9 && part.bytes().all(|byte| byte.is_ascii_digit()))
+            .then(|| part.parse().ok())
+            .flatten()
+    };
+    object
+        .get(key)
+        .and_then(Json::as_str)
+        .and_then(|text| text.split_once('.'))
+        .and_then(|(major, minor)| Some(ApiVersion { major: digits(major)?, minor: digits(minor)? }))
+        .ok_or(CardError::Key { key, expected: "a version such as \"1.0\"" })
+}
+
+#[cfg(test)]
+mod tests;
+
+/// Makes a library of one or more indexers, each named by the path of a unit struct: `export_plugin!(Stalls, Diameters);`.
+///
+/// To be used once in a `cdylib` crate. A name or version that a host would refuse stops the build. The crate may not `#![forbid(unsafe_code)]`: exporting symbols counts as such;
+/// `#![deny(unsafe_code)]` is fine.
+#[macro_export]
+macro_rules! export_plugin {
+    ($($indexer:path),+ $(,)?) => {
+        #[doc(hidden)]
+        #[allow(dead_code, missing_docs)]
+        struct ExportPluginIsUsedOnceInALibrary;
+
+        #[allow(unsafe_code)]
+        const _: () = {
+            $($crate::ffi::inventory::submit! {
+                $crate::ffi::Registration::new(|| $crate::ffi::indexer_object($indexer))
+            })+
+
+            const INDEXERS: &[$crate::card::CardEntry] = &[$($crate::card::CardEntry::of::<$indexer>()),+];
+
+            #[used]
+            #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__kymhost"))]
+            #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".kymhost"))]
+            static CARD: [u8; $crate::card::encoded_len(INDEXERS)] = $crate::card::encode(INDEXERS);
+
+            struct Exports;
+
+            impl $crate::ffi::Export for Exports {
+                const CARD: &'static [u8] = &CARD;
+            }
+
+            // abi_stable's root symbol.
+            #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
+            static ROOT: $crate::ffi::LibHeader = $crate::ffi::lib_header::<Exports>();
+        };
+    };
+}
