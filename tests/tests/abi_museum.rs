@@ -4,6 +4,8 @@
 //! Never: edits the source tree. Slow the first time, for it builds plugins with cargo.
 
 mod battery;
+#[path = "../museum/1.0/host/src/layout.rs"]
+mod layout;
 
 use battery::{Door, Fixture, check_refused, check_runs, indexer, load, never};
 use kymhost_plugin_api::card::{Card, MAGIC};
@@ -537,4 +539,135 @@ fn what_a_host_would_refuse_does_not_build() {
         let errors = built.expect_err(crate_name);
         assert!(errors.contains(words), "{crate_name}: no '{words}':\n{errors}");
     }
+}
+
+/// Plugin API 1.0 as it was frozen: its plugin and its host, built from `tests/museum/1.0`.
+fn frozen() -> (PathBuf, PathBuf) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let workspace = museum().join("v1_0");
+    for part in ["plugin-api", "probe", "host"] {
+        copy_tree(&root().join("tests/museum/1.0").join(part), &workspace.join(part));
+    }
+    let manifest = fs::read(root().join("tests/museum/1.0/Cargo.toml")).expect("the frozen manifest");
+    write_if_changed(&workspace.join("Cargo.toml"), &manifest);
+    let lock = workspace.join("Cargo.lock");
+    if !lock.exists() {
+        fs::copy(root().join("Cargo.lock"), &lock).expect("a copied lock file");
+    }
+    let target = museum().join("target");
+    for words in [
+        &["rustc", "--quiet", "--lib", "--crate-type", "cdylib", "-p", "kymhost-abi-probe"][..],
+        &["build", "--quiet", "-p", "museum-host"],
+    ] {
+        let mut cargo = Command::new(env!("CARGO"));
+        let output =
+            cargo.current_dir(&workspace).env("CARGO_TARGET_DIR", &target).args(words).output().expect("cargo");
+        assert!(output.status.success(), "1.0 does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let debug = target.join("debug");
+    (debug.join(format!("{DLL_PREFIX}probe_1_0{DLL_SUFFIX}")), debug.join("museum-host"))
+}
+
+/// What the host of 1.0 prints, and whether it took the plugin.
+fn in_frozen_host(host: &Path, library: &Path, indexer: &str, what: &str) -> (bool, String) {
+    let output =
+        Command::new(host).arg("run").args([library, Path::new(indexer), Path::new(what)]).output().expect("it runs");
+    assert!(output.status.code().is_some(), "the host of 1.0 was killed: {output:?}");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn plugins_of_1_0_run_in_the_host_of_today() {
+    check_runs(&frozen().0, &Door::Rust { without: &[] });
+}
+
+#[test]
+fn plugins_of_today_run_in_the_host_of_1_0() {
+    let (_, host) = frozen();
+    for (indexer, lines) in [
+        (
+            "velocity_events",
+            &["rows: 2", "event_id: 1 | 2", "t_start_s: 0.5 | null", "peak_value: null | null", "note: clot | pinch"][..],
+        ),
+        ("radon", &["rows: 2", "velocity_mm_s: 1.25 | -2", "roi_id: null | null"]),
+    ] {
+        let (taken, text) = in_frozen_host(&host, &kymhost_tests::library(indexer), indexer, "");
+        assert!(taken && text.contains("needs 1.0") && text.contains("params_hash: 64"), "{indexer}: {text}");
+        for line in lines {
+            assert!(text.lines().any(|found| found == *line), "{indexer}: no line '{line}':\n{text}");
+        }
+    }
+    // All that a plugin can ask, and what the host of 1.0 answers.
+    let (taken, text) = in_frozen_host(&host, &build("same"), "abi_probe", "report");
+    assert!(taken && text.contains("museum-image") && text.contains("[1, 2, 3, 4, 5, 6]"), "{text}");
+}
+
+#[test]
+fn what_the_host_of_1_0_lacks_is_told_by_name() {
+    let (_, host) = frozen();
+    let (taken, text) = in_frozen_host(&host, &build("same"), "abi_probe", "put");
+    assert!(taken && text.contains("rows: 3"), "{text}");
+    for function in ["Run::put_json", "Run::put_table", "Run::put_array"] {
+        let words = format!("Unsupported: this kymhost is older than {function}; upgrade kymhost");
+        assert!(text.contains(&words), "no '{words}':\n{text}");
+    }
+    // Functions of a record as well, of an API later still.
+    let (taken, text) = in_frozen_host(&host, &build("more"), "abi_probe", "later");
+    assert!(taken && text.contains("answer: Unsupported | Unsupported"), "{text}");
+    let (taken, text) = in_frozen_host(&host, &build("needs_later"), "abi_probe", "report");
+    assert!(!taken && text.contains("upgrade kymhost"), "{text}");
+}
+
+/// The lines of the frozen contract that today's lacks.
+fn missing_lines<'a>(then: &'a str, now: &str) -> Vec<&'a str> {
+    let now: std::collections::BTreeSet<&str> = now.lines().collect();
+    then.lines().filter(|line| !line.starts_with('#') && !now.contains(line)).collect()
+}
+
+#[test]
+fn the_rust_contract_is_an_append_of_what_it_was() {
+    use abi_stable::StableAbi as _;
+    let then = fs::read_to_string(root().join("tests/museum/1.0/rust_contract.txt")).expect("the frozen contract");
+    let now = layout::of(kymhost_plugin_api::ffi::ModuleRef::LAYOUT);
+    assert!(then.lines().count() > 100, "it tells something");
+    assert_eq!(missing_lines(&then, &now), Vec::<&str>::new());
+    // It is what 1.0 had, as 1.0 itself tells.
+    let output = Command::new(frozen().1).arg("layout").output().expect("it runs");
+    let told = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(missing_lines(&then, &told), Vec::<&str>::new());
+    assert_eq!(missing_lines(&told, &then), Vec::<&str>::new());
+    // What is no append is found: a field retyped, a field moved, one more in a frozen struct, a longer prefix.
+    for (from, to) in [
+        ("ErrorAbi 40 8 struct of 2", "ErrorAbi 48 8 struct of 3"),
+        (".07:params_hash AFunctionPointer", ".08:params_hash AFunctionPointer"),
+        ("RunAbi_trait::VTable prefix of", "RunAbi_trait::VTable prefix of 1"),
+        ("Module.01:card RSlice", "Module.01:card RVec"),
+    ] {
+        assert!(now.contains(from), "no '{from}' in\n{now}");
+        assert!(!missing_lines(&then, &now.replacen(from, to, 1)).is_empty(), "{to} is not found");
+    }
+}
+
+#[test]
+fn the_card_of_1_0_is_the_golden_one_and_is_read() {
+    let golden = fs::read(root().join("tests/museum/1.0/card.bin")).expect("the golden card");
+    let card = Card::parse(&golden).expect("a card");
+    assert_eq!((card.api.to_string().as_str(), card.needs_api.to_string().as_str()), ("1.0", "1.0"));
+    assert_eq!((card.door.as_str(), card.sdk.as_str(), card.rustc.as_str()), ("abi_stable-0.11", "1.0.0", "rustc"));
+    let names: Vec<_> = card.indexers.iter().map(|indexer| (indexer.name.as_str(), indexer.marker.as_str())).collect();
+    assert_eq!(names, [("abi_probe", "abi_probe_run"), ("abi_second", "second/summary")]);
+    // What 1.0 writes today, but for the compiler and the platform.
+    let bytes = fs::read(frozen().0).expect("the library");
+    let at = find_card(&bytes);
+    let length = u32::from_le_bytes(bytes[at + 8..at + 12].try_into().expect("4 bytes")) as usize;
+    let written = Card::parse(&bytes[at..]).expect("a card");
+    let json = std::str::from_utf8(&bytes[at + 12..at + 12 + length]).expect("text");
+    let json = json
+        .replace(&format!("\"rustc\":\"{}\"", written.rustc), "\"rustc\":\"rustc\"")
+        .replace(&format!("\"target\":\"{}\"", written.target), "\"target\":\"target\"");
+    let mut normal = MAGIC.to_vec();
+    normal.extend((json.len() as u32).to_le_bytes());
+    normal.extend(json.as_bytes());
+    assert_eq!(String::from_utf8_lossy(&normal), String::from_utf8_lossy(&golden));
 }

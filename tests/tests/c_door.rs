@@ -192,3 +192,89 @@ fn wrong_libraries_are_refused() {
         }
     }
 }
+
+/// The frozen headers of 1.0.
+fn frozen(file: &str) -> PathBuf {
+    kymhost_tests::repository().join("tests/museum/1.0").join(file)
+}
+
+#[test]
+fn plugins_in_c_of_1_0_run_in_the_host_of_today() {
+    let Some(_) = c::compiler() else { return };
+    let folder = kymhost_tests::TestDir::new();
+    let library = folder.join("libc_probe_1_0.so");
+    let flags = ["-fPIC", "-shared", "-fvisibility=hidden"];
+    c::compile(&frozen("c_probe.c"), &frozen("include"), &library, &flags).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(read_card(&library).expect("a card").sdk, "1.0.0");
+    check_runs(&library, &Door::C);
+    // Libraries are never unloaded: the file stays as long as the process.
+    std::mem::forget(folder);
+}
+
+/// The plugin of a later API, built against today's header with a function more for records and runs.
+fn later(folder: &std::path::Path) -> PathBuf {
+    for name in ["kymhost_table.h", "kymhost_json.h"] {
+        std::fs::copy(c::include().join(name), folder.join(name)).expect("a copied header");
+    }
+    let header = std::fs::read_to_string(c::include().join("kymhost_plugin.h")).expect("the header");
+    let appended = |header: String, record: &str, member: &str| {
+        let at = header.find(record).unwrap_or_else(|| panic!("the header changed: no '{record}'"));
+        let end = at + header[at..].find("\n};").expect("the struct's end");
+        format!("{}\n    {member}{}", &header[..end], &header[end..])
+    };
+    let header = appended(
+        header,
+        "struct kymhost_record {",
+        "int (*later)(const kymhost_record *record, const char *name, kymhost_text *error);",
+    );
+    let header = appended(header, "struct kymhost_run {", "int (*later)(const kymhost_run *run, kymhost_text *error);");
+    std::fs::write(folder.join("kymhost_plugin.h"), header).expect("a written header");
+    let library = folder.join("liblater.so");
+    let source = kymhost_tests::repository().join("tests/plugins/c_later/later.c");
+    c::compile(&source, folder, &library, &["-fPIC", "-shared"]).unwrap_or_else(|errors| panic!("{errors}"));
+    library
+}
+
+#[test]
+fn what_a_host_lacks_is_told_by_name() {
+    let Some(_) = c::compiler() else { return };
+    let folder = kymhost_tests::TestDir::new();
+    let library = later(folder.path());
+    let words = |function: &str| format!("this kymhost is older than {function}; upgrade kymhost");
+    let indexers = load(&library);
+    let rows = indexer(&indexers, "later").extract_rows(&Fixture::new().image(""), 1, &never).expect("rows");
+    let answers: Vec<_> = rows.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect();
+    assert_eq!(answers, [words("kymhost_record_later"), words("kymhost_run_later")]);
+    std::mem::forget(folder);
+}
+
+#[test]
+fn plugins_in_c_of_today_run_in_the_host_of_1_0() {
+    let (Some(_), Some(intensity)) = (c::compiler(), c::intensity_c()) else { return };
+    let folder = kymhost_tests::TestDir::new();
+    let host = folder.join("c_host");
+    let flags: &[&str] = if cfg!(target_os = "linux") { &["-D_DEFAULT_SOURCE", "-ldl"] } else { &[] };
+    c::compile(&frozen("c_host.c"), &frozen("include"), &host, flags).unwrap_or_else(|errors| panic!("{errors}"));
+    let run = |library: &std::path::Path, indexer: &str, what: &str| {
+        let output = std::process::Command::new(&host).arg(library).args([indexer, what]).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let text = run(&intensity, "intensity_c", "");
+    for line in [
+        "params: 0 {\"threshold\": 3}",
+        "rows: 1",
+        "pixel_count: | 6",
+        "mean_intensity: | 3.5",
+        "fraction_above: | 0.5",
+    ] {
+        assert!(text.lines().any(|found| found == line), "no line '{line}':\n{text}");
+    }
+    let text = run(&later(folder.path()), "later", "");
+    for function in ["kymhost_record_later", "kymhost_run_later"] {
+        assert!(text.contains(&format!("this kymhost is older than {function}; upgrade kymhost")), "{text}");
+    }
+    let probe = probe().expect("a compiler");
+    assert!(run(&probe, "abi_probe", "report").contains("museum-image"));
+    assert!(run(&probe, "abi_probe", "error").contains("error: -1 the probe gives up"));
+}

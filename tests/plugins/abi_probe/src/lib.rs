@@ -47,6 +47,7 @@ impl Indexer for AbiProbe {
             "foreign_types" => foreign_types(),
             "no_rows" => Table::builder().column("a", Vec::<f64>::new())?.build(),
             "cut_to_no_rows" => Table::from_batch(columns(&[("a", texts())])?.into_batch()?.slice(2, 0)),
+            "put" => put(run),
             #[cfg(feature = "later")]
             "later" => later(record, run),
             _ => report(record, run),
@@ -146,6 +147,15 @@ fn ragged() -> Result<Table> {
         (**array.children.add(1)).length = 1;
         Ok(Table::from_c_data(array, schema))
     }
+}
+
+/// What a host says to being handed artifacts that the card does not declare: one of 1.0 knows no artifacts at all.
+fn put(run: &Run<'_>) -> Result<Table> {
+    let array = Array::from_elements(&[1.0_f64], vec![1], vec!["t".to_owned()])?;
+    let table = Table::builder().column("a", vec![1.0])?.build()?;
+    let answers = [run.put_json("p/x", &Json::Null), run.put_table("p/x", table), run.put_array("p/x", array)];
+    let answers: Vec<_> = answers.into_iter().map(|answer| format!("{answer:?}")).collect();
+    Table::builder().column("answer", answers)?.build()
 }
 
 #[cfg(feature = "later")]
