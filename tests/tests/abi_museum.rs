@@ -588,9 +588,9 @@ fn plugins_of_today_run_in_the_host_of_1_0() {
     for (indexer, lines) in [
         (
             "velocity_events",
-            &["rows: 2", "event_id: 1 | 2", "t_start_s: 0.5 | null", "peak_value: null | null", "note: clot | pinch"][..],
+            &["rows: 2", "event_id: 1 | 2", "t_start_s: 0.5 | null", "peak_value: Null | Null", "note: clot | pinch"][..],
         ),
-        ("radon", &["rows: 2", "velocity_mm_s: 1.25 | -2", "roi_id: null | null"]),
+        ("radon", &["rows: 2", "velocity_mm_s: 1.25 | -2", "roi_id: Null | Null"]),
     ] {
         let (taken, text) = in_frozen_host(&host, &kymhost_tests::library(indexer), indexer, "");
         assert!(taken && text.contains("needs 1.0") && text.contains("params_hash: 64"), "{indexer}: {text}");
@@ -670,4 +670,21 @@ fn the_card_of_1_0_is_the_golden_one_and_is_read() {
     normal.extend((json.len() as u32).to_le_bytes());
     normal.extend(json.as_bytes());
     assert_eq!(String::from_utf8_lossy(&normal), String::from_utf8_lossy(&golden));
+}
+
+#[test]
+fn plugins_in_rust_lose_no_memory() {
+    let actions = [
+        "foreign_types",
+        "no_rows",
+        "cut_to_no_rows",
+        "put",
+        "params_error",
+        "panic",
+        "error",
+        "unreadable",
+        "ragged",
+        "cancelled",
+    ];
+    battery::memory::check_loses_nothing(&build("same"), &actions, 5, battery::memory::MANY);
 }

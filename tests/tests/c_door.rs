@@ -7,6 +7,7 @@ mod battery;
 
 use arrow::array::{Array as _, AsArray as _};
 use arrow::datatypes::{Float64Type, Int64Type};
+use battery::memory::{MANY, check_loses_nothing};
 use battery::{Door, Fixture, check_refused, check_runs, indexer, load, never};
 use kymhost::plugin::{FailureKind, PluginError, load_library, read_card};
 use kymhost_plugin_api::Table;
@@ -277,4 +278,40 @@ fn plugins_in_c_of_today_run_in_the_host_of_1_0() {
     let probe = probe().expect("a compiler");
     assert!(run(&probe, "abi_probe", "report").contains("museum-image"));
     assert!(run(&probe, "abi_probe", "error").contains("error: -1 the probe gives up"));
+}
+
+/// Rows of every type and size, tables read, errors of every kind, and tables that come with an error or in pieces.
+const MANY_TIMES: [&str; 10] = [
+    "all_types",
+    "no_rows",
+    "error",
+    "unreadable",
+    "ragged",
+    "cancelled",
+    "filled_and_failed",
+    "no_schema",
+    "null_child",
+    "null_pointers",
+];
+
+/// What reads much, and takes valgrind long: the rest is the same code as above.
+const FEWER_TIMES: [&str; 5] = ["read_back", "params_error", "cut_to_no_rows", "panic", "duplicate"];
+
+#[test]
+fn plugins_in_c_lose_no_memory() {
+    let Some(library) = probe() else { return };
+    check_loses_nothing(&library, &MANY_TIMES, 8, MANY);
+    check_loses_nothing(&library, &FEWER_TIMES, 2, 800);
+}
+
+/// One that loses memory with each extraction: what the check above is there to find.
+#[test]
+#[should_panic(expected = "bytes are lost")]
+fn a_plugin_in_c_that_loses_memory_is_found() {
+    let library = c::plugin("c_probe_leaks", "tests/plugins/c_probe/probe.c", &["-DLEAKS"]);
+    let has_valgrind = std::process::Command::new("valgrind").arg("--version").output().is_ok();
+    match library {
+        Some(library) if has_valgrind => check_loses_nothing(&library, &["no_rows"], 0, 800),
+        _ => panic!("bytes are lost: not looked for, skipped"),
+    }
 }

@@ -3,6 +3,8 @@
 //! Owns: the datasets that the probes are shown, what they must answer, how a refusal must read. Never: builds plugins.
 #![allow(dead_code, reason = "each test program that has this module uses its own part of it")]
 
+pub mod memory;
+
 use kymhost::dataset::{Dataset, Record};
 use kymhost::plugin::{Failure, FailureKind, Indexer, PluginError, load_library};
 use kymhost_plugin_api::array::{Array, DType};

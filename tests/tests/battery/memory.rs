@@ -1,0 +1,90 @@
+//! Memory over load, ten thousand extractions and errors, as valgrind sees it, in this host's process.
+//!
+//! Owns: what is extracted and how often, the reading of valgrind's report. Never: times anything. Skipped aloud without
+//! valgrind.
+
+use kymhost_tests::fixture::{Fixture, batch, floats, image_id, texts};
+use kymhost_tests::{Run, TestDir, built, skip};
+use serde_json::json;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// How often is extracted: what is lost once, at load, is lost in both.
+const FEW: u64 = 400;
+pub const MANY: u64 = 10_000;
+/// Valgrind takes some twenty times as long, on a machine that may be busy.
+const PATIENCE: Duration = Duration::from_secs(1_200);
+
+/// What valgrind says of one run, and what came of the run.
+#[derive(Debug)]
+struct Report {
+    /// Reads and writes of memory that is not the program's, uses of what nobody set, bad frees; not leaks.
+    errors: u64,
+    definitely_lost_bytes: u64,
+    result: String,
+    text: String,
+}
+
+/// The number in a line such as `==1==    definitely lost: 1,024 bytes in 2 blocks`.
+fn number_after(text: &str, words: &str) -> Option<u64> {
+    let (_, rest) = text.split_once(words)?;
+    let digits: String = rest.trim_start().chars().take_while(|c| c.is_ascii_digit() || *c == ',').collect();
+    digits.replace(',', "").parse().ok()
+}
+
+fn under_valgrind(folder: &Path, library: &Path, data: &Fixture, count: u64) -> Report {
+    let log = folder.join(format!("valgrind-{count}.log"));
+    let log_file = format!("--log-file={}", log.display());
+    let exercise = built().join("kymhost-exercise");
+    let output = Run::program(&exercise, [library.as_os_str(), "abi_probe".as_ref(), data.path().as_os_str()])
+        .arg(count.to_string())
+        // Errors are counted; a leak is judged by whether it grows.
+        .under(["valgrind", "--leak-check=full", "--errors-for-leak-kinds=none", &log_file])
+        .env("RUST_BACKTRACE", "0")
+        .patience(PATIENCE)
+        .output()
+        .expect_code(0);
+    let text = std::fs::read_to_string(&log).expect("valgrind's report");
+    Report {
+        errors: number_after(&text, "ERROR SUMMARY:").unwrap_or_else(|| panic!("no summary:\n{text}")),
+        definitely_lost_bytes: number_after(&text, "definitely lost:").unwrap_or_else(|| panic!("no leaks:\n{text}")),
+        result: output.stdout().trim().to_owned(),
+        text,
+    }
+}
+
+/// Runs the probe over images of these actions, `failing` of which fail, a few and `many` times, and holds what is lost against
+/// each other.
+///
+/// # Panics
+/// Where memory is used wrongly, or more is lost the more is extracted.
+pub fn check_loses_nothing(library: &Path, actions: &[&str], failing: usize, many: u64) {
+    if !Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        return skip("there is no valgrind");
+    }
+    assert_eq!(many % actions.len() as u64, 0, "each action as often as the others");
+    assert_eq!(FEW % actions.len() as u64, 0, "each action as often as the others");
+    let folder = TestDir::new();
+    let data = Fixture::new(folder.join("data.zarr"));
+    for (number, action) in actions.iter().enumerate() {
+        let image = data.add_image(&image_id(number as u64));
+        image.json("probe/params", &json!({"do": action}));
+        data.put(&image.key("probe/broken.json"), "{\"x\": ");
+        image.parquet("probe/table", &batch([("a", floats([1.0, 2.0])), ("b", texts(["x", "y"]))]));
+    }
+    let few = under_valgrind(folder.path(), library, &data, FEW);
+    let more = under_valgrind(folder.path(), library, &data, many);
+    for (count, found) in [(FEW, &few), (many, &more)] {
+        assert_eq!(found.errors, 0, "{}", found.text);
+        let failed = count * failing as u64 / actions.len() as u64;
+        assert_eq!(found.result, format!("{} done, {failed} failed", count - failed));
+    }
+    assert!(
+        more.definitely_lost_bytes <= few.definitely_lost_bytes,
+        "{} bytes are lost after {FEW} extractions, {} after {many}:\n{}",
+        few.definitely_lost_bytes,
+        more.definitely_lost_bytes,
+        more.text
+    );
+}
