@@ -7,6 +7,7 @@ mod battery;
 #[path = "../museum/1.0/host/src/layout.rs"]
 mod layout;
 
+use battery::memory::{MANY, check_loses_nothing, exercise};
 use battery::{Door, Fixture, check_refused, check_runs, indexer, load, never};
 use kymhost_plugin_api::card::{Card, MAGIC};
 use std::collections::BTreeMap;
@@ -319,7 +320,9 @@ fn newer_plugins_run_and_do_without_what_we_lack() {
     let indexers = load(&library);
     let rows = indexer(&indexers, "abi_probe").extract_rows(&fixture.image("later"), 1, &never).expect("rows");
     let column = rows.column(0).as_any().downcast_ref::<arrow::array::StringArray>().expect("text");
-    assert_eq!(column.iter().collect::<Vec<_>>(), [Some("Unsupported"), Some("Unsupported")]);
+    let older = |function: &str| format!("Err(Unsupported: this kymhost is older than {function}; upgrade kymhost)");
+    let answers: Vec<_> = column.iter().flatten().map(str::to_owned).collect();
+    assert_eq!(answers, [older("Record::later"), older("Run::later")]);
 }
 
 #[test]
@@ -582,6 +585,42 @@ fn plugins_of_1_0_run_in_the_host_of_today() {
     check_runs(&frozen().0, &Door::Rust { without: &[] });
 }
 
+/// All orders of these.
+fn orders<'a>(of: &[&'a Path]) -> Vec<Vec<&'a Path>> {
+    let Some((first, rest)) = of.split_first() else { return vec![Vec::new()] };
+    let insert_everywhere = |order: Vec<&'a Path>| {
+        (0..=order.len()).map(move |at| [&order[..at], &[*first], &order[at..]].concat()).collect::<Vec<_>>()
+    };
+    orders(rest).into_iter().flat_map(insert_everywhere).collect()
+}
+
+/// A process each, for what the first of a process leaves behind is what may harm the others.
+#[test]
+fn plugins_of_all_versions_run_in_one_process_in_every_order() {
+    let libraries = [frozen().0, build("fewer"), build("same"), build("more")];
+    let libraries: Vec<&Path> = libraries.iter().map(PathBuf::as_path).collect();
+    let folder = kymhost_tests::TestDir::new();
+    let data = kymhost_tests::fixture::Fixture::new(folder.join("data.zarr"));
+    data.add_image(&kymhost_tests::fixture::image_id(0));
+    let orders = orders(&libraries);
+    assert_eq!(orders.len(), 24);
+    let mut refused = Vec::new();
+    for order in orders {
+        let output = exercise(&order, &data, 2).output();
+        if output.stdout().trim() != "8 done, 0 failed" {
+            let names: Vec<_> = order.iter().filter_map(|library| library.file_stem()).collect();
+            refused.push(format!("{names:?}: {}", output.stderr()));
+        }
+    }
+    assert!(refused.is_empty(), "{} of the orders:\n{}", refused.len(), refused.join("\n"));
+    // What does not fit is refused after those as it is alone.
+    for lying in ["lying_layout", "lying_method"] {
+        let lying = build(lying);
+        let output = exercise(&[&libraries[..], &[lying.as_path()]].concat(), &data, 2).output().expect_code(1);
+        assert!(output.stderr().contains("binary layout"), "{}", output.stderr());
+    }
+}
+
 #[test]
 fn plugins_of_today_run_in_the_host_of_1_0() {
     let (_, host) = frozen();
@@ -593,7 +632,7 @@ fn plugins_of_today_run_in_the_host_of_1_0() {
         ("radon", &["rows: 2", "velocity_mm_s: 1.25 | -2", "roi_id: Null | Null"]),
     ] {
         let (taken, text) = in_frozen_host(&host, &kymhost_tests::library(indexer), indexer, "");
-        assert!(taken && text.contains("needs 1.0") && text.contains("params_hash: 64"), "{indexer}: {text}");
+        assert!(taken && text.contains("needs 1.0,") && text.contains("params_hash: 64"), "{indexer}: {text}");
         for line in lines {
             assert!(text.lines().any(|found| found == *line), "{indexer}: no line '{line}':\n{text}");
         }
@@ -613,10 +652,46 @@ fn what_the_host_of_1_0_lacks_is_told_by_name() {
         assert!(text.contains(&words), "no '{words}':\n{text}");
     }
     // Functions of a record as well, of an API later still.
+    let older = |function: &str| format!("Unsupported: this kymhost is older than {function}; upgrade kymhost");
     let (taken, text) = in_frozen_host(&host, &build("more"), "abi_probe", "later");
-    assert!(taken && text.contains("answer: Unsupported | Unsupported"), "{text}");
-    let (taken, text) = in_frozen_host(&host, &build("needs_later"), "abi_probe", "report");
-    assert!(!taken && text.contains("upgrade kymhost"), "{text}");
+    assert!(taken && text.contains("rows: 2"), "{text}");
+    for function in ["Record::later", "Run::later"] {
+        assert!(text.contains(&older(function)), "{text}");
+    }
+    let (taken, text) = in_frozen_host(&host, &build("more"), "abi_probe", "later_or_fail");
+    assert!(taken && text.trim_end().ends_with(&format!("error: {}", older("Record::later"))), "{text}");
+}
+
+#[test]
+fn plugins_that_need_more_than_1_0_are_refused_by_its_host() {
+    let (_, host) = frozen();
+    let maker = kymhost_tests::c::plugin("c_maker_needs", "tests/plugins/c_maker/maker.c", &[]);
+    let (radon, detection) = (kymhost_tests::library("radon_velocity"), kymhost_tests::library("event_detection"));
+    let (later, other) = (build("needs_later"), build("other_major"));
+    let needs = |api: &str, sdk: &str| {
+        format!(
+            "refused: it needs plugin API {api} at least (built with kymhost-plugin-api {sdk}), this kymhost has plugin API 1.0\n\
+             help: upgrade kymhost to one with plugin API {api} or a later 1.x\n"
+        )
+    };
+    let major = "refused: it was built for plugin API 2.0 (kymhost-plugin-api 2.0.0), this kymhost has plugin API 1.0\n\
+                 help: upgrade kymhost to one with plugin API 2.x\n";
+    for (library, words) in [
+        (Some(radon), needs("1.1", "1.1.0")),
+        (Some(detection), needs("1.1", "1.1.0")),
+        (maker, needs("1.1", "1.1.0")),
+        (Some(later), needs("1.2", "1.3.0")),
+        (Some(other), major.to_owned()),
+    ] {
+        let Some(library) = library else { continue };
+        let output = Command::new(&host).arg("card").arg(&library).output().expect("it runs");
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stdout).as_ref()), (Some(1), words.as_str()));
+        // Nor does it come further with those of its own door.
+        assert!(!in_frozen_host(&host, &library, "any", "").0);
+    }
+    // The same door, the same API, and nothing needed that 1.0 has not got.
+    let output = Command::new(&host).arg("card").arg(kymhost_tests::library("radon")).output().expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "card: api 1.1, needs 1.0, door abi_stable-0.11\n");
 }
 
 /// The lines of the frozen contract that today's lacks.
@@ -686,5 +761,5 @@ fn plugins_in_rust_lose_no_memory() {
         "ragged",
         "cancelled",
     ];
-    battery::memory::check_loses_nothing(&build("same"), &actions, 5, battery::memory::MANY);
+    check_loses_nothing(&build("same"), &actions, 5, MANY);
 }

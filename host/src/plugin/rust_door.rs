@@ -7,7 +7,9 @@ use super::IndexerInfo;
 use super::door::Foreign;
 use super::library::{Listed, Refusal, check_loaded_card, one_line, rebuild_help};
 use abi_stable::StableAbi;
-use abi_stable::abi_stability::abi_checking::{AbiInstabilityErrors, check_layout_compatibility};
+use abi_stable::abi_stability::abi_checking::{
+    AbiInstabilityErrors, CheckingGlobals, check_layout_compatibility_with_globals,
+};
 use abi_stable::library::{AbiHeaderRef, LibHeader, ROOT_MODULE_LOADER_NAME_WITH_NUL};
 use abi_stable::std_types::RSlice;
 use abi_stable::type_layout::{TLFieldOrFunction, TypeLayout};
@@ -138,8 +140,13 @@ fn check_layout(header: &'static LibHeader, card: &Card) -> Result<(), Refusal> 
 }
 
 fn fits(interface: &'static TypeLayout, implementation: &'static TypeLayout) -> Result<(), String> {
+    // Of each check's own: abi_stable's common ones take every library of a process for users of each other's vtables. After a
+    // plugin of 1.0 one of 1.1 would be held against it rather than against us, the older side first, and be refused.
+    let globals = CheckingGlobals::new();
     // A foreign layout may trip abi_stable's own assertions.
-    match catch_unwind(AssertUnwindSafe(|| check_layout_compatibility(interface, implementation))) {
+    match catch_unwind(AssertUnwindSafe(|| {
+        check_layout_compatibility_with_globals(interface, implementation, &globals)
+    })) {
         Ok(Ok(())) => Ok(()),
         Ok(Err(errors)) => {
             tracing::debug!("layout check failed:\n{errors}");

@@ -29,6 +29,11 @@ static int put_table(const kymhost_run *run, const char *name, kymhost_text *err
     status = kymhost_table_finish(&of, &array, &schema, NULL);
     if (status != KYMHOST_OK) return status;
     status = kymhost_run_put_table(run, name, &array, &schema, error);
+    if (status == KYMHOST_UNSUPPORTED) {
+        /* An older host has not seen them. */
+        kymhost_table_release(&array, &schema);
+        return status;
+    }
     /* The host's from then on, whatever it said. */
     if (array.release != NULL || schema.release != NULL) return 1000;
     return status;

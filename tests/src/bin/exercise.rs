@@ -1,26 +1,43 @@
-//! `kymhost-exercise LIBRARY INDEXER DATASET COUNT`: loads a plugin in this process, as the host does, and has its indexer
-//! extract COUNT times, the dataset's images in turn; now and then it also asks for the params hash and for an old marker.
+//! `kymhost-exercise INDEXER DATASET COUNT LIBRARY...`: loads plugins in this process in the order given, as the host does, then
+//! has the indexer of each extract COUNT times, the dataset's images in turn; now and then it also asks for the params hash and
+//! for an old marker.
 //!
-//! For checkers of memory, which compare two runs of different counts. Prints how many extractions gave rows and how many failed.
-//! Never: decides whether that is right.
+//! For checkers of memory, which compare two runs of different counts, and for what plugins of several versions do to each other.
+//! Prints how many extractions gave rows and how many failed. Never: decides whether that is right.
 
 use kymhost::dataset::Dataset;
-use kymhost::plugin::load_library;
+use kymhost::plugin::{Indexer, load_library};
 use std::error::Error;
 use std::io::Write as _;
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [library, name, dataset, count] = arguments.as_slice() else {
-        return Err("kymhost-exercise LIBRARY INDEXER DATASET COUNT".into());
+    let [name, dataset, count, libraries @ ..] = arguments.as_slice() else {
+        return Err("kymhost-exercise INDEXER DATASET COUNT LIBRARY...".into());
     };
-    let indexers = load_library(Path::new(library))?;
-    let indexer = indexers.iter().find(|indexer| indexer.info().name == *name).ok_or("there is no such indexer")?;
+    let loaded = libraries
+        .iter()
+        .map(|library| load_library(Path::new(library)).map_err(|error| format!("{library}: {error}")))
+        .collect::<Result<Vec<_>, _>>()?;
     let dataset = Dataset::open(Path::new(dataset))?;
-    let images = dataset.image_ids()?;
+    let count = count.parse()?;
     let (mut done, mut failed) = (0_u64, 0_u64);
-    for (turn, image) in images.iter().cycle().take(count.parse()?).enumerate() {
+    for indexers in &loaded {
+        let indexer = indexers.iter().find(|indexer| indexer.info().name == *name).ok_or("there is no such indexer")?;
+        let (gave_rows, gave_none) = exercise(indexer.as_ref(), &dataset, count)?;
+        done += gave_rows;
+        failed += gave_none;
+    }
+    writeln!(std::io::stdout(), "{done} done, {failed} failed")?;
+    Ok(())
+}
+
+/// How many of so many extractions gave rows, and how many failed.
+fn exercise(indexer: &dyn Indexer, dataset: &Dataset, count: usize) -> Result<(u64, u64), Box<dyn Error>> {
+    let images = dataset.image_ids()?;
+    let (mut done, mut failed) = (0, 0);
+    for (turn, image) in images.iter().cycle().take(count).enumerate() {
         let record = dataset.record(image)?;
         // A number that comes by every image.
         if turn % 7 == 0 {
@@ -32,6 +49,5 @@ fn main() -> Result<(), Box<dyn Error>> {
             Err(_) => failed += 1,
         }
     }
-    writeln!(std::io::stdout(), "{done} done, {failed} failed")?;
-    Ok(())
+    Ok((done, failed))
 }

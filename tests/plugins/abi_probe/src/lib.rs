@@ -50,6 +50,8 @@ impl Indexer for AbiProbe {
             "put" => put(run),
             #[cfg(feature = "later")]
             "later" => later(record, run),
+            #[cfg(feature = "later")]
+            "later_or_fail" => Table::builder().column("answer", vec![record.later()?])?.build(),
             _ => report(record, run),
         }
     }
@@ -160,7 +162,7 @@ fn put(run: &Run<'_>) -> Result<Table> {
 
 #[cfg(feature = "later")]
 fn later(record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
-    let answers = vec![text(record.later()), text(run.later())];
+    let answers = vec![format!("{:?}", record.later()), format!("{:?}", run.later())];
     Table::builder().column("answer", answers)?.build()
 }
 

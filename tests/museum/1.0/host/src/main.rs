@@ -1,7 +1,8 @@
 //! A host of plugin API 1.0: what a plugin of today meets in a kymhost that nobody has upgraded.
 //!
-//! `museum-host layout`: the binary contract as text. `museum-host run LIBRARY INDEXER WHAT`: one extraction of a made-up
-//! record, whose artifact `probe/params` says `{"do": WHAT}`; everything on standard output, exit code 1 for a refusal.
+//! `museum-host layout`: the binary contract as text. `museum-host card LIBRARY`: what the card says of versions, of a library with
+//! either door. `museum-host run LIBRARY INDEXER WHAT`: one extraction of a made-up record, whose artifact `probe/params` says
+//! `{"do": WHAT}`. Everything on standard output, exit code 1 for a refusal.
 //!
 //! Owns: the versions, the layout comparison and the calls of 1.0's host. Never: changes. It links plugin-api 1.0 alone.
 
@@ -12,7 +13,7 @@ use abi_stable::abi_stability::abi_checking::check_layout_compatibility;
 use abi_stable::library::{AbiHeaderRef, ROOT_MODULE_LOADER_NAME_WITH_NUL};
 use kymhost_plugin_api::arrow::array::{Array as _, Float64Array, Int64Array, StringArray};
 use kymhost_plugin_api::array::{Array, DType};
-use kymhost_plugin_api::card::{API, Card};
+use kymhost_plugin_api::card::{API, Card, DOOR, MAGIC};
 use kymhost_plugin_api::ffi::{HostRecord, HostRun, ModuleRef, ServedRecord, ServedRun};
 use kymhost_plugin_api::{Artifact, ArtifactKind, Error, ErrorKind, LogLevel, Result, Table};
 use std::process::ExitCode;
@@ -85,8 +86,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words[..] {
         ["layout"] => Ok(layout::of(ModuleRef::LAYOUT)),
+        ["card", library] => card(library).map(|card| versions(&card)),
         ["run", library, indexer, what] => run(library, indexer, what),
-        _ => Err("museum-host layout | museum-host run LIBRARY INDEXER WHAT".to_owned()),
+        _ => Err("museum-host layout | museum-host card LIBRARY | museum-host run LIBRARY INDEXER WHAT".to_owned()),
     };
     match result {
         Ok(text) => {
@@ -98,6 +100,38 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The card of a library's file, of which no code has run yet, where this host may load the library: the words are those of 1.0.
+fn card(library: &str) -> Result<Card, String> {
+    let bytes = std::fs::read(library).map_err(|error| format!("unreadable: {error}"))?;
+    // The magic bytes are elsewhere too, as a constant.
+    let card = bytes
+        .windows(MAGIC.len())
+        .enumerate()
+        .filter(|(_, window)| **window == MAGIC)
+        .find_map(|(at, _)| Card::parse(&bytes[at..]).ok())
+        .ok_or("no_card")?;
+    let Card { api, needs_api, sdk, .. } = &card;
+    if api.major != API.major {
+        return Err(format!(
+            "it was built for plugin API {api} (kymhost-plugin-api {sdk}), this kymhost has plugin API {API}\n\
+             help: upgrade kymhost to one with plugin API {}.x",
+            api.major
+        ));
+    }
+    if *needs_api > API {
+        return Err(format!(
+            "it needs plugin API {needs_api} at least (built with kymhost-plugin-api {sdk}), this kymhost has plugin API {API}\n\
+             help: upgrade kymhost to one with plugin API {needs_api} or a later {}.x",
+            API.major
+        ));
+    }
+    Ok(card)
+}
+
+fn versions(card: &Card) -> String {
+    format!("card: api {}, needs {}, door {}", card.api, card.needs_api, card.door)
 }
 
 fn module(library: &str) -> Result<ModuleRef, String> {
@@ -117,11 +151,14 @@ fn module(library: &str) -> Result<ModuleRef, String> {
 }
 
 fn run(library: &str, indexer: &str, what: &str) -> Result<String, String> {
+    let card = card(library)?;
+    if card.door != DOOR {
+        return Err(format!("it speaks the binary contract '{}', this host '{DOOR}'", card.door));
+    }
     let module = module(library)?;
-    let card = module.card().ok_or("it has no card")?;
-    let card = Card::parse(card.as_slice()).map_err(|error| format!("bad_card: {error}"))?;
-    if card.api.major != API.major || card.needs_api > API {
-        return Err(format!("it needs plugin API {}, this host has {API}; upgrade kymhost", card.needs_api));
+    let loaded = module.card().ok_or("it has no card")?;
+    if Card::parse(loaded.as_slice()).as_ref() != Ok(&card) {
+        return Err("card_mismatch".to_owned());
     }
     let error = |error| {
         let error = Error::from(error);
@@ -130,7 +167,7 @@ fn run(library: &str, indexer: &str, what: &str) -> Result<String, String> {
     let objects = (module.indexers())().into_result().map_err(error)?;
     let object = objects.iter().find(|object| object.name().as_str() == indexer).ok_or("there is no such indexer")?;
     let (record, run) = (ServedRecord(Shelf { what: what.to_owned() }), ServedRun(Quiet));
-    let mut text = format!("card: api {}, needs {}\n", card.api, card.needs_api);
+    let mut text = versions(&card) + "\n";
     let hash = object.params_hash(record.to_ref()).into_result().map_err(error);
     text += &format!("params_hash: {}\n", hash.map(|hash| hash.len()).map_or_else(|error| error, |n| n.to_string()));
     let rows = match object.extract_rows(record.to_ref(), run.to_ref()).into_result() {
