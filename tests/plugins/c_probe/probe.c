@@ -284,9 +284,16 @@ static int probe_extract_rows(const kymhost_record *record, const kymhost_run *r
     kymhost_text json, error;
     int status = what_to_do(record, what, sizeof what, out);
     if (status < 0) return status;
-#ifdef LEAKS
-    /* For the test of the test that finds this. */
-    if (malloc(16) == NULL) return KYMHOST_FAILED;
+#if defined(LEAKS) || defined(OVERREADS)
+    {
+        /* For the test of the test that finds this. */
+        volatile unsigned char *lost = malloc(16);
+        if (lost == NULL) return KYMHOST_FAILED;
+#ifdef OVERREADS
+        if (lost[16] == 1 && what[0] == 1) return KYMHOST_FAILED;
+        free((void *)lost);
+#endif
+    }
 #endif
     if (strcmp(what, "panic") == 0) {
         return kymhost_fail(out, KYMHOST_PANICKED, "the probe panics for %s", kymhost_record_image_id(record));
