@@ -1,12 +1,11 @@
-//! The program as people and scripts meet it: the demo, help, tables, documents, exit codes, pipes.
+//! The program as people and scripts meet it: help, tables, documents, exit codes, pipes.
 //!
 //! Owns: what is promised of arguments and output. Never: staleness in depth, bad input (see the other suites).
 
 use kymhost_tests::fixture::{Fixture, TABLE, batch, floats, image_id, ints, texts};
-use kymhost_tests::{Output, Run, TestDir, assert_untouched, program, snapshot};
+use kymhost_tests::{Output, Run, TestDir, program};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A dataset of these images with two events each, whose table is up to date.
@@ -18,64 +17,6 @@ fn settled(dir: &TestDir, images: u64) -> Fixture {
 
 fn run(args: &[&str], data: &Fixture) -> Output {
     Run::new(args).dataset(data.path()).output()
-}
-
-// The demo.
-
-#[test]
-fn the_demo_shows_replace_nothing_to_do_and_changes() {
-    let dir = TestDir::new();
-    let output = Run::new(["demo"]).folder(dir.path()).output().expect_code(0).expect_stdout(&[
-        "updated 6, skipped 0, missing 6, failed 0",
-        "updated 0, skipped 6, missing 0, failed 0",
-        "updated 1, skipped 5, missing 0, failed 0",
-        "STALE_MISSING_MARKER: it has no run marker",
-        "FRESH_ZERO_ROWS: it was run and has no rows",
-        "STALE_PARAMS_CHANGED: its params have changed",
-        "kymhost-demo.zarr",
-        "with 9 stalls",
-        // Why, with the key that changed.
-        "   STALE_INPUT_CHANGED: something that its rows were made from has changed\n",
-        "       analysis/velocity_events/events.parquet\n",
-        "  updated  STALE_INPUT_CHANGED: something",
-        "8 rows",
-    ]);
-
-    // The commands that it ends with do as they are, in the same folder.
-    let stdout = output.stdout();
-    let (_, after) = stdout.split_once("Try next:\n").unwrap_or_else(|| panic!("no commands to try\n{output}"));
-    let commands: Vec<&str> = after.lines().filter_map(|line| line.strip_prefix("  ")).collect();
-    assert!(commands.len() >= 5, "{output}");
-    let mut said = Vec::new();
-    for command in commands {
-        let output = Run::program(Path::new("sh"), ["-c", command]).folder(dir.path()).output().expect_code(0);
-        said.push(format!("{}{}", output.stdout(), output.stderr()));
-    }
-    assert!(said.iter().any(|text| text.contains("1 of 6 images are stale")), "{said:#?}");
-    assert!(said.iter().any(|text| text.contains("/abs_score_floor\n")), "{said:#?}");
-    assert!(said.last().is_some_and(|text| text.contains("updated 1, skipped 5")), "{said:#?}");
-}
-
-#[test]
-fn the_demo_is_made_anew_but_touches_no_folder_of_others() {
-    let dir = TestDir::new();
-    let demo = || Run::new(["demo", "my demo.zarr", "--json"]).folder(dir.path()).output();
-    for _ in 0..2 {
-        let document = demo().expect_code(0).json();
-        let runs = document["runs"].as_array().expect("a list");
-        assert_eq!(runs.iter().map(|run| &run["stats"]["updated"]).collect::<Vec<_>>(), [6, 0, 1, 1]);
-        assert_eq!(document["images"], 6);
-    }
-    Fixture::at(dir.join("my demo.zarr")).add_image(&image_id(7));
-    let demo_again = snapshot(&dir.join("my demo.zarr"));
-    let output = demo().expect_code(6).expect_stderr(&["images of yours", "kymhost demo"]);
-    assert_eq!(output.json()["error"]["code"], "not_ours");
-    assert_untouched(&demo_again, &snapshot(&dir.join("my demo.zarr")));
-
-    let mine = Fixture::with_images(dir.join("mine.zarr"), 1, 1);
-    let untouched = snapshot(mine.path());
-    Run::new(["demo", "mine.zarr"]).folder(dir.path()).output().expect_code(6).expect_stderr(&["mine-2.zarr"]);
-    assert_untouched(&untouched, &snapshot(mine.path()));
 }
 
 // Help.

@@ -657,10 +657,10 @@ pub struct ParamsHashArgs {
 #[derive(Debug, Args)]
 #[command(after_help = help::DEMO)]
 pub struct DemoArgs {
-    /// Folder to make; one that an earlier demo made is made anew
+    /// Dataset to make, beside a folder of recordings; what an earlier demo made is made anew
     #[arg(value_name = "DIR", default_value = "kymhost-demo.zarr")]
     pub dir: PathBuf,
-    /// Where else to look for the indexer.
+    /// Where else to look for the indexers.
     #[command(flatten)]
     pub dirs: PluginDirs,
 }

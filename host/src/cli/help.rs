@@ -9,7 +9,7 @@ pub fn main() -> String {
     let mut text = String::from(
         "\
 First steps:
-  kymhost demo                                  see what it does, on a dataset made for it
+  kymhost demo                                  see what it does, on recordings made for it
   kymhost status --plugin velocity_events       which images are stale, and why
   kymhost run --plugin velocity_events          bring the table up to date
   kymhost table show velocity_events            look at it
@@ -253,7 +253,8 @@ Examples:
   kymhost demo
   kymhost demo /tmp/try.zarr
 
-A folder that a demo did not make is never touched.";
+Recordings are made beside the dataset (kymhost-demo-recordings), brought into it, and their velocities and stalls
+compared with what was put in. A folder that a demo did not make is never touched.";
 
 /// `completions`
 pub const COMPLETIONS: &str = "\

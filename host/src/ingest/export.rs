@@ -15,6 +15,7 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use kymhost_plugin_api::ArtifactKind;
 use kymhost_plugin_api::Json;
+use kymhost_plugin_api::array::Array;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -103,6 +104,14 @@ pub fn export(
     Ok(exported)
 }
 
+/// Writes an array as a TIFF without compression: its last two axes are a page's, all others are pages one after the other.
+///
+/// # Errors
+/// Where the file cannot be written, or a TIFF cannot hold such an array.
+pub fn write_tiff(array: &Array, path: &Path) -> Result<(), IngestError> {
+    write(path, |out| tiff::write(array, out).map_err(io::Error::other))
+}
+
 fn cannot(path: &Path, why: &dyn std::fmt::Display) -> IngestError {
     IngestError::Write { path: path.to_owned(), why: why.to_string() }
 }
@@ -141,8 +150,7 @@ fn image(dataset: &Dataset, id: &str, folder: &Path, notes: &mut Vec<String>) ->
         expected: "pixels",
         found: "the image has none".to_owned(),
     })?;
-    let path = folder.join(EXPORTED);
-    write(&path, |out| tiff::write(&pixels, out).map_err(io::Error::other))?;
+    write_tiff(&pixels, &folder.join(EXPORTED))?;
     let mut names = Names::default();
     let mut artifacts = Vec::new();
     for artifact in record.artifacts()? {

@@ -18,7 +18,7 @@ mod sidecar;
 mod sources;
 mod tiff;
 
-pub use export::{ExportOptions, Exported, export};
+pub use export::{ExportOptions, Exported, export, write_tiff};
 pub use find::{Beside, Found, Recording, Role, find};
 pub use plan::{Action, Plan, Vanished, plan};
 pub use run::{FileOutcome, IngestOptions, Observer, Outcome, What, ingest};

@@ -1,42 +1,49 @@
-//! Synthetic kymographs of red blood cells in a vessel: dark streaks on a bright ground, with stalls, and the truth about them.
-//! Owns: their making, from a fixed seed. Never: runs anything.
+//! Synthetic line scans of red blood cells in a vessel: dark streaks on a bright ground, with stalls, and the truth about them.
+//! Owns: their making, from a fixed seed, and what their files say. Never: runs anything, tells the truth to a file.
+//!
+//! One texture is moved along the line by the flow, so streaks slope with the velocity and stand upright in a stall. The speed pulses, light has
+//! shot noise, the vessel's middle is brighter, and once a flash brightens two lines as a whole. Such lines are common in real recordings. Their
+//! windows have no slope (90°), and the method's rule for outliers is made for them: without any, it takes short stalls for outliers (`docs/analyses.md`).
 
-use crate::dataset::{Dataset, DatasetError, Record};
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::error::ArrowError;
-use kymhost_plugin_api::Json;
+use super::truth::{Line, Phase, Truth};
 use kymhost_plugin_api::array::Array;
-use std::sync::Arc;
+use kymhost_plugin_api::{Error, Json};
 
 /// How many there are.
 pub const COUNT: usize = 6;
 /// Line scans of each.
-pub const LINES: usize = 3000;
+pub const LINES: usize = 5000;
 /// Pixels of a line.
-pub const PIXELS: usize = 128;
+pub const PIXELS: usize = 48;
+/// From line to line.
+pub const SECONDS_PER_LINE: f64 = 0.001;
+/// From pixel to pixel.
+pub const UM_PER_PIXEL: f64 = 0.5;
 
-const SECONDS_PER_LINE: f64 = 0.001;
-const UM_PER_PIXEL: f64 = 0.5;
+/// The one that is recorded again has so many lines.
+const LINES_AGAIN: usize = 6000;
 /// The cells' pattern repeats after so many pixels.
 const PATTERN: usize = 4096;
 /// In so many lines the flow stops or starts.
 const RAMP_LINES: f64 = 25.0;
+/// The pulse: its part of the speed, and how often a second.
+const PULSE: (f64, f64) = (0.15, 2.5);
 /// When the first was recorded: 2025-07-22 14:00, one more every 2 minutes.
 const FIRST_RECORDED_NS: i64 = 1_753_192_800_000_000_000;
+/// By which an image is known to be a demo's.
+const NOTE: &str = "synthetic, made by `kymhost demo`";
 
-/// One image with all that is known of it.
+/// One recording with all that is known of it.
 #[derive(Debug, Clone)]
 pub struct Kymograph {
-    /// The same for the same number, on every machine.
-    pub image_id: String,
+    /// The file's name less its ending.
+    pub name: String,
     /// `uint16`, axes `y x`: lines by pixels.
     pub pixels: Array,
-    /// The metadata payload.
+    /// What stands beside the TIFF: scale and time, nothing of the flow.
     pub metadata: Json,
-    /// What its events were found with.
-    pub params: Json,
-    /// Its stalls as events, one row each.
-    pub events: RecordBatch,
+    /// What was put in. No file holds it.
+    pub truth: Truth,
 }
 
 /// A flow that stops now and then.
@@ -47,98 +54,63 @@ struct Flow {
     stalls: Vec<(usize, usize)>,
 }
 
-/// How many stalls each image has: one has none, and so no rows.
+/// How many stalls each recording has.
 const STALLS: [usize; COUNT] = [2, 1, 3, 0, 2, 1];
 
-/// The id of the kymograph of this number.
-pub fn image_id(number: usize) -> String {
-    uuid::Builder::from_random_bytes(Random::new(!(number as u64)).bytes()).into_uuid().to_string()
+/// The name of the recording of this number, the same always.
+pub fn name(number: usize) -> String {
+    format!("vessel-{}", number + 1)
 }
 
-/// The kymograph of this number; those from [`COUNT`] on begin the stalls' pattern anew.
+/// The recording of this number, below [`COUNT`].
 ///
 /// # Errors
 /// None that a user could cause.
-pub fn kymograph(number: usize) -> Result<Kymograph, DatasetError> {
-    let image_id = image_id(number);
+pub fn kymograph(number: usize) -> Result<Kymograph, Error> {
     let mut random = Random::new(number as u64);
-    let flow = flow(&mut random, STALLS[number % COUNT]);
-    let broken = |why: String| DatasetError::Unwritable { key: format!("images/{image_id}"), why };
-    let axes = vec!["y".to_owned(), "x".to_owned()];
-    let pixels = Array::from_elements(&pixels(&mut random, &flow), vec![LINES, PIXELS], axes)
-        .map_err(|error| broken(error.to_string()))?;
-    let events = events(&flow).map_err(|error| broken(error.to_string()))?;
-    Ok(Kymograph { image_id, pixels, metadata: metadata(number), params: params(0.25), events })
+    let stalls = STALLS.get(number).copied().unwrap_or_default();
+    let flow = flow(&mut random, LINES, stalls);
+    recorded(number, &mut random, &flow, LINES)
 }
 
-/// Adds it to a dataset, with its artifacts.
+/// The same vessel another time: longer, with one stall, and the blood flows the other way.
 ///
 /// # Errors
-/// What the dataset says.
-pub fn add(dataset: &Dataset, kymograph: &Kymograph) -> Result<Record, DatasetError> {
-    let record = dataset.add_image(Some(&kymograph.image_id), &kymograph.pixels, None)?;
-    record.put_json("metadata", &kymograph.metadata)?;
-    record.put_json("velocity_events/params", &kymograph.params)?;
-    record.put_parquet("velocity_events/events", &kymograph.events)?;
-    Ok(record)
+/// None that a user could cause.
+pub fn again(number: usize) -> Result<Kymograph, Error> {
+    let before = flow(&mut Random::new(number as u64), LINES, 0).speed;
+    let mut random = Random::new((COUNT + number) as u64);
+    let flow = Flow { speed: -before, ..flow(&mut random, LINES_AGAIN, 1) };
+    recorded(number, &mut random, &flow, LINES_AGAIN)
 }
 
-/// The params of an event search that takes changes of at least `floor` mm/s.
-pub fn params(floor: f64) -> Json {
-    Json::object([(
-        "baseline_drop",
-        Json::object([
-            ("win_cmp_sec", Json::from(0.25)),
-            ("smooth_sec", Json::from(0.1)),
-            ("mad_k", Json::from(3.0)),
-            ("abs_score_floor", Json::from(floor)),
-        ]),
-    )])
+/// Whether a metadata payload is of a recording that a demo made.
+pub fn is_ours(metadata: &Json) -> bool {
+    let note = metadata.get("experiment_metadata").and_then(|experiment| experiment.get("note"));
+    note.and_then(Json::as_str) == Some(NOTE)
 }
 
+fn recorded(number: usize, random: &mut Random, flow: &Flow, lines: usize) -> Result<Kymograph, Error> {
+    let axes = vec!["y".to_owned(), "x".to_owned()];
+    let pixels = Array::from_elements(&pixels(random, flow, lines), vec![lines, PIXELS], axes)?;
+    Ok(Kymograph { name: name(number), pixels, metadata: metadata(number), truth: flow.truth(lines) })
+}
+
+/// The JSON beside the TIFF, as kymflow keeps it.
 fn metadata(number: usize) -> Json {
-    let roi = Json::object([
-        ("roi_id", Json::from(1)),
-        ("roi_type", Json::from("rect")),
-        ("version", Json::from("1.0")),
-        ("name", Json::from("vessel")),
-        ("note", Json::from("")),
-        ("channel", Json::from(1)),
-        ("z", Json::from(0)),
-        (
-            "data",
-            Json::object([
-                ("x0", Json::from(0)),
-                ("x1", Json::from(PIXELS)),
-                ("y0", Json::from(0)),
-                ("y1", Json::from(LINES)),
-            ]),
-        ),
-        ("meta", Json::object([("", Json::Null); 0])),
-    ]);
     let header = Json::object([
-        ("shape", Json::from(vec![LINES, PIXELS])),
-        ("ndim", Json::from(2)),
         ("voxels", Json::from(vec![SECONDS_PER_LINE, UM_PER_PIXEL])),
         ("voxels_units", Json::from(vec!["s", "um"])),
-        ("labels", Json::from(vec!["time (s)", "space (um)"])),
-        ("physical_size", Json::from(vec![LINES as f64 * SECONDS_PER_LINE, PIXELS as f64 * UM_PER_PIXEL])),
         ("acquired_local_epoch_ns", Json::from(FIRST_RECORDED_NS + 120_000_000_000 * number as i64)),
     ]);
-    let experiment = Json::object([("note", Json::from("synthetic, made by `kymhost demo`"))]);
-    Json::object([
-        ("version", Json::from("2.0")),
-        ("header", header),
-        ("experiment_metadata", experiment),
-        ("rois", Json::from(vec![roi])),
-    ])
+    Json::object([("header", header), ("experiment_metadata", Json::object([("note", Json::from(NOTE))]))])
 }
 
 /// Stalls stand one in each of as many equal parts of the recording, none near its ends.
-fn flow(random: &mut Random, n_stalls: usize) -> Flow {
+fn flow(random: &mut Random, lines: usize, n_stalls: usize) -> Flow {
     let direction = if random.unit() < 0.5 { -1.0 } else { 1.0 };
-    let speed = direction * (0.5 + 0.7 * random.unit());
-    let part = LINES / n_stalls.max(1);
+    let speed = direction * (0.7 + 0.8 * random.unit());
+    let part = lines / n_stalls.max(1);
     let stalls = (0..n_stalls).map(|index| {
         let length = 200.0 + 200.0 * random.unit();
         let room = part as f64 - length - 240.0;
@@ -149,25 +121,46 @@ fn flow(random: &mut Random, n_stalls: usize) -> Flow {
 }
 
 impl Flow {
-    /// The velocity at a line, in mm/s: a pulse, less and less near a stall, none within.
-    fn velocity(&self, line: usize) -> f64 {
-        let seconds = line as f64 * SECONDS_PER_LINE;
-        let pulse = 1.0 + 0.2 * (std::f64::consts::TAU * 2.5 * seconds).sin();
+    /// How much of the flow goes on at a line: less and less near a stall, nothing within.
+    fn open(&self, line: usize) -> f64 {
         let open = self.stalls.iter().map(|&(start, end)| {
             let away = if line < start { start - line } else { (line + 1).saturating_sub(end) };
             (away as f64 / RAMP_LINES).min(1.0)
         });
-        self.speed * pulse * open.fold(1.0, f64::min)
+        open.fold(1.0, f64::min)
+    }
+
+    /// The velocity at a line, in mm/s.
+    fn velocity(&self, line: usize) -> f64 {
+        let seconds = line as f64 * SECONDS_PER_LINE;
+        let (part, per_sec) = PULSE;
+        self.speed * (1.0 + part * (std::f64::consts::TAU * per_sec * seconds).sin()) * self.open(line)
+    }
+
+    fn truth(&self, lines: usize) -> Truth {
+        let line = |line: usize| {
+            let open = self.open(line);
+            let phase = match open {
+                _ if open >= 1.0 => Phase::Flowing,
+                _ if open > 0.0 => Phase::Changing,
+                _ => Phase::Stalled,
+            };
+            Line { velocity_mm_s: self.velocity(line), phase }
+        };
+        Truth { seconds_per_line: SECONDS_PER_LINE, lines: (0..lines).map(line).collect() }
     }
 }
 
 /// One texture, moved along by the flow: streaks slope with the velocity and stand upright in a stall.
-fn pixels(random: &mut Random, flow: &Flow) -> Vec<u16> {
+fn pixels(random: &mut Random, flow: &Flow, lines: usize) -> Vec<u16> {
     let texture = texture(random);
+    // Before the first stall.
+    let flash = 40 + (30.0 * random.unit()) as usize;
     let pixels_per_mm_s = 1000.0 * SECONDS_PER_LINE / UM_PER_PIXEL;
     let mut moved = 0.0;
-    let mut out = Vec::with_capacity(LINES * PIXELS);
-    for line in 0..LINES {
+    let mut out = Vec::with_capacity(lines * PIXELS);
+    for line in 0..lines {
+        let flashed = if (flash..flash + 2).contains(&line) { 1500.0 } else { 0.0 };
         moved += flow.velocity(line) * pixels_per_mm_s;
         let shift: f64 = -moved;
         let whole = shift.floor();
@@ -179,7 +172,7 @@ fn pixels(random: &mut Random, flow: &Flow) -> Vec<u16> {
             let dark = here + (next - here) * fraction;
             // Brighter in the middle of the line, as a vessel that leaves the focus at both ends.
             let middle = (std::f64::consts::PI * (pixel as f64 + 0.5) / PIXELS as f64).sin();
-            let light = 900.0 + (1400.0 + 900.0 * middle) * (1.0 - 0.7 * dark);
+            let light = 900.0 + flashed + (1400.0 + 900.0 * middle) * (1.0 - 0.7 * dark);
             let noisy = light + 2.2 * light.sqrt() * random.normal();
             out.push(noisy.round().clamp(0.0, 4095.0) as u16);
         }
@@ -203,38 +196,6 @@ fn texture(random: &mut Random) -> Vec<f64> {
         centre += 9.0 + 22.0 * random.unit();
     }
     texture
-}
-
-fn events(flow: &Flow) -> Result<RecordBatch, ArrowError> {
-    let stalls = &flow.stalls;
-    let seconds = |line: usize| line as f64 * SECONDS_PER_LINE;
-    let speed = flow.speed.abs();
-    let floats = |value: &dyn Fn(&(usize, usize)) -> f64| -> ArrayRef {
-        Arc::new(stalls.iter().map(|stall| Some(value(stall))).collect::<Float64Array>())
-    };
-    let ints = |value: &dyn Fn(&(usize, usize)) -> usize| -> ArrayRef {
-        Arc::new(stalls.iter().map(|stall| Some(value(stall) as i64)).collect::<Int64Array>())
-    };
-    let texts = |value: &dyn Fn(usize) -> String| -> ArrayRef {
-        Arc::new((0..stalls.len()).map(|index| Some(value(index))).collect::<StringArray>())
-    };
-    RecordBatch::try_from_iter_with_nullable([
-        ("roi_id", ints(&|_| 1), true),
-        ("event_id", texts(&|index| format!("1-{index}")), true),
-        ("t_start_s", floats(&|stall| seconds(stall.0)), true),
-        ("t_end_s", floats(&|stall| seconds(stall.1 - 1)), true),
-        ("peak_t_s", floats(&|stall| seconds(stall.0)), true),
-        ("peak_value", floats(&|_| -speed), true),
-        ("score", floats(&|_| speed / 0.25), true),
-        ("event_type", texts(&|_| "baseline_drop".to_owned()), true),
-        ("machine_type", texts(&|_| "stall_candidate".to_owned()), true),
-        ("i_start", ints(&|stall| stall.0), true),
-        ("i_peak", ints(&|stall| stall.0), true),
-        ("i_end", ints(&|stall| stall.1 - 1), true),
-        ("baseline_before", floats(&|_| speed), true),
-        ("baseline_after", floats(&|_| 0.0), true),
-        ("duration_sec", floats(&|stall| seconds(stall.1 - 1) - seconds(stall.0)), true),
-    ])
 }
 
 /// SplitMix64: small, and the same everywhere.
@@ -266,27 +227,20 @@ impl Random {
         let sum: f64 = (0..4).map(|part| ((bits >> (16 * part)) & 0xffff) as f64 / 65_536.0).sum();
         (sum - 2.0) * 3.0_f64.sqrt()
     }
-
-    fn bytes(&mut self) -> [u8; 16] {
-        ((u128::from(self.next()) << 64) | u128::from(self.next())).to_le_bytes()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::AsArray;
-    use arrow::datatypes::Float64Type;
 
-    /// The shift between two lines at which they are most alike, in pixels a line.
+    /// How far streaks move in a line, in pixels: the shift at which twenty lines and those `apart` after them are most alike.
     fn slope(pixels: &[u16], line: usize, apart: usize) -> f64 {
-        let row = |line: usize| &pixels[line * PIXELS..(line + 1) * PIXELS];
-        let (a, b) = (row(line), row(line + apart));
+        let value = |line: usize, pixel: i32| f64::from(pixels[line * PIXELS + pixel as usize]);
         let difference = |shift: i32| {
-            let pairs = (0..PIXELS as i32).filter_map(|x| Some((a.get(x as usize)?, b.get((x + shift) as usize)?)));
-            let (sum, count) = pairs
-                .fold((0.0, 0.0), |(sum, count), (&a, &b)| (sum + (f64::from(a) - f64::from(b)).powi(2), count + 1.0));
-            sum / count
+            let within = shift.min(0).abs()..PIXELS as i32 - shift.max(0);
+            let pairs = (line..line + 20).flat_map(|line| within.clone().map(move |pixel| (line, pixel)));
+            let squares = pairs.map(|(line, pixel)| (value(line, pixel) - value(line + apart, pixel + shift)).powi(2));
+            squares.sum::<f64>() / f64::from(within.end - within.start)
         };
         let best = (-20..=20).min_by(|&x, &y| difference(x).total_cmp(&difference(y))).unwrap();
         f64::from(best) / apart as f64
@@ -296,35 +250,45 @@ mod tests {
     fn streaks_have_the_slope_of_the_flow_and_stand_upright_in_stalls() {
         let mut random = Random::new(7);
         let flow = Flow { speed: 0.8, stalls: vec![(1000, 1400)] };
-        let pixels = pixels(&mut random, &flow);
+        let pixels = pixels(&mut random, &flow, LINES);
         for line in [1100, 1200, 1300] {
             assert_eq!(slope(&pixels, line, 8), 0.0, "line {line}");
         }
         for line in [200, 500, 800, 2000] {
-            let expected = (0..8).map(|after| flow.velocity(line + 1 + after) * 2.0).sum::<f64>() / 8.0;
+            let expected = (0..27).map(|after| flow.velocity(line + 1 + after) * 2.0).sum::<f64>() / 27.0;
             assert!((slope(&pixels, line, 8) - expected).abs() < 0.2, "line {line}: not {expected}");
         }
     }
 
     #[test]
-    fn the_events_are_the_stalls() {
+    fn the_truth_is_what_is_shown() {
         for (number, stalls) in STALLS.into_iter().enumerate() {
-            let kymograph = kymograph(number).unwrap();
-            assert_eq!(kymograph.events.num_rows(), stalls);
-            let column = |name: &str| {
-                kymograph.events.column_by_name(name).unwrap().as_primitive::<Float64Type>().values().to_vec()
-            };
-            let (starts, ends) = (column("t_start_s"), column("t_end_s"));
-            let ordered: Vec<f64> = starts.iter().zip(&ends).flat_map(|(&start, &end)| [start, end]).collect();
-            assert!(ordered.is_sorted() && ordered.iter().all(|t| (0.0..3.0).contains(t)), "{ordered:?}");
+            let Kymograph { truth, pixels, .. } = kymograph(number).unwrap();
+            assert_eq!((truth.lines.len(), pixels.shape()), (LINES, &[LINES, PIXELS][..]));
+            assert_eq!(truth.stalls().len(), stalls, "{number}");
+            let bounds: Vec<usize> = truth.stalls().into_iter().flat_map(|(start, end)| [start, end]).collect();
+            assert!(bounds.is_sorted() && bounds.iter().all(|line| (100..LINES - 100).contains(line)), "{bounds:?}");
+            for line in &truth.lines {
+                assert_eq!(line.velocity_mm_s == 0.0, line.phase == Phase::Stalled);
+            }
         }
+        let (before, after) = (kymograph(0).unwrap(), again(0).unwrap());
+        assert_eq!((&before.name, &before.metadata), (&after.name, &after.metadata));
+        assert!(before.truth.lines[0].velocity_mm_s == -after.truth.lines[0].velocity_mm_s);
+        assert_eq!((after.pixels.shape()[0], after.truth.stalls().len()), (LINES_AGAIN, 1));
     }
 
     #[test]
-    fn the_same_number_gives_the_same_image() {
+    fn the_same_number_gives_the_same_recording() {
         let (first, again, other) = (kymograph(0).unwrap(), kymograph(0).unwrap(), kymograph(1).unwrap());
-        assert_eq!((&first.image_id, &first.pixels), (&again.image_id, &again.pixels));
-        assert_ne!(first.image_id, other.image_id);
-        assert_eq!(first.pixels.shape(), [LINES, PIXELS]);
+        assert_eq!((&first.name, &first.pixels, &first.truth), (&again.name, &again.pixels, &again.truth));
+        assert!(first.name != other.name && first.pixels != other.pixels);
+    }
+
+    #[test]
+    fn what_stands_beside_a_recording_tells_nothing_of_the_flow() {
+        let text = |number| kymograph(number).unwrap().metadata.to_file_text().replace("1753192800", "1753192920");
+        assert_eq!(text(0), text(1));
+        assert!(is_ours(&metadata(3)) && !is_ours(&Json::Null));
     }
 }

@@ -1,283 +1,282 @@
-//! `demo`: a dataset of synthetic kymographs, and its table kept up to date before the user's eyes.
-//! Owns: what is shown, and never touching a folder that it did not make. Never: the pixels (see `kymographs`).
+//! `demo`: the whole way from recordings of known velocity to a table of events, and what is done again when something changes.
+//! Owns: the steps, in their order, and their document. Never: the recordings (`kymographs`), the comparison (`truth`), the words (`show`).
 
+mod folders;
 pub mod kymographs;
+mod show;
+pub mod truth;
 
 use super::args::DemoArgs;
-use super::documents::{OneOf, RunDocument, reason_meaning};
+use super::documents::RunDocument;
 use super::error::CliError;
 use super::exit::Exit;
 use super::interrupt::Interrupt;
-use super::typed::quoted;
-use super::{Context, explain, output, plugin, quantity, run, table};
+use super::{Context, output, plugin, run};
 use crate::dataset::Dataset;
+use crate::index::params::{Edit, edited};
 use crate::index::{self, Compat, Mode, RunOptions, RunOutcome};
+use crate::ingest::{self, FileOutcome, IngestOptions, What};
 use crate::plugin::{Plugin, PoolOptions, find_plugin, open_pool};
-use crate::store::{Key, LocalStore, MAX_DOCUMENT_BYTES, Store};
-use kymhost_plugin_api::Json;
-use kymographs::{COUNT, Kymograph, LINES, PIXELS, kymograph};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Float64Type};
+use kymhost_plugin_api::Error;
+use kymographs::{COUNT, Kymograph, kymograph};
 use serde::Serialize;
-use std::fmt::Write;
+use show::Show;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
+use truth::{Comparison, Drop, Window, compare};
 
-/// The indexer that is shown.
-const INDEXER: &str = "velocity_events";
-/// The key by which a folder that a demo made is known again.
-const MADE_BY: &str = "index/kymhost/demo.json";
-/// Whose params change before the third run: the one with most stalls.
-const CHANGED: usize = 2;
-/// Whose last event is taken out before the fourth.
-const EDITED: usize = 0;
-/// How many rows of the table are shown.
-const ROWS: usize = 6;
-/// How wide the table is where there is no terminal.
-const WIDTH: usize = 110;
+/// What turns pixels into velocities, these into events, and these into one table; in this order.
+const INDEXERS: [&str; 3] = [VELOCITY, DETECTION, EVENTS];
+const VELOCITY: &str = "radon_velocity";
+const DETECTION: &str = "event_detection";
+const EVENTS: &str = "velocity_events";
+/// The recording of which a param changes: the one without a stall, of which only candidates are put forward.
+const CHANGED: usize = 3;
+/// The param: no candidates.
+const EDIT: &str = "baseline_drop.top_k_total=0";
+/// The one that is recorded again.
+const REPLACED: usize = 0;
 
 /// `demo --json`
 #[derive(Debug, Serialize)]
 struct DemoDocument<'a> {
     dataset: String,
     images: usize,
-    runs: Vec<OneOf<'a, RunDocument<'a>>>,
+    /// Of each step, what `velocity_events` did.
+    runs: Vec<RunDocument<'a>>,
+    recordings: String,
+    /// Of each recording, how far its first answer is from what was put in.
+    answers: &'a [Answer],
+    /// The one that was recorded again.
+    replaced: &'a Answer,
+    steps: Vec<StepBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct StepBody<'a> {
+    step: &'static str,
+    image_id: Option<&'a str>,
+    runs: Vec<RunDocument<'a>>,
+}
+
+/// A recording's answer.
+#[derive(Debug, Serialize)]
+struct Answer {
+    recording: String,
+    image_id: String,
+    #[serde(flatten)]
+    comparison: Comparison,
+}
+
+/// What was run after something was done.
+struct Step {
+    name: &'static str,
+    /// The image that something was done to.
+    image_id: Option<String>,
+    outcomes: Vec<RunOutcome>,
+}
+
+/// The dataset, and what is needed to bring its tables up to date.
+struct Lab<'a> {
+    context: &'a Context,
+    dataset: Dataset,
+    recordings: PathBuf,
+    plugins: Vec<Plugin>,
 }
 
 /// Does `demo`.
 pub(super) fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, CliError> {
-    let plugin = find_plugin(INDEXER, &plugin::search_path(&args.dirs)?)?;
-    let show = Show { context, args, dir: quoted(&args.dir), plugin: &plugin };
-    let start = Instant::now();
-    let dataset = make(&args.dir)?;
-    let kymographs = (0..COUNT).map(kymograph).collect::<Result<Vec<_>, _>>()?;
+    let search = plugin::search_path(&args.dirs)?;
+    let plugins = INDEXERS.iter().map(|name| find_plugin(name, &search)).collect::<Result<Vec<_>, _>>()?;
+    let begun = Instant::now();
+    let kymographs = (0..COUNT).map(kymograph).collect::<Result<Vec<_>, _>>().map_err(unmakeable)?;
+    let (dataset, recordings) = folders::make(&args.dir)?;
+    let lab = Lab { context, dataset, recordings, plugins };
+    let mut show = Show::new(context, args, &lab);
     for kymograph in &kymographs {
-        kymographs::add(&dataset, kymograph)?;
+        folders::write(&lab.recordings, kymograph)?;
     }
-    dataset.rebuild_manifest()?;
-    show.made(&kymographs, start.elapsed())?;
+    show.recordings(&kymographs, begun.elapsed())?;
 
-    let mut outcomes = vec![show.step(&dataset, 1, "Every image, from nothing", Mode::Replace)?];
-    outcomes.push(show.step(&dataset, 2, "Stale images only: there are none", Mode::Incremental)?);
-    let changed = &kymographs[CHANGED];
-    dataset.find_record(&changed.image_id)?.put_json("velocity_events/params", &kymographs::params(0.5))?;
-    let title = format!("After abs_score_floor of {} went from 0.25 to 0.5", changed.image_id);
-    outcomes.push(show.step(&dataset, 3, &title, Mode::Incremental)?);
-    let edited = &kymographs[EDITED];
-    let kept = edited.events.num_rows().saturating_sub(1);
-    dataset.find_record(&edited.image_id)?.put_parquet("velocity_events/events", &edited.events.slice(0, kept))?;
-    show.explain(&dataset, &edited.image_id)?;
-    let title = format!("After an event of {} was taken out", edited.image_id);
-    outcomes.push(show.step(&dataset, 4, &title, Mode::Incremental)?);
-    show.table(&dataset)?;
-    show.next(changed)?;
+    let begun = Instant::now();
+    let ids = lab.ingest_all(&kymographs)?;
+    show.ingested(&kymographs, &ids, begun.elapsed())?;
 
-    let exit = Exit::combine(outcomes.iter().map(run::exit_of));
+    let mut steps = Vec::new();
+    show.title("From pixels to velocities, from velocities to events, and to one table of them")?;
+    steps.push(lab.run("all", None, &mut show)?);
+    let compared = kymographs.iter().zip(&ids).map(|(kymograph, id)| lab.answer(kymograph, id));
+    let answers = compared.collect::<Result<Vec<_>, _>>()?;
+    show.title("Is the answer right?")?;
+    show.answers(&answers)?;
+    show.title("The table")?;
+    show.table(&lab.dataset)?;
+
+    show.title("Nothing has changed, so there is nothing to do")?;
+    steps.push(lab.run("again", None, &mut show)?);
+
+    let (changed, id) = at(&kymographs, &ids, CHANGED)?;
+    show.title(&format!("A param of {} changes: no candidates below the threshold, please", changed.name))?;
+    lab.change_param(id)?;
+    show.param_changed(id)?;
+    steps.push(lab.run("param", Some(id), &mut show)?);
+
+    let (replaced, id) = at(&kymographs, &ids, REPLACED)?;
+    show.title(&format!("{} is recorded again: longer, and the blood flows the other way", replaced.name))?;
+    let again = kymographs::again(REPLACED).map_err(unmakeable)?;
+    let tiff = folders::write(&lab.recordings, &again)?;
+    let begun = Instant::now();
+    show.read_again(&lab.ingest()?, &tiff, begun.elapsed())?;
+    let mut workforce = open_pool(lab.plugin(VELOCITY)?, &lab.dataset, &PoolOptions::default())?;
+    let indexer = &lab.plugin(VELOCITY)?.indexer;
+    let explanation = index::explain(&lab.dataset, indexer, workforce.as_mut(), id, Compat::default())?;
+    show.explanation(id, &explanation)?;
+    steps.push(lab.run("recording", Some(id), &mut show)?);
+    let replaced = lab.answer(&again, id)?;
+    show.answers(std::slice::from_ref(&replaced))?;
+    show.next(id)?;
+
+    let exit = Exit::combine(steps.iter().flat_map(|step| &step.outcomes).map(run::exit_of));
     if context.json {
-        let results: Vec<Result<RunOutcome, CliError>> = outcomes.into_iter().map(Ok).collect();
-        let runs = results.iter().map(|outcome| OneOf::new(INDEXER, outcome, RunDocument::new));
+        let is_last = |outcome: &&RunOutcome| outcome.indexer == EVENTS;
         output::document(&DemoDocument {
             dataset: args.dir.display().to_string(),
             images: COUNT,
-            runs: runs.collect(),
+            runs: steps.iter().flat_map(|step| &step.outcomes).filter(is_last).map(RunDocument::new).collect(),
+            recordings: lab.recordings.display().to_string(),
+            answers: &answers,
+            replaced: &replaced,
+            steps: steps.iter().map(StepBody::new).collect(),
         })?;
     }
     Ok(exit)
 }
 
-/// Makes the dataset: in a new or empty folder, or anew in one that an earlier demo made.
-fn make(dir: &Path) -> Result<Dataset, CliError> {
-    if dir.symlink_metadata().is_ok()
-        && let Some(dataset) = made_before(dir)?
-    {
-        for image in dataset.image_ids()? {
-            dataset.delete_image(&image)?;
+/// Never so, unless the code is wrong.
+fn internal(message: impl Into<String>) -> CliError {
+    CliError::new(Exit::Internal, "internal", message)
+}
+
+fn unmakeable(error: Error) -> CliError {
+    internal(format!("a recording of the demo could not be made: {error}"))
+}
+
+fn at<'a>(kymographs: &'a [Kymograph], ids: &'a [String], number: usize) -> Result<(&'a Kymograph, &'a str), CliError> {
+    let found = kymographs.get(number).zip(ids.get(number).map(String::as_str));
+    found.ok_or_else(|| internal(format!("the demo has no recording {number}")))
+}
+
+impl<'a> StepBody<'a> {
+    fn new(step: &'a Step) -> Self {
+        Self {
+            step: step.name,
+            image_id: step.image_id.as_deref(),
+            runs: step.outcomes.iter().map(RunDocument::new).collect(),
         }
-        for table in dataset.table_names()? {
-            dataset.delete_table(&table)?;
-        }
-        return Ok(dataset);
     }
-    let dataset = Dataset::create(dir)?;
-    let made_by =
-        Json::object([("made_by", Json::from("kymhost demo")), ("version", env!("CARGO_PKG_VERSION").into())]);
-    dataset.store().put(&Key::new(MADE_BY)?, made_by.to_file_text().as_bytes())?;
-    Ok(dataset)
 }
 
-/// The dataset that an earlier demo made in a folder; none in an empty one. Any other folder is refused.
-fn made_before(dir: &Path) -> Result<Option<Dataset>, CliError> {
-    let refuse = |why: &str| {
-        CliError::new(Exit::Refused, "not_ours", format!("{} {why}; it is left as it is", dir.display()))
-            .help(format!("name a folder that does not exist yet: kymhost demo {}", quoted(&unused_beside(dir))))
-    };
-    if !dir.is_dir() {
-        return Err(refuse("is no folder"));
-    }
-    let store = LocalStore::open(dir)?;
-    if store.list(&Key::root())?.is_none_or(|entries| entries.is_empty()) {
-        return Ok(None);
-    }
-    if store.get(&Key::new(MADE_BY)?, MAX_DOCUMENT_BYTES)?.is_none() {
-        return Err(refuse("is there already and was not made by a demo"));
-    }
-    let dataset = Dataset::open(dir)?;
-    let ours = (0..COUNT).map(kymographs::image_id).collect::<Vec<_>>();
-    if dataset.image_ids()?.iter().any(|image| !ours.contains(image)) {
-        return Err(refuse("was made by a demo but holds images of yours"));
-    }
-    Ok(Some(dataset))
-}
-
-/// A name like this one that is still free.
-fn unused_beside(dir: &Path) -> PathBuf {
-    let name = dir.file_name().map_or_else(|| "kymhost-demo".to_owned(), |name| name.to_string_lossy().into_owned());
-    let stem = name.strip_suffix(".zarr").unwrap_or(&name);
-    let numbered = (2..100).map(|number| dir.with_file_name(format!("{stem}-{number}.zarr")));
-    numbered.into_iter().find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| dir.with_extension("new.zarr"))
-}
-
-/// What the demo shows, for people; nothing with `--json`.
-struct Show<'a> {
-    context: &'a Context,
-    args: &'a DemoArgs,
-    /// The dataset as it is typed.
-    dir: String,
-    plugin: &'a Plugin,
-}
-
-impl Show<'_> {
-    fn print(&self, text: &str) -> Result<(), CliError> {
-        if self.context.json {
-            return Ok(());
-        }
-        output::to_stdout(|out| out.write_all(text.as_bytes()))
+impl Lab<'_> {
+    fn plugin(&self, name: &str) -> Result<&Plugin, CliError> {
+        let plugin = self.plugins.iter().find(|plugin| plugin.indexer.name == name);
+        plugin.ok_or_else(|| internal(format!("the demo has no plugin {name}")))
     }
 
-    /// A command line that does something with this dataset.
-    fn command(&self, words: &str) -> String {
-        format!("{} {words} --dataset {}", quoted(Path::new(&self.context.program)), self.dir)
+    /// What `dataset ingest` does.
+    fn ingest(&self) -> Result<Vec<FileOutcome>, CliError> {
+        let found = ingest::find(std::slice::from_ref(&self.recordings))?;
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+        let options = IngestOptions { jobs, reingest: true, dry_run: false, stop: Arc::default() };
+        Ok(ingest::ingest(Some(&self.dataset), found, &options, &mut Unwatched)?.files)
     }
 
-    /// The same for commands that need the plugin.
-    fn plugin_command(&self, words: &str) -> String {
-        let dirs = self.args.dirs.plugin_dir.iter().map(|dir| format!(" --plugin-dir {}", quoted(dir)));
-        format!("{}{}", self.command(&format!("{words} --plugin {INDEXER}")), dirs.collect::<String>())
-    }
-
-    fn made(&self, kymographs: &[Kymograph], took: Duration) -> Result<(), CliError> {
-        let stalls: usize = kymographs.iter().map(|kymograph| kymograph.events.num_rows()).sum();
-        self.print(&format!(
-            "Made {}: {COUNT} synthetic kymographs of {LINES} lines x {PIXELS} pixels, with {stalls} stalls ({}).\n\
-             Its indexer, {INDEXER}, comes from {}.\n",
-            self.dir,
-            quantity::show_duration(took),
-            self.plugin.library.display()
-        ))
-    }
-
-    fn step(&self, dataset: &Dataset, number: usize, title: &str, mode: Mode) -> Result<RunOutcome, CliError> {
-        let start = Instant::now();
-        let (pool, options) = (PoolOptions::default(), RunOptions::new(mode));
-        let outcome = run::one(self.context, dataset, self.plugin, &pool, &options, &Interrupt::default())?;
-        let took = start.elapsed();
-        let replace = if mode == Mode::Replace { " --mode replace" } else { "" };
-        let mut text = format!("\n{number}. {title}\n   $ {}{replace}\n", self.plugin_command("run"));
-        let _ = writeln!(text, "   {}", run::summary(&outcome, took));
-        for decision in &outcome.decisions {
-            let failure = outcome.failures.iter().find(|failure| failure.image_id == decision.image_id);
-            let what = match failure {
-                Some(_) => "failed ",
-                None if mode == Mode::Replace || decision.is_stale => "updated",
-                None => "skipped",
-            };
-            let (word, meaning) = (decision.reason.code(), reason_meaning(decision.reason));
-            let _ = writeln!(text, "     {}  {what}  {word}: {meaning}", decision.image_id);
-            if let Some(failure) = failure {
-                let _ =
-                    writeln!(text, "       {}: {}", failure.failure.kind, output::indented(&failure.failure.message));
+    /// Ingests all; each one's image.
+    fn ingest_all(&self, kymographs: &[Kymograph]) -> Result<Vec<String>, CliError> {
+        let files = self.ingest()?;
+        let image_of = |kymograph: &Kymograph| {
+            let is_it = |file: &&FileOutcome| file.path.file_stem().is_some_and(|stem| stem == kymograph.name.as_str());
+            let file = files.iter().find(is_it).ok_or_else(|| internal(format!("{} was not found", kymograph.name)))?;
+            if let What::Failed(error) = &file.what {
+                let message = format!("{} was not taken: {}", file.path.display(), error.message);
+                return Err(CliError::new(Exit::Unusable, error.kind.code(), message));
             }
+            file.image_id.clone().ok_or_else(|| internal(format!("{} has no image", kymograph.name)))
+        };
+        kymographs.iter().map(image_of).collect()
+    }
+
+    /// What `run` with all three plugins does.
+    fn run(&self, name: &'static str, image_id: Option<&str>, show: &mut Show<'_>) -> Result<Step, CliError> {
+        show.run_command()?;
+        let mut outcomes = Vec::new();
+        for plugin in &self.plugins {
+            let begun = Instant::now();
+            let (pool, options) = (PoolOptions::default(), RunOptions::new(Mode::Incremental));
+            let outcome = run::one(self.context, &self.dataset, plugin, &pool, &options, &Interrupt::default())?;
+            show.outcome(&outcome, begun.elapsed())?;
+            outcomes.push(outcome);
         }
-        self.print(&text)?;
-        Ok(outcome)
+        Ok(Step { name, image_id: image_id.map(str::to_owned), outcomes })
     }
 
-    /// What `explain` tells of an image.
-    fn explain(&self, dataset: &Dataset, image_id: &str) -> Result<(), CliError> {
-        let mut workforce = open_pool(self.plugin, dataset, &PoolOptions::default())?;
-        let explanation =
-            index::explain(dataset, &self.plugin.indexer, workforce.as_mut(), image_id, Compat::default())?;
-        let mut text = Vec::new();
-        explain::write_text(&mut text, &explanation).map_err(|error| CliError::output(&error))?;
-        let text = String::from_utf8_lossy(&text).trim_end().replace('\n', "\n   ");
-        let command = self.plugin_command(&format!("explain {image_id}"));
-        self.print(&format!(
-            "\nAn event is taken out of an image. Is its table still up to date?\n   $ {command}\n   {text}\n"
-        ))
+    /// What `params set` does.
+    fn change_param(&self, image_id: &str) -> Result<(), CliError> {
+        let record = self.dataset.find_record(image_id)?;
+        let artifact = format!("{DETECTION}/params");
+        let params = edited(record.json(&artifact)?.as_ref(), &[Edit::set(EDIT)?])?;
+        Ok(record.put_json(&artifact, &params)?)
     }
 
-    fn table(&self, dataset: &Dataset) -> Result<(), CliError> {
-        let Some(rows) = dataset.read_table(&format!("kym_{INDEXER}"), None)? else { return Ok(()) };
-        let mut text = Vec::new();
-        let left_out = table::head(&rows, ROWS, WIDTH, &mut text).map_err(|error| CliError::output(&error))?;
-        self.print(&format!(
-            "\nThe table ({} rows, {} columns; the first {} and {}):\n\n{}",
-            rows.num_rows(),
-            rows.num_columns(),
-            rows.num_rows().min(ROWS),
-            rows.num_columns() - left_out,
-            String::from_utf8_lossy(&text)
-        ))
-    }
-
-    fn next(&self, changed: &Kymograph) -> Result<(), CliError> {
-        let params = self.args.dir.join("images").join(&changed.image_id).join("analysis/velocity_events/params.json");
-        self.print(&format!(
-            "\nTry next:\n  {}\n  {}\n  {}\n  {}\n\nor write an indexer of your own:\n  {}\n\nor change an image's params and see that just this one is done again:\n  \
-             echo '{{\"abs_score_floor\": 1.0}}' > {}\n  {}\n  {}\n  {}\n",
-            self.plugin_command("status"),
-            self.command(&format!("table show {INDEXER}")),
-            self.command(&format!("table show {INDEXER} --format csv")),
-            self.command("dataset info"),
-            format_args!("{} plugin new my_indexer", quoted(Path::new(&self.context.program))),
-            quoted(&params),
-            self.plugin_command("status"),
-            self.plugin_command(&format!("explain {}", changed.image_id)),
-            self.plugin_command("run"),
-        ))
+    /// What the dataset now says of a recording, held against what was put in.
+    fn answer(&self, kymograph: &Kymograph, image_id: &str) -> Result<Answer, CliError> {
+        let velocities = self.dataset.find_record(image_id)?.parquet("radon_velocity/velocity")?;
+        let windows = velocities.as_ref().map(windows).unwrap_or_default();
+        let events = self.dataset.read_table(&format!("kym_{EVENTS}"), None)?;
+        let drops = events.as_ref().map(|events| drops(events, image_id)).unwrap_or_default();
+        let comparison = compare(&kymograph.truth, &windows, &drops);
+        Ok(Answer { recording: kymograph.name.clone(), image_id: image_id.to_owned(), comparison })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs;
+/// A column's numbers; none where there is no such column.
+fn floats(rows: &RecordBatch, column: &str) -> Vec<Option<f64>> {
+    let floats = rows.column_by_name(column).and_then(|column| arrow::compute::cast(column, &DataType::Float64).ok());
+    floats.map(|floats| floats.as_primitive::<Float64Type>().iter().collect()).unwrap_or_default()
+}
 
-    #[test]
-    fn only_what_a_demo_made_is_made_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("demo.zarr");
-        let refused = |path: &Path| make(path).map(drop).map_err(|error| (error.exit, error.code));
-        assert_eq!(refused(&path), Ok(()), "a new folder");
-        assert_eq!(refused(&path), Ok(()), "one that a demo made");
-        kymographs::add(&Dataset::open(&path).unwrap(), &kymograph(0).unwrap()).unwrap();
-        assert_eq!(refused(&path), Ok(()), "with an image that a demo made");
-        kymographs::add(&Dataset::open(&path).unwrap(), &kymograph(COUNT).unwrap()).unwrap();
-        assert_eq!(refused(&path), Err((Exit::Refused, "not_ours")), "with another image");
+/// The same of texts.
+fn texts(rows: &RecordBatch, column: &str) -> Vec<Option<String>> {
+    let texts = rows.column_by_name(column).and_then(|column| arrow::compute::cast(column, &DataType::Utf8).ok());
+    let owned = |texts: Arc<dyn Array>| texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect();
+    texts.map(owned).unwrap_or_default()
+}
 
-        let other = folder.path().join("other");
-        fs::create_dir(&other).unwrap();
-        assert_eq!(refused(&other), Ok(()), "an empty folder");
-        let mine = folder.path().join("mine");
-        fs::create_dir(&mine).unwrap();
-        fs::write(mine.join("notes.txt"), "mine").unwrap();
-        assert_eq!(refused(&mine), Err((Exit::Refused, "not_ours")), "a folder with a file");
-        assert_eq!(fs::read(mine.join("notes.txt")).unwrap(), b"mine");
-        assert_eq!(refused(&mine.join("notes.txt")), Err((Exit::Refused, "not_ours")), "a file");
-    }
+fn windows(rows: &RecordBatch) -> Vec<Window> {
+    let pairs = floats(rows, "time").into_iter().zip(floats(rows, "velocity"));
+    pairs.filter_map(|(time_sec, velocity_mm_s)| Some(Window { time_sec: time_sec?, velocity_mm_s })).collect()
+}
 
-    #[test]
-    fn the_advice_names_a_free_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("demo-2.zarr")).unwrap();
-        assert_eq!(unused_beside(&folder.path().join("demo.zarr")), folder.path().join("demo-3.zarr"));
-    }
+/// The stalls among an image's events.
+fn drops(rows: &RecordBatch, image_id: &str) -> Vec<Drop> {
+    let is_drop = texts(rows, "image_id").into_iter().zip(texts(rows, "event_type")).map(|(image, event_type)| {
+        image.as_deref() == Some(image_id) && event_type.as_deref() == Some("baseline_drop")
+    });
+    let events = floats(rows, "t_start_s").into_iter().zip(floats(rows, "score")).zip(is_drop);
+    let drop = |((start_sec, score), is_drop): ((Option<f64>, Option<f64>), bool)| {
+        is_drop.then_some(Drop { start_sec: start_sec?, score: score? })
+    };
+    events.filter_map(drop).collect()
+}
+
+/// Nobody who watches an ingest.
+struct Unwatched;
+
+impl ingest::Observer for Unwatched {}
+
+/// A recording's name for people.
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

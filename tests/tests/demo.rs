@@ -1,0 +1,222 @@
+//! The demo: from recordings of known velocity to events, held against the truth, and what is done again when something changes.
+//!
+//! Owns: how far the plugins' answers may be from what was put in, and what the demo promises about folders. Never: the rule of
+//! comparison (the unit tests of `host/src/cli/demo/truth.rs`).
+
+use kymhost_tests::fixture::{Fixture, image_id};
+use kymhost_tests::table::Table;
+use kymhost_tests::{Run, TestDir, assert_untouched, snapshot};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+/// The updated images of each plugin in each step: all, nothing, one param of the events, one recording.
+const UPDATED: [[u64; 3]; 4] = [[6, 6, 6], [0, 0, 0], [0, 1, 1], [1, 1, 1]];
+/// How far the mean speed of a recording may be off. The angle has steps of 0.25°: half of one is 0.4 % of a speed at 45° and 0.6 % at the
+/// fastest here, and evens out in the mean. What is left is the method's own: in windows of 16 lines × 48 pixels it measures 0.7 to 3.1 % too
+/// fast, the slower the more (the same method with windows of 32 lines: 0.1 to 0.3 %; docs/analyses.md).
+const MEAN_PERCENT: f64 = 4.0;
+/// How far half of the windows may be off: that, and half a step.
+const MEDIAN_PERCENT: f64 = 4.0;
+/// How far 95 of 100 may be off: with noise, and a pulse within the window.
+const P95_PERCENT: f64 = 8.0;
+/// In a stall streaks stand upright, at 0°: one step of 0.25° would be 0.0022 mm/s.
+const STILL_MM_S: f64 = 0.0022;
+/// Windows of 16 lines every 4 lines that see one of the flash's two lines: at most five.
+const FLASHED: u64 = 5;
+/// Half of the 0.25 s that are compared, 0.025 s in which the flow stops, half a window.
+const START_SEC: f64 = 0.158;
+
+fn demo(dir: &TestDir) -> Value {
+    Run::new(["demo", "--json"]).folder(dir.path()).output().expect_code(0).json()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("no number: {value}"))
+}
+
+/// An answer is as good as the method can be, and no better.
+fn check_answer(answer: &Value) {
+    let (flow, still, stalls) = (&answer["flow"], &answer["still"], &answer["stalls"]);
+    assert!(flow["windows"].as_u64() > Some(900) && flow["unknown"].as_u64() <= Some(FLASHED), "{answer:#}");
+    let error = number(&flow["mean_error_percent"]);
+    assert!(error.abs() <= MEAN_PERCENT, "{answer:#}");
+    let (found, truth) = (number(&flow["found_mm_s"]), number(&flow["true_mm_s"]));
+    assert!(((found / truth - 1.0) * 100.0 - error).abs() < 1e-6, "{answer:#}");
+    assert!((0.5..1.7).contains(&truth.abs()), "{answer:#}");
+    // An answer in steps that were right to the last digit would be the truth, not an answer.
+    let (median, p95) = (number(&flow["median_error_percent"]), number(&flow["p95_error_percent"]));
+    assert!(median > 0.1 && median <= MEDIAN_PERCENT, "{answer:#}");
+    assert!(p95 > median && p95 <= P95_PERCENT, "{answer:#}");
+    assert_eq!(stalls["found"], stalls["put_in"], "{answer:#}");
+    assert_eq!((&stalls["missed"], &stalls["false"]), (&json!(0), &json!(0)), "{answer:#}");
+    let starts = stalls["start_error_sec"].as_array().expect("a list");
+    assert_eq!(starts.len() as u64, stalls["put_in"], "{answer:#}");
+    assert!(starts.iter().all(|error| number(error).abs() <= START_SEC), "{answer:#}");
+    if stalls["put_in"] != 0 {
+        assert!(still["windows"].as_u64() > Some(30) && still["unknown"] == 0, "{answer:#}");
+        assert!(number(&still["max_speed_mm_s"]) <= STILL_MM_S, "{answer:#}");
+    }
+}
+
+#[test]
+fn speeds_and_stalls_are_those_that_were_put_in() {
+    let dir = TestDir::new();
+    let document = demo(&dir);
+    let answers = document["answers"].as_array().expect("a list");
+    assert_eq!(answers.len(), 6);
+    answers.iter().for_each(check_answer);
+    let put_in: Vec<&Value> = answers.iter().map(|answer| &answer["stalls"]["put_in"]).collect();
+    assert_eq!(put_in, [2, 1, 3, 0, 2, 1]);
+    // Both directions.
+    let speeds: Vec<f64> = answers.iter().map(|answer| number(&answer["flow"]["found_mm_s"])).collect();
+    assert!(speeds.iter().any(|speed| *speed > 0.0) && speeds.iter().any(|speed| *speed < 0.0), "{speeds:?}");
+    check_files_tell_no_truth(&dir);
+    // The one that was recorded again flows the other way, in the dataset as well.
+    let (before, after) = (&answers[0], &document["replaced"]);
+    check_answer(after);
+    assert_eq!(before["image_id"], after["image_id"]);
+    assert!(number(&before["flow"]["found_mm_s"]) * number(&after["flow"]["found_mm_s"]) < 0.0);
+    let data = dir.join("kymhost-demo.zarr");
+    let summaries = Table::read(&data.join("tables/kym_radon_velocity.parquet"));
+    let row = summaries.column("image_id").iter().position(|id| **id == after["image_id"]).expect("its row");
+    assert!(number(summaries.column("vel_mean")[row]) * number(&after["flow"]["found_mm_s"]) > 0.0);
+    // What the demo counts stands in the table that it leaves: of all recordings but the two that were changed since.
+    let events = Table::read(&data.join("tables/kym_velocity_events.parquet"));
+    for answer in answers.iter().filter(|answer| ![0, 3].iter().any(|at| answers[*at] == **answer)) {
+        let (ids, types, scores) = (events.column("image_id"), events.column("event_type"), events.column("score"));
+        let drops: Vec<f64> = (0..ids.len())
+            .filter(|row| *ids[*row] == answer["image_id"] && types[*row] == "baseline_drop")
+            .map(|row| number(scores[row]))
+            .collect();
+        let found = drops.iter().filter(|score| **score >= 1.0).count();
+        assert_eq!((found, drops.len() - found), {
+            let count = |name: &str| answer["stalls"][name].as_u64().expect("a count") as usize;
+            (count("found") + count("false"), count("below_threshold"))
+        });
+    }
+}
+
+/// What the plugins see beside the pixels does not depend on the flow, and the same pixels under another name have the same velocities.
+fn check_files_tell_no_truth(dir: &TestDir) {
+    let folder = dir.join("kymhost-demo-recordings");
+    let entries = fs::read_dir(&folder).expect("the recordings").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    let numbered = (1..=6).flat_map(|number| [format!("vessel-{number}.json"), format!("vessel-{number}.tif")]);
+    assert_eq!(names, [".kymhost-demo.json".to_owned()].into_iter().chain(numbered).collect::<Vec<_>>());
+    let beside = |number: usize| -> Value {
+        let text = fs::read(folder.join(format!("vessel-{number}.json"))).expect("its JSON");
+        let mut json: Value = serde_json::from_slice(&text).expect("JSON");
+        json["header"]["acquired_local_epoch_ns"].take();
+        json
+    };
+    for number in 2..=6 {
+        assert_eq!(beside(number), beside(1));
+    }
+    let other = dir.join("other");
+    fs::create_dir(&other).expect("a folder");
+    fs::copy(folder.join("vessel-2.tif"), other.join("a.tif")).expect("a copy");
+    fs::write(other.join("a.json"), r#"{"header": {"voxels": [0.001, 0.5]}}"#).expect("its scale");
+    let data = dir.join("other.zarr");
+    Run::new(["dataset", "ingest"]).arg(&other).dataset(&data).output().expect_code(0);
+    Run::new(["run", "--plugin", "radon_velocity"]).dataset(&data).output().expect_code(0);
+    let means = |data: &Path| -> Vec<Value> {
+        let table = Table::read(&data.join("tables/kym_radon_velocity.parquet"));
+        table.column("vel_mean").into_iter().cloned().collect()
+    };
+    let (found, expected) = (means(&data), means(&dir.join("kymhost-demo.zarr")));
+    assert!(found.len() == 1 && expected.contains(&found[0]), "{found:?} is not in {expected:?}");
+}
+
+#[test]
+fn the_demo_shows_the_answer_and_what_is_done_again() {
+    let dir = TestDir::new();
+    let output = Run::new(["demo"]).folder(dir.path()).output().expect_code(0).expect_stdout(&[
+        "kymhost-demo-recordings",
+        "kymhost-demo.zarr",
+        "9 times the flow stalls",
+        "radon_velocity: updated 6, skipped 0, missing 6, failed 0",
+        "event_detection: updated 6, skipped 0, missing 6, failed 0",
+        "velocity_events: updated 6, skipped 0, missing 6, failed 0",
+        "6 images  updated  STALE_MISSING_MARKER: it has no run marker",
+        // The answer.
+        "mean speed, mm/s",
+        "missed",
+        "baseline_drop",
+        // Nothing to do; one param; one recording.
+        "radon_velocity: updated 0, skipped 6, missing 0, failed 0",
+        "velocity_events: updated 0, skipped 6, missing 0, failed 0",
+        "params set --plugin event_detection",
+        "event_detection: updated 1, skipped 5, missing 0, failed 0",
+        "vessel-4  updated  STALE_PARAMS_CHANGED: its params have changed",
+        "vessel-1.tif was read again, 5 are unchanged",
+        "radon_velocity: updated 1, skipped 5, missing 0, failed 0",
+        "vessel-1  updated  STALE_INPUT_CHANGED: something that its rows were made from has changed",
+        "FRESH_ZERO_ROWS: it was run and has no rows",
+        // Why, with the key that changed.
+        "   STALE_INPUT_CHANGED: something that its rows were made from has changed\n",
+        "       data\n",
+    ]);
+
+    // The commands that it shows do as they are, in the same folder: those on the way find nothing to do …
+    let stdout = output.stdout();
+    let (way, after) = stdout.split_once("Try next:\n").unwrap_or_else(|| panic!("no commands to try\n{output}"));
+    let type_in = |command: &str| {
+        let output = Run::program(Path::new("sh"), ["-c", command]).folder(dir.path()).output().expect_code(0);
+        format!("{}{}", output.stdout(), output.stderr())
+    };
+    let shown: Vec<&str> = way.lines().filter_map(|line| line.strip_prefix("   $ ")).collect();
+    assert!(shown.len() >= 8, "{output}");
+    let said: Vec<String> = shown.into_iter().map(type_in).collect();
+    let is_known = |said: &String| said.contains("6 recordings: 0 added, 6 unchanged");
+    assert_eq!(said.iter().filter(|said| is_known(said)).count(), 2, "{said:#?}");
+    assert!(!said.iter().any(|said| said.contains("updated 1")), "{said:#?}");
+    // … and those to try next do what is said of them.
+    let commands: Vec<&str> = after.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    assert!(commands.len() >= 8, "{output}");
+    let said: Vec<String> = commands.into_iter().map(type_in).collect();
+    assert!(said.iter().any(|text| text.contains("1 of 6 images are stale")), "{said:#?}");
+    assert!(said.iter().any(|text| text.contains("/baseline_drop/abs_score_floor\n")), "{said:#?}");
+    assert!(said.iter().any(|text| text.contains("event_detection: updated 1, skipped 5")), "{said:#?}");
+    assert!(dir.join("my_indexer").is_dir());
+}
+
+#[test]
+fn the_demo_is_made_anew_but_touches_no_folder_of_others() {
+    let dir = TestDir::new();
+    let demo = || Run::new(["demo", "my demo.zarr", "--json"]).folder(dir.path()).output();
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let document = demo().expect_code(0).json();
+        let updated = |runs: &Value| -> Vec<u64> {
+            let runs = runs.as_array().expect("a list");
+            runs.iter().map(|run| run["stats"]["updated"].as_u64().expect("a count")).collect()
+        };
+        let steps = document["steps"].as_array().expect("a list");
+        let names: Vec<&Value> = steps.iter().map(|step| &step["step"]).collect();
+        assert_eq!(names, ["all", "again", "param", "recording"]);
+        let done: Vec<Vec<u64>> = steps.iter().map(|step| updated(&step["runs"])).collect();
+        assert_eq!(done, UPDATED);
+        assert_eq!(updated(&document["runs"]), [6, 0, 1, 1]);
+        assert_eq!((&document["images"], &document["recordings"]), (&json!(6), &json!("my demo-recordings")));
+        // The same recordings each time, so the same answers.
+        let flows = document["answers"].as_array().expect("a list").iter();
+        answers.push(flows.map(|answer| (answer["flow"].clone(), answer["stalls"].clone())).collect::<Vec<_>>());
+    }
+    assert_eq!(answers[0], answers[1]);
+    Fixture::at(dir.join("my demo.zarr")).add_image(&image_id(7));
+    let demo_again = snapshot(dir.path());
+    let output = demo().expect_code(6).expect_stderr(&["images of yours", "kymhost demo"]);
+    assert_eq!(output.json()["error"]["code"], "not_ours");
+    assert_untouched(&demo_again, &snapshot(dir.path()));
+
+    Fixture::with_images(dir.join("mine.zarr"), 1, 1);
+    fs::create_dir(dir.join("theirs-recordings")).unwrap();
+    fs::write(dir.join("theirs-recordings/vessel-1.tif"), "theirs").unwrap();
+    let untouched = snapshot(dir.path());
+    for (name, advice) in [("mine.zarr", "mine-2.zarr"), ("theirs.zarr", "theirs-2.zarr")] {
+        Run::new(["demo", name]).folder(dir.path()).output().expect_code(6).expect_stderr(&[advice]);
+    }
+    assert_untouched(&untouched, &snapshot(dir.path()));
+}
