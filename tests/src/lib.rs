@@ -11,6 +11,7 @@ pub mod linescans;
 pub mod measure;
 mod process;
 pub mod python;
+pub mod streaks;
 pub mod table;
 pub mod tiff;
 

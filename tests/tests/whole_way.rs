@@ -1,55 +1,50 @@
-//! From a folder of line scans to a table of events, by the real program and its three plugins.
+//! From a folder of line scans to a table of events: the commands of README as they stand there, by the real program and its three plugins.
 //!
-//! Owns: the commands in their order over real recordings, and what a replaced file and a changed param do. Never: the numbers of a
+//! Owns: that each command does what README says of it, and that what is done again is exactly what changed. Never: the numbers of a
 //! window or a trace (`analysis`).
 
+use kymhost_tests::streaks::Scan;
 use kymhost_tests::table::Table;
-use kymhost_tests::{Run, TestDir, assert_untouched, library, linescans, snapshot};
+use kymhost_tests::tiff::Tiff;
+use kymhost_tests::{Run, Snapshot, TestDir, assert_untouched, changed, linescans, program, repository, snapshot};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+const HEADING: &str = "## From line scans to events\n";
 const PLUGINS: [&str; 3] = ["radon_velocity", "event_detection", "velocity_events"];
 
+/// A command of README and what it says of it.
+struct Command {
+    line: String,
+    comment: String,
+}
+
+/// The commands under the heading, less those that say where the program and the data are.
+fn commands() -> Vec<Command> {
+    let readme = fs::read_to_string(repository().join("README.md")).expect("README");
+    let (_, section) = readme.split_once(HEADING).expect("the section");
+    let (_, block) = section.split_once("```sh\n").expect("its commands");
+    let (block, _) = block.split_once("```").expect("their end");
+    let lines = block.lines().filter(|line| !line.is_empty());
+    let lines = lines.filter(|line| !line.starts_with("alias kymhost=") && *line != "cd /where/your/data/is");
+    let split = lines.map(|line| line.split_once(" # ").unwrap_or((line, "")));
+    split.map(|(line, comment)| Command { line: line.trim().to_owned(), comment: comment.trim().to_owned() }).collect()
+}
+
+/// A working folder with `linescans` and `corrected` in it.
 struct Lab {
     dir: TestDir,
+    /// The recording that is replaced, and the one of which a param changes.
+    replaced: String,
+    edited: String,
+    exported: Vec<String>,
 }
 
 impl Lab {
-    fn folder(&self) -> PathBuf {
-        self.dir.join("recordings")
-    }
-
     fn data(&self) -> PathBuf {
-        self.dir.join("data.zarr")
-    }
-
-    fn command(&self, words: &[&str]) -> Run {
-        Run::new(words.iter().map(|word| (*word).to_owned())).dataset(&self.data())
-    }
-
-    fn ingest(&self) -> Value {
-        let folder = self.folder();
-        self.command(&["dataset", "ingest", "--json", &folder.to_string_lossy()]).output().expect_code(0).json()
-    }
-
-    /// How many images each plugin did.
-    #[track_caller]
-    fn run(&self) -> Vec<Value> {
-        let mut words = vec!["run".to_owned(), "--json".to_owned()];
-        for plugin in PLUGINS {
-            words.extend(["--plugin".to_owned(), library(plugin).to_string_lossy().into_owned()]);
-        }
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let document = self.command(&words).output().expect_code(0).json();
-        let runs = document["runs"].as_array().expect("runs");
-        assert_eq!(runs.iter().map(|run| &run["indexer"]).collect::<Vec<_>>(), PLUGINS, "{document:#}");
-        runs.iter().map(|run| run["stats"]["updated"].clone()).collect()
-    }
-
-    fn table(&self, name: &str) -> Table {
-        Table::read(&self.data().join(format!("tables/kym_{name}.parquet")))
+        self.dir.join("scans.zarr")
     }
 
     /// Which image was made of which recording.
@@ -63,63 +58,165 @@ impl Lab {
         let ids = sources.column("image_id").into_iter().map(|id| id.as_str().expect("an id").to_owned());
         paths.into_iter().map(name).zip(ids).collect()
     }
+
+    /// Types a command of README in, with this lab's names; all that it says.
+    #[track_caller]
+    fn type_in(&mut self, command: &Command) -> String {
+        let mut line = command.line.replace("NAME", &self.replaced);
+        if line.contains("IMAGE ") {
+            line = line.replace("IMAGE ", &format!("{} ", self.images()[&self.edited]));
+        }
+        if line.starts_with("export ") {
+            self.exported.push(line);
+            return String::new();
+        }
+        let exported: String = self.exported.iter().map(|line| format!("{line}; ")).collect();
+        let script = format!("kymhost() {{ '{}' \"$@\"; }}; {exported}{line}", program().display());
+        let output = Run::program(Path::new("sh"), ["-c", &script]).folder(self.dir.path()).output().expect_code(0);
+        format!("{}{}", output.stdout(), output.stderr())
+    }
+
+    fn table(&self, name: &str) -> Table {
+        Table::read(&self.data().join(format!("tables/kym_{name}.parquet")))
+    }
+
+    fn mean_velocity(&self, recording: &str) -> f64 {
+        let (table, id) = (self.table("radon_velocity"), &self.images()[recording]);
+        let rows = table.column("image_id").into_iter().zip(table.column("vel_mean"));
+        rows.filter(|(image, _)| *image == id).map(|(_, mean)| mean.as_f64().expect("a mean")).next().expect("a row")
+    }
+}
+
+/// How many images each plugin did.
+#[track_caller]
+fn updated(said: &str) -> Vec<usize> {
+    let count = |plugin: &&str| -> usize {
+        let (_, after) = said.split_once(&format!("{plugin}: updated ")).unwrap_or_else(|| panic!("{plugin}: {said}"));
+        after.split(',').next().and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{plugin}: {said}"))
+    };
+    PLUGINS.iter().map(count).collect()
+}
+
+/// The images of which a run wrote anything.
+fn touched(before: &Snapshot, after: &Snapshot) -> BTreeSet<String> {
+    let keys = changed(before, after);
+    let images = keys.iter().filter_map(|key| key.strip_prefix("images/")?.split('/').next());
+    images.map(str::to_owned).collect()
+}
+
+/// Goes through README. `after_first`: what is to be said of the first answer.
+fn go(mut lab: Lab, after_first: impl Fn(&Lab)) {
+    let tiffs = fs::read_dir(lab.dir.join("linescans")).unwrap().map(|entry| entry.unwrap().path());
+    let count = tiffs.filter(|path| path.extension().is_some_and(|ending| ending == "tif")).count();
+    assert!(count > 1);
+    let mut told = BTreeSet::new();
+    let mut forth = 0.0;
+    for command in commands() {
+        let before = if lab.data().exists() { snapshot(&lab.data()) } else { Snapshot::new() };
+        let said = lab.type_in(&command);
+        let after = if lab.data().exists() { snapshot(&lab.data()) } else { Snapshot::new() };
+        let of = |recording: &str| BTreeSet::from([lab.images()[recording].clone()]);
+        told.insert(command.comment.clone());
+        match command.comment.as_str() {
+            "adds every recording" => {
+                assert!(said.contains(&format!("{count} recordings: {count} added, 0 unchanged")), "{said}");
+            }
+            "every image, by each plugin" => {
+                assert_eq!(updated(&said), [count; 3], "{said}");
+                forth = lab.mean_velocity(&lab.replaced);
+                after_first(&lab);
+            }
+            "one row an event" => {
+                assert!(said.contains("event_type") || said.contains("event_id"), "{said}");
+                assert_untouched(&before, &after);
+            }
+            "nothing new" => {
+                assert!(said.contains(&format!("0 added, {count} unchanged")), "{said}");
+                // Who held the lock last is written into it.
+                let written = changed(&before, &after);
+                assert!(written.iter().all(|key| key == "index/kymhost/locks/ingest.lock"), "{written:?}");
+            }
+            "nothing to do" => {
+                assert_eq!(updated(&said), [0; 3], "{said}");
+                assert_untouched(&before, &after);
+            }
+            "one recording is replaced" => assert_untouched(&before, &after),
+            "reads that one again" => {
+                assert!(said.contains(&format!("1 read again, {} unchanged", count - 1)), "{said}");
+                assert_eq!(touched(&before, &after), of(&lab.replaced));
+            }
+            "its image, by each plugin" => {
+                assert_eq!(updated(&said), [1; 3], "{said}");
+                assert_eq!(touched(&before, &after), of(&lab.replaced));
+                // It was replaced by its mirror in time.
+                let back = lab.mean_velocity(&lab.replaced);
+                assert!(forth * back < 0.0 && (forth + back).abs() < 0.02 * forth.abs(), "{forth} {back}");
+            }
+            "which IMAGE is which recording" => {
+                let images = lab.images();
+                assert!(images.iter().all(|(name, id)| said.contains(name) && said.contains(id)), "{said}");
+                assert_untouched(&before, &after);
+            }
+            "its events, no velocities" => {
+                assert_eq!(updated(&said), [0, 1, 1], "{said}");
+                assert_eq!(touched(&before, &after), of(&lab.edited));
+                let is_velocity = |key: &String| key.contains("analysis/radon_velocity/");
+                assert!(!changed(&before, &after).iter().any(is_velocity));
+            }
+            "" => {}
+            other => panic!("README says '{other}' of `{}`: what is that?", command.line),
+        }
+    }
+    let expected = 11;
+    assert_eq!(told.len(), expected, "README lacks a step: {told:#?}");
+    let csv = fs::read_to_string(lab.dir.join("events.csv")).expect("the table as CSV");
+    assert_eq!(csv.lines().count(), 1 + lab.table("velocity_events").rows.len());
 }
 
 #[test]
-fn from_tiffs_to_events() {
+fn readme_on_made_line_scans() {
+    let dir = TestDir::new();
+    fs::create_dir(dir.join("linescans")).unwrap();
+    fs::create_dir(dir.join("corrected")).unwrap();
+    let write = |folder: &str, name: &str, scan: &Scan| {
+        fs::write(dir.join(folder).join(format!("{name}.tif")), Tiff::new(scan.page()).bytes()).unwrap();
+    };
+    for (at, name) in ["day-1-a", "day-1-b", "day-2"].into_iter().enumerate() {
+        let stall = 700..1100;
+        let scan = Scan::moving(2000, 24, at as u64, true, |line| if stall.contains(&line) { 0.0 } else { 1.5 });
+        write("linescans", name, &scan);
+        let json = json!({"header": {"voxels": [0.002, 0.4]}});
+        fs::write(dir.join(format!("linescans/{name}.json")), json.to_string()).unwrap();
+        write("corrected", name, &scan.backwards());
+    }
+    let lab = Lab { dir, replaced: "day-2".to_owned(), edited: "day-1-a".to_owned(), exported: Vec::new() };
+    go(lab, |lab| {
+        // 1.5 pixels a line of 0.4 um and 2 ms, but for a fifth of the time.
+        let table = lab.table("radon_velocity");
+        for mean in table.column("vel_mean") {
+            let mean = mean.as_f64().expect("a mean");
+            assert!((mean - 0.3 * 0.8).abs() < 0.05 * 0.24, "{mean}");
+        }
+    });
+}
+
+#[test]
+fn readme_on_real_line_scans() {
     let Some(shared) = linescans::folder() else { return };
-    let lab = Lab { dir: TestDir::new() };
-    fs::create_dir(lab.folder()).unwrap();
-    let mut recordings = 0;
+    let dir = TestDir::new();
+    fs::create_dir(dir.join("linescans")).unwrap();
+    fs::create_dir(dir.join("corrected")).unwrap();
     for entry in fs::read_dir(&shared).unwrap() {
         let path = entry.unwrap().path();
-        // Without kymflow's velocities and events: all is made here.
-        if path.extension().is_some_and(|ending| ["tif", "txt", "json"].iter().any(|wanted| ending == *wanted)) {
-            let name = path.file_name().unwrap();
-            fs::write(lab.folder().join(name), fs::read(&path).unwrap()).unwrap();
-            recordings += usize::from(path.extension().is_some_and(|ending| ending == "tif"));
-        }
+        // Copied by content: the originals cannot be written to.
+        fs::write(dir.join("linescans").join(path.file_name().unwrap()), fs::read(&path).unwrap()).unwrap();
     }
-    assert_eq!(lab.ingest()["added"], recordings);
-    assert_eq!(lab.run(), [recordings, recordings, recordings]);
-    compare_with_kymflow(&lab);
-
-    // Again: nothing to do, and the run touches nothing.
-    assert_eq!(lab.ingest()["unchanged"], recordings);
-    let before = snapshot(&lab.data());
-    assert_eq!(lab.run(), [0, 0, 0]);
-    assert_untouched(&before, &snapshot(&lab.data()));
-
-    // One param of one image: that image's events are found again, and no velocity.
-    let images = lab.images();
-    let id = &images["Capillary1_0001"];
-    let detection = library("event_detection");
-    let detection = detection.to_string_lossy();
-    let set = ["params", "set", "--plugin", &detection, "--image", id, "baseline_drop.mad_k=2.5"];
-    lab.command(&set).output().expect_code(0);
-    assert_eq!(lab.run(), [0, 1, 1]);
-
-    // One recording replaced by its mirror in time: that image alone is done again, and flows the other way.
-    let mean = |lab: &Lab, id: &str| -> f64 {
-        let table = lab.table("radon_velocity");
-        let rows = table.column("image_id").into_iter().zip(table.column("vel_mean"));
-        rows.filter(|(image, _)| *image == id).map(|(_, mean)| mean.as_f64().unwrap()).next().unwrap()
-    };
-    let turned = &images["20250722_A89_0003"];
-    let forth = mean(&lab, turned);
-    let scan = linescans::all().unwrap().into_iter().find(|scan| scan.name == "20250722_A89_0003").unwrap();
-    let path = lab.folder().join("20250722_A89_0003.tif");
-    let mut bytes = fs::read(&path).unwrap();
-    let pixels: Vec<u8> =
-        scan.pixels.chunks(scan.width).rev().flatten().flat_map(|pixel| pixel.to_le_bytes()).collect();
-    let plain: Vec<u8> = scan.pixels.iter().flat_map(|pixel| pixel.to_le_bytes()).collect();
-    let start = bytes.windows(64).position(|window| *window == plain[..64]).expect("the pixels in one piece");
-    bytes[start..start + pixels.len()].copy_from_slice(&pixels);
-    fs::write(&path, bytes).unwrap();
-    assert_eq!(lab.ingest()["reingested"], 1);
-    assert_eq!(lab.run(), [1, 1, 1]);
-    let back = mean(&lab, lab.images().get("20250722_A89_0003").unwrap());
-    assert!(forth * back < 0.0 && (forth + back).abs() < 0.02 * forth.abs(), "{forth} {back}");
+    let name = "20250722_A89_0003";
+    let scan = linescans::all().unwrap().into_iter().find(|scan| scan.name == name).unwrap();
+    let scan = Scan { lines: scan.lines, width: scan.width, pixels: scan.pixels };
+    fs::write(dir.join(format!("corrected/{name}.tif")), Tiff::new(scan.backwards().page()).bytes()).unwrap();
+    let lab = Lab { dir, replaced: name.to_owned(), edited: "Capillary1_0001".to_owned(), exported: Vec::new() };
+    go(lab, compare_with_kymflow);
 }
 
 /// The table `velocity_events` has the expected events of the default params.

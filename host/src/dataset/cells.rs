@@ -140,22 +140,34 @@ impl Cell<'_> {
         }
     }
 
-    /// For a glance: floats to 6 digits, texts on one line of at most `width` characters.
-    pub fn brief(&self, width: usize) -> String {
+    /// For a glance: floats to 6 digits, texts on one line of at most `width` characters, of which `kept` stays.
+    pub fn brief(&self, width: usize, kept: Kept) -> String {
         match self {
             Self::Float32(value) => six_digits(f64::from(*value)),
             Self::Float64(value) => six_digits(*value),
             Self::Text(text) => {
                 let clean = |c: char| if c.is_control() { ' ' } else { c };
-                if text.chars().count() <= width {
-                    text.chars().map(clean).collect()
-                } else {
-                    text.chars().take(width.saturating_sub(1)).map(clean).chain(['…']).collect()
+                let (count, room) = (text.chars().count(), width.saturating_sub(1));
+                if count <= width {
+                    return text.chars().map(clean).collect();
+                }
+                match kept {
+                    Kept::Start => text.chars().take(room).map(clean).chain(['…']).collect(),
+                    Kept::End => ['…'].into_iter().chain(text.chars().skip(count - room).map(clean)).collect(),
                 }
             }
             other => other.exact(),
         }
     }
+}
+
+/// What stays of a text that is too long to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Its beginning.
+    Start,
+    /// Its end, which tells most of a path.
+    End,
 }
 
 /// As C's `%.6g`.
@@ -216,7 +228,10 @@ mod tests {
         let floats = column(Arc::new(Float32Array::from(vec![0.1_f32])));
         assert_eq!(floats.cell(0).exact(), "0.1");
         let texts = column(Arc::new(StringArray::from(vec!["a\nb", "abcdefgh"])));
-        assert_eq!((texts.cell(0).brief(5), texts.cell(1).brief(5)), ("a b".into(), "abcd…".into()));
+        assert_eq!(texts.cell(0).brief(5, Kept::Start), "a b");
+        assert_eq!(texts.cell(1).brief(5, Kept::Start), "abcd…");
+        assert_eq!(texts.cell(1).brief(5, Kept::End), "…efgh");
+        assert_eq!(texts.cell(1).brief(8, Kept::End), "abcdefgh");
         assert_eq!(column(Arc::new(NullArray::new(1))).cell(0), Cell::Missing);
         let times = column(Arc::new(TimestampSecondArray::from(vec![Some(0), None])));
         assert_eq!((times.cell(0), times.cell(1)), (Cell::Text("1970-01-01T00:00:00"), Cell::Missing));

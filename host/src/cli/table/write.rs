@@ -2,7 +2,7 @@
 //! Owns: those forms. Never: which rows.
 
 use super::IMAGE_ID;
-use crate::dataset::cells::{Cell, Column};
+use crate::dataset::cells::{Cell, Column, Kept};
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::basic::Compression;
 use ::parquet::file::properties::WriterProperties;
@@ -33,7 +33,8 @@ pub fn text(out: &mut dyn Write, rows: &RecordBatch, width: Option<usize>) -> io
     columns.sort_by_key(|(field, _)| field.name() != IMAGE_ID);
     for (field, array) in columns {
         let column = Column::new(array);
-        let cells: Vec<String> = (0..rows.num_rows()).map(|row| column.cell(row).brief(TEXT_WIDTH)).collect();
+        let kept = if field.name().ends_with("path") { Kept::End } else { Kept::Start };
+        let cells: Vec<String> = (0..rows.num_rows()).map(|row| column.cell(row).brief(TEXT_WIDTH, kept)).collect();
         let widest = cells.iter().chain([field.name()]).map(|text| text.chars().count()).max().unwrap_or(0);
         // The first column is always shown, and once one does not fit, no later one is: the order stays readable.
         if width.is_some_and(|width| used + widest > width && !shown.is_empty()) || !left_out.is_empty() {
@@ -150,6 +151,17 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(text(&mut out, &rows(), Some(17)).unwrap(), ["note", "ok"]);
         assert_eq!(String::from_utf8(out).unwrap(), "image_id  id    t\ni1         1  0.3\ni2\n");
+    }
+
+    #[test]
+    fn of_a_long_path_the_file_is_shown() {
+        let path: ArrayRef = Arc::new(StringArray::from(vec!["/lab/recordings/2025/07/22/A89/vessel 7.tif"]));
+        let rows = RecordBatch::try_from_iter([("source_primary_path", Arc::clone(&path)), ("note", path)]).unwrap();
+        let text = written(|out| text(out, &rows, None).map(drop));
+        assert!(
+            text.contains("…ordings/2025/07/22/A89/vessel 7.tif  /lab/recordings/2025/07/22/A89/vess…\n"),
+            "{text}"
+        );
     }
 
     #[test]
