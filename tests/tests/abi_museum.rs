@@ -10,6 +10,10 @@ mod layout;
 use battery::memory::{MANY, check_loses_nothing, exercise};
 use battery::{Door, Fixture, check_refused, check_runs, indexer, load, never};
 use kymhost_plugin_api::card::{Card, MAGIC};
+use kymhost_tests::fixture::{Fixture as Dataset, image_id};
+use kymhost_tests::table::Table;
+use kymhost_tests::{Run, TestDir};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
@@ -599,9 +603,8 @@ fn orders<'a>(of: &[&'a Path]) -> Vec<Vec<&'a Path>> {
 fn plugins_of_all_versions_run_in_one_process_in_every_order() {
     let libraries = [frozen().0, build("fewer"), build("same"), build("more")];
     let libraries: Vec<&Path> = libraries.iter().map(PathBuf::as_path).collect();
-    let folder = kymhost_tests::TestDir::new();
-    let data = kymhost_tests::fixture::Fixture::new(folder.join("data.zarr"));
-    data.add_image(&kymhost_tests::fixture::image_id(0));
+    let folder = TestDir::new();
+    let data = Dataset::with_images(folder.join("data.zarr"), 1, 0);
     let orders = orders(&libraries);
     assert_eq!(orders.len(), 24);
     let mut refused = Vec::new();
@@ -618,6 +621,25 @@ fn plugins_of_all_versions_run_in_one_process_in_every_order() {
         let lying = build(lying);
         let output = exercise(&[&libraries[..], &[lying.as_path()]].concat(), &data, 2).output().expect_code(1);
         assert!(output.stderr().contains("binary layout"), "{}", output.stderr());
+    }
+}
+
+/// As a user has them: an old plugin and one that came along with the program.
+#[test]
+fn the_program_runs_a_plugin_of_1_0_and_one_of_today_in_one_process() {
+    let (old, new) = (format!("{}:abi_probe", frozen().0.display()), "velocity_events".to_owned());
+    for plugins in [[&old, &new], [&new, &old]] {
+        for place in [&["--in-process"][..], &[]] {
+            let folder = TestDir::new();
+            let data = Dataset::with_images(folder.join("data.zarr"), 2, 3);
+            let run = Run::new(["run", "--plugin", plugins[0], "--plugin", plugins[1]]).args(place);
+            run.dataset(data.path()).output().expect_code(0);
+            for table in ["kym_abi_probe", "kym_velocity_events"] {
+                let table = Table::read(&data.key(&format!("tables/{table}.parquet")));
+                let rows = [0, 1].map(|image| table.rows_of(&image_id(image)).len());
+                assert!(rows[0] >= 3 && rows[1] == rows[0], "{plugins:?} {place:?}: {rows:?}");
+            }
+        }
     }
 }
 
@@ -692,6 +714,41 @@ fn plugins_that_need_more_than_1_0_are_refused_by_its_host() {
     // The same door, the same API, and nothing needed that 1.0 has not got.
     let output = Command::new(&host).arg("card").arg(kymhost_tests::library("radon")).output().expect("it runs");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "card: api 1.1, needs 1.0, door abi_stable-0.11\n");
+}
+
+/// What was frozen is kept as it was: `SHA256SUMS` names every file of it. The hosts and the manifest around them may be mended.
+#[test]
+fn nothing_that_was_frozen_was_edited() {
+    let folder = root().join("tests/museum/1.0");
+    let sums = fs::read_to_string(folder.join("SHA256SUMS")).expect("the list");
+    let frozen: BTreeMap<&str, &str> = sums
+        .lines()
+        .map(|line| line.split_once("  ").expect("a sum and a file"))
+        .map(|(sum, file)| (file, sum))
+        .collect();
+    let mut found = Vec::new();
+    let mut folders = vec![folder.clone()];
+    while let Some(inner) = folders.pop() {
+        for entry in fs::read_dir(&inner).expect("a readable folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.strip_prefix(&folder).expect("a path below it").to_string_lossy().into_owned();
+            match name.as_str() {
+                "SHA256SUMS" | "Cargo.toml" | "c_host.c" | "host" => {}
+                _ if path.is_dir() => folders.push(path),
+                _ => {
+                    let sum = hex(&Sha256::digest(fs::read(&path).expect("a readable file")));
+                    assert_eq!(frozen.get(name.as_str()), Some(&sum.as_str()), "{name} was edited, or is not of 1.0");
+                    found.push(name);
+                }
+            }
+        }
+    }
+    found.sort();
+    assert_eq!(found, frozen.into_keys().collect::<Vec<_>>());
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The lines of the frozen contract that today's lacks.

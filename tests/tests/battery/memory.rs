@@ -45,7 +45,7 @@ fn under_valgrind(folder: &Path, library: &Path, data: &Fixture, count: u64) -> 
     let log_file = format!("--log-file={}", log.display());
     let output = exercise(&[library], data, count)
         // Errors are counted; a leak is judged by whether it grows.
-        .under(["valgrind", "--leak-check=full", "--errors-for-leak-kinds=none", &log_file])
+        .under(["valgrind", "--leak-check=full", "--errors-for-leak-kinds=none", "--keep-stacktraces=alloc", &log_file])
         .env("RUST_BACKTRACE", "0")
         .patience(PATIENCE)
         .output()
