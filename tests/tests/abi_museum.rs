@@ -1,6 +1,7 @@
 //! The binary contract held to its promise: plugins built against other versions of plugin-api, loaded by this one.
 //!
-//! Owns: the variants (copies of plugin-api's source, edited, built in a folder of their own) and what each must do.
+//! Owns: the variants (copies of plugin-api's source, edited, built in a folder of their own), the frozen 1.0 and its host, and what
+//! each must do.
 //! Never: edits the source tree. Slow the first time, for it builds plugins with cargo.
 
 mod battery;
