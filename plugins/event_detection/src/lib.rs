@@ -172,4 +172,6 @@ fn table(results: &[RoiResult]) -> Result<Table> {
 }
 
 #[cfg(test)]
+mod metamorphic;
+#[cfg(test)]
 mod tests;

@@ -267,4 +267,6 @@ fn signed(count: usize) -> i64 {
 }
 
 #[cfg(test)]
+mod metamorphic;
+#[cfg(test)]
 mod tests;
