@@ -92,6 +92,11 @@ impl Tiff {
 
     /// The file's bytes. Each page's directory follows its pixels.
     pub fn bytes(&self) -> Vec<u8> {
+        self.bytes_with(&[])
+    }
+
+    /// The same with more tags, or other values of them: the page's number, the tag, its value as a number of 16 bits.
+    pub fn bytes_with(&self, tags: &[(usize, u16, u16)]) -> Vec<u8> {
         let mut file = if self.big_endian { b"MM".to_vec() } else { b"II".to_vec() };
         if self.big_tiff {
             self.put(&mut file, 43, 2);
@@ -102,8 +107,10 @@ impl Tiff {
         }
         let mut link = file.len();
         self.put(&mut file, 0, self.word());
-        for page in &self.pages {
-            link = self.page(&mut file, page, link);
+        for (number, page) in self.pages.iter().enumerate() {
+            let of_page = tags.iter().filter(|(of, ..)| *of == number);
+            let tags: Vec<(u16, u16)> = of_page.map(|(_, tag, value)| (*tag, *value)).collect();
+            link = self.page(&mut file, page, &tags, link);
         }
         file
     }
@@ -127,7 +134,7 @@ impl Tiff {
     }
 
     /// Appends a page and links it; where the link to the next one stands.
-    fn page(&self, file: &mut Vec<u8>, page: &Page, link: usize) -> usize {
+    fn page(&self, file: &mut Vec<u8>, page: &Page, other: &[(u16, u16)], link: usize) -> usize {
         let row = page.width * page.size * usize::from(self.samples);
         let rows: Vec<&[u8]> = page.bytes.chunks(row.max(1)).collect();
         // Differences begin anew in each line of a strip or tile.
@@ -215,6 +222,8 @@ impl Tiff {
                 tags.push((325, long, counts));
             }
         }
+        tags.retain(|(tag, ..)| !other.iter().any(|(there, _)| there == tag));
+        tags.extend(other.iter().map(|(tag, value)| (*tag, 3, vec![u64::from(*value)])));
         tags.sort_by_key(|(tag, ..)| *tag);
         self.directory(file, &tags, link)
     }

@@ -10,7 +10,7 @@ use kymhost_plugin_api::array::DType;
 use kymhost_plugin_api::{ArtifactKind, Json};
 use kymhost_tests::fixture::{Fixture, batch, floats, gzip, ints, parquet_bytes, texts};
 use kymhost_tests::tiff::{Kind, Layout, Packing, Page, Tiff, page};
-use kymhost_tests::{Output, Run, TestDir, assert_untouched, changed, copy_tree, shared, snapshot, wait};
+use kymhost_tests::{Output, Run, TestDir, assert_untouched, changed, copy_tree, library, shared, snapshot, wait};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -130,7 +130,10 @@ fn every_form_of_tiff() {
                             packing,
                             photometric: 1,
                             samples: 1,
-                            differences: kind != Kind::Float && seed.is_multiple_of(3) && packing != Packing::PackBits,
+                            // (libtiff knows them of these compressions alone.)
+                            differences: kind != Kind::Float
+                                && seed.is_multiple_of(3)
+                                && [Packing::Lzw, Packing::Deflate, Packing::Zstd].contains(&packing),
                             pages,
                         };
                         let file = format!("{name}-{big_endian}-{cut}-{packing:?}-{}.tif", shape.len());
@@ -141,6 +144,15 @@ fn every_form_of_tiff() {
             }
         }
     }
+    let chunks: Value = {
+        // Longer and wider than a chunk: 512 lines of at most 512 pixels, and one page of a stack.
+        let plane = || page(600, 530, 1, Kind::Uint, 7);
+        lab.put("wide.tif", Tiff::new(plane()).bytes());
+        expected.insert("wide.tif".into(), (DType::UInt8, vec![600, 530], plane().bytes));
+        lab.put("deep.tif", Tiff { pages: vec![plane(), plane()], ..Tiff::new(plane()) }.bytes());
+        expected.insert("deep.tif".into(), (DType::UInt8, vec![2, 600, 530], [plane().bytes, plane().bytes].concat()));
+        json!({"wide.tif": [512, 512], "deep.tif": [1, 512, 512], "uint8-false-one-Lzw-2.tif": [50, 21]})
+    };
     let white = Tiff { photometric: 0, ..Tiff::new(page(9, 5, 2, Kind::Uint, 3)) };
     lab.put("white.tif", white.bytes());
     expected.insert("white.tif".into(), (DType::UInt16, vec![9, 5], white.pages[0].bytes.clone()));
@@ -153,6 +165,80 @@ fn every_form_of_tiff() {
         assert_eq!((found.dtype(), found.shape()), (*dtype, shape.as_slice()), "{name}");
         assert_eq!(found.axes(), if shape.len() == 2 { &["y", "x"][..] } else { &["z", "y", "x"][..] }, "{name}");
         assert!(found.bytes() == bytes, "{name}: the pixels are others");
+    }
+    for (name, chunks) in chunks.as_object().unwrap() {
+        let path = lab.data().join(format!("images/{}/data/.zarray", lab.image(&document, name)));
+        let layout: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        assert_eq!(&layout["chunks"], chunks, "{name}");
+    }
+}
+
+/// What libtiff and others read otherwise than a plain decoder: tags that count for nothing, and pages that are none.
+#[test]
+fn tags_that_are_not_what_they_seem() {
+    const PREDICTOR: u16 = 317;
+    let plain = || Tiff::new(page(20, 5, 2, Kind::Uint, 4));
+    let three = || Tiff { pages: vec![page(20, 5, 2, Kind::Uint, 4); 3], ..plain() };
+    let mut with_thumbnail = plain();
+    with_thumbnail.pages.push(page(10, 3, 1, Kind::Uint, 5));
+    let mut thumbnail_first = plain();
+    thumbnail_first.pages.insert(0, page(10, 3, 1, Kind::Uint, 5));
+    let mut pyramid = plain();
+    pyramid.pages.extend([page(10, 2, 2, Kind::Uint, 5), page(5, 1, 2, Kind::Uint, 6)]);
+    let (uint16, packbits) = (DType::UInt16, Tiff { packing: Packing::PackBits, ..plain() });
+    type Case = (&'static str, Vec<u8>, DType, usize, Option<&'static str>);
+    let mut cases: Vec<Case> = vec![
+        // libtiff knows predictors of LZW, Deflate, LZMA and Zstandard alone.
+        ("packbits.tif", packbits.bytes_with(&[(0, PREDICTOR, 2)]), uint16, 1, Some("predictor")),
+        ("unpacked.tif", plain().bytes_with(&[(0, PREDICTOR, 2)]), uint16, 1, Some("predictor")),
+        ("odd.tif", packbits.bytes_with(&[(0, PREDICTOR, 77)]), uint16, 1, Some("predictor")),
+        // Nobody said what the numbers are: unsigned, as tifffile has it.
+        ("undefined.tif", plain().bytes_with(&[(0, 339, 4)]), uint16, 1, None),
+        ("lsb-named.tif", plain().bytes_with(&[(0, 266, 1)]), uint16, 1, None),
+        // Smaller pictures of the recording.
+        ("thumbnail.tif", with_thumbnail.bytes_with(&[(1, 254, 1)]), uint16, 1, Some("1 of its 2 pages")),
+        ("thumbnail-first.tif", thumbnail_first.bytes_with(&[(0, 254, 1)]), uint16, 1, Some("1 of its 2 pages")),
+        ("pyramid.tif", pyramid.bytes_with(&[(1, 254, 1), (2, 254, 1)]), uint16, 1, Some("2 of its 3 pages")),
+        ("old-pyramid.tif", pyramid.bytes_with(&[(1, 255, 2), (2, 255, 2)]), uint16, 1, Some("2 of its 3 pages")),
+        ("mask.tif", with_thumbnail.bytes_with(&[(1, 254, 4)]), uint16, 1, Some("1 of its 2 pages")),
+        // One that no decoder could read is no matter.
+        ("unread.tif", with_thumbnail.bytes_with(&[(1, 254, 1), (1, 262, 99)]), uint16, 1, Some("1 of its 2 pages")),
+        ("middle.tif", three().bytes_with(&[(1, 254, 1)]), uint16, 2, Some("1 of its 3 pages")),
+        // Pages of a recording, whatever else is said of them.
+        ("pages.tif", three().bytes_with(&[(0, 254, 2), (1, 254, 2), (2, 254, 2)]), uint16, 3, None),
+        ("all-reduced.tif", three().bytes_with(&[(0, 254, 1), (1, 254, 1), (2, 254, 1)]), uint16, 3, None),
+    ];
+    for big_endian in [false, true] {
+        for big_tiff in [false, true] {
+            let tiff = Tiff { big_endian, big_tiff, packing: Packing::PackBits, ..plain() };
+            let name = ["a.tif", "b.tif", "c.tif", "d.tif"][usize::from(big_endian) * 2 + usize::from(big_tiff)];
+            cases.push((name, tiff.bytes_with(&[(0, PREDICTOR, 2), (0, 339, 4)]), uint16, 1, Some("predictor")));
+        }
+    }
+    let lab = Lab::new();
+    for (name, bytes, ..) in &cases {
+        lab.put(name, bytes);
+    }
+    // Differences that a compression has are still summed up.
+    let summed = Tiff { packing: Packing::Deflate, differences: true, ..plain() };
+    lab.put("summed.tif", summed.bytes_with(&[(0, 339, 4)]));
+    lab.put("reversed.tif", plain().bytes_with(&[(0, 266, 2)]));
+    let document = lab.document(&["--json"], 3);
+    let reversed = file(&document, "reversed.tif");
+    assert_eq!(
+        (&document["failed"], &reversed["error"]["kind"]),
+        (&json!(1), &json!("unsupported_tiff")),
+        "{document:#}"
+    );
+    assert!(reversed["error"]["message"].as_str().unwrap().contains("FillOrder"), "{reversed:#}");
+    let plane = page(20, 5, 2, Kind::Uint, 4).bytes;
+    cases.push(("summed.tif", Vec::new(), uint16, 1, None));
+    for (name, _, dtype, pages, note) in &cases {
+        let found = lab.dataset().find_record(&lab.image(&document, name)).unwrap().pixels().unwrap().unwrap();
+        assert_eq!((found.dtype(), found.bytes()), (*dtype, plane.repeat(*pages).as_slice()), "{name}");
+        let notes = file(&document, name)["notes"].as_array().cloned().unwrap_or_default();
+        let says = |note: &str| notes.iter().any(|told| told.as_str().unwrap().contains(note));
+        assert!(note.map_or(notes.is_empty(), says), "{name}: {notes:?}");
     }
 }
 
@@ -282,7 +368,7 @@ fn what_stands_beside_a_recording() {
     );
     lab.put("both.radon.csv.gz", gzip(b"roi_id,time,note\n1,0.5,NA\n2,,x\n"));
     lab.put("both.events.csv", "a,b\n1,true\n");
-    lab.put("both.deep name.json", r#"{"n": NaN}"#);
+    lab.put("both.deep name.json", "\u{feff}{\"n\": NaN}");
     let rows = batch([("n", ints([1, 2])), ("t", texts(["", "NA"]))]);
     lab.put("both.rows.parquet", parquet_bytes(&rows, parquet::basic::Compression::SNAPPY));
     lab.put("both.f.npy", npy("<u2", "True", "(2, 3)", &[0, 0, 3, 0, 1, 0, 4, 0, 2, 0, 5, 0]));
@@ -471,6 +557,67 @@ fn where_things_go() {
     assert_eq!(code(run(&[&lab.files()]).expect_code(4)), "locked");
 }
 
+/// Nothing is written into a dataset but what is its own, and nothing of it is read as a recording.
+#[test]
+fn an_export_keeps_out_of_the_dataset_and_an_ingest_too() {
+    let lab = Lab::new();
+    lab.put("a.tif", small());
+    lab.document(&["--json"], 0);
+    let link = |to: &Path, name: &str| {
+        let at = lab.dir.join(name);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(to, &at).unwrap();
+    };
+    let id = lab.dataset().image_ids().unwrap()[0].clone();
+    link(&lab.data(), "link");
+    link(&lab.data().join("images"), "tree/images");
+    link(&lab.data().join("tables"), "rows/tables");
+    link(&lab.data(), &format!("image/images/{id}"));
+    fs::create_dir(lab.dir.join("free")).unwrap();
+    let before = snapshot(lab.dir.path());
+    for (target, data) in [
+        ("lab.zarr", "lab.zarr"),
+        ("lab.zarr/x", "lab.zarr"),
+        ("lab.zarr/images", "lab.zarr"),
+        ("lab.zarr/new/folder", "lab.zarr"),
+        ("link", "lab.zarr"),
+        ("link/new", "lab.zarr"),
+        ("lab.zarr", "link"),
+        ("free/../lab.zarr/new", "link"),
+        ("tree", "lab.zarr"),
+        ("rows", "lab.zarr"),
+        (".", "lab.zarr"),
+    ] {
+        let run = |overwrite: &[&str]| {
+            let run = Run::new(["dataset", "export", "--json"]).arg(lab.dir.join(target)).args(overwrite);
+            run.dataset(&lab.dir.join(data)).output().expect_code(6).json()
+        };
+        for document in [run(&[]), run(&["--overwrite"])] {
+            assert_eq!(document["error"]["code"], "overlaps_dataset", "{target} of {data}: {document:#}");
+        }
+        assert_untouched(&before, &snapshot(lab.dir.path()));
+    }
+    // A link in the place of one image.
+    let run = Run::new(["dataset", "export", "--json", "--overwrite"]).arg(lab.dir.join("image")).dataset(&lab.data());
+    assert_eq!(run.output().expect_code(3).json()["failed"], 1);
+    assert_eq!(lab.dataset().validate(), []);
+    let run = |paths: &[&str], data: &str| {
+        let run = Run::new(["dataset", "ingest", "--json"]).args(paths.iter().map(|path| lab.dir.join(path)));
+        run.dataset(&lab.dir.join(data)).output()
+    };
+    fs::write(lab.data().join("stray.tif"), small()).unwrap();
+    for path in ["lab.zarr", "link", "lab.zarr/images", "lab.zarr/stray.tif"] {
+        let refused = run(&["files", path], "lab.zarr").expect_code(6).json();
+        assert_eq!(refused["error"]["code"], "overlaps_dataset", "{path}");
+    }
+    fs::remove_file(lab.data().join("stray.tif")).unwrap();
+    // A folder that holds the dataset is looked through, but for the dataset: whatever that is called.
+    fs::rename(lab.data(), lab.dir.join("data")).unwrap();
+    fs::write(lab.dir.join("data/stray.tif"), small()).unwrap();
+    let document = run(&["."], "data").expect_code(0).json();
+    assert_eq!((&document["added"], &document["unchanged"]), (&json!(0), &json!(1)), "{document:#}");
+}
+
 /// kymflow's own sources table and provenance are understood.
 #[test]
 fn what_kymflow_ingested_is_known() {
@@ -639,6 +786,333 @@ fn an_export_tells_what_it_cannot_read() {
     assert!(of(&a)["error"].as_str().unwrap().contains("data/0.0"));
     assert!(of(&lab.image(&document, "b.tif"))["files"].as_u64().unwrap() >= 3);
     assert!(!lab.dir.join("out/images").join(&a).join("export.json").exists());
+    // An image without pixels: what is missing is called by its place.
+    let b = lab.image(&document, "b.tif");
+    Fixture::at(lab.data()).remove(&format!("images/{b}/data"));
+    let run = Run::new(["dataset", "export", "--json"]).arg(lab.dir.join("again")).dataset(&lab.data());
+    let told = run.output().expect_code(3).json();
+    let images = told["images"].as_array().unwrap().iter();
+    let error =
+        images.filter(|image| image["image_id"] == b).map(|image| image["error"].to_string()).collect::<String>();
+    assert!(error.contains(&format!("images/{b}/data ")) || error.contains(&format!("images/{b}/data:")), "{error}");
+    assert!(!error.contains("analysis_arrays"), "{error}");
+}
+
+/// How far it is, is shown on a terminal, and nowhere else.
+#[test]
+fn progress_is_shown_on_a_terminal() {
+    let lab = Lab::new();
+    for number in 0..60 {
+        lab.put(&format!("{number:02}.tif"), Tiff::new(page(4000, 40, 2, Kind::Uint, number)).bytes());
+    }
+    let plain = lab.ingest(&["--jobs", "1", "--dry-run"]).expect_code(0);
+    assert!(!plain.stderr().contains(['\r', '\u{1b}']), "{plain}");
+    if !Path::new("/usr/bin/script").exists() {
+        return kymhost_tests::skip("there is no `script` to give the program a terminal");
+    }
+    let words = [lab.files(), lab.data()].map(|path| path.display().to_string());
+    let program = kymhost_tests::program();
+    let line = format!("'{}' dataset ingest --jobs 1 '{}' --dataset '{}'", program.display(), words[0], words[1]);
+    let terminal = Run::program(Path::new("/usr/bin/script"), ["-qefc", &line, "/dev/null"]).env("TERM", "xterm");
+    let shown = terminal.output().expect_code(0);
+    let shown = String::from_utf8_lossy(shown.stdout_bytes()).into_owned();
+    assert!(shown.contains("ingest [") && shown.contains("/60 recordings"), "{shown:?}");
+    assert!(!shown.ends_with("recordings"), "the bar is taken away: {shown:?}");
+    assert!(shown.contains("60 recordings: 60 added"), "{shown:?}");
+}
+
+/// What failed, or was killed half way, never comes back as a recording; what an earlier export wrote stays.
+#[test]
+fn half_an_export_is_no_recording() {
+    let lab = Lab::new();
+    lab.put("a.tif", small());
+    lab.put("b.tif", small());
+    lab.put("b.z.csv", "n\n1\n");
+    let document = lab.document(&["--json"], 0);
+    let b = lab.image(&document, "b.tif");
+    let out = lab.dir.join("out");
+    let export = |to: &Path, code| {
+        let run = Run::new(["dataset", "export", "--json", "--overwrite"]).arg(to).dataset(&lab.data());
+        run.output().expect_code(code).json()
+    };
+    export(&out, 0);
+    let folder = out.join("images").join(&b);
+    fs::write(folder.join("notes.md"), "mine").unwrap();
+    let whole = snapshot(&folder);
+    // An artifact that cannot be read, behind pixels that can.
+    Fixture::at(lab.data()).cut(&format!("images/{b}/analysis/z.parquet"));
+    assert_eq!(export(&out, 3)["failed"], 1);
+    assert_untouched(&whole, &snapshot(&folder));
+    let fresh = lab.dir.join("fresh");
+    assert_eq!(export(&fresh, 3)["failed"], 1);
+    let left: Vec<_> = fs::read_dir(fresh.join("images")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [lab.image(&document, "a.tif").as_str()]);
+    for (from, count) in [(&out, 2), (&fresh, 1)] {
+        let copy = Lab::new();
+        copy_tree(from, &copy.files());
+        assert_eq!(copy.document(&["--json"], 0)["added"], count);
+    }
+    // Mended, it is written over, and what is not ours stays.
+    lab.dataset().find_record(&b).unwrap().put_parquet("z", &batch([("n", ints([5]))])).unwrap();
+    export(&out, 0);
+    assert_eq!(fs::read_to_string(folder.join("z.csv")).unwrap(), "n\n5\n");
+    assert_eq!(fs::read_to_string(folder.join("notes.md")).unwrap(), "mine");
+    let hidden = |folder: &Path| {
+        fs::read_dir(folder).unwrap().any(|e| e.unwrap().file_name().to_string_lossy().starts_with('.'))
+    };
+    assert!(!hidden(&folder) && !hidden(&out.join("images")) && !hidden(&out.join("tables")));
+
+    // Killed: each folder with a TIFF has all that its listing names.
+    let many = Lab::new();
+    for number in 0..12 {
+        many.put(&format!("{number}.tif"), Tiff::new(page(900, 40, 2, Kind::Uint, number)).bytes());
+        many.put(&format!("{number}.z.csv"), "n\n1\n");
+    }
+    many.document(&["--json"], 0);
+    let run = |out: &Path| Run::new(["dataset", "export", "--overwrite"]).arg(out).dataset(&many.data());
+    let begun = Instant::now();
+    run(&many.dir.join("measured")).output().expect_code(0);
+    let took = begun.elapsed();
+    let seed = fastrand::u64(..1 << 40);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut killed, mut checked) = (0, 0);
+    for kill in 0..16 {
+        // Every second one over what the one before it left.
+        let out = many.dir.join(format!("out{}", kill / 2));
+        let mut child = run(&out).start(many.dir.path());
+        std::thread::sleep(took.mul_f64(random.f64()));
+        let _ = child.kill();
+        killed += usize::from(!wait(&mut child, Duration::from_secs(60)).expect("it was killed").success());
+        for entry in fs::read_dir(out.join("images")).into_iter().flatten() {
+            let folder = entry.unwrap().path();
+            if folder.file_name().unwrap().to_string_lossy().starts_with('.') || !folder.join("image.tif").exists() {
+                continue;
+            }
+            checked += 1;
+            let listing: Value = serde_json::from_slice(&fs::read(folder.join("export.json")).unwrap()).unwrap();
+            let files = listing["artifacts"].as_array().unwrap();
+            assert_eq!(files.len(), 3, "seed {seed}");
+            for file in files {
+                assert!(folder.join(file["file"].as_str().unwrap()).is_file(), "seed {seed}: {file} of {folder:?}");
+            }
+        }
+    }
+    assert!(killed > 0 && checked > 0, "seed {seed}: {killed} were killed, {checked} folders looked at");
+}
+
+/// `NAME.<part>/<name>.csv` beside `NAME.tif` is an artifact with a `/` in its name, and an analysis finds it.
+#[test]
+fn a_folder_beside_a_recording_gives_names_with_a_slash() {
+    let lab = Lab::new();
+    lab.put("a.tif", small());
+    let mut csv = "roi_id,channel,time,velocity\n".to_owned();
+    for sample in 0..400 {
+        let speed = if sample < 200 { 4.0 } else { 1.0 };
+        csv += &format!("1,1,{},{}\n", f64::from(sample) * 0.01, speed + f64::from(sample % 3) * 0.01);
+    }
+    lab.put("a.radon_velocity/velocity.csv", &csv);
+    lab.put("a.radon_velocity/deep/er/rows.csv.gz", gzip(b"n\n1\n"));
+    lab.put("a.event_detection/params.json", r#"{"zero_gap": {"eps0": 0.1}}"#);
+    lab.put("a.masks/m.npy", npy("|u1", "False", "(2,)", &[1, 2]));
+    lab.put("a.masks/.hidden.json", "{");
+    lab.put("a.masks/readme.txt", "no artifact");
+    // A folder with recordings is no folder of artifacts, whatever its name.
+    lab.put("a.more/b.tif", small());
+    lab.put("a.more/b.json", r#"{"rois": [{"id": 5}]}"#);
+    lab.put("a.more/c.json", "{}");
+    let document = lab.document(&["--json"], 0);
+    assert_eq!(document["added"], 2);
+    let id = lab.image(&document, "files/a.tif");
+    let names = |id: &str| -> Vec<String> {
+        lab.dataset().find_record(id).unwrap().artifacts().unwrap().into_iter().map(|artifact| artifact.name).collect()
+    };
+    let own = ["event_detection/params", "masks/m", "metadata", "provenance", "radon_velocity/deep/er/rows"];
+    assert_eq!(names(&id), [&own[..], &["radon_velocity/velocity"]].concat());
+    assert_eq!(names(&lab.image(&document, "a.more/b.tif")), ["metadata", "provenance"]);
+    // The analysis runs on what kymflow measured, with these params, and its events are there to be indexed.
+    let run = |plugin: &str, code: i32| {
+        let run = Run::new(["run", "--json", "--plugin"]).arg(library(plugin)).args(["--image", &id]);
+        run.dataset(&lab.data()).output().expect_code(code).json()
+    };
+    assert_eq!(run("event_detection", 0)["stats"]["updated"], 1);
+    let record = lab.dataset().find_record(&id).unwrap();
+    let events = record.parquet("velocity_events/events").unwrap().unwrap();
+    assert!(events.num_rows() >= 1, "the speed falls from 4 to 1");
+    let params: Value = serde_json::from_slice(&record.json_bytes("velocity_events/params").unwrap().unwrap()).unwrap();
+    assert_eq!(params["zero_gap"]["eps0"], json!(0.1));
+    assert_eq!(run("velocity_events", 0)["stats"]["updated"], 1);
+    // What stands in the folder is watched as all beside the recording: other params, other events.
+    assert_eq!(lab.document(&["--json"], 0)["unchanged"], 2);
+    lab.put("a.event_detection/params.json", r#"{"zero_gap": {"eps0": 0.25}}"#);
+    let document = lab.document(&["--json"], 0);
+    let why = file(&document, "files/a.tif")["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("a.event_detection/params.json was written since"), "{why}");
+    assert_eq!(run("event_detection", 0)["stats"]["updated"], 1);
+    // kymflow's own params of the events are somebody's: the analysis does not write over them unasked.
+    lab.put("a.velocity_events/params.json", r#"{"from": "kymflow"}"#);
+    assert_eq!(lab.document(&["--json"], 0)["reingested"], 1);
+    let record = lab.dataset().find_record(&id).unwrap();
+    assert_eq!(record.json("velocity_events/params").unwrap(), Some(Json::parse(br#"{"from": "kymflow"}"#).unwrap()));
+    // Two files that become one artifact.
+    lab.put("a.masks/m.npy", npy("|u1", "False", "(2,)", &[3, 4]));
+    lab.put(
+        "a.radon_velocity/velocity.parquet",
+        parquet_bytes(&batch([("n", ints([1]))]), parquet::basic::Compression::SNAPPY),
+    );
+    let refused = lab.document(&["--json"], 3);
+    let message = file(&refused, "files/a.tif")["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("both become the artifact 'radon_velocity/velocity'"), "{message}");
+}
+
+/// A file that is gone is a change, told once; what came from it stays, also when the recording is read again later.
+#[test]
+fn what_came_from_a_file_that_is_gone_stays() {
+    let lab = Lab::new();
+    let touch = |name: &str, second: u64| {
+        let file = fs::File::options().append(true).open(lab.files().join(name)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+    };
+    lab.put("a.tif", small());
+    let header = json!({"voxels": [0.5, 2.0], "labels": ["t", "s"]});
+    let rois = json!([{"id": 7, "dim0_start": 1, "dim0_stop": 8, "dim1_start": 2, "dim1_stop": 4}]);
+    lab.put("a.json", json!({"header": header, "experiment_metadata": {"species": "mouse"}, "rois": rois}).to_string());
+    lab.put("a.ev.csv", "n\n1\n");
+    lab.put("b.tif", small());
+    lab.put("b.txt", HEADER);
+    lab.put("c.tif", small());
+    lab.put("c.json", r#"{"rois": [{"id": 1}]}"#);
+    let first = lab.document(&["--json"], 0);
+    let ids = ["a.tif", "b.tif", "c.tif"].map(|name| lab.image(&first, name));
+    let json_of = |id: &str, name: &str| -> Value {
+        let record = lab.dataset().find_record(id).unwrap();
+        serde_json::from_slice(&record.json_bytes(name).unwrap().unwrap()).unwrap()
+    };
+    let metadata = |at: usize| json_of(&ids[at], "metadata");
+    let before = [metadata(0), metadata(1)];
+    for name in ["a.json", "a.ev.csv", "b.txt", "c.json"] {
+        fs::remove_file(lab.files().join(name)).unwrap();
+    }
+    // Someone has edited the ROIs of one in the dataset.
+    let mut edited = metadata(2);
+    edited["rois"][0]["name"] = json!("mine");
+    Fixture::at(lab.data()).image(&ids[2]).json("metadata", &edited);
+    for args in [&["--json", "--dry-run"][..], &["--json", "--changed", "skip"], &["--json"]] {
+        let document = lab.document(args, 0);
+        let why = |name: &str| file(&document, name)["why"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(why("a.tif"), "a.ev.csv is gone", "{document:#}");
+        assert_eq!((why("b.tif"), why("c.tif")), ("b.txt is gone".to_owned(), "c.json is gone".to_owned()));
+        if !args.contains(&"skip") {
+            let notes = file(&document, "a.tif")["notes"].to_string();
+            assert!(notes.contains("a.json is gone; what came from it stays"), "{notes}");
+            assert!(notes.contains("a.ev.csv is gone; what came from it stays"), "{notes}");
+        }
+    }
+    let stays = || {
+        assert_eq!(metadata(0), before[0]);
+        assert_eq!(metadata(1), before[1]);
+        assert_eq!(metadata(2)["rois"], edited["rois"]);
+        assert!(lab.dataset().find_record(&ids[0]).unwrap().parquet("ev").unwrap().is_some());
+    };
+    stays();
+    // Told once, and not forgotten: the recording is read again, and again.
+    assert_eq!(lab.document(&["--json"], 0)["unchanged"], 3);
+    for second in [1, 2] {
+        touch("a.tif", second);
+        touch("b.tif", second);
+        touch("c.tif", second);
+        assert_eq!(lab.document(&["--json"], 0)["reingested"], 3);
+        stays();
+    }
+    // Longer pixels: what was said of a line stays true, what is computed from it is new.
+    lab.put("a.tif", Tiff::new(page(18, 5, 2, Kind::Uint, 1)).bytes());
+    lab.document(&["--json"], 0);
+    let header = &metadata(0)["header"];
+    assert_eq!((&header["shape"], &header["voxels"]), (&json!([18, 5]), &json!([0.5, 2.0])));
+    assert_eq!((&header["physical_size"], &header["labels"]), (&json!([9.0, 10.0]), &json!(["t", "s"])));
+    assert_eq!(metadata(0)["rois"], before[0]["rois"]);
+    // They come back: they count again, also where they are as they were.
+    lab.put("a.json", "{}");
+    lab.put("a.ev.csv", "n\n2\n");
+    let document = lab.document(&["--json"], 0);
+    assert!(file(&document, "a.tif")["why"].as_str().unwrap().contains("is new"), "{document:#}");
+    assert_eq!(metadata(0)["experiment_metadata"], json!({}), "a JSON that says nothing is how to begin anew");
+    assert!(metadata(0)["header"]["voxels"].is_null());
+    let rows = lab.dataset().find_record(&ids[0]).unwrap().parquet("ev").unwrap().unwrap();
+    assert_eq!(rows.column(0).as_primitive::<Int64Type>().value(0), 2);
+}
+
+/// A dry run reads everything: it tells what would fail, and ends as the run would.
+#[test]
+fn a_dry_run_tells_what_will_fail() {
+    let lab = Lab::new();
+    let good = small();
+    lab.put("good.tif", &good);
+    lab.put("known.tif", &good);
+    lab.put("known.txt", HEADER);
+    lab.document(&["--json"], 0);
+    let lzw = Tiff { packing: Packing::Lzw, ..Tiff::new(page(90, 50, 2, Kind::Uint, 1)) }.bytes();
+    lab.put("text.tif", "no TIFF");
+    lab.put("cut.tif", &lzw[lzw.len() / 2..]);
+    lab.put("json.tif", &good);
+    lab.put("json.json", "{");
+    lab.put("csv.tif", &good);
+    lab.put("csv.a.csv", "a,b\n1,2,3\n");
+    lab.put("long.tif", &good);
+    lab.put("long.txt", vec![b'x'; 2 << 20]);
+    lab.put("twice.tif", &good);
+    lab.put("twice.a.csv", "a\n1\n");
+    lab.put("twice.a.parquet", parquet_bytes(&batch([("n", ints([1]))]), parquet::basic::Compression::SNAPPY));
+    lab.put("known.json", "[]");
+    std::os::unix::fs::symlink("nowhere.tif", lab.files().join("dangling.tif")).unwrap();
+    lab.put("new.tif", &good);
+    lab.put("noted.tif", &good);
+    lab.put("noted.txt", "notes of mine");
+    let before = snapshot(&lab.data());
+    let dry = lab.document(&["--json", "--dry-run"], 3);
+    assert_untouched(&before, &snapshot(&lab.data()));
+    // Also without a dataset, and in words.
+    let nowhere = lab.dir.join("none.zarr");
+    let none = Run::new(["dataset", "ingest", "--json", "--dry-run"]).arg(lab.files()).dataset(&nowhere).output();
+    let none = none.expect_code(3).json();
+    assert!(!nowhere.exists());
+    lab.ingest(&["--dry-run"]).expect_code(3).expect_stderr(&["json.tif: metadata: ", "2 would be added", "8 failed"]);
+    let real = lab.document(&["--json"], 3);
+    let told = |document: &Value| -> BTreeMap<String, Value> {
+        let files = document["files"].as_array().unwrap().iter();
+        let mut all: BTreeMap<String, Value> =
+            files.map(|file| (file["path"].as_str().unwrap().to_owned(), file.clone())).collect();
+        all.values_mut().for_each(|file| drop(file.as_object_mut().unwrap().remove("image_id")));
+        all
+    };
+    assert_eq!(told(&dry), told(&real));
+    for count in ["added", "reingested", "unchanged", "failed", "not_done"] {
+        assert_eq!(dry[count], real[count], "{count}");
+    }
+    assert_eq!((&real["added"], &real["failed"], &real["unchanged"]), (&json!(2), &json!(8), &json!(1)));
+    assert_eq!((&none["added"], &none["failed"]), (&json!(3), &json!(8)));
+}
+
+/// A moved folder is ingested as new images, but not without a word.
+#[test]
+fn a_moved_recording_is_told() {
+    let lab = Lab::new();
+    lab.put("old/a.tif", small());
+    lab.put("old/b.tif", Tiff::new(page(30, 5, 2, Kind::Uint, 1)).bytes());
+    let first = lab.document(&["--json"], 0);
+    fs::rename(lab.files().join("old"), lab.files().join("new")).unwrap();
+    lab.put("new/c.tif", Tiff::new(page(40, 5, 2, Kind::Uint, 1)).bytes());
+    for args in [&["--json", "--dry-run"][..], &["--json"]] {
+        let document = lab.document(args, 0);
+        assert_eq!(document["added"], 3);
+        for name in ["a.tif", "b.tif"] {
+            let notes = file(&document, name)["notes"].to_string();
+            let id = lab.image(&first, name);
+            assert!(notes.contains(&format!("files/old/{name}, which is gone")) && notes.contains(&id), "{notes}");
+        }
+        assert!(file(&document, "c.tif")["notes"].is_null());
+    }
+    // Known now: not told again.
+    assert_eq!(lab.document(&["--json"], 0)["unchanged"], 3);
 }
 
 /// Killed at any moment: no image is half, the next run completes it, nothing is there twice.
@@ -908,4 +1382,43 @@ fn the_viewer_table() {
     let parquet = view(&["--format", "parquet"]).expect_code(3);
     assert_eq!(&parquet.stdout_bytes()[..4], b"PAR1");
     view(&["--json", "--format", "csv"]).expect_code(2);
+}
+
+/// Metadata of another form than it has are told, and no cell pretends.
+#[test]
+fn the_viewer_table_tells_metadata_that_are_none() {
+    let lab = Lab::new();
+    let cases = [
+        ("list", json!([]), "it is no object"),
+        ("header", json!({"header": 5}), "'header' is no object"),
+        ("experiment", json!({"experiment_metadata": [1]}), "'experiment_metadata' is no object"),
+        ("rois", json!({"rois": {"a": 1}}), "'rois' is no list"),
+        ("time", json!({"header": {"acquired_local_epoch_ns": "noon"}}), "'acquired_local_epoch_ns' is no integer"),
+        ("half", json!({"header": {"acquired_local_epoch_ns": 0.5}}), "'acquired_local_epoch_ns' is no integer"),
+        ("float", json!({"header": {"acquired_local_epoch_ns": 1.753_186_394_62e18}}), ""),
+        ("empty", json!({}), ""),
+        ("nulls", json!({"header": null, "rois": null, "experiment_metadata": null}), ""),
+    ];
+    for (name, ..) in &cases {
+        lab.put(&format!("{name}.tif"), small());
+    }
+    let document = lab.document(&["--json"], 0);
+    for (name, metadata, _) in &cases {
+        let id = lab.image(&document, &format!("{name}.tif"));
+        Fixture::at(lab.data()).image(&id).json("metadata", metadata);
+    }
+    let view = Run::new(["dataset", "view-table", "--json"]).dataset(&lab.data()).output().expect_code(3).json();
+    for (name, metadata, says) in &cases {
+        let id = lab.image(&document, &format!("{name}.tif"));
+        let row = view.as_array().unwrap().iter().find(|row| row["image_id"] == id).unwrap();
+        match row["error"].as_str() {
+            None => assert_eq!(*says, "", "{name}: {row:#}"),
+            Some(error) => assert!(!says.is_empty() && error.contains(says), "{name}: {row:#}"),
+        }
+        assert_eq!((&row["shape"], &row["has_metadata"]), (&json!("9 x 5"), &json!(true)), "{name}");
+        let rois = if metadata["rois"].is_object() { json!(null) } else { json!(0) };
+        assert_eq!(row["n_rois"], rois, "{name}");
+        let time = if *name == "float" { json!(1_753_186_394_620_000_000_i64) } else { json!(null) };
+        assert_eq!(row["acquired_local_epoch_ns"], time, "{name}");
+    }
 }

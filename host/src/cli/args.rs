@@ -584,7 +584,7 @@ pub struct DatasetIngestArgs {
     /// Recordings that have changed since they were ingested
     #[arg(long, value_enum, value_name = "WHAT", default_value = "reingest")]
     pub changed: ChangedArg,
-    /// Write nothing; tell what would be done
+    /// Read everything, write nothing; tell what would be done and what would fail
     #[arg(long)]
     pub dry_run: bool,
     /// Threads [default: the number of cores]

@@ -160,6 +160,8 @@ impl From<IngestError> for CliError {
             }
             IngestError::NotEmpty { .. } => Self::of(Exit::Refused, "not_empty", &error)
                 .help("give another folder, or --overwrite to write over what is there"),
+            IngestError::Overlaps { .. } => Self::of(Exit::Refused, "overlaps_dataset", &error)
+                .help("give a folder that is neither the dataset, nor in it, nor (for an export) above it"),
             IngestError::Write { .. } => {
                 Self::of(Exit::Unusable, "io", &error).help("give a folder that you may write to, with enough space")
             }

@@ -197,7 +197,7 @@ pub const DATASET_INGEST: &str = "\
 Examples:
   kymhost dataset ingest ~/recordings --dataset lab.zarr      makes lab.zarr where there is none
   kymhost dataset ingest ~/recordings --dataset lab.zarr      again: only what is new or has changed
-  kymhost dataset ingest ~/recordings --dry-run               what it would do; writes nothing
+  kymhost dataset ingest ~/recordings --dry-run               what it would do and what fails; writes nothing
   kymhost dataset ingest one.tif two.tif --changed skip
   kymhost dataset ingest ~/recordings --json | jq '.files[] | select(.outcome == \"failed\")'
 
@@ -205,6 +205,7 @@ Beside NAME.tif are read:
   NAME.txt                                   the Olympus header
   NAME.json                                  kymflow's header, experiment metadata and ROIs
   NAME.<artifact>.json|csv|csv.gz|parquet|npy    artifacts
+  NAME.<part>/<name>.csv and so on               artifacts with a / in their names: <part>/<name>
 
 A file that cannot be read is told, the others go in, and the exit code is 3. A recording that has changed
 keeps its image; so do ROIs and metadata that were edited in the dataset. Nothing is ever deleted.";

@@ -83,15 +83,12 @@ pub fn ingest(context: &Context, args: &DatasetIngestArgs) -> Result<Exit, CliEr
         "no_dataset" => error.help("say with --dataset PATH where the dataset is; it is made where there is none"),
         _ => error,
     })?;
-    let found = ingest::find(&args.paths)?;
-    // A dataset is not made for nothing.
     let missing = is_missing(&path);
+    let opened = if missing { None } else { Some(Dataset::open(&path)?) };
+    let found = ingest::find(&args.paths, &path)?;
+    // A dataset is not made for nothing.
     let created = missing && !(found.recordings.is_empty() && found.failures.is_empty());
-    let dataset = match (missing, created && !args.dry_run) {
-        (_, true) => Some(Dataset::create(&path)?),
-        (true, false) => None,
-        (false, false) => Some(Dataset::open(&path)?),
-    };
+    let dataset = if created && !args.dry_run { Some(Dataset::create(&path)?) } else { opened };
     let interrupt = Interrupt::listen();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = IngestOptions {
@@ -218,7 +215,7 @@ fn tell(context: &Context, path: &Path, document: &IngestDocument<'_>, outcome: 
     let next = if document.not_done > 0 {
         "run the same command again to do the rest".to_owned()
     } else if document.dry_run {
-        "nothing was written; leave --dry-run out to do it".to_owned()
+        "everything was read, nothing was written; leave --dry-run out to do it".to_owned()
     } else {
         format!(
             "next: kymhost status --dataset {} --plugin NAME (`kymhost plugin list` names them)",

@@ -564,6 +564,12 @@ pub(super) fn check_pixels(array: &Array) -> Result<(), String> {
 
 /// The items that write an array as kymflow does: its chunks, then its `.zarray`.
 pub(super) fn encode(data: &Key, array: &Array, chunks: Option<&[usize]>) -> Result<Vec<(Key, Vec<u8>)>, String> {
+    let layout = layout_of(array, chunks)?;
+    guarded(|| encode_layout(data, &layout, array))
+}
+
+/// How an array is kept; an error where it cannot be.
+pub(super) fn layout_of(array: &Array, chunks: Option<&[usize]>) -> Result<Layout, String> {
     let chunks = match chunks {
         Some(chunks) if chunks.len() != array.shape().len() => {
             return Err(format!("chunks of {} dimensions for an array of {}", chunks.len(), array.shape().len()));
@@ -584,7 +590,7 @@ pub(super) fn encode(data: &Key, array: &Array, chunks: Option<&[usize]>) -> Res
         separator: '.',
     };
     layout.check_bounds()?;
-    guarded(|| encode_layout(data, &layout, array))
+    Ok(layout)
 }
 
 fn encode_layout(data: &Key, layout: &Layout, array: &Array) -> Result<Vec<(Key, Vec<u8>)>, String> {

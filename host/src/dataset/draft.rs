@@ -64,6 +64,31 @@ pub struct ArrayInfo {
     pub axes: Vec<String>,
 }
 
+/// Whether an image could have such pixels: what [`Dataset::draft_image`] refuses, without encoding anything.
+///
+/// # Errors
+/// Why not.
+pub fn check_pixels(pixels: &Array) -> Result<(), String> {
+    arrays::check_pixels(pixels)?;
+    arrays::layout_of(pixels, None).map(drop)
+}
+
+/// Whether an image could have such a table artifact.
+///
+/// # Errors
+/// Why not.
+pub fn check_rows(rows: &RecordBatch) -> Result<(), String> {
+    tables::prepare(rows).map(drop)
+}
+
+/// Whether an image could have such an array artifact.
+///
+/// # Errors
+/// Why not.
+pub fn check_array(array: &Array) -> Result<(), String> {
+    arrays::layout_of(array, None).map(drop)
+}
+
 /// An array's files below `folder`, its chunks first.
 fn encoded(dataset: &Dataset, about: &Key, folder: &Key, array: &Array) -> Result<Vec<(Key, Vec<u8>)>, DatasetError> {
     arrays::encode(folder, array, None).map_err(|why| unwritable(&**dataset.store(), about, why))

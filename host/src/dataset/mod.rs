@@ -24,6 +24,7 @@ mod view;
 mod zstd_pages;
 
 pub use draft::{ArrayInfo, ImageDraft, StagedImage, StagedPixels, default_axes, safe_artifact_name};
+pub(crate) use draft::{check_array, check_pixels, check_rows};
 pub(crate) use gzip::decompress as gunzip;
 pub(crate) use hex::hex;
 pub use info::{Info, TableInfo};
@@ -35,6 +36,7 @@ pub(crate) use table_file::TableFile;
 pub(crate) use table_writer::{TableWriter, copyable_groups, kept_schema};
 pub use validate::{Findings, Problem, validate};
 pub use view::View;
+pub(crate) use view::epoch_ns;
 
 use crate::store::{Holder, Key, LocalStore, Sink, Stat, Store, StoreError};
 use arrow::array::RecordBatch;

@@ -130,21 +130,51 @@ impl Dataset {
     }
 }
 
+/// A time in nanoseconds: an integer, or a float that is one.
+pub(crate) fn epoch_ns(json: &Json) -> Option<i64> {
+    let whole = |value: f64| (value.fract() == 0.0 && value.abs() < 9.2e18).then_some(value as i64);
+    json.as_i64().or_else(|| json.as_f64().and_then(whole))
+}
+
 impl Line {
     fn lost() -> Self {
         Self { errors: vec!["it could not be looked at".to_owned()], ..Self::default() }
     }
 
     fn tell(&mut self, metadata: &Json) {
-        let header = metadata.get("header");
-        let experiment = metadata.get("experiment_metadata").and_then(Json::as_object);
-        let rois = metadata.get("rois").and_then(Json::as_array).unwrap_or_default();
-        self.acquired_ns = header.and_then(|header| header.get("acquired_local_epoch_ns")).and_then(Json::as_i64);
-        self.has_voxels = Some(header.and_then(|header| header.get("voxels")).is_some_and(|voxels| !voxels.is_null()));
+        let errors = &mut self.errors;
+        let mut wrong = |what: &str, expected: &str| {
+            errors.push(format!("its artifact '{METADATA}' cannot be used: {what}, expected {expected}"));
+        };
+        let member = |name: &str| metadata.get(name).filter(|value| !value.is_null());
+        if metadata.as_object().is_none() && !metadata.is_null() {
+            wrong("it is no object", "an object");
+        }
+        for name in ["header", "experiment_metadata"] {
+            if member(name).is_some_and(|value| value.as_object().is_none()) {
+                wrong(&format!("'{name}' is no object"), "an object");
+            }
+        }
+        if member("rois").is_some_and(|rois| rois.as_array().is_none()) {
+            wrong("'rois' is no list", "a list");
+        }
+        let acquired = member("header").and_then(|header| header.get("acquired_local_epoch_ns"));
+        let acquired = acquired.filter(|time| !time.is_null());
+        self.acquired_ns = acquired.and_then(epoch_ns);
+        if acquired.is_some() && self.acquired_ns.is_none() {
+            wrong("'acquired_local_epoch_ns' is no integer", "nanoseconds");
+        }
+        let experiment = member("experiment_metadata").and_then(Json::as_object);
+        self.has_voxels =
+            Some(member("header").and_then(|header| header.get("voxels")).is_some_and(|voxels| !voxels.is_null()));
         let said = |value: &Json| !value.is_null() && value.as_str() != Some("");
         self.has_experiment = Some(experiment.is_some_and(|members| members.values().any(said)));
-        self.rois = Some(i64::try_from(rois.len()).unwrap_or(i64::MAX));
-        self.has_rois = Some(!rois.is_empty());
+        // What is no list of ROIs tells no number of them.
+        if member("rois").is_none_or(|rois| rois.as_array().is_some()) {
+            let rois = member("rois").and_then(Json::as_array).unwrap_or_default();
+            self.rois = Some(i64::try_from(rois.len()).unwrap_or(i64::MAX));
+            self.has_rois = Some(!rois.is_empty());
+        }
         let note = ["note", "notes"].iter().find_map(|name| experiment?.get(*name)?.as_str());
         self.notes = note.filter(|note| !note.is_empty()).map(str::to_owned);
     }

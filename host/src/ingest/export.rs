@@ -2,13 +2,16 @@
 //!
 //! Owns: the files' names and forms, whose folder it is. Never: writes into the dataset.
 //!
-//! `images/<id>/` has `image.tif`, each artifact under its own name, array artifacts in `array_artifacts/`, and last of all
+//! `images/<id>/` has `image.tif`, each artifact under its own name, array artifacts in `array_artifacts/`, and
 //! `export.json`, which says what each file is: names with `/`, types that CSV does not tell, axes.
+//!
+//! An image is written aside and put into its place when it is whole. Over an older export of it the files go one by one, `image.tif` taken away
+//! first and put there last: a folder without it is no recording, and nothing that is half done is ever ingested.
 
 use super::find::{ARRAYS, EXPORTED, LISTING};
 use super::listing::{self, Entry, Listing};
 use super::sidecar::Form;
-use super::{IngestError, npy, tiff};
+use super::{IngestError, npy, place, tiff};
 use crate::dataset::cells::{Cell, Column};
 use crate::dataset::{Dataset, DatasetError, Record};
 use arrow::array::{BooleanArray, RecordBatch};
@@ -19,7 +22,7 @@ use kymhost_plugin_api::array::Array;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -79,6 +82,7 @@ pub fn export(
             .map(|id| Ok(dataset.find_record(id)?.image_id().to_owned()))
             .collect::<Result<_, DatasetError>>()?
     };
+    refuse_overlap(dataset, folder)?;
     fs::create_dir_all(folder).map_err(|error| cannot(folder, &error))?;
     let mut entries = fs::read_dir(folder).map_err(|source| IngestError::Path { path: folder.to_owned(), source })?;
     if entries.next().is_some() && !options.overwrite {
@@ -112,41 +116,65 @@ pub fn write_tiff(array: &Array, path: &Path) -> Result<(), IngestError> {
     write(path, |out| tiff::write(array, out).map_err(io::Error::other))
 }
 
+/// Nothing is written into the dataset, nor around it: also where a folder of the export leads there.
+fn refuse_overlap(dataset: &Dataset, folder: &Path) -> Result<(), IngestError> {
+    let data = dataset.path();
+    let leads_in = ["", "images", "tables"].iter().any(|below| place::is_within(&folder.join(below), &data));
+    if leads_in || place::is_within(&data, folder) {
+        return Err(IngestError::Overlaps { path: folder.to_owned(), dataset: data });
+    }
+    Ok(())
+}
+
 fn cannot(path: &Path, why: &dyn std::fmt::Display) -> IngestError {
     IngestError::Write { path: path.to_owned(), why: why.to_string() }
 }
 
-/// Writes a file, its folders made as needed.
+/// Writes a file, its folders made as needed: aside first, so that a reader sees the old one or the whole new one.
 fn write(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), IngestError> {
+    let aside = aside(path);
     let whole = || {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let mut out = BufWriter::new(File::create(path)?);
+        let mut out = BufWriter::new(File::create(&aside)?);
         write(&mut out)?;
-        out.flush()
+        out.flush()?;
+        fs::rename(&aside, path)
     };
-    whole().map_err(|error: io::Error| cannot(path, &error))
+    whole().map_err(|error: io::Error| {
+        let _ = fs::remove_file(&aside);
+        cannot(path, &error)
+    })
 }
 
-/// Takes away what an earlier export of the image wrote: an artifact that is gone must not come back with it.
-fn clear(folder: &Path) {
-    let path = folder.join(LISTING);
-    let Ok(bytes) = super::read_bounded(&path, super::MAX_SIDECAR_BYTES) else { return };
-    let Some(listing) = Json::parse(&bytes).ok().and_then(|json| Listing::parse(&json).ok()) else { return };
-    // First: without it the folder is none of ours.
-    let gone = fs::remove_file(&path).is_ok();
-    for entry in listing.artifacts.iter().filter(|_| gone) {
-        // What cannot be removed is not listed any more, and so is not read.
-        let _ = fs::remove_file(folder.join(&entry.file));
-    }
+/// Where something is written until it is whole: a name that no ingest looks at.
+fn aside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.partial"))
 }
 
+/// Writes an image aside, and puts it into its place when it is whole. Where that fails, what an earlier export wrote of it stays.
 fn image(dataset: &Dataset, id: &str, folder: &Path, notes: &mut Vec<String>) -> Result<usize, IngestError> {
+    if place::is_within(folder, &dataset.path()) {
+        return Err(IngestError::Overlaps { path: folder.to_owned(), dataset: dataset.path() });
+    }
+    let aside = aside(folder);
+    // What an export left that was killed.
+    let _ = fs::remove_dir_all(&aside);
+    let done = written(dataset, id, &aside, notes).and_then(|listing| {
+        settle(&aside, folder, &listing)?;
+        Ok(listing.artifacts.len() + 2)
+    });
+    let _ = fs::remove_dir_all(&aside);
+    done
+}
+
+/// Writes all of an image into a folder that nobody looks at.
+fn written(dataset: &Dataset, id: &str, folder: &Path, notes: &mut Vec<String>) -> Result<Listing, IngestError> {
     let record = dataset.find_record(id)?;
-    clear(folder);
     let pixels = record.pixels()?.ok_or_else(|| DatasetError::Unreadable {
-        key: record.describe_artifact("data", ArtifactKind::Array),
+        key: format!("{}/images/{id}/data", dataset.path().display()),
         expected: "pixels",
         found: "the image has none".to_owned(),
     })?;
@@ -158,11 +186,57 @@ fn image(dataset: &Dataset, id: &str, folder: &Path, notes: &mut Vec<String>) ->
         write(&folder.join(&entry.file), |out| out.write_all(&bytes))?;
         artifacts.push(entry);
     }
-    let files = artifacts.len() + 2;
     let (shape, axes) = (pixels.shape().to_vec(), pixels.axes().to_vec());
     let listing = Listing { image_id: id.to_owned(), shape, axes, artifacts };
     write(&folder.join(LISTING), |out| out.write_all(listing.to_json().to_file_text().as_bytes()))?;
-    Ok(files)
+    Ok(listing)
+}
+
+/// Puts a whole image into its place.
+fn settle(aside: &Path, folder: &Path, listing: &Listing) -> Result<(), IngestError> {
+    match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return fs::rename(aside, folder).map_err(|error| cannot(folder, &error));
+        }
+        _ => {}
+    }
+    let step = |file: &str, done: io::Result<()>| done.map_err(|error| cannot(&folder.join(file), &error));
+    // From here on the folder is no recording, until it has its TIFF again.
+    match fs::remove_file(folder.join(EXPORTED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return step(EXPORTED, Err(error)),
+        _ => {}
+    }
+    clear(folder);
+    let within = place::real(folder);
+    for file in listing.artifacts.iter().map(|entry| entry.file.as_str()).chain([LISTING, EXPORTED]) {
+        let to = folder.join(file);
+        if let Some(above) = to.parent() {
+            if !place::real(above).starts_with(&within) {
+                let why = io::Error::other("its folder is a link that leads out of the export");
+                return step(file, Err(why));
+            }
+            step(file, fs::create_dir_all(above))?;
+        }
+        step(file, fs::rename(aside.join(file), &to))?;
+    }
+    Ok(())
+}
+
+/// Takes away what an earlier export of the image wrote: an artifact that is gone must not come back with it.
+fn clear(folder: &Path) {
+    let path = folder.join(LISTING);
+    let Ok(bytes) = super::read_bounded(&path, super::MAX_SIDECAR_BYTES) else { return };
+    let Some(listing) = Json::parse(&bytes).ok().and_then(|json| Listing::parse(&json).ok()) else { return };
+    // First: without it the folder is none of ours.
+    let gone = fs::remove_file(&path).is_ok();
+    let within = place::real(folder);
+    for entry in listing.artifacts.iter().filter(|_| gone) {
+        let file = folder.join(&entry.file);
+        if file.parent().is_some_and(|above| place::real(above).starts_with(&within)) {
+            // What cannot be removed is not listed any more, and so is not read.
+            let _ = fs::remove_file(file);
+        }
+    }
 }
 
 /// An artifact as a file.
@@ -394,11 +468,25 @@ mod tests {
         }
 
         #[test]
-        fn any_floats_come_back(bits in proptest::collection::vec(any::<u64>(), 1..20)) {
-            let floats = bits.iter().map(|bits| f64::from_bits(*bits)).map(|value| if value.is_nan() { 0.5 } else { value });
-            let column: ArrayRef = Arc::new(Float64Array::from_iter_values(floats));
-            let rows = RecordBatch::try_from_iter_with_nullable([("d", column, true)]).unwrap();
-            prop_assert_eq!(there_and_back(&rows), rows);
+        fn any_floats_come_back(bits in proptest::collection::vec(proptest::option::of(any::<u64>()), 1..20)) {
+            let floats: Vec<Option<f64>> = bits.into_iter().map(|bits| bits.map(f64::from_bits)).collect();
+            floats_come_back(&floats)?;
         }
+    }
+
+    /// All but NaN, which a dataset keeps as a missing value.
+    fn floats_come_back(floats: &[Option<f64>]) -> Result<(), TestCaseError> {
+        let rows = |floats: Vec<Option<f64>>| {
+            let column: ArrayRef = Arc::new(Float64Array::from(floats));
+            RecordBatch::try_from_iter_with_nullable([("d", column, true)]).unwrap()
+        };
+        let expected = rows(floats.iter().map(|value| value.filter(|value| !value.is_nan())).collect());
+        prop_assert_eq!(there_and_back(&rows(floats.to_vec())), expected);
+        Ok(())
+    }
+
+    #[test]
+    fn infinities_come_back_and_nan_as_missing() {
+        floats_come_back(&[Some(f64::INFINITY), Some(f64::NEG_INFINITY), Some(f64::NAN), None, Some(-0.0)]).unwrap();
     }
 }

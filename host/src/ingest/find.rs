@@ -3,7 +3,7 @@
 //! Owns: which files count, whose a file beside them is, links, order. Never: opens a file.
 
 use super::sidecar::Form;
-use super::{FileError, FileErrorKind, IngestError, Stamp};
+use super::{FileError, FileErrorKind, IngestError, Stamp, place};
 use crate::dataset::safe_artifact_name;
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -16,6 +16,10 @@ const MAX_DEPTH: usize = 64;
 const MAX_RECORDINGS: usize = 1_000_000;
 /// The most files that belong to one recording.
 const MAX_BESIDE: usize = 10_000;
+/// How deep folders of sidecars may nest: names of artifacts have few parts.
+const MAX_PARTS: usize = 8;
+/// How many links a note names.
+const MAX_NAMED: usize = 5;
 /// What an export calls the pixels, and what it lists an image in.
 pub const EXPORTED: &str = "image.tif";
 /// See [`EXPORTED`].
@@ -77,15 +81,19 @@ pub struct Found {
     pub roots: Vec<PathBuf>,
 }
 
-/// Finds the recordings in folders, and those that are named.
+/// Finds the recordings in folders, and those that are named. The dataset that they are to go into is passed over.
 ///
 /// # Errors
-/// Where what was named is not there, or is neither a folder nor a TIFF.
-pub fn find(paths: &[PathBuf]) -> Result<Found, IngestError> {
-    let mut walk = Walk { found: Found::default(), seen: HashSet::new(), links_out: 0 };
+/// Where what was named is not there, is neither a folder nor a TIFF, or lies in the dataset.
+pub fn find(paths: &[PathBuf], dataset: &Path) -> Result<Found, IngestError> {
+    let dataset = place::real(dataset);
+    let mut walk = Walk { found: Found::default(), seen: HashSet::new(), links: Links::default(), dataset };
     for path in paths {
         let of = |source| IngestError::Path { path: path.clone(), source };
         let root = fs::canonicalize(path).map_err(of)?;
+        if root.starts_with(&walk.dataset) {
+            return Err(IngestError::Overlaps { path: path.clone(), dataset: walk.dataset });
+        }
         let metadata = fs::metadata(&root).map_err(of)?;
         walk.found.roots.push(root.clone());
         if metadata.is_dir() {
@@ -101,22 +109,84 @@ pub fn find(paths: &[PathBuf]) -> Result<Found, IngestError> {
             return Err(IngestError::TooMany { path: path.clone(), limit: MAX_RECORDINGS });
         }
     }
-    let mut found = walk.found;
+    let Walk { mut found, links, .. } = walk;
     found.recordings.sort_by(|one, other| one.path.cmp(&other.path));
-    if walk.links_out > 0 {
-        found.notes.push(format!(
-            "{} symbolic links were passed over: they lead to folders, or out of the folder",
-            walk.links_out
-        ));
-    }
+    found.notes.extend(links.note());
     Ok(found)
+}
+
+/// Symbolic links that were passed over.
+#[derive(Debug, Default)]
+struct Links {
+    count: usize,
+    /// Those that look like recordings, up to [`MAX_NAMED`].
+    recordings: Vec<String>,
+}
+
+impl Links {
+    fn add(&mut self, path: &Path) {
+        self.count += 1;
+        if self.recordings.len() < MAX_NAMED && has_tiff_ending(&name_of(path)) {
+            self.recordings.push(path.display().to_string());
+        }
+    }
+
+    fn note(&self) -> Option<String> {
+        if self.count == 0 {
+            return None;
+        }
+        let named = if self.recordings.is_empty() {
+            String::new()
+        } else {
+            format!("; among them {}", self.recordings.join(", "))
+        };
+        Some(format!(
+            "{} symbolic links were passed over: they lead to folders, out of the folder, or nowhere{named}",
+            self.count
+        ))
+    }
 }
 
 struct Walk {
     found: Found,
     /// Files by what they really are: one that two names lead to is one recording.
     seen: HashSet<PathBuf>,
-    links_out: usize,
+    links: Links,
+    /// Where they are to go: not looked into.
+    dataset: PathBuf,
+}
+
+/// What an entry of a folder is, where it counts.
+enum Entry {
+    File,
+    Folder,
+    /// A link to a folder, or one that leads out.
+    LinkOut,
+    /// A link to nothing.
+    Dangling,
+    Other,
+}
+
+impl Entry {
+    /// Links to files count as files where they stay within `root`.
+    fn of(entry: &fs::DirEntry, root: &Path) -> io::Result<Self> {
+        let kind = entry.file_type()?;
+        Ok(if kind.is_symlink() {
+            match fs::canonicalize(entry.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Dangling,
+                Ok(target) if target.starts_with(root) && fs::metadata(&target).is_ok_and(|file| file.is_file()) => {
+                    Self::File
+                }
+                _ => Self::LinkOut,
+            }
+        } else if kind.is_file() {
+            Self::File
+        } else if kind.is_dir() {
+            Self::Folder
+        } else {
+            Self::Other
+        })
+    }
 }
 
 impl Walk {
@@ -138,25 +208,23 @@ impl Walk {
             if name.starts_with('.') {
                 continue;
             }
-            let mut kind = entry.file_type()?;
-            if kind.is_symlink() {
-                let inside = fs::canonicalize(entry.path()).ok().filter(|target| target.starts_with(root));
-                let Some(metadata) = inside.and_then(|target| fs::metadata(target).ok()).filter(|m| m.is_file()) else {
-                    self.links_out += 1;
-                    continue;
-                };
-                kind = metadata.file_type();
-            }
-            if kind.is_file() {
-                files.push(name);
-            } else if kind.is_dir() && !name.to_ascii_lowercase().ends_with(".zarr") {
-                folders.push(name);
+            match Entry::of(&entry, root)? {
+                Entry::File => files.push(name),
+                Entry::Folder if is_dataset(&name) || entry.path() == self.dataset => {}
+                Entry::Folder => folders.push(name),
+                Entry::Dangling if has_tiff_ending(&name) && only.is_none_or(|only| only == name) => {
+                    let target = fs::read_link(entry.path()).unwrap_or_default();
+                    let why = format!("it is a symbolic link to {}, which is not there", target.display());
+                    self.found.failures.push((entry.path(), FileError::new(FileErrorKind::Io, why)));
+                }
+                Entry::Dangling | Entry::LinkOut => self.links.add(&entry.path()),
+                Entry::Other => {}
             }
         }
         files.sort_unstable();
         folders.sort_unstable();
         let exported = files.iter().any(|name| name == EXPORTED) && files.iter().any(|name| name == LISTING);
-        self.recordings(folder, &files, &folders, exported, only);
+        self.recordings(root, folder, &files, &folders, exported, only);
         // What is below an exported image belongs to it.
         if only.is_some() || exported {
             return Ok(());
@@ -177,7 +245,15 @@ impl Walk {
         Ok(())
     }
 
-    fn recordings(&mut self, folder: &Path, files: &[String], folders: &[String], exported: bool, only: Option<&str>) {
+    fn recordings(
+        &mut self,
+        root: &Path,
+        folder: &Path,
+        files: &[String],
+        folders: &[String],
+        exported: bool,
+        only: Option<&str>,
+    ) {
         let stems: HashSet<&str> = files.iter().filter_map(|name| stem_of(name)).collect();
         let mut beside: HashMap<&str, Vec<(String, Role)>> = HashMap::new();
         for name in files.iter().filter(|name| stem_of(name).is_none()) {
@@ -186,6 +262,20 @@ impl Walk {
                 Some(role) => beside.entry(stem).or_default().push((name.clone(), role)),
                 None => continue,
             }
+        }
+        for name in folders {
+            let Some((stem, first)) = owner(name, &stems).filter(|(_, first)| !first.is_empty()) else { continue };
+            let mut side = SideFolder { root, files: Vec::new(), too_deep: false };
+            // A folder with recordings in it is looked through for these, and what stands in it is theirs.
+            if side.collect(&folder.join(name), first, name, MAX_PARTS).is_none() {
+                continue;
+            }
+            if side.too_deep {
+                let path = folder.join(name);
+                let note = format!("{}: folders deeper than {MAX_PARTS} were passed over", path.display());
+                self.found.notes.push(note);
+            }
+            beside.entry(stem).or_default().extend(side.files);
         }
         let has_payload = files.iter().any(|name| name == "metadata.json");
         for name in files.iter().filter(|name| only.is_none_or(|only| only == name.as_str())) {
@@ -216,7 +306,14 @@ impl Walk {
                 names
             };
             names.sort_by(|one, other| one.0.cmp(&other.0));
-            names.truncate(MAX_BESIDE);
+            if names.len() > MAX_BESIDE {
+                let path = path.display();
+                self.found.notes.push(format!(
+                    "{path}: {} files belong to it; those after the first {MAX_BESIDE} were passed over",
+                    names.len()
+                ));
+                names.truncate(MAX_BESIDE);
+            }
             let beside = names.into_iter().filter_map(|(name, role)| {
                 let path = folder.join(&name);
                 let stamp = Stamp::of(&fs::metadata(&path).ok()?);
@@ -265,6 +362,57 @@ fn role_of(body: &str) -> Option<Role> {
     Some(Role::Artifact(safe_artifact_name(name).ok()?, form))
 }
 
+/// What a folder `NAME.<part>` holds for the recording NAME: artifacts with `/` in their names.
+struct SideFolder<'a> {
+    root: &'a Path,
+    files: Vec<(String, Role)>,
+    too_deep: bool,
+}
+
+impl SideFolder<'_> {
+    /// Collects what stands in `folder`; `artifact` is how its artifacts' names begin, `name` its path below the recording's
+    /// folder. `None` where a TIFF stands in it: then it is no such folder.
+    fn collect(&mut self, folder: &Path, artifact: &str, name: &str, depth: usize) -> Option<()> {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(file) = entry.file_name().into_string() else { continue };
+            if file.starts_with('.') {
+                continue;
+            }
+            let below = format!("{name}/{file}");
+            match Entry::of(&entry, self.root) {
+                Ok(Entry::File) if has_tiff_ending(&file) => return None,
+                Ok(Entry::File) => {
+                    let found = Form::of(&file)
+                        .and_then(|(stem, form)| Some((safe_artifact_name(&format!("{artifact}/{stem}")).ok()?, form)));
+                    if let Some((artifact, form)) = found.filter(|_| self.files.len() <= MAX_BESIDE) {
+                        self.files.push((below, Role::Artifact(artifact, form)));
+                    }
+                }
+                Ok(Entry::Folder) if is_dataset(&file) => {}
+                Ok(Entry::Folder) if depth == 0 => self.too_deep = true,
+                Ok(Entry::Folder) => {
+                    self.collect(&entry.path(), &format!("{artifact}/{file}"), &below, depth - 1)?;
+                }
+                _ => {}
+            }
+        }
+        Some(())
+    }
+}
+
+/// Whether a folder's name is that of a Zarr store.
+fn is_dataset(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".zarr")
+}
+
+/// Whether a file that stood beside a recording was one that its metadata is made of.
+pub fn is_metadata(recording: &Path, beside: &str) -> bool {
+    let name = name_of(recording);
+    let body = stem_of(&name).and_then(|stem| beside.strip_prefix(stem)?.strip_prefix('.'));
+    let role = body.filter(|body| !body.contains('/')).and_then(role_of);
+    matches!(role, Some(Role::Payload | Role::Json | Role::Header)) || (name == EXPORTED && beside == "metadata.json")
+}
+
 /// Every file of an exported image's folder but the pixels.
 fn below(folder: &Path, files: &[String], folders: &[String]) -> Vec<(String, Role)> {
     let mut found: Vec<(String, Role)> =
@@ -302,6 +450,9 @@ fn arrays(folder: &Path) -> Vec<(String, Role)> {
 mod tests {
     use super::*;
 
+    /// A dataset that is none of what is looked through.
+    const NOWHERE: &str = "/nowhere/lab.zarr";
+
     fn folder(files: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for name in files {
@@ -330,14 +481,17 @@ mod tests {
             ".tif",
             "f.tif.bak",
         ]);
-        let found = find(&[folder.path().to_path_buf()]).unwrap();
+        let found = find(&[folder.path().to_path_buf()], Path::new(NOWHERE)).unwrap();
         assert_eq!(names(&found), ["a.TIFF", "b.tif", "sub/deep/c.tif"]);
-        let one = find(&[folder.path().join("b.tif")]).unwrap();
+        let one = find(&[folder.path().join("b.tif")], Path::new(NOWHERE)).unwrap();
         assert_eq!(one.recordings.len(), 1);
-        let both = find(&[folder.path().join("b.tif"), folder.path().to_path_buf()]).unwrap();
+        let both = find(&[folder.path().join("b.tif"), folder.path().to_path_buf()], Path::new(NOWHERE)).unwrap();
         assert_eq!(both.recordings.len(), 3, "each once");
-        assert!(matches!(find(&[folder.path().join("notes.txt")]), Err(IngestError::NoRecording { .. })));
-        assert!(matches!(find(&[folder.path().join("absent")]), Err(IngestError::Path { .. })));
+        assert!(matches!(
+            find(&[folder.path().join("notes.txt")], Path::new(NOWHERE)),
+            Err(IngestError::NoRecording { .. })
+        ));
+        assert!(matches!(find(&[folder.path().join("absent")], Path::new(NOWHERE)), Err(IngestError::Path { .. })));
     }
 
     #[test]
@@ -352,9 +506,12 @@ mod tests {
         link(Path::new("a.tif"), "same.tif");
         link(Path::new(".store/real"), "annexed.tif");
         link(Path::new("nowhere"), "dangling.tif");
-        let found = find(&[folder.path().to_path_buf()]).unwrap();
+        let found = find(&[folder.path().to_path_buf()], Path::new(NOWHERE)).unwrap();
         assert_eq!(names(&found), ["a.tif", "annexed.tif", "sub/b.tif"]);
-        assert!(found.notes[0].starts_with("5 symbolic links"), "{:?}", found.notes);
+        assert!(found.notes[0].starts_with("4 symbolic links"), "{:?}", found.notes);
+        assert!(found.notes[0].ends_with("linked.tif"), "{:?}", found.notes);
+        let [(path, error)] = found.failures.as_slice() else { panic!("{:?}", found.failures) };
+        assert!(path.ends_with("dangling.tif") && error.message.contains("nowhere"), "a link to nothing is named");
     }
 
     #[test]
@@ -376,7 +533,7 @@ mod tests {
             "ab.json",
             "expected_events.json",
         ]);
-        let found = find(&[folder.path().to_path_buf()]).unwrap();
+        let found = find(&[folder.path().to_path_buf()], Path::new(NOWHERE)).unwrap();
         let beside = |at: usize| -> Vec<(String, Role)> {
             found.recordings[at].beside.iter().map(|beside| (beside.name.clone(), beside.role.clone())).collect()
         };
@@ -402,12 +559,12 @@ mod tests {
     #[test]
     fn exported_folders_are_one_image_each() {
         let ours = folder(&["i/image.tif", "i/export.json", "i/a/b.json", "i/array_artifacts/x.npy", "i/a/more.tif"]);
-        let found = find(&[ours.path().to_path_buf()]).unwrap();
+        let found = find(&[ours.path().to_path_buf()], Path::new(NOWHERE)).unwrap();
         assert_eq!(names(&found), ["i/image.tif"]);
         assert!(found.recordings[0].exported);
         assert_eq!(found.recordings[0].beside.len(), 4);
         let theirs = folder(&["i/image.tif", "i/metadata.json", "i/array_artifacts/x.npy", "i/image.e.csv"]);
-        let found = find(&[theirs.path().to_path_buf()]).unwrap();
+        let found = find(&[theirs.path().to_path_buf()], Path::new(NOWHERE)).unwrap();
         let roles: Vec<&Role> = found.recordings[0].beside.iter().map(|beside| &beside.role).collect();
         assert_eq!(
             roles,

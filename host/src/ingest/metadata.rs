@@ -3,6 +3,7 @@
 //! Owns: its members, which source goes before which, both forms of ROIs. Never: reads files.
 
 use super::olympus;
+use crate::dataset::epoch_ns;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
 
@@ -22,13 +23,26 @@ pub struct Metadata {
     pub notes: Vec<String>,
 }
 
-/// Makes the payload of an image of this shape. What `json` says goes before what the header says.
+/// Makes the payload of an image of this shape. What `json` says goes before what the header says; what neither says is taken from
+/// `before`, the payload that the image had, where that is given: its header, and where there is no `json`, all of it.
 ///
 /// # Errors
 /// Where `json` is no metadata: what is wrong with it.
-pub fn payload(shape: &[usize], json: Option<&Json>, header: Option<&olympus::Header>) -> Result<Metadata, String> {
+pub fn payload(
+    shape: &[usize],
+    json: Option<&Json>,
+    header: Option<&olympus::Header>,
+    before: Option<&Json>,
+) -> Result<Metadata, String> {
     let mut notes = Vec::new();
-    let root = match json {
+    let header_before = before.and_then(|before| before.get("header")).and_then(Json::as_object);
+    // Of an image whose JSON is gone its ROIs and all else stay; its header is told apart.
+    let without_header = before.filter(|_| json.is_none()).and_then(Json::as_object).map(|before| {
+        let mut rest = before.clone();
+        rest.shift_remove("header");
+        Json::Object(rest)
+    });
+    let root = match json.or(without_header.as_ref()) {
         None => None,
         Some(Json::Object(object)) => Some(object),
         Some(_) => return Err("it is JSON, but no object".to_owned()),
@@ -55,7 +69,7 @@ pub fn payload(shape: &[usize], json: Option<&Json>, header: Option<&olympus::He
         return Err(format!("it has more than {MAX_ROIS} ROIs"));
     }
     let rois = numbered(if rois.is_empty() { vec![whole_image(shape)] } else { rois });
-    let header = self::header(shape, said, header, &mut notes);
+    let header = self::header(shape, said, header, header_before, &mut notes);
     let mut payload = Object::new();
     payload.insert("version".to_owned(), VERSION.into());
     payload.insert("header".to_owned(), header);
@@ -77,30 +91,47 @@ pub fn with_header_of(edited: &Json, made: &Json) -> Json {
     Json::Object(payload)
 }
 
-fn header(shape: &[usize], said: Option<&Object>, olympus: Option<&olympus::Header>, notes: &mut Vec<String>) -> Json {
+fn header(
+    shape: &[usize],
+    said: Option<&Object>,
+    olympus: Option<&olympus::Header>,
+    before: Option<&Object>,
+    notes: &mut Vec<String>,
+) -> Json {
     let lengths = || shape.iter().copied().collect::<Json>();
     let mut header = Object::new();
     header.insert("shape".to_owned(), lengths());
     header.insert("ndim".to_owned(), shape.len().into());
-    let given = |name: &str| said.and_then(|said| said.get(name)).filter(|value| !value.is_null()).cloned();
+    let member = |of: Option<&Object>, name: &str| of.and_then(|of| of.get(name)).filter(|v| !v.is_null()).cloned();
+    let given = |name: &str| member(said, name);
+    let kept = |name: &str| member(before, name);
     if let Some(other) = given("shape").filter(|other| *other != lengths()) {
         notes.push(format!("its JSON says that its shape is {other}, it is {}", lengths()));
     }
-    let voxels = given("voxels").filter(|voxels| are_lengths(voxels, shape.len()));
+    let are_voxels = |voxels: &Json| are_lengths(voxels, shape.len());
+    let voxels = given("voxels").filter(are_voxels);
     if voxels.is_none() && given("voxels").is_some() {
         notes.push("the voxels in its JSON are no positive numbers, one for each axis; they are left out".to_owned());
     }
+    let kept_voxels = || kept("voxels").filter(are_voxels);
     let [lines, pixels] = shape else {
         // What the axes of a stack measure, only its JSON can tell.
-        for (name, value) in said.into_iter().flatten() {
-            let is_kept = name != "voxels" || voxels.is_some();
-            if is_kept && !header.contains_key(name) {
+        let voxels = voxels.or_else(kept_voxels);
+        let fits = |name: &str| match name {
+            "physical_size" => voxels.is_some() && kept("shape").is_none_or(|shape| shape == lengths()),
+            "labels" | "voxels_units" => voxels.is_some(),
+            _ => true,
+        };
+        let before = before.into_iter().flatten().filter(|(name, _)| fits(name));
+        for (name, value) in said.into_iter().flatten().chain(before) {
+            let value = if name == "voxels" { voxels.as_ref() } else { Some(value) };
+            if let Some(value) = value.filter(|_| !header.contains_key(name)) {
                 header.insert(name.clone(), value.clone());
             }
         }
         return Json::Object(header);
     };
-    let voxels = voxels.or_else(|| {
+    let from_olympus = || {
         let olympus = olympus?;
         if let Some((width, height)) = olympus.size
             && (height, width) != (*lines as u64, *pixels as u64)
@@ -119,40 +150,45 @@ fn header(shape: &[usize], said: Option<&Object>, olympus: Option<&olympus::Head
                 None
             }
         }
-    });
+    };
+    let voxels = voxels.or_else(from_olympus);
+    let are_kept = voxels.is_none();
+    let voxels = voxels.or_else(kept_voxels);
+    let labels = given("labels").or_else(|| kept("labels"));
+    let labels = labels.unwrap_or_else(|| Json::from(vec!["time (s)", "space (um)"]));
     let measures = voxels.as_ref().and_then(|voxels| {
         let mut numbers = voxels.as_array()?.iter().filter_map(Json::as_f64);
         Some((numbers.next()?, numbers.next()?))
     });
     if let (Some(voxels), Some((seconds, um))) = (voxels, measures) {
-        header.insert("voxels".to_owned(), voxels);
-        let units = given("voxels_units").unwrap_or_else(|| Json::from(vec!["s", "um"]));
-        header.insert("voxels_units".to_owned(), units);
+        let units = given("voxels_units").or_else(|| kept("voxels_units").filter(|_| are_kept));
+        let units = units.unwrap_or_else(|| Json::from(vec!["s", "um"]));
         let computed = || Json::from(vec![*lines as f64 * seconds, *pixels as f64 * um]);
-        let same = given("shape").is_none_or(|shape| shape == lengths());
-        let size = given("physical_size").filter(|size| same && are_lengths(size, 2)).unwrap_or_else(computed);
-        header.insert("labels".to_owned(), labels(given("labels")));
+        // Of another shape it would be another size.
+        let same = |shape: Option<Json>| shape.is_none_or(|shape| shape == lengths());
+        let size = given("physical_size").filter(|_| same(given("shape")));
+        let size = size.or_else(|| kept("physical_size").filter(|_| are_kept && same(kept("shape"))));
+        let size = size.filter(|size| are_lengths(size, 2)).unwrap_or_else(computed);
+        header.insert("voxels".to_owned(), voxels);
+        header.insert("voxels_units".to_owned(), units);
+        header.insert("labels".to_owned(), labels);
         header.insert("physical_size".to_owned(), size);
     } else {
-        header.insert("labels".to_owned(), labels(given("labels")));
+        header.insert("labels".to_owned(), labels);
     }
-    let acquired = given("acquired_local_epoch_ns").filter(|time| time.as_i64().is_some());
-    if let Some(time) = acquired.or_else(|| olympus.and_then(|olympus| olympus.acquired_local_epoch_ns).map(Json::from))
-    {
-        header.insert("acquired_local_epoch_ns".to_owned(), time);
+    let acquired = given("acquired_local_epoch_ns").as_ref().and_then(epoch_ns);
+    let acquired = acquired.or_else(|| olympus.and_then(|olympus| olympus.acquired_local_epoch_ns));
+    if let Some(time) = acquired.or_else(|| kept("acquired_local_epoch_ns").as_ref().and_then(epoch_ns)) {
+        header.insert("acquired_local_epoch_ns".to_owned(), time.into());
     }
     // What else its JSON says stays. Sizes without a size of the pixel would be misleading.
-    for (name, value) in said.into_iter().flatten() {
+    for (name, value) in said.into_iter().flatten().chain(before.into_iter().flatten()) {
         let known = ["voxels", "voxels_units", "physical_size", "acquired_local_epoch_ns"].contains(&name.as_str());
         if !known && !header.contains_key(name) {
             header.insert(name.clone(), value.clone());
         }
     }
     Json::Object(header)
-}
-
-fn labels(given: Option<Json>) -> Json {
-    given.unwrap_or_else(|| Json::from(vec!["time (s)", "space (um)"]))
 }
 
 /// Whether this is a list of so many positive numbers.
@@ -311,7 +347,7 @@ mod tests {
     }
 
     fn made(shape: &[usize], json_text: Option<&str>, header: Option<olympus::Header>) -> Json {
-        payload(shape, json_text.map(json).as_ref(), header.as_ref()).unwrap().payload
+        payload(shape, json_text.map(json).as_ref(), header.as_ref(), None).unwrap().payload
     }
 
     #[track_caller]
@@ -342,17 +378,17 @@ mod tests {
             size: Some((4, 10)),
             acquired_local_epoch_ns: Some(7),
         };
-        let found = payload(&[10, 4], None, Some(&header)).unwrap();
+        let found = payload(&[10, 4], None, Some(&header), None).unwrap();
         assert_eq!(found.notes, [""; 0]);
         is(
             found.payload.get("header"),
             r#"{"shape": [10, 4], "ndim": 2, "voxels": [0.5, 0.5], "voxels_units": ["s", "um"],
             "labels": ["time (s)", "space (um)"], "physical_size": [5.0, 2.0], "acquired_local_epoch_ns": 7}"#,
         );
-        let other = payload(&[20, 4], None, Some(&header)).unwrap();
+        let other = payload(&[20, 4], None, Some(&header), None).unwrap();
         assert!(other.notes[0].contains("10 lines of 4 pixels, it has 20 of 4"), "{:?}", other.notes);
         is(other.payload.get("header").unwrap().get("voxels"), "[0.25, 0.5]");
-        let half = payload(&[10, 4], None, Some(&olympus::Header { um_per_pixel: None, ..header })).unwrap();
+        let half = payload(&[10, 4], None, Some(&olympus::Header { um_per_pixel: None, ..header }), None).unwrap();
         assert!(half.payload.get("header").unwrap().get("voxels").is_none());
         assert_eq!(half.notes.len(), 1);
         // A stack's axes are not told by it.
@@ -378,8 +414,12 @@ mod tests {
                 "experiment_metadata": {{"species": "mouse"}}, "rois": [{ROI}], "extra": [2]}}"#
             ),
         );
-        let odd =
-            super::payload(&[10, 4], Some(&json(r#"{"header": {"shape": [4, 10], "voxels": [0, 1]}}"#)), Some(&header));
+        let odd = super::payload(
+            &[10, 4],
+            Some(&json(r#"{"header": {"shape": [4, 10], "voxels": [0, 1]}}"#)),
+            Some(&header),
+            None,
+        );
         let odd = odd.unwrap();
         is(odd.payload.get("header").unwrap().get("voxels"), "[0.5, 0.5]");
         assert_eq!(odd.notes.len(), 2, "{:?}", odd.notes);
@@ -414,6 +454,55 @@ mod tests {
     }
 
     #[test]
+    fn what_no_file_says_any_more_is_taken_from_what_was() {
+        let before = json(
+            r#"{"version": "2.0", "header": {"shape": [10, 4], "ndim": 2, "voxels": [0.5, 2], "voxels_units": ["ms", "nm"],
+                "labels": ["t", "s"], "physical_size": [5.5, 8], "acquired_local_epoch_ns": 7, "more": 1},
+                "experiment_metadata": {"by": "me"}, "rois": [{"roi_id": 4, "roi_type": "rect", "version": "1.0", "name": "n",
+                "note": "", "channel": 1, "z": 0, "data": {"x0": 1, "x1": 2, "y0": 3, "y1": 4}, "meta": {}}], "extra": [1]}"#,
+        );
+        let made = |shape: &[usize], json: Option<&Json>, header: Option<&olympus::Header>| {
+            payload(shape, json, header, Some(&before)).unwrap().payload
+        };
+        assert_eq!(made(&[10, 4], None, None), before, "all of it stays");
+        // Other pixels: what they say is new.
+        let longer = made(&[20, 4], None, None);
+        is(
+            longer.get("header"),
+            r#"{"shape": [20, 4], "ndim": 2, "voxels": [0.5, 2], "voxels_units": ["ms", "nm"], "labels": ["t", "s"],
+                "physical_size": [10.0, 8.0], "acquired_local_epoch_ns": 7, "more": 1}"#,
+        );
+        assert_eq!(longer.get("rois"), before.get("rois"));
+        // A JSON that is there says which ROIs there are; its header is filled up.
+        let other = json(r#"{"header": {"labels": ["a", "b"]}, "rois": [{"id": 9}]}"#);
+        let filled = made(&[10, 4], Some(&other), None);
+        is(
+            filled.get("header"),
+            r#"{"shape": [10, 4], "ndim": 2, "voxels": [0.5, 2], "voxels_units": ["ms", "nm"], "labels": ["a", "b"],
+                "physical_size": [5.5, 8], "acquired_local_epoch_ns": 7, "more": 1}"#,
+        );
+        assert_eq!(filled.get("rois").unwrap().as_array().unwrap()[0].get("roi_id"), Some(&Json::from(9)));
+        assert_eq!(filled.get("experiment_metadata"), Some(&json("{}")));
+        // The header in text goes before what was.
+        let header = olympus::Header { duration_sec: Some(2.5), um_per_pixel: Some(0.5), ..olympus::Header::default() };
+        is(
+            made(&[10, 4], None, Some(&header)).get("header"),
+            r#"{"shape": [10, 4], "ndim": 2, "voxels": [0.25, 0.5], "voxels_units": ["s", "um"], "labels": ["t", "s"],
+                "physical_size": [2.5, 2.0], "acquired_local_epoch_ns": 7, "more": 1}"#,
+        );
+        // Voxels of two axes are none of three.
+        is(
+            made(&[2, 10, 4], None, None).get("header"),
+            r#"{"shape": [2, 10, 4], "ndim": 3, "acquired_local_epoch_ns": 7, "more": 1}"#,
+        );
+        // A time that was written as a float is one.
+        let float = json(r#"{"header": {"acquired_local_epoch_ns": 1753186394620000000.0}}"#);
+        let made = payload(&[10, 4], Some(&float), None, None).unwrap().payload;
+        let time = made.get("header").and_then(|header| header.get("acquired_local_epoch_ns"));
+        assert_eq!(time, Some(&Json::from(1_753_186_394_620_000_000_i64)));
+    }
+
+    #[test]
     fn what_is_no_metadata_is_told() {
         for (text, says) in [
             ("[]", "no object"),
@@ -425,7 +514,7 @@ mod tests {
             (r#"{"rois": [{"roi_type": "rect", "data": {"x0": NaN}}]}"#, "'x0'"),
             (r#"{"rois": [{"roi_type": "rect", "data": 1}]}"#, "'data'"),
         ] {
-            let why = payload(&[10, 4], Some(&json(text)), None).unwrap_err();
+            let why = payload(&[10, 4], Some(&json(text)), None, None).unwrap_err();
             assert!(why.contains(says), "{text}: {why}");
         }
     }

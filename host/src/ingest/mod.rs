@@ -6,12 +6,14 @@
 //! What is read here was written by strangers: every length is checked before anything is set aside for it, and a decoder that panics fails
 //! its file alone. The rules in words: `docs/ingest.md`.
 
+mod directory;
 mod export;
 mod find;
 mod listing;
 mod metadata;
 mod npy;
 mod olympus;
+mod place;
 mod plan;
 mod run;
 mod sidecar;
@@ -74,6 +76,16 @@ pub enum IngestError {
     NotEmpty {
         /// The folder.
         path: PathBuf,
+    },
+    /// What is read and what is written would be one.
+    #[error(
+        "{path} and the dataset {dataset} have files in common, or would have; a dataset holds nothing but what is its own"
+    )]
+    Overlaps {
+        /// What was named.
+        path: PathBuf,
+        /// The dataset.
+        dataset: PathBuf,
     },
     /// A file of an export could not be written.
     #[error("cannot write {path}: {why}")]
@@ -163,7 +175,7 @@ impl From<DatasetError> for FileError {
 }
 
 /// Size and time of a file: what it is known by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp {
     /// Length in bytes.
     pub size: u64,

@@ -2,6 +2,7 @@
 //!
 //! Owns: which recordings are known, and which of those have changed. Never: writes.
 
+use super::Stamp;
 use super::find::{Found, Recording};
 use super::sources::{self, Known, Provenance};
 use crate::dataset::{Dataset, DatasetError};
@@ -40,6 +41,8 @@ pub struct Vanished {
 pub struct Plan {
     /// For each recording, in its order.
     pub actions: Vec<Action>,
+    /// For each recording that is new: the file that is gone and had its size and time. It may have been moved.
+    pub moved: Vec<Option<Vanished>>,
     /// Files within what was named that images were read from and that are gone, sorted.
     pub vanished: Vec<Vanished>,
     /// Files whose image is there though the table does not say so: their rows are written again.
@@ -49,7 +52,8 @@ pub struct Plan {
 /// Plans. Without a dataset every recording is new.
 pub fn plan(dataset: Option<&Dataset>, found: &Found) -> Result<Plan, DatasetError> {
     let Some(dataset) = dataset else {
-        return Ok(Plan { actions: vec![Action::New; found.recordings.len()], ..Plan::default() });
+        let count = found.recordings.len();
+        return Ok(Plan { actions: vec![Action::New; count], moved: vec![None; count], ..Plan::default() });
     };
     let images: HashSet<String> = dataset.image_ids()?.into_iter().collect();
     let mut known = sources::load(dataset)?;
@@ -63,6 +67,7 @@ pub fn plan(dataset: Option<&Dataset>, found: &Found) -> Result<Plan, DatasetErr
         };
         actions.push(action);
     }
+    let moved = moved(found, &actions, &known);
     let there: HashSet<String> = found.recordings.iter().map(|r| r.path.to_string_lossy().into_owned()).collect();
     let within = |path: &str| found.roots.iter().any(|root| std::path::Path::new(path).starts_with(root));
     let mut vanished: Vec<Vanished> = known
@@ -71,7 +76,31 @@ pub fn plan(dataset: Option<&Dataset>, found: &Found) -> Result<Plan, DatasetErr
         .map(|(path, known)| Vanished { path, image_id: known.image_id })
         .collect();
     vanished.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(Plan { actions, vanished, unlisted })
+    Ok(Plan { actions, moved, vanished, unlisted })
+}
+
+/// For each new recording the known file that has its size and time and is gone: where there are several, the one that has its name.
+fn moved(found: &Found, actions: &[Action], known: &HashMap<String, Known>) -> Vec<Option<Vanished>> {
+    let new = |(recording, action): (&Recording, &Action)| (*action == Action::New).then_some(recording.stamp);
+    let wanted: HashSet<Stamp> = found.recordings.iter().zip(actions).filter_map(new).collect();
+    let mut gone: HashMap<Stamp, Vec<Vanished>> = HashMap::new();
+    for (path, known) in known {
+        if let Some(stamp) = known.stamp.filter(|stamp| wanted.contains(stamp))
+            && !std::path::Path::new(path).exists()
+        {
+            let file = Vanished { path: path.clone(), image_id: known.image_id.clone() };
+            gone.entry(stamp).or_default().push(file);
+        }
+    }
+    let before = |of: (&Recording, &Action)| match gone.get(&new(of)?)?.as_slice() {
+        [only] => Some(only.clone()),
+        several => several.iter().find(|file| name_of(&file.path) == name_of(&of.0.path.to_string_lossy())).cloned(),
+    };
+    found.recordings.iter().zip(actions).map(before).collect()
+}
+
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 /// Images that the table does not name, by what their provenance says: an ingest was killed before it could write the table.
@@ -124,6 +153,9 @@ fn judged(dataset: &Dataset, recording: &Recording, known: &Known) -> Action {
             changed(&format!("{} was written since", beside.name))
         }
         Some(beside) => changed(&format!("{} is new", beside.name)),
-        None => Action::Unchanged { image_id },
+        None => match before.iter().find(|(name, _)| !recording.beside.iter().any(|beside| beside.name == *name)) {
+            Some((name, _)) => changed(&format!("{name} is gone")),
+            None => Action::Unchanged { image_id },
+        },
     }
 }

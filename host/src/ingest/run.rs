@@ -6,20 +6,20 @@
 //! publishes them in batches, a rename each with one wait for the disk, and then names them in the sources table. A kill at any
 //! moment leaves whole images or none; those that the table does not name yet are known by their provenance.
 
-use super::find::{Found, LISTING, Recording, Role};
+use super::find::{self, Found, LISTING, Recording, Role};
 use super::listing::Listing;
 use super::plan::{self, Action, Vanished};
 use super::sidecar::{self, Content};
 use super::sources::{self, PROVENANCE, Provenance, Row};
 use super::tiff::{self, Budget};
 use super::{FileError, FileErrorKind, IngestError, MAX_HEADER_BYTES, Stamp, metadata, nanos, olympus, read_bounded};
-use crate::dataset::{Dataset, DatasetError, StagedImage, StagedPixels, hex};
+use crate::dataset::{Dataset, DatasetError, StagedImage, StagedPixels, check_array, check_pixels, check_rows, hex};
 use crate::store::{Holder, Key, LockGuard, StoreError};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::json::Object;
 use sha2::{Digest, Sha256};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -42,6 +42,8 @@ const TABLE_SHARE: u32 = 19;
 const PIXEL_MEMORY: u64 = 2 << 30;
 /// Recordings that may wait to be published: they stand on the disk, not in memory.
 const RUN_AHEAD: usize = 64;
+/// How many files that are gone are named.
+const NAMED_GONE: usize = 5;
 /// The artifact that the payload is kept in.
 const METADATA: &str = "metadata";
 
@@ -52,7 +54,7 @@ pub struct IngestOptions {
     pub jobs: usize,
     /// Whether changed recordings are read again.
     pub reingest: bool,
-    /// Nothing is written.
+    /// Everything is read as ever, and nothing is written.
     pub dry_run: bool,
     /// Becomes true where it is to end: what is done is published.
     pub stop: Arc<AtomicBool>,
@@ -132,44 +134,52 @@ pub fn ingest(
     let mut files: Vec<FileOutcome> = found
         .recordings
         .iter()
-        .zip(&plan.actions)
-        .map(|(recording, action)| {
+        .zip(plan.actions.iter().zip(&plan.moved))
+        .map(|(recording, (action, moved))| {
             let (image_id, what, why) = match action {
-                Action::New => (None, if options.dry_run { What::Added } else { What::NotDone }, None),
+                Action::New => (None, What::NotDone, None),
                 Action::Unchanged { image_id } => (Some(image_id), What::Unchanged, None),
                 Action::Changed { image_id, why } => {
-                    let what = match (options.reingest, options.dry_run) {
-                        (false, _) => What::SkippedChanged,
-                        (true, true) => What::Reingested,
-                        (true, false) => What::NotDone,
-                    };
+                    let what = if options.reingest { What::NotDone } else { What::SkippedChanged };
                     (Some(image_id), what, Some(why))
                 }
             };
+            let moved = moved.as_ref().map(|Vanished { path, image_id }| {
+                format!(
+                    "it has the size and time of {path}, which is gone and whose image is {image_id}; if it was moved, \
+                     they are one recording as two images"
+                )
+            });
             FileOutcome {
                 path: recording.path.clone(),
                 image_id: image_id.cloned(),
                 what,
                 why: why.cloned(),
                 pixels: None,
-                notes: Vec::new(),
+                notes: moved.into_iter().collect(),
             }
         })
         .collect();
     let to_do: Vec<usize> =
         (0..files.len()).filter(|&at| files.get(at).is_some_and(|f| f.what == What::NotDone)).collect();
     observer.planned(to_do.len());
-    if let (Some(dataset), false) = (dataset, options.dry_run) {
-        let mut committer = Committer {
-            dataset,
-            batch: Vec::new(),
-            bytes: 0,
-            since: Instant::now(),
-            rows: plan.unlisted,
-            table_due: Instant::now() + TABLE_TIME,
-        };
-        let work = Work { dataset, found: &found, actions: &plan.actions, to_do: &to_do };
-        work.run(options, observer, &mut committer, &mut files)?;
+    let work = Work { dataset, found: &found, actions: &plan.actions, to_do: &to_do };
+    match dataset.filter(|_| !options.dry_run) {
+        Some(dataset) => {
+            let mut committer = Committer {
+                dataset,
+                batch: Vec::new(),
+                bytes: 0,
+                since: Instant::now(),
+                rows: plan.unlisted,
+                table_due: Instant::now() + TABLE_TIME,
+            };
+            work.run(options, &mut |receiver| committer.receive(receiver, observer, &mut files))?;
+        }
+        None => work.run(options, &mut |receiver| {
+            looked_at(receiver, observer, &plan.actions, &mut files);
+            Ok(())
+        })?,
     }
     files.extend(found.failures.into_iter().map(|(path, error)| FileOutcome {
         path,
@@ -200,19 +210,19 @@ fn lock(dataset: &Dataset) -> Result<Option<LockGuard>, IngestError> {
 
 /// What the threads share.
 struct Work<'a> {
-    dataset: &'a Dataset,
+    /// `None` where nothing is to be written, and there is none yet.
+    dataset: Option<&'a Dataset>,
     found: &'a Found,
     actions: &'a [Action],
     to_do: &'a [usize],
 }
 
 impl Work<'_> {
+    /// Has the threads read; `receive` takes what they have.
     fn run(
         &self,
         options: &IngestOptions,
-        observer: &mut dyn Observer,
-        committer: &mut Committer<'_>,
-        files: &mut [FileOutcome],
+        receive: &mut dyn FnMut(&mpsc::Receiver<Prepared>) -> Result<(), IngestError>,
     ) -> Result<(), IngestError> {
         let jobs = options.jobs.clamp(1, self.to_do.len().max(1));
         let budget = Budget::new(PIXEL_MEMORY);
@@ -220,7 +230,7 @@ impl Work<'_> {
         let ids = Mutex::new(HashSet::new());
         // Set where publishing failed: nobody needs what is still being read.
         let given_up = AtomicBool::new(false);
-        let (sender, receiver) = mpsc::sync_channel::<(usize, Result<Ready, FileError>)>(RUN_AHEAD);
+        let (sender, receiver) = mpsc::sync_channel::<Prepared>(RUN_AHEAD);
         std::thread::scope(|scope| {
             for _ in 0..jobs {
                 let (sender, budget, next, ids, given_up) = (sender.clone(), &budget, &next, &ids, &given_up);
@@ -231,7 +241,8 @@ impl Work<'_> {
                         else {
                             return;
                         };
-                        let ready = prepare(self.dataset, recording, action, ids, budget);
+                        let to = self.dataset.filter(|_| !options.dry_run);
+                        let ready = prepare(self.dataset, to, recording, action, ids, budget);
                         if sender.send((at, ready)).is_err() {
                             return;
                         }
@@ -239,7 +250,7 @@ impl Work<'_> {
                 });
             }
             drop(sender);
-            let result = committer.receive(&receiver, observer, files);
+            let result = receive(&receiver);
             given_up.store(true, Ordering::Relaxed);
             // Threads that wait to send are let go.
             drop(receiver);
@@ -247,6 +258,9 @@ impl Work<'_> {
         })
     }
 }
+
+/// A recording by its place in the list, and what became of it.
+type Prepared = (usize, Result<Ready, FileError>);
 
 /// A recording that is ready to be published.
 struct Ready {
@@ -257,6 +271,8 @@ struct Ready {
 }
 
 enum How {
+    /// It could be published; nothing was written.
+    Looked,
     New(StagedImage),
     Changed(Box<Replacement>),
 }
@@ -268,6 +284,27 @@ struct Replacement {
     metadata: Option<Json>,
     artifacts: Vec<(String, Content)>,
     provenance: Json,
+}
+
+/// Takes what was read without being written.
+fn looked_at(
+    receiver: &mpsc::Receiver<Prepared>,
+    observer: &mut dyn Observer,
+    actions: &[Action],
+    files: &mut [FileOutcome],
+) {
+    for (at, ready) in receiver {
+        observer.file_done(ready.is_err());
+        let (Some(file), Some(action)) = (files.get_mut(at), actions.get(at)) else { continue };
+        file.what = match ready {
+            Err(error) => What::Failed(error),
+            Ok(ready) => {
+                file.pixels = Some(ready.pixels);
+                file.notes.extend(ready.notes);
+                if *action == Action::New { What::Added } else { What::Reingested }
+            }
+        };
+    }
 }
 
 /// Publishes what is ready.
@@ -284,7 +321,7 @@ struct Committer<'a> {
 impl Committer<'_> {
     fn receive(
         &mut self,
-        receiver: &mpsc::Receiver<(usize, Result<Ready, FileError>)>,
+        receiver: &mpsc::Receiver<Prepared>,
         observer: &mut dyn Observer,
         files: &mut [FileOutcome],
     ) -> Result<(), IngestError> {
@@ -344,9 +381,10 @@ impl Committer<'_> {
             let Ready { row, pixels, notes, how } = ready;
             if let Some(file) = files.get_mut(at) {
                 file.pixels = Some(pixels);
-                file.notes = notes;
+                file.notes.extend(notes);
             }
             match how {
+                How::Looked => {}
                 How::New(image) => {
                     images.push(image);
                     published.push((at, row, What::Added));
@@ -429,17 +467,75 @@ impl Gathered {
     }
 }
 
-/// Reads a recording and writes what is new of it aside.
+/// What is known of an image that is to be read again.
+struct Before {
+    provenance: Provenance,
+    /// Its payload, where there is one, and whether it was edited in the dataset.
+    metadata: Option<(Json, bool)>,
+    /// What once stood beside the recording and does not any more.
+    gone: Vec<String>,
+    /// What the metadata is taken from where the files do not say it: the payload, where one of them is gone; its header, where
+    /// it was edited (all else of it stays anyway).
+    stands_in: Option<Json>,
+}
+
+impl Before {
+    fn load(dataset: &Dataset, image_id: &str, recording: &Recording) -> Result<Self, FileError> {
+        let provenance = Provenance::load(dataset, image_id)?;
+        let read = dataset.find_record(image_id)?.json_with_bytes(METADATA)?;
+        let metadata = read.map(|(text, payload)| {
+            let is_ours = provenance.metadata_sha256.as_deref() == Some(hex(&Sha256::digest(text)).as_str());
+            (payload, !is_ours)
+        });
+        let here: HashSet<&str> = recording.beside.iter().map(|beside| beside.name.as_str()).collect();
+        let then = provenance.beside.iter().flatten().map(|(name, _)| name).chain(&provenance.gone);
+        let mut gone: Vec<String> = then.filter(|name| !here.contains(name.as_str())).cloned().collect();
+        gone.sort_unstable();
+        gone.dedup();
+        let stands_in = match &metadata {
+            Some((payload, true)) => payload.get("header").map(|header| Json::object([("header", header.clone())])),
+            Some((payload, false)) if gone.iter().any(|name| find::is_metadata(&recording.path, name)) => {
+                Some(payload.clone())
+            }
+            _ => None,
+        };
+        Ok(Self { provenance, metadata, gone, stands_in })
+    }
+
+    /// What is to be told of files that are gone.
+    fn notes(&self) -> Vec<String> {
+        let stays = "what came from it stays, where no other file has taken its place";
+        let mut notes: Vec<String> =
+            self.gone.iter().take(NAMED_GONE).map(|name| format!("{name} is gone; {stays}")).collect();
+        if self.gone.len() > NAMED_GONE {
+            notes.push(format!("and {} more files beside it are gone", self.gone.len() - NAMED_GONE));
+        }
+        notes
+    }
+}
+
+/// Reads a recording and writes what is new of it aside; without `to`, everything but the writing is done.
 fn prepare(
-    dataset: &Dataset,
+    dataset: Option<&Dataset>,
+    to: Option<&Dataset>,
     recording: &Recording,
     action: &Action,
     ids: &Mutex<HashSet<String>>,
     budget: &Budget,
 ) -> Result<Ready, FileError> {
-    let (stamp, pixels, share) = pixels(&recording.path, budget)?;
-    let (pixels, gathered) = if recording.exported { exported(recording, pixels)? } else { beside(recording, pixels)? };
+    let before = match (action, dataset) {
+        (Action::Changed { image_id, .. }, Some(dataset)) => Some(Before::load(dataset, image_id, recording)?),
+        _ => None,
+    };
+    let (stamp, decoded) = pixels(&recording.path, budget)?;
+    let tiff::Decoded { pixels, notes: told, share } = decoded;
+    let (pixels, gathered) = if recording.exported {
+        exported(recording, pixels)?
+    } else {
+        beside(recording, pixels, before.as_ref().and_then(|before| before.stands_in.as_ref()))?
+    };
     let Gathered { metadata, artifacts, image_id, provenance, mut notes } = gathered;
+    notes.extend(told);
     let seen: Vec<(String, Stamp)> = recording.beside.iter().map(|file| (file.name.clone(), file.stamp)).collect();
     let kept = provenance.as_ref().map(sources::without_own);
     let digest = hex(&Sha256::digest(metadata.as_ref().map(Json::to_file_text).unwrap_or_default()));
@@ -450,37 +546,44 @@ fn prepare(
         ingested_epoch_ns: nanos(SystemTime::now()),
     };
     let about = (pixels.shape().to_vec(), pixels.dtype());
-    let (row, how) = match action {
-        Action::Changed { image_id, .. } => {
+    let (row, how) = match (to, action, before) {
+        (None, action, before) => {
+            notes.extend(before.iter().flat_map(Before::notes));
+            check(&pixels, &artifacts)?;
+            let image_id = match action {
+                Action::Changed { image_id, .. } => image_id.as_str(),
+                _ => "",
+            };
+            (row(image_id), How::Looked)
+        }
+        (Some(dataset), Action::Changed { image_id, .. }, Some(before)) => {
             let row = row(image_id);
-            let before = Provenance::load(dataset, image_id)?;
+            notes.extend(before.notes());
             let record = dataset.find_record(image_id)?;
             let differ = record.pixels()?.as_ref() != Some(&pixels);
             let staged = if differ { Some(dataset.stage_pixels(image_id, &pixels)?) } else { None };
-            // What a person has edited in the dataset stays, but for what the pixels say.
-            let edited = record
-                .json_with_bytes(METADATA)?
-                .filter(|(text, _)| before.metadata_sha256.as_deref() != Some(hex(&Sha256::digest(text)).as_str()));
+            // What a person has edited in the dataset stays, but for what the files say of the header.
+            let edited = before.metadata.filter(|(_, edited)| *edited);
             let metadata = match (metadata, edited) {
-                (Some(made), Some((_, edited))) if edited != made => {
+                (Some(made), Some((edited, _))) if edited != made => {
                     notes.push("its metadata was edited in the dataset: only the header is new".to_owned());
                     Some(metadata::with_header_of(&edited, &made))
                 }
                 (made, _) => made,
             };
             // Artifacts that have not changed beside the recording stay as they are in the dataset.
-            let is_new = |file: &str| {
-                let now = recording.beside.iter().find(|beside| beside.name == file).map(|beside| beside.stamp);
-                let then = before.beside.as_ref().and_then(|all| all.iter().find(|(name, _)| name == file));
-                then.is_none_or(|(_, stamp)| Some(*stamp) != now)
-            };
+            let then: HashMap<&str, Stamp> =
+                before.provenance.beside.iter().flatten().map(|(name, stamp)| (name.as_str(), *stamp)).collect();
+            let now: HashMap<&str, Stamp> =
+                recording.beside.iter().map(|beside| (beside.name.as_str(), beside.stamp)).collect();
+            let is_new = |file: &str| then.get(file).is_none_or(|stamp| now.get(file) != Some(stamp));
             let artifacts =
                 artifacts.into_iter().filter(|(_, _, file)| is_new(file)).map(|(name, content, _)| (name, content));
-            let provenance = sources::provenance(&row, &seen, &digest, kept.as_ref());
+            let provenance = sources::provenance(&row, &seen, &before.gone, &digest, kept.as_ref());
             let new = Replacement { pixels: staged, metadata, artifacts: artifacts.collect(), provenance };
             (row, How::Changed(Box::new(new)))
         }
-        Action::New | Action::Unchanged { .. } => {
+        (Some(dataset), _, _) => {
             let image_id = free_id(dataset, image_id, ids)?;
             let row = row(&image_id);
             let mut draft = dataset.draft_image(&image_id, &pixels)?;
@@ -495,13 +598,28 @@ fn prepare(
             if let Some(payload) = &metadata {
                 draft.put_json(METADATA, payload)?;
             }
-            draft.put_json(PROVENANCE, &sources::provenance(&row, &seen, &digest, kept.as_ref()))?;
+            draft.put_json(PROVENANCE, &sources::provenance(&row, &seen, &[], &digest, kept.as_ref()))?;
             drop(pixels);
             (row, How::New(draft.stage()?))
         }
     };
     drop(share);
     Ok(Ready { row, pixels: about, notes, how })
+}
+
+/// What a dataset would refuse of a recording.
+fn check(pixels: &Array, artifacts: &[(String, Content, String)]) -> Result<(), FileError> {
+    check_pixels(pixels).map_err(|why| FileError::new(FileErrorKind::Dataset, why))?;
+    for (name, content, file) in artifacts {
+        let checked = match content {
+            Content::Json(_) | Content::CsvGz(_) => Ok(()),
+            Content::Rows(rows) => check_rows(rows),
+            Content::Array(array) => check_array(array),
+        };
+        let refused = |why| FileError::new(FileErrorKind::Dataset, format!("{file}: no artifact '{name}': {why}"));
+        checked.map_err(refused)?;
+    }
+    Ok(())
 }
 
 /// The id that an exported image had, where no other has it; else a new one.
@@ -516,7 +634,7 @@ fn free_id(dataset: &Dataset, wanted: Option<String>, ids: &Mutex<HashSet<String
 }
 
 /// A file's pixels, and what it was known by while they were read.
-fn pixels<'a>(path: &Path, budget: &'a Budget) -> Result<(Stamp, Array, tiff::Share<'a>), FileError> {
+fn pixels<'a>(path: &Path, budget: &'a Budget) -> Result<(Stamp, tiff::Decoded<'a>), FileError> {
     let of = |error: io::Error| FileError::io(path, &error);
     let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = File::options().read(true).custom_flags(nonblocking).open(path).map_err(of)?;
@@ -525,15 +643,15 @@ fn pixels<'a>(path: &Path, budget: &'a Budget) -> Result<(Stamp, Array, tiff::Sh
         return Err(FileError::new(FileErrorKind::Io, "it is no regular file"));
     }
     let stamp = Stamp::of(&metadata);
-    let (pixels, share) = tiff::read(&file, stamp.size, budget)?;
+    let decoded = tiff::read(&file, stamp.size, budget)?;
     if Stamp::of(&file.metadata().map_err(of)?) != stamp {
         return Err(FileError::new(FileErrorKind::Changed, "it was written while it was read; run the ingest again"));
     }
-    Ok((stamp, pixels, share))
+    Ok((stamp, decoded))
 }
 
 /// A recording as it comes from the microscope or from kymflow.
-fn beside(recording: &Recording, pixels: Array) -> Result<(Array, Gathered), FileError> {
+fn beside(recording: &Recording, pixels: Array, before: Option<&Json>) -> Result<(Array, Gathered), FileError> {
     let mut gathered = Gathered::default();
     let of_role = |role: &Role| recording.beside.iter().find(|beside| beside.role == *role);
     let json = match of_role(&Role::Payload).or_else(|| of_role(&Role::Json)) {
@@ -548,7 +666,7 @@ fn beside(recording: &Recording, pixels: Array) -> Result<(Array, Gathered), Fil
             gathered.notes.push(format!("{} is no Olympus header; it was passed over", file.name));
         }
     }
-    let made = metadata::payload(pixels.shape(), json.as_ref().map(|(_, json)| json), header.as_ref());
+    let made = metadata::payload(pixels.shape(), json.as_ref().map(|(_, json)| json), header.as_ref(), before);
     let made = made.map_err(|why| {
         let path = json.as_ref().map_or(recording.path.as_path(), |(file, _)| file.path.as_path());
         FileError::beside(FileErrorKind::Metadata, path, why)

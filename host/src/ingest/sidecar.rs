@@ -72,7 +72,9 @@ pub fn read(
         None => csv::parse(text),
     };
     let content = match form {
-        Form::Json => Json::parse(&bytes).map(Content::Json).map_err(|error| format!("it is no JSON: {error}")),
+        Form::Json => {
+            Json::parse(without_mark(&bytes)).map(Content::Json).map_err(|error| format!("it is no JSON: {error}"))
+        }
         Form::Csv => rows(&bytes).map(Content::Rows),
         Form::CsvGz => gunzip(&bytes, MAX_SIDECAR_BYTES).and_then(|text| rows(&text)).map(Content::Rows),
         Form::Parquet => parse_parquet(bytes).map(Content::Rows),
@@ -91,8 +93,12 @@ pub fn read(
 pub fn json(path: &Path, kind: FileErrorKind) -> Result<Json, FileError> {
     let refused = |why: String| FileError::beside(kind, path, why);
     let bytes = read_bounded(path, MAX_SIDECAR_BYTES).map_err(refused)?;
-    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
-    Json::parse(text).map_err(|error| refused(format!("it is no JSON: {error}")))
+    Json::parse(without_mark(&bytes)).map_err(|error| refused(format!("it is no JSON: {error}")))
+}
+
+/// A text without the byte order mark that Windows' programs put before it.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 #[cfg(test)]

@@ -163,12 +163,16 @@ pub struct Provenance {
     pub stamp: Option<Stamp>,
     /// What stood beside it, as it was read: `None` where another program read it.
     pub beside: Option<Vec<(String, Stamp)>>,
+    /// What once stood beside it and was gone when it was last read: what came from that is still in the dataset.
+    pub gone: Vec<String>,
     /// The digest of the metadata payload that was written.
     pub metadata_sha256: Option<String>,
 }
 
 /// What kymhost adds to a provenance.
 const OWN: &str = "kymhost";
+/// The member of a file that is gone.
+const GONE: &str = "gone";
 
 impl Provenance {
     /// Reads an image's; nothing where it has none.
@@ -182,7 +186,11 @@ impl Provenance {
         let from = own.and_then(|own| own.get("ingested_from")).unwrap_or(json);
         let path = [PATH, "original_path"].iter().find_map(|name| from.get(name).and_then(Json::as_str));
         let stamp = from.get(SIZE).and_then(Json::as_u64).zip(from.get(MTIME).and_then(Json::as_i64));
-        let beside = own.and_then(|own| own.get("beside")).and_then(Json::as_array).map(|lines| {
+        let lines = own.and_then(|own| own.get("beside")).and_then(Json::as_array);
+        let is_gone = |line: &&Json| line.get(GONE).is_some_and(|gone| *gone == Json::from(true));
+        let gone = lines.unwrap_or_default().iter().filter(is_gone);
+        let gone = gone.filter_map(|line| Some(line.get("name")?.as_str()?.to_owned())).collect();
+        let beside = lines.map(|lines| {
             lines
                 .iter()
                 .filter_map(|line| {
@@ -196,13 +204,21 @@ impl Provenance {
             path: path.filter(|path| path.starts_with('/')).map(str::to_owned),
             stamp: stamp.map(|(size, mtime_ns)| Stamp { size, mtime_ns }),
             beside,
+            gone,
             metadata_sha256: own.and_then(|own| own.get("metadata_sha256")).and_then(Json::as_str).map(str::to_owned),
         }
     }
 }
 
-/// The provenance of an image that is read from a file. `kept`: that of an exported image, which stays, with ours beside it.
-pub fn provenance(row: &Row, beside: &[(String, Stamp)], metadata_sha256: &str, kept: Option<&Object>) -> Json {
+/// The provenance of an image that is read from a file. `gone`: what stood beside it once; `kept`: that of an exported image, which stays,
+/// with ours beside it.
+pub fn provenance(
+    row: &Row,
+    beside: &[(String, Stamp)],
+    gone: &[String],
+    metadata_sha256: &str,
+    kept: Option<&Object>,
+) -> Json {
     let name = row.path.rsplit('/').next().unwrap_or_default();
     let mut from = Object::new();
     from.insert(PATH.to_owned(), row.path.as_str().into());
@@ -222,7 +238,8 @@ pub fn provenance(row: &Row, beside: &[(String, Stamp)], metadata_sha256: &str, 
             ("mtime_ns", stamp.mtime_ns.into()),
         ])
     });
-    own.insert("beside".to_owned(), beside.collect());
+    let gone = gone.iter().map(|name| Json::object([("name", Json::from(name.as_str())), (GONE, true.into())]));
+    own.insert("beside".to_owned(), beside.chain(gone).collect());
     let mut whole = match kept {
         None => from,
         Some(kept) => {
@@ -297,16 +314,18 @@ mod tests {
     fn a_provenance_tells_its_file() {
         let beside = vec![("a.json".to_owned(), Stamp { size: 1, mtime_ns: 2 })];
         let row = row("/lab/a.tif", "1", 3);
-        let made = provenance(&row, &beside, "abc", None);
+        let gone = vec!["a.ev.csv".to_owned()];
+        let made = provenance(&row, &beside, &gone, "abc", None);
         let expected = Provenance {
             path: Some("/lab/a.tif".into()),
             stamp: Some(row.stamp),
             beside: Some(beside.clone()),
+            gone: gone.clone(),
             metadata_sha256: Some("abc".into()),
         };
         assert_eq!(Provenance::parse(&made), expected);
         let first = Json::object([(PATH, Json::from("/old/b.tif")), ("mine", 1.into())]);
-        let again = provenance(&row, &beside, "abc", first.as_object());
+        let again = provenance(&row, &beside, &gone, "abc", first.as_object());
         assert_eq!(Provenance::parse(&again), expected);
         assert_eq!(again.get(PATH).and_then(Json::as_str), Some("/old/b.tif"));
         assert_eq!(Some(&without_own(again.as_object().unwrap())), first.as_object());

@@ -2,9 +2,10 @@
 //!
 //! Owns: which TIFFs are recordings, and the bounds on what a file claims. Never: what stands beside the file.
 //!
-//! The `tiff` crate decodes. Before anything is set aside, what the file claims is held against what its bytes could hold at its
+//! The `tiff` crate decodes, over the file as [`directory`] has it. Before anything is set aside, what the file claims is held against what its bytes could hold at its
 //! compression's best; a panic of the crate is an error.
 
+use super::directory::{self, Mended};
 use super::{FileError, FileErrorKind, MAX_PIXEL_BYTES};
 use crate::dataset::default_axes;
 use kymhost_plugin_api::array::{Array, DType};
@@ -104,9 +105,19 @@ fn decoder_error(error: tiff::TiffError) -> FileError {
     }
 }
 
-/// Reads a file of `length` bytes into one array with axes `y x`, or `z y x` where it has several pages. What it takes of the
-/// budget is given back by whoever drops the share.
-pub fn read<'a>(mut file: impl Read + Seek, length: u64, budget: &'a Budget) -> Result<(Array, Share<'a>), FileError> {
+/// What a file held.
+#[derive(Debug)]
+pub struct Decoded<'a> {
+    /// Axes `y x`, or `z y x` where it has several pages.
+    pub pixels: Array,
+    /// Words for people: what was passed over.
+    pub notes: Vec<String>,
+    /// What it takes of the budget, until it is dropped.
+    pub share: Share<'a>,
+}
+
+/// Reads a file of `length` bytes.
+pub fn read<'a>(mut file: impl Read + Seek, length: u64, budget: &'a Budget) -> Result<Decoded<'a>, FileError> {
     let work = || {
         if length <= IN_MEMORY {
             let mut bytes = Vec::new();
@@ -149,40 +160,67 @@ fn decode<'a, R: Read + Seek>(
     open: &mut dyn FnMut() -> Result<R, FileError>,
     length: u64,
     budget: &'a Budget,
-) -> Result<(Array, Share<'a>), FileError> {
-    let start = |reader: R| -> Result<Decoder<R>, FileError> {
+) -> Result<Decoded<'a>, FileError> {
+    let (directories, patches) = directory::scan(&mut open()?, MAX_PAGES + 1);
+    let start = |reader: R| -> Result<Decoder<Mended<'_, R>>, FileError> {
         let mut limits = Limits::default();
         limits.decoding_buffer_size = usize::try_from(MAX_PIXEL_BYTES).unwrap_or(usize::MAX);
         limits.intermediate_buffer_size = MAX_INTERMEDIATE;
         // A list of offsets cannot be longer than the file.
         limits.ifd_value_size = usize::try_from(length).unwrap_or(usize::MAX).clamp(1 << 20, 1 << 28);
+        let reader = Mended::new(reader, &patches).map_err(broken)?;
         Ok(Decoder::new(reader).map_err(decoder_error)?.with_limits(limits))
     };
+    // Where every page is said to be a smaller picture of another, they are what there is.
+    let all_reduced = directories.iter().all(|page| page.is_reduced);
+    let about = |number: usize| directories.get(number).copied().unwrap_or_default();
+    let is_kept = |number: usize| all_reduced || !about(number).is_reduced;
     let mut decoder = start(open()?)?;
-    let first = page(&mut decoder)?;
-    let mut pages = 1usize;
-    let mut expansion = first.expansion;
-    while decoder.more_images() {
-        decoder.next_image().map_err(|error| named(pages, decoder_error(error)))?;
-        let next = page(&mut decoder).map_err(|error| named(pages, error))?;
-        if !next.same_shape(&first) {
-            let told = |page: &Page| format!("{} x {} of {}", page.height, page.width, page.dtype);
-            return Err(FileError::new(
-                FileErrorKind::Unsupported,
-                format!(
-                    "page {} is {}, page 1 {}; pages of one recording are alike",
-                    pages + 1,
-                    told(&next),
-                    told(&first)
-                ),
-            ));
-        }
-        pages += 1;
-        expansion = expansion.max(next.expansion);
-        if pages > MAX_PAGES {
+    let (mut first, mut pages, mut passed, mut expansion) = (None::<(usize, Page)>, 0usize, 0usize, 1u64);
+    for number in 0.. {
+        if number >= MAX_PAGES {
             return Err(FileError::new(FileErrorKind::TooLarge, format!("it has more than {MAX_PAGES} pages")));
         }
+        if number > 0 {
+            match decoder.next_image() {
+                // What is wrong with a page that is passed over is no matter, as long as it leads to the next.
+                Err(error) if is_kept(number) || number >= directories.len() => {
+                    return Err(named(number, decoder_error(error)));
+                }
+                _ => {}
+            }
+        }
+        if is_kept(number) {
+            let told = |error| if number > 0 { named(number, error) } else { error };
+            if about(number).bits_reversed {
+                let why = "the bits of its bytes are in reverse order (FillOrder 2)";
+                return Err(told(FileError::new(FileErrorKind::Unsupported, why)));
+            }
+            let next = page(&mut decoder).map_err(told)?;
+            let (at, first) = first.get_or_insert((number, next));
+            if !next.same_shape(first) {
+                let told = |page: &Page| format!("{} x {} of {}", page.height, page.width, page.dtype);
+                return Err(FileError::new(
+                    FileErrorKind::Unsupported,
+                    format!(
+                        "page {} is {}, page {} {}; pages of one recording are alike",
+                        number + 1,
+                        told(&next),
+                        *at + 1,
+                        told(first)
+                    ),
+                ));
+            }
+            pages += 1;
+            expansion = expansion.max(next.expansion);
+        } else {
+            passed += 1;
+        }
+        if !decoder.more_images() {
+            break;
+        }
     }
+    let (_, first) = first.ok_or_else(|| broken("it has no page"))?;
     let claimed = first.bytes().checked_mul(pages as u64).filter(|&bytes| bytes <= MAX_PIXEL_BYTES).ok_or_else(|| {
         FileError::new(
             FileErrorKind::TooLarge,
@@ -203,12 +241,19 @@ fn decode<'a, R: Read + Seek>(
     })?;
     pixels.resize(total, 0);
     let page_bytes = usize::try_from(first.bytes()).map_err(broken)?;
-    if pages > 1 {
+    if pages + passed > 1 {
         decoder = start(open()?)?;
     }
-    for (number, into) in pixels.chunks_exact_mut(page_bytes).enumerate() {
-        if number > 0 {
-            decoder.next_image().map_err(|error| named(number, decoder_error(error)))?;
+    let mut numbers = (0..pages + passed).filter(|number| is_kept(*number));
+    let mut current = 0;
+    for into in pixels.chunks_exact_mut(page_bytes) {
+        let number = numbers.next().ok_or_else(|| broken("a page is gone"))?;
+        while current < number {
+            current += 1;
+            match decoder.next_image() {
+                Err(error) if current == number => return Err(named(number, decoder_error(error))),
+                _ => {}
+            }
         }
         let inverted = page(&mut decoder)?.inverted;
         let read = decoder.read_image_bytes(into);
@@ -217,10 +262,25 @@ fn decode<'a, R: Read + Seek>(
             into.iter_mut().for_each(|byte| *byte = !*byte);
         }
     }
+    let mut notes = Vec::new();
+    if passed > 0 {
+        notes.push(format!(
+            "{passed} of its {} pages were passed over: they are smaller pictures or masks",
+            pages + passed
+        ));
+    }
+    let mut read = directories.iter().enumerate().filter(|(number, _)| is_kept(*number));
+    if read.any(|(_, page)| page.predictor_ignored) {
+        notes.push(
+            "it names a predictor, which its compression does not have; the tag was passed over, as in libtiff"
+                .to_owned(),
+        );
+    }
     let plane = [first.height as usize, first.width as usize];
     let shape = if pages == 1 { plane.to_vec() } else { [&[pages][..], &plane].concat() };
     let axes = default_axes(shape.len());
-    Array::new(first.dtype, shape, axes, pixels).map(|array| (array, share)).map_err(|error| broken(error.message()))
+    let pixels = Array::new(first.dtype, shape, axes, pixels).map_err(|error| broken(error.message()))?;
+    Ok(Decoded { pixels, notes, share })
 }
 
 fn named(before: usize, error: FileError) -> FileError {
@@ -321,7 +381,7 @@ mod tests {
         write(array, &mut file).unwrap();
         let length = file.get_ref().len() as u64;
         file.set_position(0);
-        read(file, length, &Budget::new(1 << 20)).unwrap().0
+        read(file, length, &Budget::new(1 << 20)).unwrap().pixels
     }
 
     #[test]

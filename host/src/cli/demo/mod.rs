@@ -187,7 +187,7 @@ impl Lab<'_> {
 
     /// What `dataset ingest` does.
     fn ingest(&self) -> Result<Vec<FileOutcome>, CliError> {
-        let found = ingest::find(std::slice::from_ref(&self.recordings))?;
+        let found = ingest::find(std::slice::from_ref(&self.recordings), &self.dataset.path())?;
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
         let options = IngestOptions { jobs, reingest: true, dry_run: false, stop: Arc::default() };
         Ok(ingest::ingest(Some(&self.dataset), found, &options, &mut Unwatched)?.files)
