@@ -19,7 +19,7 @@ fn put(folder: &Path, plugin: &str) -> PathBuf {
 }
 
 fn search(folders: &[&Path]) -> SearchPath {
-    SearchPath { folders: folders.iter().map(|folder| folder.to_path_buf()).collect() }
+    SearchPath { folders: folders.iter().map(|folder| folder.to_path_buf()).collect(), ..SearchPath::default() }
 }
 
 /// The library found, or the refusal's code and what it says.

@@ -2,7 +2,7 @@
 //!
 //! Owns: what is told of a file, the keys of cards beyond those that this host knows. Never: loads or changes anything.
 
-use crate::plugin::{CardFile, PluginError, library_sha256, read_card_file, refusal_of_file};
+use crate::plugin::{CardFile, PluginError, Trust, library_sha256, read_card_file, refusal_of_file};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
@@ -78,17 +78,20 @@ fn others(keys: &Map<String, Value>, known: &[&str]) -> Vec<String> {
     others
 }
 
-/// Looks at a library's file.
+/// Looks at a library's file. `trust`: the user's lock file, or why there is none to go by.
 ///
 /// # Errors
 /// [`PluginError::Refused`] where there is no card in it: `unreadable`, `no_library`, `truncated`, `no_card`, `bad_card`; or
 /// `changed` where it was written to meanwhile.
-pub fn inspect(path: &Path) -> Result<Inspection, PluginError> {
+pub fn inspect(path: &Path, trust: Result<Trust, PluginError>) -> Result<Inspection, PluginError> {
     let library = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let file = read_card_file(&library)?;
     let (sha256, size_bytes) = library_sha256(&library)?;
     let extra = ExtraKeys::of(&file.card_json);
-    let refusal = refusal_of_file(&library, &file);
+    let refusal = match trust {
+        Ok(trust) => refusal_of_file(&library, &file, &trust),
+        Err(broken) => Some(broken),
+    };
     Ok(Inspection { library, size_bytes, sha256, file, extra, refusal })
 }
 

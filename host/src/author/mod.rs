@@ -3,6 +3,8 @@
 //! Owns: the templates of new plugins, the conformance suite, the lock file of installed plugins.
 //! Never: takes part in a normal run but for the look at the lock file when a library is found.
 
+pub mod build;
 pub mod check;
 pub mod inspect;
+pub mod install;
 pub mod new;

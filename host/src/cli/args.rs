@@ -396,6 +396,66 @@ pub enum PluginCommand {
     /// Try whether a library does all that an indexer must, each check in a process of its own
     #[command(after_help = help::PLUGIN_CHECK)]
     Check(PluginCheckArgs),
+    /// Install a plugin: a library, a folder of libraries, or the folder of a plugin's source, which is built
+    #[command(after_help = help::PLUGIN_ADD)]
+    Add(PluginAddArgs),
+    /// Delete an installed plugin
+    #[command(after_help = help::PLUGIN_REMOVE)]
+    Remove(PluginRemoveArgs),
+    /// Print where plugins are installed, or where one is
+    #[command(after_help = help::PLUGIN_PATH)]
+    Path(PluginPathArgs),
+    /// Trust a plugin as it is now: show what changed since it was installed, and ask
+    #[command(after_help = help::PLUGIN_TRUST)]
+    Trust(PluginTrustArgs),
+}
+
+/// Arguments of `plugin add`.
+#[derive(Debug, Args)]
+pub struct PluginAddArgs {
+    /// Library, folder of libraries, crate (Cargo.toml) or C folder (Makefile)
+    #[arg(value_name = "FILE|FOLDER|CRATE")]
+    pub source: PathBuf,
+    /// Put it in the place of the installed one that has the same indexer
+    #[arg(long)]
+    pub replace: bool,
+    /// Also write its digest into the dataset: whoever works on it is refused another library of that name
+    #[arg(long)]
+    pub dataset_lock: bool,
+}
+
+/// Arguments of `plugin remove`.
+#[derive(Debug, Args)]
+pub struct PluginRemoveArgs {
+    /// Indexer; the whole library goes, where it has several
+    pub name: String,
+    /// Leave the library, and let the dataset ask for none of that name any more
+    #[arg(long)]
+    pub dataset_lock: bool,
+}
+
+/// Arguments of `plugin path`.
+#[derive(Debug, Args)]
+pub struct PluginPathArgs {
+    /// Indexer whose library is meant [default: the folder that `plugin add` installs into]
+    pub name: Option<String>,
+}
+
+/// Arguments of `plugin trust`.
+#[derive(Debug, Args)]
+pub struct PluginTrustArgs {
+    /// Indexer: a NAME that is looked for, or a library's PATH
+    #[arg(value_name = "NAME|PATH")]
+    pub plugin: String,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Also write its digest into the dataset: whoever works on it is refused another library of that name
+    #[arg(long)]
+    pub dataset_lock: bool,
+    /// Where else to look.
+    #[command(flatten)]
+    pub dirs: PluginDirs,
 }
 
 /// Arguments of `plugin check`.
@@ -706,6 +766,11 @@ mod tests {
             "plugin list --plugin-dir x",
             "plugin info velocity_events",
             "plugin inspect libstalls.so --json",
+            "plugin add ./stalls --replace --dataset-lock --dataset d",
+            "plugin remove stalls",
+            "plugin path",
+            "plugin path stalls --json",
+            "plugin trust stalls --yes",
             "table list --dataset d",
             "table show velocity_events --limit 5 --format csv --output f --image a b --image c",
             "table show velocity_events --all",

@@ -1,20 +1,22 @@
 //! The JSON documents that `--json` puts on standard output.
 //! Owns: their fields, which are only ever added to. In words: `docs/user-guide.md`. Never: prints.
 
-use super::error::CliError;
+use super::error::{CliError, PluginDetails};
 use crate::author::check::{Check, Checked, Report, Status as CheckStatus};
 use crate::author::inspect::{ExtraIndexerKeys, Inspection};
+use crate::author::install::{Change, Installed};
 use crate::index::names::TableName;
 use crate::index::staleness::{ImageReport, Note, Reason};
 use crate::index::{
     AdoptOutcome, Cause, Difference, Explanation, ImageFailure, Preview, RunOutcome, Stats, Status, Verification,
     VerifyKind,
 };
-use crate::plugin::{IndexerInfo, Platform, Plugin};
+use crate::plugin::{IndexerInfo, Locked, LockedIndexer, Origin, Platform, Plugin};
 use kymhost_plugin_api::card::{API, Card, CardIndexer, TARGET};
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, canonical_json};
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 
 /// An error before there is another document.
 #[derive(Debug, Serialize)]
@@ -28,11 +30,13 @@ pub struct ErrorBody<'a> {
     code: &'a str,
     message: &'a str,
     help: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin: Option<&'a PluginDetails>,
 }
 
 impl<'a> ErrorBody<'a> {
     fn new(error: &'a CliError) -> Self {
-        Self { code: error.code, message: &error.message, help: error.help.as_deref() }
+        Self { code: error.code, message: &error.message, help: error.help.as_deref(), plugin: error.plugin.as_ref() }
     }
 }
 
@@ -633,7 +637,7 @@ pub struct PluginsDocument<'a> {
     /// The search path.
     pub folders: Vec<String>,
     /// What can be used.
-    pub plugins: Vec<PluginDocument<'a>>,
+    pub plugins: Vec<ListedPluginDocument<'a>>,
     /// What cannot.
     pub unusable: Vec<UnusableBody<'a>>,
 }
@@ -661,12 +665,169 @@ pub struct UnusableBody<'a> {
     library: String,
     code: &'a str,
     message: &'a str,
+    help: Option<&'a str>,
 }
 
 impl<'a> UnusableBody<'a> {
     /// A library and why.
     pub fn new(library: &std::path::Path, error: &'a CliError) -> Self {
-        Self { library: library.display().to_string(), code: error.code, message: &error.message }
+        Self {
+            library: library.display().to_string(),
+            code: error.code,
+            message: &error.message,
+            help: error.help.as_deref(),
+        }
+    }
+}
+
+/// One of `plugins` of `plugin list --json`.
+#[derive(Debug, Serialize)]
+pub struct ListedPluginDocument<'a> {
+    #[serde(flatten)]
+    plugin: PluginDocument<'a>,
+    /// Whether its library is in the user's lock file.
+    locked: bool,
+    sha256: Option<&'a str>,
+    origin: Option<&'a Origin>,
+}
+
+impl<'a> ListedPluginDocument<'a> {
+    /// The document of an indexer that was found, and its library's entry in the lock file.
+    pub fn new(plugin: &'a Plugin, entry: Option<&'a Locked>) -> Self {
+        Self {
+            plugin: PluginDocument::new(plugin),
+            locked: entry.is_some(),
+            sha256: entry.map(|entry| entry.sha256.as_str()),
+            origin: entry.map(|entry| &entry.origin),
+        }
+    }
+}
+
+/// `plugin add --json`
+#[derive(Debug, Serialize)]
+pub struct PluginAddDocument<'a> {
+    installed: Vec<InstalledBody<'a>>,
+    lock: String,
+    dataset_lock: bool,
+    next: &'a [String],
+}
+
+/// A library that was installed.
+#[derive(Debug, Serialize)]
+struct InstalledBody<'a> {
+    library: String,
+    #[serde(flatten)]
+    entry: EntryBody<'a>,
+    replaced: Vec<EntryBody<'a>>,
+}
+
+/// An entry of a lock file.
+#[derive(Debug, Serialize)]
+struct EntryBody<'a> {
+    indexers: Vec<LockedIndexerBody<'a>>,
+    sha256: &'a str,
+    origin: &'a Origin,
+    locked_utc: &'a str,
+}
+
+/// One of its indexers.
+#[derive(Debug, Serialize)]
+struct LockedIndexerBody<'a> {
+    indexer: &'a str,
+    analysis_version: &'a str,
+}
+
+impl<'a> EntryBody<'a> {
+    fn new(entry: &'a Locked) -> Self {
+        let indexer = |indexer: &'a LockedIndexer| LockedIndexerBody {
+            indexer: &indexer.name,
+            analysis_version: &indexer.analysis_version,
+        };
+        Self {
+            indexers: entry.indexers.iter().map(indexer).collect(),
+            sha256: &entry.sha256,
+            origin: &entry.origin,
+            locked_utc: &entry.locked_utc,
+        }
+    }
+}
+
+impl<'a> PluginAddDocument<'a> {
+    /// What was installed, and what to type next.
+    pub fn new(installed: &'a [Installed], lock: PathBuf, dataset_lock: bool, next: &'a [String]) -> Self {
+        let body = |one: &'a Installed| InstalledBody {
+            library: one.library.display().to_string(),
+            entry: EntryBody::new(&one.entry),
+            replaced: one.replaced.iter().map(EntryBody::new).collect(),
+        };
+        Self { installed: installed.iter().map(body).collect(), lock: lock.display().to_string(), dataset_lock, next }
+    }
+}
+
+/// `plugin remove --json`
+#[derive(Debug, Serialize)]
+pub struct PluginRemoveDocument<'a> {
+    /// The names of the library's indexers.
+    pub removed: Vec<&'a str>,
+    /// Its file; null where only the dataset's lock file was changed.
+    pub library: Option<String>,
+    /// Whether the file was deleted.
+    pub is_deleted: bool,
+    /// Whether the dataset's lock file was changed, and not the user's.
+    pub dataset_lock: bool,
+}
+
+/// `plugin path --json`
+#[derive(Debug, Serialize)]
+pub struct PluginPathDocument {
+    /// The folder that plugins are installed into.
+    pub plugins: String,
+    /// The user's lock file.
+    pub lock: String,
+    /// The library of the indexer asked for.
+    pub library: Option<String>,
+}
+
+/// `plugin trust --json`
+#[derive(Debug, Serialize)]
+pub struct PluginTrustDocument<'a> {
+    library: String,
+    before: Option<EntryBody<'a>>,
+    after: EntryBody<'a>,
+    changes: Vec<CardChangeBody<'a>>,
+    trusted: bool,
+    lock: String,
+    dataset_lock: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorBody<'a>>,
+}
+
+/// What a card says otherwise.
+#[derive(Debug, Serialize)]
+struct CardChangeBody<'a> {
+    what: &'a str,
+    before: Option<&'a str>,
+    after: Option<&'a str>,
+}
+
+impl<'a> PluginTrustDocument<'a> {
+    /// What changed, and why it was not trusted.
+    pub fn new(change: &'a Change, lock: PathBuf, dataset_lock: bool, error: Option<&'a CliError>) -> Self {
+        let changes = change.differences.iter().map(|one| CardChangeBody {
+            what: &one.what,
+            before: one.before.as_deref(),
+            after: one.after.as_deref(),
+        });
+        Self {
+            library: change.library.display().to_string(),
+            before: change.before.as_ref().map(EntryBody::new),
+            after: EntryBody::new(&change.after),
+            changes: changes.collect(),
+            trusted: error.is_none(),
+            lock: lock.display().to_string(),
+            dataset_lock,
+            error: error.map(ErrorBody::new),
+        }
     }
 }
 

@@ -2,15 +2,20 @@
 //! Owns: the mapping from every room's errors. Never: prints (see `output`).
 
 use super::exit::Exit;
+use crate::author::build::BuildError;
+use crate::author::install::InstallError;
 use crate::author::new::{NameError, NewError};
 use crate::dataset::DatasetError;
 use crate::index::IndexError;
 use crate::index::params::ParamsError;
 use crate::ingest::IngestError;
-use crate::plugin::PluginError;
+use crate::plugin::{LockError, PluginError, read_card};
 use crate::store::StoreError;
+use kymhost_plugin_api::card::API;
+use serde::Serialize;
 use std::error::Error;
 use std::io;
+use std::path::Path;
 
 /// An error on its way to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +28,42 @@ pub struct CliError {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// The plugin that it is about, where its card can be read.
+    pub plugin: Option<PluginDetails>,
+}
+
+/// A plugin that was refused, as its card has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PluginDetails {
+    /// The file.
+    library: String,
+    /// Its indexers.
+    indexers: Vec<String>,
+    /// The API that it was built with.
+    plugin_api: String,
+    /// The API that it needs.
+    needs_api: String,
+    /// This program's.
+    host_api: String,
+}
+
+impl PluginDetails {
+    fn of(library: &str) -> Option<Self> {
+        let card = read_card(Path::new(library)).ok()?;
+        Some(Self {
+            library: library.to_owned(),
+            indexers: card.indexers.iter().map(|indexer| indexer.name.clone()).collect(),
+            plugin_api: card.api.to_string(),
+            needs_api: card.needs_api.to_string(),
+            host_api: API.to_string(),
+        })
+    }
 }
 
 impl CliError {
     /// An error without help.
     pub fn new(exit: Exit, code: &'static str, message: impl Into<String>) -> Self {
-        Self { exit, code, message: message.into(), help: None }
+        Self { exit, code, message: message.into(), help: None, plugin: None }
     }
 
     /// Wrong usage.
@@ -50,6 +85,18 @@ impl CliError {
     /// Output that could not be written.
     pub fn output(error: &io::Error) -> Self {
         Self::new(Exit::Internal, "output", format!("cannot write the output: {error}"))
+    }
+
+    /// A library that is refused, by its plugin's name where its card can be read.
+    fn refused(error: &PluginError, library: &str, code: &'static str) -> Self {
+        let mut refused = Self::of(Exit::Unusable, code, error);
+        if let Some(plugin) = PluginDetails::of(library) {
+            let names = plugin.indexers.join(", ");
+            let (from, to) = (format!("cannot use {library}: "), format!("cannot use {names} in {library}: "));
+            refused.message = refused.message.replacen(&from, &to, 1);
+            refused.plugin = Some(plugin);
+        }
+        refused
     }
 
     fn of(exit: Exit, code: &'static str, error: &(dyn Error + 'static)) -> Self {
@@ -178,7 +225,7 @@ impl From<PluginError> for CliError {
                 format!("there is no indexer '{name}'\nsearched: {searched}\nfound: {found}"),
             )
             .help(help),
-            PluginError::Refused { code, .. } => Self::of(Exit::Unusable, code, &error),
+            PluginError::Refused { ref library, code, .. } => Self::refused(&error, library, code),
             PluginError::Worker(_) => Self::of(Exit::Unusable, "worker", &error),
         }
     }
@@ -192,6 +239,41 @@ impl From<ParamsError> for CliError {
             ParamsError::Invalid(_) => Self::of(Exit::Usage, "params_invalid", &error)
                 .help("nothing was written; `kymhost params show` shows what may be set"),
             _ => Self::of(Exit::Usage, "usage", &error),
+        }
+    }
+}
+
+impl From<LockError> for CliError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Broken(error) => error.into(),
+            LockError::Store(error) => error.into(),
+            LockError::Busy { .. } => {
+                Self::of(Exit::Locked, "locked", &error).help("try again when the other process has ended")
+            }
+        }
+    }
+}
+
+impl From<InstallError> for CliError {
+    fn from(error: InstallError) -> Self {
+        match error {
+            InstallError::Plugin(error) => error.into(),
+            InstallError::Lock(error) => error.into(),
+            InstallError::Store(error) => error.into(),
+            InstallError::Build(ref build) => {
+                let code = match build {
+                    BuildError::Failed { .. } => "build_failed",
+                    BuildError::NoPlugin { .. } => "no_plugin",
+                    BuildError::Io { .. } => "io",
+                };
+                Self::of(Exit::Unusable, code, &error)
+            }
+            InstallError::NoDataFolder => Self::of(Exit::Unusable, "no_data_folder", &error),
+            InstallError::NameTaken { .. } => Self::of(Exit::Refused, "name_taken", &error),
+            InstallError::NotInstalled { .. } => Self::of(Exit::Unusable, "not_installed", &error),
+            InstallError::BadName { .. } => Self::of(Exit::Unusable, "bad_name", &error),
+            InstallError::Io { .. } => Self::of(Exit::Unusable, "io", &error),
         }
     }
 }

@@ -143,6 +143,40 @@ Each check ends as passed, failed, warned, skipped (it could not be tried; the m
 crashed. Exit code 0 where none failed or crashed, 3 where some did, 5 where the library cannot be
 loaded.";
 
+/// `plugin add`
+pub const PLUGIN_ADD: &str = "\
+Examples:
+  kymhost plugin add ./libstalls.so
+  kymhost plugin add ~/src/stalls                builds the crate (cargo) or C folder (make) first
+  kymhost plugin add ~/src/stalls --replace      upgrades
+  kymhost plugin add ./libstalls.so --dataset-lock --dataset lab.zarr
+
+The library is copied to the folder that `kymhost plugin path` prints; nothing of it is run. Its SHA-256 is kept: from
+then on a library that is not the one that was installed is refused, until `kymhost plugin trust NAME`.";
+
+/// `plugin remove`
+pub const PLUGIN_REMOVE: &str = "\
+Examples:
+  kymhost plugin remove stalls";
+
+/// `plugin path`
+pub const PLUGIN_PATH: &str = "\
+Examples:
+  kymhost plugin path
+  ls $(kymhost plugin path)
+  kymhost plugin path velocity_events";
+
+/// `plugin trust`
+pub const PLUGIN_TRUST: &str = "\
+Examples:
+  kymhost plugin trust stalls
+  kymhost plugin trust stalls --yes
+  kymhost plugin trust /srv/lab/plugins/libstalls.so      also where the lab's group may write to it
+  kymhost plugin trust stalls --dataset-lock --dataset lab.zarr
+
+Both digests are shown, and what the card says otherwise than before. Without a terminal and without --yes nothing is
+changed, and the exit code is 6.";
+
 /// `table list`
 pub const TABLE_LIST: &str = "\
 Examples:

@@ -49,6 +49,13 @@ pub struct CardFile {
     pub card_json: String,
 }
 
+impl CardFile {
+    /// Whether it has an indexer of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.card.indexers.iter().any(|indexer| super::search::same_name(&indexer.name, name))
+    }
+}
+
 /// The card of a library's file, of any platform. Nothing of it is run.
 ///
 /// # Errors

@@ -36,12 +36,13 @@ impl Threads {
             tracing::warn!("--timeout and --max-memory have no effect with --in-process: a thread cannot be ended");
         }
         let threads = threads_per_extraction(options.jobs);
-        Self { plugin, dataset, options, threads, indexer: None, identity: Identity::default() }
+        let identity = Identity::of(plugin.pin.as_ref());
+        Self { plugin, dataset, options, threads, indexer: None, identity }
     }
 
     fn load(&mut self) -> Result<(), PluginError> {
         if self.indexer.is_none() {
-            let (indexers, file) = load_identified(&self.plugin.library)?;
+            let (indexers, file) = load_identified(&self.plugin.library, self.identity.pin().as_ref())?;
             self.identity.check(&self.plugin.library, file)?;
             let indexer = pick(indexers, &self.plugin.library, &self.plugin.indexer.name)?;
             let info = indexer.info();

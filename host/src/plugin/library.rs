@@ -7,6 +7,7 @@
 
 use super::card_file::read_native;
 use super::door::{Checked, Foreign};
+use super::trust::Pin;
 use super::{Indexer, IndexerInfo, PluginError, c_door, rust_door};
 use kymhost_plugin_api::Artifact;
 use kymhost_plugin_api::card::{API, ApiVersion, Card, CardIndexer};
@@ -47,6 +48,29 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What to type where the host is the older side. It is built from source: there is no release to download.
+fn upgrade_kymhost(api: &str) -> String {
+    format!(
+        "upgrade kymhost to one with plugin API {api}: in the folder of its source, \
+         git pull && cargo build --release; the plugin stays as it is"
+    )
+}
+
+/// What to type where the plugin is the older side, or was not built as it must be.
+fn upgrade_plugin(card: &Card, api: &str) -> String {
+    let build = if card.door == c_door::NAME {
+        format!(
+            "put the kymhost_plugin.h of plugin API {api} in (`kymhost plugin new NAME --lang c` unpacks this kymhost's), make"
+        )
+    } else {
+        format!(
+            "put kymhost-plugin-api {api} in (`kymhost plugin new NAME` unpacks this kymhost's into vendor/), \
+             cargo update -p kymhost-plugin-api && cargo build --release"
+        )
+    };
+    format!("upgrade the plugin: in the folder of its source, {build}, then kymhost plugin add . --replace")
+}
+
 /// Whether a host of this API may load a plugin with this card.
 ///
 /// The promise: the same major version, older or newer minor, unless the plugin needs more than the host has.
@@ -57,9 +81,9 @@ pub(super) fn check_api(card: &Card, host: ApiVersion) -> Result<(), Refusal> {
             "api_major",
             format!("it was built for plugin API {api} (kymhost-plugin-api {sdk}), this kymhost has plugin API {host}"),
             if api.major > host.major {
-                format!("upgrade kymhost to one with plugin API {}.x", api.major)
+                upgrade_kymhost(&format!("{}.x", api.major))
             } else {
-                format!("upgrade the plugin: get or build one made with kymhost-plugin-api {}.x", host.major)
+                upgrade_plugin(card, &format!("{}.x", host.major))
             },
         ));
     }
@@ -69,7 +93,7 @@ pub(super) fn check_api(card: &Card, host: ApiVersion) -> Result<(), Refusal> {
             format!(
                 "it needs plugin API {needs_api} at least (built with kymhost-plugin-api {sdk}), this kymhost has plugin API {host}"
             ),
-            format!("upgrade kymhost to one with plugin API {needs_api} or a later {}.x", host.major),
+            upgrade_kymhost(&format!("{needs_api} or a later {}.x", host.major)),
         ));
     }
     Ok(())
@@ -97,11 +121,7 @@ fn check_door(card: &Card) -> Result<OpenDoor, Refusal> {
             card.api,
             ours.join(" and ")
         ),
-        if card.api > API {
-            "upgrade kymhost".to_owned()
-        } else {
-            format!("upgrade kymhost, or rebuild the plugin with kymhost-plugin-api {API}")
-        },
+        if card.api > API { upgrade_kymhost(&card.api.to_string()) } else { upgrade_plugin(card, &API.to_string()) },
     ))
 }
 
@@ -169,11 +189,7 @@ fn mismatch(what: impl Into<String>) -> Refusal {
 
 /// What is told where a library is not as its door has it.
 pub(super) fn rebuild_help(card: &Card) -> String {
-    if card.api > API {
-        "upgrade kymhost".to_owned()
-    } else {
-        format!("rebuild the plugin with kymhost-plugin-api {API} as published")
-    }
+    if card.api > API { upgrade_kymhost(&card.api.to_string()) } else { upgrade_plugin(card, &API.to_string()) }
 }
 
 fn artifacts(list: &[Artifact]) -> String {
@@ -285,9 +301,19 @@ fn replaced(library: &Path, when: &str) -> PluginError {
     }
 }
 
-/// Loads a library as [`load_library`] does, and tells which file that was.
-pub(super) fn load_identified(library: &Path) -> Result<(Vec<Box<dyn Indexer>>, LibraryFile), PluginError> {
+/// Loads a library as [`load_library`] does, and tells which file that was. One that is not as pinned is not opened.
+pub(super) fn load_identified(
+    library: &Path,
+    pin: Option<&Pin>,
+) -> Result<(Vec<Box<dyn Indexer>>, LibraryFile), PluginError> {
     let before = LibraryFile::at(library)?;
+    if let Some(Pin { file, sha256 }) = pin
+        && before != *file
+        && !before.is_linked_anew(file)
+        && hash(library)? != (before, sha256.clone())
+    {
+        return Err(replaced(library, "since its digest was checked"));
+    }
     let indexers = load_library(library)?;
     let after = LibraryFile::at(library)?;
     if before == after || before.is_linked_anew(&after) {
@@ -298,13 +324,23 @@ pub(super) fn load_identified(library: &Path) -> Result<(Vec<Box<dyn Indexer>>, 
 }
 
 /// Which library a pool runs: one, whoever looks at it first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Identity {
     file: Option<LibraryFile>,
     sha256: Option<String>,
 }
 
 impl Identity {
+    /// Of a library whose digest was seen already, or not.
+    pub(super) fn of(pin: Option<&Pin>) -> Self {
+        Self { file: pin.map(|pin| pin.file), sha256: pin.map(|pin| pin.sha256.clone()) }
+    }
+
+    /// The file and digest, where both are known.
+    pub(super) fn pin(&self) -> Option<Pin> {
+        Some(Pin { file: self.file?, sha256: self.sha256.clone()? })
+    }
+
     /// The SHA-256 of the file, lower-case hex; read once.
     pub(super) fn sha256(&mut self, library: &Path) -> Result<String, PluginError> {
         if let Some(sha256) = &self.sha256 {

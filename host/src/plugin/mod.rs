@@ -9,6 +9,7 @@ mod door;
 mod in_process;
 mod job;
 mod library;
+mod lockfile;
 mod made;
 mod platform;
 mod pool;
@@ -17,15 +18,18 @@ mod protocol;
 mod rust_door;
 mod schedule;
 mod search;
+mod trust;
 mod worker;
 
 pub use card_file::{CardFile, read_card, read_card_file};
 pub(crate) use library::check_card;
 pub(crate) use library::library_sha256;
 pub use library::load_library;
+pub use lockfile::{LockError, LockFile, Locked, LockedIndexer, Origin, Place};
 pub use platform::{FileFormat, Platform};
-pub(crate) use search::refusal_of_file;
 pub use search::{SearchPath, find_plugin, list_plugins};
+pub(crate) use search::{locate, missing, refusal_of_file, vet_unpinned};
+pub use trust::Trust;
 pub use worker::worker_main;
 pub(crate) use worker::{take_pipes, watch_host};
 
@@ -87,6 +91,8 @@ pub struct Plugin {
     pub library: PathBuf,
     /// The indexer in it.
     pub indexer: IndexerInfo,
+    /// The digest that was seen when it was found, where it had to be known: no other file is loaded.
+    pub(crate) pin: Option<trust::Pin>,
 }
 
 /// Why an image failed; the names are those of `run --json`.
@@ -231,6 +237,22 @@ pub enum PluginError {
     Worker(String),
 }
 
+impl PluginError {
+    /// The same error once more.
+    fn again(&self) -> Self {
+        match self {
+            Self::NotFound { name, searched, found, help } => Self::NotFound {
+                name: name.clone(),
+                searched: searched.clone(),
+                found: found.clone(),
+                help: help.clone(),
+            },
+            Self::Refused { library, code, why } => Self::Refused { library: library.clone(), code, why: why.clone() },
+            Self::Worker(why) => Self::Worker(why.clone()),
+        }
+    }
+}
+
 /// The codes of [`PluginError::Refused`] that a worker may report.
 const REFUSAL_CODES: [&str; 19] = [
     "unreadable",
@@ -370,8 +392,10 @@ impl Hashed {
 /// Starts the pool that the options ask for. Workers are started lazily, at the first call that needs them.
 ///
 /// # Errors
-/// [`PluginError::Worker`] where the program that serves as worker cannot be told.
+/// [`PluginError::Worker`] where the program that serves as worker cannot be told; [`PluginError::Refused`] where the
+/// dataset's lock file asks for another library (code `digest_changed`) or is broken (`bad_lock`).
 pub fn open_pool(plugin: &Plugin, dataset: &Dataset, options: &PoolOptions) -> Result<Box<dyn Workforce>, PluginError> {
+    let plugin = &trust::for_dataset(plugin, dataset)?;
     if options.in_process {
         return Ok(Box::new(job::Pool(in_process::Threads::new(plugin.clone(), dataset.clone(), options.clone()))));
     }

@@ -94,7 +94,7 @@ impl Processes {
     /// No process is started yet.
     pub(super) fn new(plugin: Plugin, dataset: PathBuf, program: PathBuf, options: PoolOptions) -> Self {
         let sizes = Sizes { params_hash: 16, old_marker: 16, extract: 1 };
-        let identity = Identity::default();
+        let identity = Identity::of(plugin.pin.as_ref());
         Self {
             plugin,
             dataset,
@@ -138,6 +138,7 @@ impl Processes {
             threads: threads_per_extraction(self.jobs()),
             max_memory: self.options.max_memory,
             log: tracing::level_filters::LevelFilter::current().to_string(),
+            pin: self.identity.pin(),
         });
         let frame = protocol::frame(&start, &[library, dataset].concat()).map_err(|error| cannot(error.to_string()))?;
         process.send(&frame);

@@ -4,6 +4,7 @@
 //! The protocol in words: `docs/worker-protocol.md`.
 
 use super::library::LibraryFile;
+use super::trust::Pin;
 use super::{Failure, FailureKind, Hashed, Made};
 use crate::dataset::{Input, Payload};
 use arrow::array::RecordBatch;
@@ -72,6 +73,9 @@ pub(super) struct Start {
     pub max_memory: Option<u64>,
     /// The least urgent level that the host wants logged: `off`, `error`, `warn`, `info`, `debug`, `trace`.
     pub log: String,
+    /// The library's file and digest as the host saw them: another one is not opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
 }
 
 /// From worker to host.

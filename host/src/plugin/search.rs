@@ -1,6 +1,6 @@
 //! Finding libraries by an indexer's name or a path: cards only, nothing is run.
 //!
-//! Owns: the search path, what a `--plugin` text means, which files and folders are safe to take code from.
+//! Owns: the search path, what a `--plugin` text means. Which files are safe to take code from is `trust`'s.
 //! Never: loads a library; never looks into the dataset or, unless told by a path, the working folder.
 //!
 //! Of the files in a folder those count that have the platform's suffix and our section. A library whose card cannot
@@ -9,7 +9,9 @@
 
 use super::card_file::{CardFile, read_card_file};
 use super::library::check_card;
+use super::lockfile::Locked;
 use super::platform::check_platform;
+use super::trust::{Pin, Trust, Writers, check_writers};
 use super::{IndexerInfo, Plugin, PluginError};
 use kymhost_plugin_api::card::Card;
 use std::collections::HashSet;
@@ -30,39 +32,77 @@ const MAX_LISTED: usize = 20;
 pub struct SearchPath {
     /// Folders, in order.
     pub folders: Vec<PathBuf>,
+    /// What the user's lock file says.
+    pub trust: Trust,
 }
 
 /// A library on the search path.
 struct Candidate {
     library: PathBuf,
+    /// The folder of the search path, which need not be the one that it really is in.
+    folder: PathBuf,
     file: Result<CardFile, PluginError>,
-    /// Why no code may be taken from it.
-    unsafe_because: Option<PluginError>,
+}
+
+impl Candidate {
+    /// What may be used of it.
+    fn vet(&self, trust: &Trust) -> Result<(&CardFile, Option<Pin>), PluginError> {
+        let real = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+        let writers = writers(&self.library, Given::Folder)?.and(check_writers(&real, false)?);
+        let file = self.file.as_ref().map_err(PluginError::again)?;
+        let pin = trust.check(&self.library, &writers)?;
+        check_file(&self.library, file)?;
+        Ok((file, pin))
+    }
 }
 
 /// Finds an indexer by name, or by a library's path (`PATH` or `PATH:NAME`), reading cards only.
 pub fn find_plugin(spec: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
     match Spec::of(spec) {
         Spec::Name(name) => find_name(name, search),
-        Spec::Path(path, name) => find_path(path, name),
+        Spec::Path(path, name) => find_path(path, name, &search.trust),
     }
 }
 
 /// Every library on the search path: what its card lists, or why it cannot be used.
 pub fn list_plugins(search: &SearchPath) -> Vec<(PathBuf, Result<Vec<Plugin>, PluginError>)> {
-    let list = |Candidate { library, file, unsafe_because }: Candidate| {
-        let plugins = match (file, unsafe_because) {
-            (_, Some(error)) | (Err(error), None) => Err(error),
-            (Ok(file), None) => check_file(&library, &file).map(|()| plugins(&library, &file.card)),
-        };
-        (library, plugins)
+    let list = |candidate: Candidate| {
+        let plugins = candidate.vet(&search.trust).map(|(file, pin)| plugins(&candidate.library, &file.card, &pin));
+        (candidate.library, plugins)
     };
     candidates(search).into_iter().map(list).collect()
 }
 
 /// Why a library that its user names would not be loaded; all that can be said without running it.
-pub(crate) fn refusal_of_file(library: &Path, file: &CardFile) -> Option<PluginError> {
-    check_safe(library, Given::Path).and_then(|()| check_file(library, file)).err()
+pub(crate) fn refusal_of_file(library: &Path, file: &CardFile, trust: &Trust) -> Option<PluginError> {
+    vet_path(library, file, trust).err()
+}
+
+fn vet_path(library: &Path, file: &CardFile, trust: &Trust) -> Result<Option<Pin>, PluginError> {
+    let pin = trust.check(library, &writers(library, Given::Path)?)?;
+    check_file(library, file)?;
+    Ok(pin)
+}
+
+/// A library that is to be installed or trusted, whatever its digest and whichever group may write to it.
+pub(crate) fn vet_unpinned(library: &Path, file: &CardFile) -> Result<(), PluginError> {
+    writers(library, Given::Path)?;
+    check_file(library, file)
+}
+
+/// The library that a `--plugin` text means, whatever its digest and whichever group may write to it.
+pub(crate) fn locate(spec: &str, search: &SearchPath) -> Result<PathBuf, PluginError> {
+    match Spec::of(spec) {
+        Spec::Path(path, _) => real_path(path),
+        Spec::Name(name) => {
+            let candidates = candidates(search);
+            let has = |candidate: &&Candidate| candidate.file.as_ref().is_ok_and(|file| file.has(name));
+            match candidates.iter().filter(has).collect::<Vec<_>>().as_slice() {
+                [one] => Ok(one.library.clone()),
+                _ => find_name(name, search).map(|plugin| plugin.library),
+            }
+        }
+    }
 }
 
 /// What can be said against a library from its file alone.
@@ -99,17 +139,20 @@ fn is_path(text: &str) -> bool {
             .is_some_and(|found| SUFFIXES.iter().any(|suffix| found.eq_ignore_ascii_case(suffix)))
 }
 
-fn find_path(path: &Path, name: Option<&str>) -> Result<Plugin, PluginError> {
-    // Where the file really is counts, for what may be changed by whom, and for the loader.
-    let library = path.canonicalize().map_err(|error| PluginError::Refused {
+/// Where a file really is counts, for what may be changed by whom, and for the loader.
+fn real_path(path: &Path) -> Result<PathBuf, PluginError> {
+    path.canonicalize().map_err(|error| PluginError::Refused {
         library: shown(path),
         code: "unreadable",
         why: format!("{error}\nhelp: give an indexer's name, or the path of a plugin's library"),
-    })?;
+    })
+}
+
+fn find_path(path: &Path, name: Option<&str>, trust: &Trust) -> Result<Plugin, PluginError> {
+    let library = real_path(path)?;
     let file = read_card_file(&library)?;
-    check_safe(&library, Given::Path)?;
-    check_file(&library, &file)?;
-    let found = plugins(&library, &file.card);
+    let pin = vet_path(&library, &file, trust)?;
+    let found = plugins(&library, &file.card, &pin);
     let names = names_of(&found);
     let chosen: Vec<Plugin> =
         found.into_iter().filter(|plugin| name.is_none_or(|name| same_name(&plugin.indexer.name, name))).collect();
@@ -131,9 +174,9 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
     let mut holders: Vec<&Candidate> = Vec::new();
     let mut known: Vec<&str> = Vec::new();
     for candidate in &candidates {
-        let Ok(CardFile { card, .. }) = &candidate.file else { continue };
-        known.extend(card.indexers.iter().map(|indexer| indexer.name.as_str()));
-        if card.indexers.iter().any(|indexer| same_name(&indexer.name, name)) {
+        let Ok(file) = &candidate.file else { continue };
+        known.extend(file.card.indexers.iter().map(|indexer| indexer.name.as_str()));
+        if file.has(name) {
             holders.push(candidate);
         }
     }
@@ -142,12 +185,12 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
     if holders.iter().any(&is_native) {
         holders.retain(is_native);
     }
-    let (library, file) = match holders.as_slice() {
-        [] => return Err(not_found(name, search, known, candidates.iter().filter(|one| one.file.is_err()).count())),
-        [Candidate { unsafe_because: Some(PluginError::Refused { library, code, why }), .. }] => {
-            return Err(PluginError::Refused { library: library.clone(), code, why: why.clone() });
+    let holder = match holders.as_slice() {
+        [] => {
+            installed_but_unusable(name, search)?;
+            return Err(not_found(name, search, known, candidates.iter().filter(|one| one.file.is_err()).count()));
         }
-        [Candidate { library, file: Ok(file), .. }] => (library, file),
+        [holder] => *holder,
         several => {
             let paths: Vec<String> = several.iter().map(|holder| shown(&holder.library)).collect();
             let (first, others) = paths.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
@@ -161,9 +204,43 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
             });
         }
     };
-    check_file(library, file)?;
-    let mut found = plugins(library, &file.card).into_iter();
+    let (file, pin) = holder.vet(&search.trust)?;
+    let mut found = plugins(&holder.library, &file.card, &pin).into_iter();
     found.find(|plugin| same_name(&plugin.indexer.name, name)).ok_or_else(|| not_found(name, search, known, 0))
+}
+
+/// Why an indexer that was installed is in no library now: its file is gone, broken, or another one.
+fn installed_but_unusable(name: &str, search: &SearchPath) -> Result<(), PluginError> {
+    let Some(entry) = search.trust.named(name) else { return Ok(()) };
+    let Some(library) = entry.file.as_deref() else { return Ok(()) };
+    if let Some(missing) = missing(entry) {
+        return Err(missing);
+    }
+    // A file that is whole and in none of the folders that are searched is no reason.
+    let real = real_path(library)?;
+    let file = read_card_file(&real)?;
+    vet_path(&real, &file, &search.trust).map(|_| ())
+}
+
+/// The refusal of an installed library whose file is gone.
+pub(crate) fn missing(entry: &Locked) -> Option<PluginError> {
+    let library = entry.file.as_deref()?;
+    if library.symlink_metadata().is_ok() {
+        return None;
+    }
+    let names = one_line(&entry.names());
+    let first = entry.indexers.first().map_or_else(String::new, |indexer| one_line(&indexer.name));
+    let again = match &entry.origin.path {
+        Some(path) => format!("install it again: kymhost plugin add '{}'", shown(path)),
+        None => "install it again with kymhost plugin add".to_owned(),
+    };
+    Some(PluginError::Refused {
+        library: shown(library),
+        code: "missing",
+        why: format!(
+            "{names} was installed, but the file is gone\nhelp: {again}; or forget it: kymhost plugin remove {first}"
+        ),
+    })
 }
 
 fn is_for_this_platform(file: &CardFile) -> bool {
@@ -171,7 +248,7 @@ fn is_for_this_platform(file: &CardFile) -> bool {
 }
 
 /// Names are trimmed and lower-cased before they name a table: what would share one is one.
-fn same_name(one: &str, other: &str) -> bool {
+pub(super) fn same_name(one: &str, other: &str) -> bool {
     one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
@@ -217,18 +294,21 @@ fn candidates(search: &SearchPath) -> Vec<Candidate> {
                 continue;
             }
             let card_file = read_card_file(&library);
-            if let Err(PluginError::Refused { code: "no_library" | "no_card", .. }) = card_file {
+            // What was installed is ours, whatever has become of it.
+            if let Err(PluginError::Refused { code: "no_library" | "no_card", .. }) = card_file
+                && search.trust.entry_of(&library).is_none()
+            {
                 continue;
             }
-            let unsafe_because = check_safe(&library, Given::Folder).and_then(|()| check_folder(folder)).err();
-            found.push(Candidate { library, file: card_file, unsafe_because });
+            found.push(Candidate { library, folder: folder.clone(), file: card_file });
         }
     }
     found
 }
 
-fn plugins(library: &Path, card: &Card) -> Vec<Plugin> {
-    let plugin = |indexer| Plugin { library: library.to_owned(), indexer: IndexerInfo::from(indexer) };
+fn plugins(library: &Path, card: &Card, pin: &Option<Pin>) -> Vec<Plugin> {
+    let plugin =
+        |indexer| Plugin { library: library.to_owned(), indexer: IndexerInfo::from(indexer), pin: pin.clone() };
     card.indexers.iter().map(plugin).collect()
 }
 
@@ -245,44 +325,12 @@ enum Given {
     Folder,
 }
 
-/// That nobody but this user and root can have put the code there.
-fn check_safe(library: &Path, given: Given) -> Result<(), PluginError> {
-    check(library, false)?;
+/// That nobody but this user and root can have put the code there, but for groups, which are told.
+fn writers(library: &Path, given: Given) -> Result<Writers, PluginError> {
+    let file = check_writers(library, false)?;
     let folder = library.parent().unwrap_or(library);
     // A sticky folder such as /tmp lets others add files, not replace this user's: enough for a file that was named.
-    check(folder, given == Given::Path)
-}
-
-fn check_folder(folder: &Path) -> Result<(), PluginError> {
-    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    check(&real, false)
-}
-
-#[cfg(unix)]
-fn check(path: &Path, sticky_is_safe: bool) -> Result<(), PluginError> {
-    use std::os::unix::fs::MetadataExt;
-    let refused = |code, why: String| PluginError::Refused { library: shown(path), code, why };
-    let metadata = path.metadata().map_err(|error| refused("unreadable", error.to_string()))?;
-    let me = rustix::process::geteuid().as_raw();
-    let quoted = format!("'{}'", shown(path));
-    let (writable, sticky) = (metadata.mode() & 0o002 != 0, metadata.mode() & 0o1000 != 0);
-    if writable && !(sticky && sticky_is_safe) {
-        let why = "everybody may write to it, so its code may be anybody's".to_owned();
-        return Err(refused("world_writable", format!("{why}\nhelp: look at what is in it, then chmod o-w {quoted}")));
-    }
-    if metadata.uid() != me && metadata.uid() != 0 {
-        let why = format!("it belongs to user {}, neither to you (user {me}) nor to root", metadata.uid());
-        return Err(refused(
-            "foreign_owner",
-            format!("{why}\nhelp: copy the library to a folder of your own, or as root: chown {me} {quoted}"),
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn check(_path: &Path, _sticky_is_safe: bool) -> Result<(), PluginError> {
-    Ok(())
+    Ok(file.and(check_writers(folder, given == Given::Path)?))
 }
 
 /// The same for every way to one file, hard links included.
@@ -310,12 +358,12 @@ fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
     text.join(", ")
 }
 
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     one_line(&path.display().to_string())
 }
 
 /// Names come from arguments, cards and file systems: nothing in them may break a message's lines.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

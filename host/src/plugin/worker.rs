@@ -163,14 +163,14 @@ fn prepare(request: Request, body: &[u8]) -> Result<(Start, Box<dyn Indexer>, Li
         limit_memory(bytes);
     }
     // The library first: its constructors are what may take this process down.
-    let (indexer, library) = load(&library, &start.indexer)?;
+    let (indexer, library) = load(&library, &start)?;
     let dataset = Dataset::open(&dataset).map_err(|error| ("dataset", error.to_string()))?;
     Ok((start, indexer, library, dataset))
 }
 
-fn load(library: &Path, name: &str) -> Result<Loaded, Refusal> {
-    let loaded = load_identified(library)
-        .and_then(|(indexers, file)| job::pick(indexers, library, name).map(|indexer| (indexer, file)));
+fn load(library: &Path, start: &Start) -> Result<Loaded, Refusal> {
+    let loaded = load_identified(library, start.pin.as_ref())
+        .and_then(|(indexers, file)| job::pick(indexers, library, &start.indexer).map(|indexer| (indexer, file)));
     loaded.map_err(|error| match error {
         PluginError::Refused { code, why, .. } => (code, why),
         other => ("plugin", other.to_string()),

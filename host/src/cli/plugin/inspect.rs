@@ -13,7 +13,7 @@ use std::io::{self, Write};
 
 /// Does `plugin inspect`.
 pub fn inspect(context: &Context, args: &PluginInspectArgs) -> Result<Exit, CliError> {
-    let mut found = look_at(&args.file)?;
+    let mut found = look_at(&args.file, super::user_trust())?;
     let refusal = found.refusal.take().map(CliError::from);
     if context.json {
         output::document(&InspectDocument::new(&found, refusal.as_ref()))?;

@@ -1,17 +1,19 @@
 //! `plugin …`: `list`, `info`, and where plugins are sought; each other command has a file of its own.
 //! Owns: the search path and how plugins are shown. Never: reads libraries (see the room `plugin`).
 
+mod add;
 mod check;
 mod inspect;
 mod new;
+mod trust;
 
 use crate::cli::Context;
 use crate::cli::args::{OnePlugin, PluginChoice, PluginCommand, PluginDirs, PluginInfoArgs};
-use crate::cli::documents::{self, PluginDocument, PluginInfoDocument, PluginsDocument, UnusableBody};
+use crate::cli::documents::{self, ListedPluginDocument, PluginInfoDocument, PluginsDocument, UnusableBody};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::output;
-use crate::plugin::{Plugin, SearchPath, find_plugin, list_plugins, read_card};
+use crate::plugin::{Plugin, PluginError, SearchPath, Trust, find_plugin, list_plugins, missing, read_card};
 use etcetera::BaseStrategy;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::card::API;
@@ -31,6 +33,10 @@ pub fn plugin(context: &Context, command: &PluginCommand) -> Result<Exit, CliErr
         PluginCommand::Inspect(args) => inspect::inspect(context, args),
         PluginCommand::New(args) => new::new(context, args),
         PluginCommand::Check(args) => check::check(context, args),
+        PluginCommand::Add(args) => add::add(context, args),
+        PluginCommand::Remove(args) => add::remove(context, args),
+        PluginCommand::Path(args) => add::path(context, args),
+        PluginCommand::Trust(args) => trust::trust(context, args),
     }
 }
 
@@ -41,22 +47,44 @@ pub fn search_path(dirs: &PluginDirs) -> Result<SearchPath, CliError> {
             return Err(CliError::usage("plugin_dir", format!("--plugin-dir {} is no folder", dir.display())));
         }
     }
-    let data = etcetera::choose_base_strategy().ok().map(|base| base.data_dir());
+    let data = data_folder();
+    let trust = user_trust()?;
     let own = env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-    Ok(folders(&dirs.plugin_dir, env::var_os(VARIABLE).as_deref(), data.as_deref(), own.as_deref()))
+    let folders = folders(&dirs.plugin_dir, env::var_os(VARIABLE).as_deref(), data.as_deref(), own.as_deref());
+    Ok(SearchPath { folders, trust })
+}
+
+/// A word as a shell takes it.
+fn shell_word(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// kymhost's folder of this user's data, where there is such a place.
+fn data_folder() -> Option<PathBuf> {
+    let data = etcetera::choose_base_strategy().ok()?.data_dir();
+    data.is_absolute().then(|| data.join("kymhost"))
+}
+
+/// What the user's lock file says.
+fn user_trust() -> Result<Trust, PluginError> {
+    data_folder().map_or_else(|| Ok(Trust::default()), |data| Trust::of_user(&data))
 }
 
 /// The folders in order, each once.
-fn folders(dirs: &[PathBuf], variable: Option<&OsStr>, data: Option<&Path>, own: Option<&Path>) -> SearchPath {
+fn folders(dirs: &[PathBuf], variable: Option<&OsStr>, data: Option<&Path>, own: Option<&Path>) -> Vec<PathBuf> {
     let mut folders = dirs.to_vec();
     // A relative or empty entry would mean the working folder, which is never searched by itself.
     folders.extend(variable.iter().flat_map(env::split_paths).filter(|path| path.is_absolute()));
-    folders.extend(data.filter(|data| data.is_absolute()).map(|data| data.join("kymhost").join("plugins")));
+    folders.extend(data.map(|data| data.join("plugins")));
     folders.extend(own.map(Path::to_owned));
     folders.extend(own.map(|own| own.join("plugins")));
     let mut seen = HashSet::new();
     folders.retain(|folder| seen.insert(folder.clone()));
-    SearchPath { folders }
+    folders
 }
 
 /// Every indexer asked for, in the order of the arguments.
@@ -93,10 +121,18 @@ fn list(context: &Context, dirs: &PluginDirs) -> Result<Exit, CliError> {
             Err(error) => unusable.push((library, CliError::from(error))),
         }
     }
+    for entry in search.trust.entries() {
+        if let (Some(error), Some(library)) = (missing(entry), &entry.file) {
+            unusable.push((library.clone(), CliError::from(error)));
+        }
+    }
     if context.json {
         output::document(&PluginsDocument {
             folders: search.folders.iter().map(|folder| folder.display().to_string()).collect(),
-            plugins: usable.iter().map(PluginDocument::new).collect(),
+            plugins: usable
+                .iter()
+                .map(|plugin| ListedPluginDocument::new(plugin, search.trust.entry_of(&plugin.library)))
+                .collect(),
             unusable: unusable.iter().map(|(library, error)| UnusableBody::new(library, error)).collect(),
         })?;
         return Ok(Exit::Done);
@@ -116,6 +152,9 @@ fn list(context: &Context, dirs: &PluginDirs) -> Result<Exit, CliError> {
                 error.code,
                 output::indented(&error.message)
             )?;
+            if let Some(help) = &error.help {
+                writeln!(out, "  help: {}", output::indented(help))?;
+            }
         }
         Ok(())
     })?;
@@ -126,7 +165,7 @@ fn list(context: &Context, dirs: &PluginDirs) -> Result<Exit, CliError> {
             output::say(format_args!("  {}{absent}", folder.display()));
         }
         output::say(format_args!(
-            "help: copy a plugin's library into one of them, or give --plugin-dir DIR or {VARIABLE}"
+            "help: `kymhost plugin add FILE|FOLDER` installs a plugin; or give --plugin-dir DIR or {VARIABLE}"
         ));
     }
     Ok(Exit::Done)
@@ -175,18 +214,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn words_for_a_shell() {
+        for (word, expected) in
+            [("radon", "radon"), ("./a/b.so:x", "./a/b.so:x"), ("a b", "'a b'"), ("", "''"), ("it's", "'it'\\''s'")]
+        {
+            assert_eq!(shell_word(word), expected);
+        }
+    }
+
+    #[test]
     fn folders_stand_in_order_once() {
         let texts = |dirs: &[&str], variable: Option<&str>, data: Option<&str>, own: Option<&str>| {
             let dirs: Vec<PathBuf> = dirs.iter().map(PathBuf::from).collect();
-            let search = folders(&dirs, variable.map(OsStr::new), data.map(Path::new), own.map(Path::new));
-            search.folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>()
+            let folders = folders(&dirs, variable.map(OsStr::new), data.map(Path::new), own.map(Path::new));
+            folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>()
         };
         let variable = env::join_paths(["/v1", "", "here", "/v2", "/a"]).unwrap();
         assert_eq!(
-            texts(&["/a", "b"], variable.to_str(), Some("/data"), Some("/bin")),
+            texts(&["/a", "b"], variable.to_str(), Some("/data/kymhost"), Some("/bin")),
             ["/a", "b", "/v1", "/v2", "/data/kymhost/plugins", "/bin", "/bin/plugins"]
         );
         assert_eq!(texts(&[], None, None, None), Vec::<String>::new());
-        assert_eq!(texts(&[], Some(""), Some("relative"), Some("/bin")), ["/bin", "/bin/plugins"]);
+        assert_eq!(texts(&[], Some(""), None, Some("/bin")), ["/bin", "/bin/plugins"]);
     }
 }

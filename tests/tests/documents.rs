@@ -1,0 +1,86 @@
+//! What the documents say against what the program can say.
+//!
+//! Owns: that every stable error code is documented. Never: what a code means (see the tests of each room).
+
+use kymhost_tests::repository;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// Where codes are documented.
+const DOCUMENTS: [&str; 3] = ["docs/user-guide.md", "docs/plugin-abi.md", "docs/plugins.md"];
+
+/// What a code follows in the host's source. Whatever does not, is no code that reaches its user.
+const BEFORE: [&str; 6] = [
+    "code: ",
+    "Refusal::new(",
+    "refused(",
+    "usage(",
+    // `CliError::new(Exit::…, "code"`, `Self::of(Exit::…, "code"`
+    "(Exit::",
+    // `Kind::Variant { .. } => "code",` where codes are chosen
+    "=> ",
+];
+
+/// Files whose words after `=> ` are codes.
+const CHOOSING: &str = "cli/error.rs";
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+}
+
+/// The codes of one file, its tests left out.
+fn codes(path: &str, source: &str) -> Vec<String> {
+    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let mut found = Vec::new();
+    for before in BEFORE {
+        if before == "=> " && !path.ends_with(CHOOSING) {
+            continue;
+        }
+        for after in source.split(before).skip(1) {
+            let mut after = after.trim_start();
+            if before == "(Exit::" {
+                after = after.split_once(',').map_or("", |(_, after)| after.trim_start());
+            }
+            let literal = after.strip_prefix('"').and_then(|after| after.split_once('"'));
+            found.extend(literal.map(|(code, _)| code.to_owned()).filter(|code| is_word(code)));
+        }
+    }
+    found
+}
+
+fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
+    for entry in fs::read_dir(folder).expect("the source") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(repository()).expect("of this repository").display().to_string();
+            found.insert(name, fs::read_to_string(&path).expect("a text"));
+        }
+    }
+}
+
+#[test]
+fn every_error_code_is_documented() {
+    let documents: String = DOCUMENTS.map(|name| fs::read_to_string(repository().join(name)).expect(name)).concat();
+    let mut files = BTreeMap::new();
+    for room in ["host/src/cli", "host/src/plugin", "host/src/author"] {
+        sources(&repository().join(room), &mut files);
+    }
+    let all: BTreeMap<String, &str> =
+        files.iter().flat_map(|(path, source)| codes(path, source).into_iter().map(|code| (code, &**path))).collect();
+    // That the scan sees each way in which codes are written.
+    for (code, why) in [
+        ("group_writable", "`code: `"),
+        ("api_major", "`Refusal::new(`"),
+        ("world_writable", "`refused(`"),
+        ("same_indexer", "`usage(` on the next line"),
+        ("two_writers", "`(Exit::`"),
+        ("build_failed", "`=> `"),
+    ] {
+        assert!(all.contains_key(code), "{code}, which is written as {why}, was not found: {all:?}");
+    }
+    let missing: Vec<_> = all.iter().filter(|(code, _)| !documents.contains(&format!("`{code}`"))).collect();
+    assert!(missing.is_empty(), "codes that none of {DOCUMENTS:?} has: {missing:#?}");
+}
