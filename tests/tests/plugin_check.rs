@@ -2,7 +2,7 @@
 //!
 //! Owns: which check finds which fault, and that no other does. The plugins: `tests/plugins/wrong/examples`.
 
-use kymhost_tests::{Output, Run, TestDir, assert_untouched, c, example, library, repository, snapshot};
+use kymhost_tests::{Output, Run, TestDir, assert_untouched, c, example, library, program, repository, snapshot};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -304,5 +304,8 @@ fn people_get_a_line_for_each_check_and_the_next_command() {
     assert!(lines[0].ends_with("seed 5"), "{text}");
     assert!(lines.iter().any(|line| line.starts_with("  passed   name ")), "{text}");
     assert_eq!(lines.iter().filter(|line| line.starts_with("  passed ")).count(), 5, "{text}");
-    assert_eq!(*lines.last().expect("a line"), format!("next: kymhost plugin add {}", library.display()));
+    assert_eq!(
+        *lines.last().expect("a line"),
+        format!("next: {} plugin add {}", program().display(), library.display())
+    );
 }

@@ -27,8 +27,11 @@ pub fn program(context: &Context) -> String {
     }
 }
 
-/// What to type next, a command a line.
+/// What to type next: `next: COMMAND`, or a line `next:` with a command on each line below.
 pub fn next(commands: &[String]) -> String {
+    if let [command] = commands {
+        return format!("next: {command}\n");
+    }
     let mut text = "next:\n".to_owned();
     for command in commands {
         let _ = writeln!(text, "  {command}");
@@ -71,5 +74,6 @@ mod tests {
     #[test]
     fn commands_stand_below_each_other() {
         assert_eq!(next(&["cd a".to_owned(), "make".to_owned()]), "next:\n  cd a\n  make\n");
+        assert_eq!(next(&["make".to_owned()]), "next: make\n");
     }
 }

@@ -9,9 +9,9 @@ use crate::cli::documents::{CheckDocument, CheckListDocument};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::interrupt::Interrupt;
-use crate::cli::output;
+use crate::cli::{output, typed};
 use crate::plugin::find_plugin;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Does `plugin check`.
@@ -100,17 +100,11 @@ fn summary(context: &Context, report: &Report, started: Instant) -> Result<(), C
             started.elapsed().as_secs_f64(),
         )?;
         if exit_of(report) == Exit::Done && !context.quiet {
-            writeln!(out, "next: kymhost plugin add {}", quoted(&report.library))?;
+            let add = format!("{} plugin add {}", typed::program(context), typed::quoted(&report.library));
+            out.write_all(typed::next(&[add]).as_bytes())?;
         }
         Ok(())
     })
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | '=');
-    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// A file is checked whatever it is; anything else names an indexer.
@@ -182,11 +176,5 @@ mod tests {
         for (is_loaded, statuses, expected) in cases {
             assert_eq!(exit_of(&report(is_loaded, statuses)), expected, "{statuses:?}");
         }
-    }
-
-    #[test]
-    fn paths_go_through_a_shell() {
-        assert_eq!(quoted(Path::new("target/debug/libx.so")), "target/debug/libx.so");
-        assert_eq!(quoted(Path::new("a b/it's.so")), r"'a b/it'\''s.so'");
     }
 }
