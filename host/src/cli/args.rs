@@ -1,7 +1,7 @@
 //! The command line: commands, options and the help that teaches them.
 //! Owns: names and forms of arguments. Never: acts on them.
 
-use super::{help, quantity};
+use super::{demo, help, quantity};
 use crate::author::check::Check;
 use crate::index::staleness::Reason;
 use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
@@ -718,7 +718,7 @@ pub struct ParamsHashArgs {
 #[command(after_help = help::DEMO)]
 pub struct DemoArgs {
     /// Dataset to make, beside a folder of recordings; what an earlier demo made is made anew
-    #[arg(value_name = "DIR", default_value = "kymhost-demo.zarr")]
+    #[arg(value_name = "DIR", default_value = demo::FOLDER)]
     pub dir: PathBuf,
     /// Where else to look for the indexers.
     #[command(flatten)]

@@ -7,10 +7,14 @@ use std::path::Path;
 
 /// A path as a POSIX shell takes it.
 pub fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
+    word(&path.to_string_lossy())
+}
+
+/// A word as a POSIX shell takes it.
+pub fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
-        text.into_owned()
+        text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', "'\\''"))
     }

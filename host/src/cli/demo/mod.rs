@@ -28,6 +28,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use truth::{Comparison, Drop, Window, compare};
 
+/// The dataset that is made where none is named.
+pub const FOLDER: &str = "kymhost-demo.zarr";
 /// What turns pixels into velocities, these into events, and these into one table; in this order.
 const INDEXERS: [&str; 3] = [VELOCITY, DETECTION, EVENTS];
 const VELOCITY: &str = "radon_velocity";

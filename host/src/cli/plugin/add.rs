@@ -1,13 +1,13 @@
 //! `plugin add`, `plugin remove`, `plugin path`. Owns: what they say. Never: copies or deletes (see `author::install`).
 
-use super::{data_folder, search_path, shell_word};
+use super::{data_folder, search_path};
 use crate::author::install::{Home, InstallError, unpin};
 use crate::cli::Context;
 use crate::cli::args::{PluginAddArgs, PluginDirs, PluginPathArgs, PluginRemoveArgs};
 use crate::cli::documents::{PluginAddDocument, PluginPathDocument, PluginRemoveDocument};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::output;
+use crate::cli::{demo, output, typed};
 use crate::plugin::{Locked, find_plugin};
 
 /// The user's plugins.
@@ -23,16 +23,16 @@ pub fn add(context: &Context, args: &PluginAddArgs) -> Result<Exit, CliError> {
     let dataset = if args.dataset_lock { Some(context.open_dataset()?) } else { None };
     let installed = home.add(&args.source, args.replace, dataset.as_ref().map(|dataset| dataset.store().as_ref()))?;
     let search = search_path(&PluginDirs { plugin_dir: Vec::new() })?;
-    let mut next = Vec::new();
+    let mut indexers = Vec::new();
     for one in &installed {
         for indexer in &one.entry.indexers {
             // By its name, unless another library on the search path has it, too.
             let is_found = find_plugin(&indexer.name, &search).is_ok_and(|found| found.library == one.library);
             let path = || format!("{}:{}", one.library.display(), indexer.name);
-            let spec = if is_found { indexer.name.clone() } else { path() };
-            next.push(format!("kymhost run --plugin {}", shell_word(&spec)));
+            indexers.push((indexer.name.clone(), if is_found { indexer.name.clone() } else { path() }));
         }
     }
+    let next = first_runs(context, &indexers);
     if context.json {
         output::document(&PluginAddDocument::new(&installed, home.lock_file(), args.dataset_lock, &next))?;
         return Ok(Exit::Done);
@@ -49,9 +49,29 @@ pub fn add(context: &Context, args: &PluginAddArgs) -> Result<Exit, CliError> {
         if let Some(dataset) = &dataset {
             writeln!(out, "pinned for all who work on {}", dataset.path().display())?;
         }
-        next.iter().try_for_each(|command| writeln!(out, "next: {command}"))
+        out.write_all(typed::next(&next).as_bytes())
     })?;
     Ok(Exit::Done)
+}
+
+/// What to type to see the rows of newly installed indexers (each its name, and how `--plugin` takes it): on the dataset that other
+/// commands would work on, else on one made for it.
+fn first_runs(context: &Context, indexers: &[(String, String)]) -> Vec<String> {
+    let program = typed::program(context);
+    let mut commands = Vec::with_capacity(1 + 2 * indexers.len());
+    let dataset = match (&context.dataset, context.dataset_path(None)) {
+        (Some(path), _) => format!(" --dataset {}", typed::quoted(path)),
+        // It is found from here by itself.
+        (None, Ok(_)) => String::new(),
+        (None, Err(_)) => {
+            commands.push(format!("{program} demo"));
+            format!(" --dataset {}", demo::FOLDER)
+        }
+    };
+    let runs = indexers.iter().map(|(_, spec)| format!("{program} run --plugin {}{dataset}", typed::word(spec)));
+    commands.extend(runs);
+    commands.extend(indexers.iter().map(|(name, _)| format!("{program} table show {}{dataset}", typed::word(name))));
+    commands
 }
 
 /// A library's indexers, each with its version.

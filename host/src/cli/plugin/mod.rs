@@ -54,15 +54,6 @@ pub fn search_path(dirs: &PluginDirs) -> Result<SearchPath, CliError> {
     Ok(SearchPath { folders, trust })
 }
 
-/// A word as a shell takes it.
-fn shell_word(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:@+,".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
-}
-
 /// kymhost's folder of this user's data, where there is such a place.
 fn data_folder() -> Option<PathBuf> {
     let data = etcetera::choose_base_strategy().ok()?.data_dir();
@@ -212,15 +203,6 @@ fn info(context: &Context, args: &PluginInfoArgs) -> Result<Exit, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_for_a_shell() {
-        for (word, expected) in
-            [("radon", "radon"), ("./a/b.so:x", "./a/b.so:x"), ("a b", "'a b'"), ("", "''"), ("it's", "'it'\\''s'")]
-        {
-            assert_eq!(shell_word(word), expected);
-        }
-    }
 
     #[test]
     fn folders_stand_in_order_once() {

@@ -1,14 +1,14 @@
 //! `plugin trust`. Owns: what is shown before it is asked, the question. Never: decides what is refused (see `plugin::trust`).
 
 use super::add::{home, with_versions};
-use super::{search_path, shell_word};
+use super::search_path;
 use crate::author::install::{Change, pin};
 use crate::cli::Context;
 use crate::cli::args::PluginTrustArgs;
 use crate::cli::documents::PluginTrustDocument;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::output;
+use crate::cli::{output, typed};
 use std::io::{self, BufRead, IsTerminal, Write};
 
 /// Does `plugin trust`.
@@ -75,7 +75,7 @@ fn not_trusted(change: &Change, args: &PluginTrustArgs) -> CliError {
         "guarded",
         format!("{} was not trusted: nothing was changed", with_versions(&change.after)),
     )
-    .help(format!("where it is meant: kymhost plugin trust {}{lock} --yes", shell_word(&args.plugin)))
+    .help(format!("where it is meant: kymhost plugin trust {}{lock} --yes", typed::word(&args.plugin)))
 }
 
 fn show(out: &mut dyn Write, change: &Change) -> io::Result<()> {
