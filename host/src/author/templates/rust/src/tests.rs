@@ -20,7 +20,8 @@ fn each_part_has_its_mean() {
 #[test]
 fn params_have_a_default_and_are_checked() {
     let without = record(2).without("{{name}}/params");
-    assert_eq!(TestHost::new({{Type}}).extract(&without).rows().len(), 6, "ten parts of twelve pixels: two each");
+    let outcome = TestHost::new({{Type}}).extract(&without);
+    assert_eq!(outcome.rows().len(), 6, "ten parts of twelve pixels: two each");
     for parts in [Json::from(0), Json::from(-1), Json::from("two"), Json::Null] {
         let outcome = TestHost::new({{Type}}).extract(&record(parts));
         assert!(outcome.error().message().contains("'parts'"));
