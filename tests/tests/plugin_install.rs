@@ -277,11 +277,9 @@ fn what_is_added_is_copied_locked_listed_run_and_removed() {
     assert_eq!(document["installed"][0]["library"], library.to_str().unwrap());
     assert_eq!(document["installed"][0]["sha256"], digest);
     assert_eq!(document["installed"][0]["replaced"], json!([]));
-    // Where there is no dataset, on one that is made for it; else on that.
-    let program = program().display().to_string();
-    let on = "velocity_events --dataset kymhost-demo.zarr";
-    let next =
-        [format!("{program} demo"), format!("{program} run --plugin {on}"), format!("{program} table show {on}")];
+    // On the dataset that is found from here; where there is none, on one made for it (see `new_author`).
+    let program = user.dir.join("bin/kymhost").display().to_string();
+    let next = ["run --plugin", "table show"].map(|words| format!("{program} {words} velocity_events"));
     assert_eq!(document["next"], json!(next));
     assert_eq!(hex_sha256(&library), digest);
     for (path, bits) in [(&library, 0o755), (&user.plugins(), 0o755), (&user.dir.join("share/kymhost"), 0o755)] {
@@ -736,6 +734,23 @@ fn a_broken_lock_file_is_never_passed_over() {
     let user = User::with_velocity_events();
     mode(&user.lock(), 0o666);
     refused(user.status().output(), 5, "world_writable", &["plugins.lock.json"]);
+    mode(&user.lock(), 0o644);
+    // Nor does one in a folder that others may write to: they could put another in its place.
+    let data = user.dir.join("share/kymhost");
+    mode(&data, 0o777);
+    refused(user.status().output(), 5, "world_writable", &["share/kymhost", "chmod o-w"]);
+    mode(&data, 0o755);
+    if rustix::process::geteuid().is_root() {
+        for (path, bits, before) in [(&user.lock(), 0o664, 0o644), (&data, 0o775, 0o755)] {
+            chown(path, None, Some(54_321)).unwrap();
+            mode(path, bits);
+            refused(user.status().output(), 5, "group_writable", &["chmod g-w", path.to_str().unwrap()]);
+            mode(path, before);
+        }
+    } else {
+        skip("files of another group can only be made by root");
+    }
+    user.status().output().expect_code(0);
     // A later version's fields are kept.
     mode(&user.lock(), 0o644);
     let mut lock: Value = serde_json::from_slice(&fs::read(user.lock()).unwrap()).unwrap();
@@ -745,6 +760,22 @@ fn a_broken_lock_file_is_never_passed_over() {
     user.add(&[user.source("radon", "src/libradon.so").to_str().unwrap()]).expect_code(0);
     let after: Value = serde_json::from_slice(&fs::read(user.lock()).unwrap()).unwrap();
     assert_eq!((&after["policy"], &after["plugins"][0]["signed_by"]), (&json!("strict"), &json!("x")));
+}
+
+#[test]
+fn what_has_become_another_plugin_is_not_removed_as_the_old_one() {
+    let user = User::with_velocity_events();
+    let library = user.installed("velocity_events");
+    fs::remove_file(&library).unwrap();
+    fs::copy(kymhost_tests::library("radon"), &library).unwrap();
+    let removed = user.json(&["plugin", "remove", "velocity_events"]).output().expect_code(0).json();
+    assert_eq!(removed["is_deleted"], false, "{removed}");
+    assert!(library.exists() && user.entries().is_empty());
+    // A broken one goes.
+    let user = User::with_velocity_events();
+    cut_in_half(&user.installed("velocity_events"));
+    user.json(&["plugin", "remove", "velocity_events"]).output().expect_code(0);
+    assert!(!user.installed("velocity_events").exists());
 }
 
 #[test]

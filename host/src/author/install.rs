@@ -114,7 +114,7 @@ pub struct Removed {
     pub names: Vec<String>,
     /// Where it was, or is.
     pub library: PathBuf,
-    /// Whether the file was deleted: files outside the folder of plugins are left.
+    /// Whether the file was deleted: files outside the folder of plugins are left, and those that are another plugin by now.
     pub is_deleted: bool,
 }
 
@@ -331,7 +331,10 @@ impl Home {
                     }
                 },
             };
-            let is_deleted = library.starts_with(&folder) && library.symlink_metadata().is_ok();
+            // What was put in its place, and is another plugin by now, is not what is to go.
+            let is_another = read_card_file(&library)
+                .is_ok_and(|file| !file.card.indexers.iter().any(|indexer| names.contains(&indexer.name)));
+            let is_deleted = library.starts_with(&folder) && library.symlink_metadata().is_ok() && !is_another;
             if is_deleted {
                 remove_file(&library)?;
                 sync_folder(&folder)?;

@@ -35,7 +35,7 @@ impl Trust {
     /// Of the lock file in a data folder; of none where there is no such folder.
     ///
     /// # Errors
-    /// [`PluginError::Refused`] where it cannot be read, is broken (code `bad_lock`), or others may write to it.
+    /// [`PluginError::Refused`] where it cannot be read, is broken (code `bad_lock`), or others may write to it or to the folder.
     pub fn of_user(data: &Path) -> Result<Self, PluginError> {
         if !data.is_dir() {
             return Ok(Self::default());
@@ -53,9 +53,11 @@ impl Trust {
             Err(LockError::Broken(error)) => return Err(error),
             Err(error) => return Err(refused(&error)),
         };
+        // Whoever may write to it, or put another in its place, could say what is trusted.
         if !file.plugins.is_empty() {
-            check_writers(&path, false)?;
+            check_no_group(check_writers(&path, false)?)?;
         }
+        check_no_group(check_writers(&data.canonicalize().map_err(|error| refused(&error))?, false)?)?;
         Ok(Self { path, file })
     }
 
@@ -105,6 +107,19 @@ impl Trust {
         }
         Ok(Some(Pin { file, sha256 }))
     }
+}
+
+/// What only this user and root may write to, whatever is trusted.
+fn check_no_group(writers: Writers) -> Result<(), PluginError> {
+    let Some((path, gid)) = writers.group_may_write else { return Ok(()) };
+    let path = shown(&path);
+    Err(PluginError::Refused {
+        library: path.clone(),
+        code: "group_writable",
+        why: format!(
+            "the members of group {gid} may write to it, so anybody of them can say which plugins are trusted\n             help: look at what is in it, then chmod g-w '{path}'"
+        ),
+    })
 }
 
 enum Whose<'a> {
