@@ -36,7 +36,7 @@ pub struct ErrorBody<'a> {
 
 impl<'a> ErrorBody<'a> {
     fn new(error: &'a CliError) -> Self {
-        Self { code: error.code, message: &error.message, help: error.help.as_deref(), plugin: error.plugin.as_ref() }
+        Self { code: error.code, message: &error.message, help: error.help.as_deref(), plugin: error.plugin.as_deref() }
     }
 }
 

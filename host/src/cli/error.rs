@@ -29,7 +29,7 @@ pub struct CliError {
     /// What to do about it.
     pub help: Option<String>,
     /// The plugin that it is about, where its card can be read.
-    pub plugin: Option<PluginDetails>,
+    pub plugin: Option<Box<PluginDetails>>,
 }
 
 /// A plugin that was refused, as its card has it.
@@ -94,7 +94,7 @@ impl CliError {
             let names = plugin.indexers.join(", ");
             let (from, to) = (format!("cannot use {library}: "), format!("cannot use {names} in {library}: "));
             refused.message = refused.message.replacen(&from, &to, 1);
-            refused.plugin = Some(plugin);
+            refused.plugin = Some(Box::new(plugin));
         }
         refused
     }

@@ -22,7 +22,8 @@ pub fn trust(context: &Context, args: &PluginTrustArgs) -> Result<Exit, CliError
     let is_known = change.is_known();
     // With nothing new and no dataset to be told of it there is nothing to ask.
     let mut refusal = None;
-    if !(is_known && dataset.is_none()) && !args.yes && !asked(context)? {
+    let is_needless = is_known && dataset.is_none();
+    if !(is_needless || args.yes || asked(context)?) {
         refusal = Some(not_trusted(&change, args));
     }
     if refusal.is_none() {
