@@ -5,7 +5,7 @@
 
 use kymhost_tests::fixture::{Fixture, image_id};
 use kymhost_tests::table::Table;
-use kymhost_tests::{Run, TestDir, assert_untouched, snapshot};
+use kymhost_tests::{Run, TestDir, assert_untouched, library, program, snapshot};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -219,4 +219,20 @@ fn the_demo_is_made_anew_but_touches_no_folder_of_others() {
         Run::new(["demo", name]).folder(dir.path()).output().expect_code(6).expect_stderr(&[advice]);
     }
     assert_untouched(&untouched, &snapshot(dir.path()));
+}
+
+#[test]
+fn without_its_plugins_the_demo_makes_nothing() {
+    let (dir, alone) = (TestDir::new(), TestDir::new());
+    let program_alone = alone.join("kymhost");
+    fs::copy(program(), &program_alone).expect("a copy of the program");
+    let plugins = alone.join("some");
+    fs::create_dir(&plugins).expect("a folder");
+    for missing in ["radon_velocity", "event_detection", "velocity_events"] {
+        let output = Run::program(&program_alone, ["demo", "--plugin-dir"]).arg(&plugins).folder(dir.path()).output();
+        output.expect_code(5).expect_stderr(&[missing]);
+        assert_eq!(fs::read_dir(dir.path()).expect("the folder").count(), 0);
+        let library = library(missing);
+        fs::copy(&library, plugins.join(library.file_name().expect("a name"))).expect("a copy of the library");
+    }
 }

@@ -237,6 +237,12 @@ fn outliers_are_two_deviations_off() {
     assert_eq!(without_outliers(&values).iter().map(|value| value.is_nan()).collect::<Vec<_>>(), expected);
     assert_eq!(without_outliers(&[2.0; 5]), [2.0; 5]);
     assert!(without_outliers(&[]).is_empty());
+    // A stall in an even flow: of less than a fifth of all, it is far from the mean.
+    let is_stall_lost = |stalled: usize| {
+        let values: Vec<f64> = (0..100).map(|at| if at < stalled { 0.0 } else { 1.5 }).collect();
+        without_outliers(&values)[0].is_nan()
+    };
+    assert_eq!([5, 19, 21, 50].map(is_stall_lost), [true, true, false, false]);
     // What is NaN already counts for nothing.
     values[3] = f64::NAN;
     let nans: Vec<usize> = (0..40).filter(|at| without_outliers(&values)[*at].is_nan()).collect();
