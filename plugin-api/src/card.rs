@@ -139,7 +139,9 @@ impl CardEntry {
                 is_text(name),
                 "each of an indexer's WRITES is a text of 1 to 256 bytes without control characters"
             );
-            assert!(!are_equal(name, I::MARKER), "an indexer's WRITES may not name its run marker");
+            // Of another form it is another file.
+            let is_json = matches!(I::WRITES[i].kind(), ArtifactKind::Json);
+            assert!(!(is_json && is_marker_name::<I>(name)), "an indexer's WRITES may not name its run marker");
             let mut j = i + 1;
             while j < I::WRITES.len() {
                 assert!(
@@ -161,6 +163,26 @@ impl CardEntry {
             params_schema: I::PARAMS_SCHEMA,
         }
     }
+}
+
+/// Whether it is what [`marker_name`] gives.
+const fn is_marker_name<I: Indexer>(name: &str) -> bool {
+    if !I::MARKER.is_empty() {
+        return are_equal(name, I::MARKER);
+    }
+    let (name, own, ending) = (name.as_bytes(), I::NAME.as_bytes(), b"_run");
+    if name.len() != own.len() + ending.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < name.len() {
+        let expected = if i < own.len() { own[i] } else { ending[i - own.len()] };
+        if name[i] != expected {
+            return false;
+        }
+        i += 1;
+    }
+    true
 }
 
 const fn are_texts(texts: &[&str]) -> bool {

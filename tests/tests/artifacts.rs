@@ -286,6 +286,164 @@ fn artifacts_of_refused_rows_are_known() {
     assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3]);
 }
 
+/// Where all is made anew because a column's type changed, the run meets what it has made itself a moment ago.
+#[test]
+fn recompute_knows_what_the_same_run_has_made() {
+    let lab = Lab::new();
+    for image in 3..6 {
+        lab.data.add_image(&image_id(image));
+        lab.params(image, json!({"value": image}));
+    }
+    lab.params(5, json!({"text": true, "value": 5}));
+    let document = lab.run("@maker --on-schema-change recompute --json").expect_code(3).json();
+    assert_eq!((&document["stats"]["updated"], &document["stats"]["failed"]), (&json!(5), &json!(1)), "{document}");
+    assert_eq!(document["failures"][0]["kind"], "bad_table", "{document}");
+    for image in 0..5 {
+        assert_eq!(lab.values(image), vec![json!(image); 3]);
+    }
+    // The same where the first try wrote artifacts in vain, because of the rows of an image that was not to be done.
+    for image in 0..6 {
+        lab.params(image, json!({"text": true, "value": 10 + image, "make": ["table"]}));
+    }
+    let images: Vec<String> = (1..6).map(image_id).collect();
+    let words = format!("@maker --on-schema-change recompute --json --image {}", images.join(" "));
+    let document = lab.run(&words).expect_code(0).json();
+    assert_eq!((&document["stats"]["updated"], &document["recomputed"]), (&json!(6), &json!(true)), "{document}");
+    for image in 0..6 {
+        assert_eq!(lab.values(image), vec![json!(10 + image); 3]);
+        // What an image had that was refused before stays: nothing vouches for it.
+        assert_eq!(MADE.map(|key| lab.has(image, key)), [image == 5, true, image == 5], "{image}");
+    }
+    assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 6]);
+}
+
+/// The findings of `verify`, each as kind and artifact of an image.
+#[track_caller]
+fn findings(lab: &Lab, code: i32) -> Vec<(Value, Value, Value)> {
+    let document = lab.command("verify --plugin @maker --json").output().expect_code(code).json();
+    let findings = document["findings"].as_array().expect("findings").clone();
+    findings.into_iter().map(|f| (f["image_id"].clone(), f["kind"].clone(), f["artifact"].clone())).collect()
+}
+
+#[test]
+fn verify_compares_artifacts_with_what_is_kept() {
+    let lab = Lab::new();
+    lab.updated();
+    assert_eq!(findings(&lab, 0), []);
+    // A marker without a receipt vouches for no artifact: that they are others now, only verify can see.
+    for image in 0..3 {
+        let mut marker = lab.json(image, "analysis/maker_run.json");
+        marker.as_object_mut().expect("an object").remove("kymhost");
+        lab.data.image(&image_id(image)).json("maker_run", &marker);
+    }
+    assert_eq!(findings(&lab, 0), []);
+    // Written otherwise it is the same.
+    lab.data.put(&lab.key(0, JSON), "{\"value\":0}");
+    assert_eq!(findings(&lab, 0), []);
+    let array = "analysis_arrays/maker/array/data";
+    let differs = |image: u64, key: &str| (json!(image_id(image)), json!("artifact_differs"), json!(key));
+    let chunk = lab.key(1, &format!("{array}/0.0"));
+    lab.data.put_json(&lab.key(0, JSON), &json!({"value": 7}));
+    lab.data.image(&image_id(0)).parquet("maker/table", &batch([("value", ints([0, 0, 1]))]));
+    // Image 1 gets the chunk of image 2.
+    lab.data.put(&chunk, fs::read(lab.data.key(&lab.key(2, &format!("{array}/0.0")))).expect("a chunk"));
+    MADE.map(|key| lab.data.remove(&lab.key(2, key)));
+    let expected = [
+        differs(0, JSON),
+        differs(0, TABLE),
+        differs(1, array),
+        differs(2, JSON),
+        differs(2, TABLE),
+        differs(2, array),
+    ];
+    let found = findings(&lab, 3);
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    assert!(expected.iter().all(|one| found.contains(one)), "{found:?}");
+    let text = lab.command("verify --plugin @maker").output().expect_code(3);
+    text.expect_stdout(&[
+        "artifact_differs  6  an artifact that is kept is not what the plugin gives now",
+        "analysis/maker/json.json: the member 'value' is not what the extraction gives",
+        "it is not there, and the extraction makes it",
+    ]);
+}
+
+#[test]
+fn verify_tells_artifacts_that_are_made_no_more_or_otherwise_each_time() {
+    let lab = Lab::new();
+    lab.params(0, json!({"counts": true}));
+    lab.updated();
+    let marker = |image: u64| lab.json(image, "analysis/maker_run.json");
+    // The receipt of image 1 vouches for an artifact that the plugin does not make.
+    let mut other = marker(1);
+    let outputs = other["kymhost"]["outputs"].as_array_mut().expect("outputs");
+    let mut more = outputs[0].clone();
+    more["key"] = json!("analysis/maker/more.json");
+    outputs.push(more);
+    fs::copy(lab.data.key(&lab.key(1, JSON)), lab.data.key(&lab.key(1, "analysis/maker/more.json"))).expect("a copy");
+    lab.data.image(&image_id(1)).json("maker_run", &other);
+    let expected = [
+        (json!(image_id(0)), json!("not_deterministic"), json!(JSON)),
+        (json!(image_id(1)), json!("artifact_differs"), json!("analysis/maker/more.json")),
+    ];
+    assert_eq!(findings(&lab, 3), expected);
+    // Adopted ones are compared with each other only: that others come out now is why they were adopted.
+    let lab = Lab::new();
+    lab.updated();
+    lab.data.put_json(&lab.key(0, JSON), &json!({"mine": true}));
+    lab.command("adopt --plugin @maker --reason tested").output().expect_code(0);
+    assert_eq!(findings(&lab, 0), []);
+}
+
+/// kymflow has neither intents nor receipts: nobody would know whose the artifacts are.
+#[test]
+fn artifacts_by_kymflows_rules_are_refused() {
+    let lab = Lab::new();
+    let before = snapshot(lab.data.path());
+    for words in ["@maker", "@doubler --plugin @written", "@maker --dry-run"] {
+        let error = lab.run(&format!("{words} --compat kymflow --json")).expect_code(2).json();
+        assert_eq!(error["error"]["code"], "artifacts_by_kymflow", "{words}: {error}");
+        assert!(error["error"]["message"].as_str().is_some_and(|text| text.contains("makes artifacts")), "{error}");
+    }
+    assert_untouched(&before, &snapshot(lab.data.path()));
+    lab.run("@written --compat kymflow").expect_code(0);
+    lab.command("status --plugin @maker --compat kymflow").output().expect_code(0);
+}
+
+/// `adopt` is named where it would take the image.
+#[test]
+fn a_refusal_names_only_what_helps() {
+    let lab = Lab::new();
+    lab.data.image(&image_id(0)).json("maker/json", &json!("by hand"));
+    let refusal = |lab: &Lab, image: u64, options: &str| {
+        let preview = lab.run(&format!("@maker --dry-run --json {options}")).expect_code(0).json();
+        let refused = preview["would_fail"].as_array().expect("a list").clone();
+        let of_image = refused.into_iter().find(|would| would["image_id"] == json!(image_id(image)));
+        let error = of_image.unwrap_or_else(|| panic!("{preview}"))["error"].clone();
+        let text = error.as_str().expect("why it would fail").to_owned();
+        assert!(text.contains("json.json") && text.contains("--overwrite-artifacts"), "{text}");
+        text
+    };
+    let never_run = refusal(&lab, 0, "");
+    assert!(!never_run.contains("adopt"), "{never_run}");
+    let text = lab.run("@maker --dry-run").expect_code(0);
+    text.expect_stdout(&["STALE_MISSING_MARKER: ", "was not made by this indexer"]);
+    let run = lab.run("@maker --json").expect_code(3).json();
+    let said = run["failures"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(said.contains("--overwrite-artifacts") && !said.contains("adopt"), "{said}");
+    // Rows without a receipt: adopt takes the image once it is stale.
+    let mut marker = lab.json(1, "analysis/maker_run.json");
+    marker.as_object_mut().expect("an object").remove("kymhost");
+    lab.data.image(&image_id(1)).json("maker_run", &marker);
+    let fresh = refusal(&lab, 1, "--force");
+    assert!(!fresh.contains("adopt"), "{fresh}");
+    lab.params(1, json!({"value": 9}));
+    let stale = refusal(&lab, 1, "");
+    assert!(stale.contains("kymhost adopt"), "{stale}");
+    lab.command("adopt --plugin @maker --reason tested").output().expect_code(0);
+    lab.params(1, json!({"value": 10}));
+    lab.run(&format!("@maker --image {}", image_id(1))).expect_code(0);
+}
+
 #[test]
 fn a_run_that_is_killed_knows_its_artifacts_again() {
     // Timing decides what each kill meets; `faults` visits each moment.
@@ -389,6 +547,30 @@ fn who_reads_goes_after_who_writes() {
     assert_eq!(preview["runs"][1]["would_update"][0]["reason"], "STALE_PARAMS_CHANGED");
     let text = lab.run("@doubler --plugin @maker --dry-run").expect_code(0);
     assert!(text.stdout().contains("1 waiting for another indexer"), "{}", text.stdout());
+    // With reasons, only those wait that may have one of them then.
+    for (reason, waiting, updated) in [
+        ("STALE_PARAMS_CHANGED", 0, 0),
+        ("STALE_OUTPUT_CHANGED", 0, 0),
+        ("STALE_INPUT_CHANGED", 1, 1),
+        ("FRESH_ROWS", 0, 0),
+    ] {
+        let copy = lab.dir.join("copy.zarr");
+        let _ = fs::remove_dir_all(&copy);
+        copy_tree(lab.data.path(), &copy);
+        let run = |words: &str| {
+            let library = library("maker");
+            let plugins = ["doubler", "maker"].map(|name| format!("--plugin={}:{name}", library.display()));
+            let words = format!("run --reason STALE_PARAMS_CHANGED --reason {reason} --json {words}");
+            let words = words.split_whitespace().map(str::to_owned).chain(plugins);
+            Run::new(words).dataset(&copy).output().expect_code(0).json()
+        };
+        let preview = run("--dry-run");
+        let pending = preview["runs"][0]["pending_upstream"].as_array().map(Vec::len);
+        assert_eq!(pending, Some(waiting), "{reason}: {preview}");
+        assert_eq!(run("")["runs"][0]["stats"]["updated"], updated, "{reason}");
+    }
+    let error = lab.run("@maker --reason PENDING_UPSTREAM --json").expect_code(2).json();
+    assert_eq!(error["error"]["code"], "usage", "{error}");
     let document = lab.run("@doubler --plugin @maker --json").expect_code(0).json();
     let updated: Vec<&Value> = (0..2).map(|run| &document["runs"][run]["stats"]["updated"]).collect();
     assert_eq!(updated, [1, 1]);

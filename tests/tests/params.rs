@@ -135,3 +135,58 @@ fn params_that_a_plugin_writes_are_refused_naming_it() {
     assert!(message.contains("'maker/json'") && message.contains("the indexer 'maker'"), "{message}");
     assert_untouched(&before, &snapshot(lab.data.path()));
 }
+
+/// The indexer that made them need not be installed where the params are set: its run marker says whose they are.
+#[test]
+fn params_that_a_run_marker_vouches_for_are_refused() {
+    let lab = Lab::new();
+    let image = lab.data.image(&image_id(1));
+    image.json("maker/params", &json!({"value": 3}));
+    let text = fs::read(lab.data.key(&image.key("maker_run.json"))).expect("a run marker");
+    let mut marker: Value = serde_json::from_slice(&text).expect("JSON");
+    marker["indexer_name"] = json!("stranger");
+    let mut output = marker["kymhost"]["outputs"][0].clone();
+    output["key"] = json!("analysis/maker/params.json");
+    marker["kymhost"]["outputs"] = json!([output]);
+    image.json("of/stranger", &marker);
+    let before = snapshot(lab.data.path());
+    for words in ["set --plugin @maker --all value=1", "unset --plugin @maker --image #1 value"] {
+        let error = lab.command(&format!("params {words} --json")).output().expect_code(6).json();
+        assert_eq!(error["error"]["code"], "written_by_plugin", "{error}");
+        let message = error["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("'maker/params'") && message.contains("the indexer 'stranger'"), "{message}");
+        assert_untouched(&before, &snapshot(lab.data.path()));
+    }
+    lab.command("params set --plugin @maker --image #0 #2 value=1").output().expect_code(0);
+}
+
+#[test]
+fn params_that_are_no_object_are_shown_and_not_written_over() {
+    for (held, shown) in
+        [(json!([1, 2]), "no object, which params are: ["), (json!(null), "no object, which params are: null")]
+    {
+        let lab = Lab::new();
+        lab.data.image(&image_id(1)).json("maker/params", &held);
+        lab.command("params show --plugin @maker --image #1").output().expect_code(0).expect_stdout(&[shown]);
+        let document = lab.command("params show --plugin @maker --image #1 --json").output().expect_code(0).json();
+        assert_eq!(document["images"][0]["params"], held);
+        let before = snapshot(lab.data.path());
+        for words in ["set --plugin @maker --all value=1", "unset --plugin @maker --image #1 value"] {
+            let error = lab.command(&format!("params {words} --json")).output().expect_code(6).json();
+            assert_eq!(error["error"]["code"], "params_no_object", "{error}");
+            let message = error["error"]["message"].as_str().unwrap_or_default();
+            assert!(message.contains("'maker/params'") && message.contains("params.json"), "{message}");
+            assert!(error["error"]["help"].as_str().is_some_and(|help| help.contains("params show")), "{error}");
+            assert_untouched(&before, &snapshot(lab.data.path()));
+        }
+    }
+}
+
+#[test]
+fn a_key_with_a_dot_stands_in_quotes() {
+    let lab = Lab::new();
+    lab.command(r#"params set --plugin @maker --image #1 nested."a.b"=4"#).output().expect_code(0);
+    assert_eq!(lab.params(1), Some(json!({"nested": {"a.b": 4}})));
+    lab.command(r#"params unset --plugin @maker --image #1 nested."a.b""#).output().expect_code(0);
+    assert_eq!(lab.params(1), Some(json!({"nested": {}})));
+}

@@ -72,6 +72,13 @@ const CASES: &[Case] = &[
     case("hash_counts", "failed", "hash_repeats", "then", &["hash_elsewhere", "hash_follows_params", "params_agree"]),
     case("hash_of_process", "failed", "hash_elsewhere", "elsewhere", &[]),
     case("hash_of_clock", "failed", "hash_elsewhere", "elsewhere", &[]),
+    case(
+        "marker_on_output",
+        "failed",
+        "marker",
+        "the artifact '/wrong_run' is that it makes",
+        &["hash_follows_params", "ignores_markers"],
+    ),
     case("hash_ignores_params", "failed", "hash_follows_params", "wrong/params", &[]),
     case("hash_forgets_a_param", "failed", "hash_follows_params", "'threshold' of the artifact 'wrong/params'", &[]),
     case("hash_of_marker", "failed", "ignores_markers", "params_hash changes", &[]),

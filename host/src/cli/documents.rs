@@ -397,6 +397,9 @@ struct FindingBody<'a> {
     image_id: &'a str,
     kind: &'static str,
     message: &'a str,
+    /// Where it is about one: its key below the image's group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact: Option<&'a str>,
 }
 
 impl<'a> VerifyDocument<'a> {
@@ -406,6 +409,7 @@ impl<'a> VerifyDocument<'a> {
             image_id: &finding.image_id,
             kind: finding_kind(finding.kind),
             message: &finding.message,
+            artifact: finding.artifact.as_deref(),
         });
         Self {
             indexer: &verification.indexer,
@@ -854,9 +858,9 @@ impl<'a> ParamsDocument<'a> {
 pub struct ImageParamsBody {
     image_id: String,
     artifact: Option<String>,
-    /// The params; null where there are none, and where they hold what JSON does not know (`NaN`).
+    /// What the artifact holds; null where there is none, and where it holds what JSON does not know (`NaN`).
     params: Option<serde_json::Value>,
-    /// The params as canonical text, as they are hashed.
+    /// What the artifact holds, as canonical JSON text.
     params_text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -867,7 +871,11 @@ pub struct ImageParamsBody {
 impl ImageParamsBody {
     /// An image, the artifact that holds its params or would, and them.
     pub fn new(image_id: String, artifact: String, params: Option<&Json>) -> Self {
-        let shown = params.map_or_else(|| "none: all as by default".to_owned(), Json::to_file_text);
+        let shown = match params {
+            None => "none: all as by default".to_owned(),
+            Some(Json::Object(_)) => params.map(Json::to_file_text).unwrap_or_default(),
+            Some(other) => format!("no object, which params are: {}", other.to_file_text()),
+        };
         let params_text = params.map(canonical_json);
         let params = params_text.as_deref().and_then(|text| serde_json::from_str(text).ok());
         Self { image_id, artifact: Some(artifact), params, params_text, error: None, shown }
@@ -948,6 +956,7 @@ pub fn finding_kind(kind: VerifyKind) -> &'static str {
         VerifyKind::NotDeterministic => "not_deterministic",
         VerifyKind::VersionBumpForgotten => "version_bump_forgotten",
         VerifyKind::RowsChanged => "rows_changed",
+        VerifyKind::ArtifactDiffers => "artifact_differs",
         VerifyKind::Failed => "failed",
     }
 }
@@ -955,11 +964,12 @@ pub fn finding_kind(kind: VerifyKind) -> &'static str {
 /// What `verify` found, in plain words.
 pub fn finding_meaning(kind: VerifyKind) -> &'static str {
     match kind {
-        VerifyKind::NotDeterministic => "two extractions of the same inputs gave different rows",
+        VerifyKind::NotDeterministic => "two extractions of the same inputs gave different rows or artifacts",
         VerifyKind::VersionBumpForgotten => {
             "the plugin gives other rows than it gave to the run, under the same analysis version"
         }
         VerifyKind::RowsChanged => "the rows in the table are not those that the run wrote",
+        VerifyKind::ArtifactDiffers => "an artifact that is kept is not what the plugin gives now",
         VerifyKind::Failed => "the extraction failed",
     }
 }
@@ -1269,9 +1279,10 @@ mod tests {
             (VerifyKind::NotDeterministic, "not_deterministic"),
             (VerifyKind::VersionBumpForgotten, "version_bump_forgotten"),
             (VerifyKind::RowsChanged, "rows_changed"),
+            (VerifyKind::ArtifactDiffers, "artifact_differs"),
             (VerifyKind::Failed, "failed"),
         ];
-        let finding = |&(kind, _)| VerifyFinding { image_id: "i".into(), kind, message: "m".into() };
+        let finding = |&(kind, _)| VerifyFinding { image_id: "i".into(), kind, artifact: None, message: "m".into() };
         let verification = Verification {
             indexer: "radon".into(),
             table: "t".into(),

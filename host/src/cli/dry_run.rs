@@ -41,7 +41,8 @@ pub fn dry_run(
         if let Ok(preview) = &mut preview {
             let before = order.waits_for.get(place).into_iter().flatten();
             let images = before.filter_map(|&other| awaited.get(other)).flatten().cloned().collect();
-            wait_for(preview, &images);
+            let waits_for_params = order.waits_for_params.get(place).copied().unwrap_or_default();
+            wait_for(preview, &images, options, waits_for_params);
             if let Some(slot) = awaited.get_mut(place) {
                 *slot = order::awaited(preview);
             }
@@ -194,7 +195,8 @@ mod tests {
         let fails = Preview { would_fail: vec!["c".into()], ..nothing() };
         let prunes = Preview { would_prune: vec![("gone".into(), 3)], ..nothing() };
         let mut waits = Preview { would_update: vec!["a".into(), "b".into()], ..nothing() };
-        wait_for(&mut waits, &["a".to_owned(), "nowhere".to_owned()].into());
+        let plain = RunOptions::new(Mode::Incremental);
+        wait_for(&mut waits, &["a".to_owned(), "nowhere".to_owned()].into(), &plain, false);
         assert_eq!(
             (&waits.would_update[..], &waits.pending_upstream[..]),
             (&["b".to_owned()][..], &["a".to_owned()][..])

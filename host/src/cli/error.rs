@@ -291,6 +291,8 @@ impl From<IndexError> for CliError {
             IndexError::Plugin(error) => error.into(),
             IndexError::UnknownMode(_) => Self::of(Exit::Usage, "usage", &error),
             IndexError::TwoWriters { .. } => Self::of(Exit::Usage, "two_writers", &error),
+            IndexError::ArtifactsByKymflow(_) => Self::of(Exit::Usage, "artifacts_by_kymflow", &error)
+                .help("leave --compat out; nothing was run"),
             IndexError::Cycle(_) => Self::of(Exit::Usage, "cycle", &error)
                 .help("run them one by one, in the order that you mean, or leave one out"),
             IndexError::BadName { .. } => Self::of(Exit::Unusable, "bad_name", &error),

@@ -9,6 +9,7 @@ use super::run::images;
 use super::{Context, output, plugin};
 use crate::dataset::{Dataset, Record, artifact_keys};
 use crate::index::params::{Edit, ParamsError, Schema, artifact, edited};
+use crate::index::vouched_for;
 use crate::plugin::{IndexerInfo, Plugin, list_plugins, read_card};
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, canonical_json};
 use std::collections::BTreeMap;
@@ -51,7 +52,7 @@ fn chosen(dataset: &Dataset, ids: &[String]) -> Result<Vec<Record>, CliError> {
     Ok(ids.iter().map(|id| dataset.find_record(id)).collect::<Result<_, _>>()?)
 }
 
-/// An image's params: the artifact that holds them, or would, and what it holds.
+/// An image's params: the artifact that holds them, or would, and what it holds, an object or not.
 fn held(record: &Record, indexer: &IndexerInfo) -> Result<(String, Option<Json>), CliError> {
     let mut all = Vec::with_capacity(indexer.params_artifacts.len());
     for name in &indexer.params_artifacts {
@@ -62,8 +63,7 @@ fn held(record: &Record, indexer: &IndexerInfo) -> Result<(String, Option<Json>)
         return Err(CliError::usage("no_params", message).help("see the plugin's own documentation"));
     };
     let place = indexer.params_artifacts.iter().position(|other| other == name).unwrap_or_default();
-    let params = all.into_iter().nth(place).flatten().filter(|params| params.as_object().is_some());
-    Ok((name.to_owned(), params))
+    Ok((name.to_owned(), all.into_iter().nth(place).flatten()))
 }
 
 fn show(context: &Context, args: &ParamsShowArgs) -> Result<Exit, CliError> {
@@ -122,13 +122,16 @@ fn change(context: &Context, choice: &OnePlugin, ids: &[String], edits: &[Edit])
     let (mut changed, mut unchanged) = (Vec::new(), 0);
     for record in chosen(&dataset, ids)? {
         let (name, before) = held(&record, indexer)?;
-        if let Some(writer) = writers.get(&key_of(&name)) {
+        let key = key_of(&name);
+        // An indexer that is not installed here may have made it.
+        let vouched = vouched_for(&record)?;
+        if let Some(writer) = writers.get(&key).or_else(|| vouched.get(&key)) {
             let message =
                 format!("the artifact '{name}' is written by the indexer '{writer}'; what is set here would be lost");
             return Err(CliError::new(Exit::Refused, "written_by_plugin", message)
                 .help(format!("set the params of '{writer}': kymhost params set --plugin {writer} ...")));
         }
-        let after = edited(before.as_ref(), edits)?;
+        let after = edited(before.as_ref(), edits).map_err(|error| no_params(error, &record, &name))?;
         if let Some(schema) = &schema {
             schema.check(&after)?;
         }
@@ -151,6 +154,20 @@ fn change(context: &Context, choice: &OnePlugin, ids: &[String], edits: &[Edit])
         }
     }
     Ok(Exit::Done)
+}
+
+/// What is in the place of an image's params is not theirs: says where.
+fn no_params(error: ParamsError, record: &Record, name: &str) -> CliError {
+    if !matches!(error, ParamsError::NoParams { .. }) {
+        return error.into();
+    }
+    let file = record.describe_artifact(name, ArtifactKind::Json);
+    CliError::new(
+        Exit::Refused,
+        "params_no_object",
+        format!("the artifact '{name}' ({file}): {error}; nothing was written"),
+    )
+    .help("see what it holds with `kymhost params show`; then make it an object, or move the file away")
 }
 
 fn key_of(name: &str) -> String {

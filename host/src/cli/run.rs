@@ -29,6 +29,9 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
     let plugins = plugin::chosen(&args.choice)?;
     let options = RunOptions { listing: shared_listing(&dataset, plugins.len())?, ..options };
     let indexers: Vec<&IndexerInfo> = plugins.iter().map(|plugin| &plugin.indexer).collect();
+    for indexer in &indexers {
+        index::check_compat(indexer, options.compat)?;
+    }
     let order = order::order(&indexers)?;
     if args.dry_run {
         return dry_run::dry_run(context, args, &dataset, &plugins, &order, &options);

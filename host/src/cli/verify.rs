@@ -82,7 +82,7 @@ mod tests {
     }
 
     fn finding(image_id: &str, kind: VerifyKind) -> VerifyFinding {
-        VerifyFinding { image_id: image_id.to_owned(), kind, message: "one\ntwo".to_owned() }
+        VerifyFinding { image_id: image_id.to_owned(), kind, artifact: None, message: "one\ntwo".to_owned() }
     }
 
     #[test]

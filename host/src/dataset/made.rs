@@ -5,7 +5,7 @@
 use super::inputs::sha256_of;
 use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA};
 use super::tables::Form;
-use super::{Dataset, DatasetError, tables, unwritable};
+use super::{Dataset, DatasetError, Record, tables, unwritable};
 use crate::store::{Key, MAX_DOCUMENT_BYTES};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
@@ -95,6 +95,32 @@ impl Payload {
             Self::Table(rows) => rows.get_array_memory_size(),
             Self::Array(array) => array.bytes().len(),
         }
+    }
+}
+
+impl Payload {
+    /// As it is read once it is kept: a table's columns may have other types then.
+    ///
+    /// # Errors
+    /// Where it cannot be kept: why.
+    pub fn as_kept(self) -> Result<Self, String> {
+        let Self::Table(rows) = &self else { return Ok(self) };
+        let mut bytes = Vec::new();
+        tables::write(&tables::prepare(rows)?, Form::Artifact, &mut bytes).map_err(|error| error.to_string())?;
+        tables::read_artifact(bytes.into()).map(Self::Table)
+    }
+
+    /// What is kept of an artifact; `None` where it is not there.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn kept(record: &Record, name: &str, kind: ArtifactKind) -> Result<Option<Self>, DatasetError> {
+        Ok(match kind {
+            ArtifactKind::Json => record.json_bytes(name)?.map(Self::Json),
+            ArtifactKind::Parquet => record.parquet(name)?.map(Self::Table),
+            ArtifactKind::Csv => record.csv(name)?.map(Self::Table),
+            _ => record.array(name)?.map(Self::Array),
+        })
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn adopt(
 }
 
 /// Rows that are there, or a run that found none and rows that are not: both say what an extraction gave.
-fn can_be_adopted(image: &Planned) -> bool {
+pub(super) fn can_be_adopted(image: &Planned) -> bool {
     image.report.is_stale && (image.rows > 0 || image.report.marker_n_rows == Some(0))
 }
 

@@ -10,7 +10,7 @@ use crate::dataset::{
     self, Dataset, DatasetError, Found, Held, Input, Own, PreparedArtifact, Record, artifact_keys, check_input,
 };
 use crate::plugin::{Failure, FailureKind, IndexerInfo};
-use kymhost_plugin_api::Artifact;
+use kymhost_plugin_api::{Artifact, ArtifactKind};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -59,15 +59,34 @@ fn is_interrupted(dataset: &Dataset, image_id: &str, key: &str, known: Known<'_>
     })
 }
 
-/// The failure of an image whose artifacts somebody else made.
-pub(super) fn refusal(dataset: &Dataset, image_id: &str, key: &str) -> Failure {
+/// The failure of an image whose artifacts somebody else made. `can_adopt`: whether `adopt` would take the image.
+pub(super) fn refusal(dataset: &Dataset, image_id: &str, key: &str, can_adopt: bool) -> Failure {
     let shown = dataset.record(image_id).and_then(|record| record.describe_key(key));
     let shown = shown.unwrap_or_else(|_| format!("{key} of image {image_id}"));
+    let otherwise = match can_adopt {
+        true => ", `kymhost adopt` makes it and the rows that are there count as this indexer's",
+        false => ", or move it away",
+    };
     let message = format!(
-        "{shown} is there already and was not made by this indexer; `--overwrite-artifacts` replaces it, \
-         `kymhost adopt` makes it count as this indexer's"
+        "{shown} is there already and was not made by this indexer; `--overwrite-artifacts` replaces it{otherwise}"
     );
     Failure::new(FailureKind::Error, message)
+}
+
+/// See [`super::vouched_for`].
+pub(super) fn vouched_for(record: &Record) -> Result<BTreeMap<String, String>, DatasetError> {
+    let mut vouched = BTreeMap::new();
+    for artifact in record.artifacts()?.into_iter().filter(|artifact| artifact.kind == ArtifactKind::Json) {
+        let text = match record.json_bytes(&artifact.name) {
+            // What is no JSON is no marker.
+            Err(DatasetError::Unreadable { .. }) => None,
+            other => other?,
+        };
+        let Some(read) = text.and_then(|text| super::receipt::read(&text)) else { continue };
+        let keys = read.receipt.into_iter().flat_map(|receipt| receipt.outputs).map(|output| output.key);
+        vouched.extend(keys.map(|key| (key, read.marker.indexer_name.clone())));
+    }
+    Ok(vouched)
 }
 
 /// What stands under a key now.

@@ -4,7 +4,7 @@
 //!
 //! Intent, artifacts, table, markers, seal, failures, and the intent goes: each is on disk before the next begins. A crash leaves the old
 //! table with old markers, or a new one with an intent that names every image whose marker may not be that of its rows.
-//! With kymflow's rules only table and markers are written.
+//! With kymflow's rules only table and markers are written; an indexer that makes artifacts does not run by them.
 
 use super::IndexError;
 use super::artifacts::{self, Known, Prepared};
@@ -47,8 +47,10 @@ pub(super) struct Committer<'a> {
     receipts: HashMap<String, u64>,
     /// The images of an older run's intent that have not been done yet, and those of this run whose artifacts were written in vain.
     pending: Pending,
-    /// The artifacts that images' receipts name, by key.
+    /// The artifacts that images' receipts name, by key, as the plan or the last commit left them.
     outputs: HashMap<String, Vec<String>>,
+    /// Images that `adopt` would take.
+    adoptable: HashSet<String>,
     /// Whether artifacts that somebody else made are overwritten.
     overwrite_artifacts: bool,
     /// Deleted images, whose rows the next commit removes.
@@ -89,6 +91,8 @@ pub(super) struct Begin {
     pub pending: Pending,
     /// The artifacts that images' receipts name, by key; empty where the indexer makes none.
     pub outputs: HashMap<String, Vec<String>>,
+    /// Images that `adopt` would take; empty where the indexer makes no artifacts.
+    pub adoptable: HashSet<String>,
     /// Whether artifacts that somebody else made are overwritten.
     pub overwrite_artifacts: bool,
     /// Deleted images whose rows leave.
@@ -115,6 +119,7 @@ impl<'a> Committer<'a> {
             receipts: begin.receipts,
             pending: begin.pending,
             outputs: begin.outputs,
+            adoptable: begin.adoptable,
             overwrite_artifacts: begin.overwrite_artifacts,
             orphans: begin.orphans,
             gone: BTreeSet::new(),
@@ -222,6 +227,10 @@ impl<'a> Committer<'a> {
                 artifacts::write(self.dataset, self.indexer, made, &self.outputs)?
             }
         };
+        let mut written: HashMap<String, Vec<String>> = outputs
+            .iter()
+            .map(|(image_id, list)| (image_id.clone(), list.iter().map(|output| output.key.clone()).collect()))
+            .collect();
         let markers = self.ready(done, outputs, &mut change);
         if change.pieces.is_empty() && (self.orphans.is_empty() || self.is_broken) {
             if !making.is_empty() {
@@ -258,6 +267,11 @@ impl<'a> Committer<'a> {
                     let (marker, receipt) = marker;
                     accepted.push(marker);
                     self.receipts.extend(receipt.map(|receipt| (piece.image_id.clone(), receipt)));
+                    // The image may be done once more by this run: what it made now is its own then.
+                    match written.remove(&piece.image_id) {
+                        Some(keys) => self.outputs.insert(piece.image_id.clone(), keys),
+                        None => self.outputs.remove(&piece.image_id),
+                    };
                     self.settled(piece.image_id);
                 }
             }
@@ -319,7 +333,7 @@ impl<'a> Committer<'a> {
                 interrupted: self.pending.get(image_id),
             };
             if let Some(key) = artifacts::foreign(self.dataset, image_id, &declared, known).map_err(failed)? {
-                return Err(artifacts::refusal(self.dataset, image_id, &key));
+                return Err(artifacts::refusal(self.dataset, image_id, &key, self.adoptable.contains(image_id)));
             }
         }
         made.iter()

@@ -23,14 +23,15 @@ mod run;
 mod select;
 pub mod staleness;
 mod verify;
+mod verify_artifacts;
 
-use crate::dataset::{Dataset, DatasetError};
+use crate::dataset::{Dataset, DatasetError, Record};
 use crate::plugin::{Failure, IndexerInfo, PluginError, Workforce};
 pub use crate::store::Holder;
 use rewrite::Widening;
 use staleness::ImageReport;
 use staleness::Reason;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -191,6 +192,11 @@ pub enum IndexError {
     /// The indexers that are to run wait for each other: each reads what the next one writes.
     #[error("the indexers wait for each other: {} (each reads what the next one writes)", .0.join(" -> "))]
     Cycle(Vec<String>),
+    /// The indexer makes artifacts, and is to run by kymflow's rules.
+    #[error(
+        "the indexer '{0}' makes artifacts, which --compat kymflow knows nothing of: nobody would know whose they are"
+    )]
+    ArtifactsByKymflow(String),
     /// There is no such mode.
     #[error("there is no mode '{0}'; it is 'replace' (every image) or 'incremental' (stale images only)")]
     UnknownMode(String),
@@ -375,13 +381,15 @@ pub struct Verification {
     pub findings: Vec<VerifyFinding>,
 }
 
-/// An image whose rows are not what a new extraction gives.
+/// An image of which not all is what a new extraction gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifyFinding {
     /// The image.
     pub image_id: String,
     /// What.
     pub kind: VerifyKind,
+    /// The artifact's key below the image's group, where it is about one.
+    pub artifact: Option<String>,
     /// For people.
     pub message: String,
 }
@@ -390,13 +398,15 @@ pub struct VerifyFinding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum VerifyKind {
-    /// `not_deterministic`: two extractions of the same inputs gave different rows.
+    /// `not_deterministic`: two extractions of the same inputs gave different rows or artifacts.
     NotDeterministic,
     /// `version_bump_forgotten`: both extractions agree, but not with the rows that were recorded, under the same
     /// analysis version and inputs.
     VersionBumpForgotten,
     /// `rows_changed`: the rows in the table are not those that were recorded.
     RowsChanged,
+    /// `artifact_differs`: both extractions agree, but not with an artifact that is kept.
+    ArtifactDiffers,
     /// `failed`: the extraction failed.
     Failed,
 }
@@ -477,7 +487,21 @@ pub fn status(
     })
 }
 
+/// Whether an indexer can run by these rules: kymflow's have no intents and receipts, which say whose an artifact is.
+///
+/// # Errors
+/// [`IndexError::ArtifactsByKymflow`] for an indexer that makes artifacts.
+pub fn check_compat(indexer: &IndexerInfo, compat: Compat) -> Result<(), IndexError> {
+    match compat {
+        Compat::Kymflow if !indexer.writes.is_empty() => Err(IndexError::ArtifactsByKymflow(indexer.name.clone())),
+        Compat::Kymflow | Compat::Kymhost => Ok(()),
+    }
+}
+
 /// Brings the indexer's table up to date. Where nothing is to be done, nothing is written.
+///
+/// # Errors
+/// Also those of [`check_compat`].
 pub fn run(
     dataset: &Dataset,
     indexer: &IndexerInfo,
@@ -485,17 +509,30 @@ pub fn run(
     options: &RunOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, IndexError> {
+    check_compat(indexer, options.compat)?;
     run::run(dataset, indexer, workforce, options, observer)
 }
 
 /// What [`run`] would do with the same options; writes nothing.
+///
+/// # Errors
+/// Also those of [`check_compat`].
 pub fn dry_run(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     workforce: &mut dyn Workforce,
     options: &RunOptions,
 ) -> Result<Preview, IndexError> {
+    check_compat(indexer, options.compat)?;
     run::dry_run(dataset, indexer, workforce, options)
+}
+
+/// Which indexers' run markers vouch for artifacts of an image: the artifacts' keys below the image's group, with the indexers' names.
+///
+/// # Errors
+/// Where the image cannot be read.
+pub fn vouched_for(record: &Record) -> Result<BTreeMap<String, String>, DatasetError> {
+    artifacts::vouched_for(record)
 }
 
 /// Every reason that holds for one image; writes nothing.
@@ -512,7 +549,7 @@ pub fn explain(
     explain::explain(dataset, indexer, workforce, image_id, compat)
 }
 
-/// Extracts fresh images again, twice, and compares digests; writes nothing.
+/// Extracts fresh images again, twice, and compares rows and artifacts; writes nothing.
 pub fn verify(
     dataset: &Dataset,
     indexer: &IndexerInfo,

@@ -1,7 +1,8 @@
 //! In which order several indexers run: who writes an artifact goes before those who read it.
 //! Owns: the order, and what forbids one. Never: I/O.
 
-use super::{IndexError, Preview, staleness::Reason};
+use super::staleness::Reason;
+use super::{IndexError, Preview, RunOptions, select};
 use crate::dataset::artifact_keys;
 use crate::plugin::IndexerInfo;
 use kymhost_plugin_api::{Artifact, ArtifactKind};
@@ -14,6 +15,8 @@ pub struct Order {
     pub sequence: Vec<usize>,
     /// For each place of that list: the places that go directly before it.
     pub waits_for: Vec<Vec<usize>>,
+    /// For each place of that list: whether one of those writes its params.
+    pub waits_for_params: Vec<bool>,
 }
 
 /// The order of these indexers: as given, but for those that wait for another.
@@ -45,6 +48,14 @@ pub fn order(indexers: &[&IndexerInfo]) -> Result<Order, IndexError> {
                 .collect()
         })
         .collect();
+    let waits_for_params = indexers
+        .iter()
+        .zip(&waits_for)
+        .map(|(indexer, waits)| {
+            let params = params_keys(indexer);
+            waits.iter().filter_map(|other| written.get(*other)).any(|keys| !keys.is_disjoint(&params))
+        })
+        .collect();
     let mut sequence: Vec<usize> = Vec::with_capacity(indexers.len());
     while sequence.len() < indexers.len() {
         let is_next = |place: &usize| {
@@ -56,7 +67,7 @@ pub fn order(indexers: &[&IndexerInfo]) -> Result<Order, IndexError> {
             None => return Err(IndexError::Cycle(cycle(indexers, &waits_for, &sequence))),
         }
     }
-    Ok(Order { sequence, waits_for })
+    Ok(Order { sequence, waits_for, waits_for_params })
 }
 
 fn name(indexers: &[&IndexerInfo], place: usize) -> String {
@@ -73,8 +84,12 @@ fn read_keys(indexer: &IndexerInfo) -> BTreeSet<String> {
     let forms = [ArtifactKind::Json, ArtifactKind::Parquet, ArtifactKind::Array];
     let every_form = |name: &String| forms.map(|kind| Artifact::new(name.as_str(), kind));
     let named: Vec<Artifact> = indexer.reads.iter().flat_map(every_form).collect();
+    keys(&named).into_iter().chain(params_keys(indexer)).collect()
+}
+
+fn params_keys(indexer: &IndexerInfo) -> BTreeSet<String> {
     let params = indexer.params_artifacts.iter().map(|name| Artifact::new(name.as_str(), ArtifactKind::Json));
-    keys(&named).into_iter().chain(keys(&params.collect::<Vec<_>>())).collect()
+    keys(&params.collect::<Vec<_>>())
 }
 
 /// The way round among those that are left: each waits for the next, the last for the first.
@@ -101,18 +116,40 @@ pub fn awaited(preview: &Preview) -> BTreeSet<String> {
     preview.would_update.iter().chain(&preview.pending_upstream).cloned().collect()
 }
 
-/// Marks those images of a preview that an indexer before it would do: what they are after that is not known yet.
-pub fn wait_for(preview: &mut Preview, awaited: &BTreeSet<String>) {
-    preview.would_update.retain(|image| !awaited.contains(image));
-    preview.would_fail.retain(|image| !awaited.contains(image));
+/// Marks those images of a preview that an indexer before it would do: what they are after that is not known yet. Where only some reasons
+/// are asked for, those are marked that may have one of them then. `waits_for_params`: see [`Order`].
+pub fn wait_for(preview: &mut Preview, awaited: &BTreeSet<String>, options: &RunOptions, waits_for_params: bool) {
+    let may_be_done = |now: Reason| {
+        let is_done = |then: Reason| then.is_stale() || select::does_fresh(options);
+        let reasons = &options.selection.reasons;
+        reasons.is_empty() || reasons.iter().any(|then| is_done(*then) && may_become(now, *then, waits_for_params))
+    };
     for report in &mut preview.images {
-        if awaited.contains(&report.image_id) {
+        if awaited.contains(&report.image_id) && may_be_done(report.reason) {
             report.reason = Reason::PendingUpstream;
             report.is_stale = true;
+            report.error = None;
             report.inputs.clear();
             report.notes.clear();
             preview.pending_upstream.push(report.image_id.clone());
         }
+    }
+    let waiting: BTreeSet<&String> = preview.pending_upstream.iter().collect();
+    preview.would_update.retain(|image| !waiting.contains(image));
+    preview.would_fail.retain(|image| !waiting.contains(image));
+}
+
+/// Whether an image with one reason may have another once what it reads was made anew.
+fn may_become(now: Reason, then: Reason, waits_for_params: bool) -> bool {
+    use Reason::*;
+    let is_of_inputs = |reason| matches!(reason, StaleInputChanged | StaleInputAppeared | StaleInputRemoved);
+    // These count after those of inputs.
+    let counts_after = |reason| matches!(reason, FreshRows | FreshZeroRows | StaleOutputChanged);
+    match now {
+        _ if now == then || waits_for_params => true,
+        StaleUnreadable => true,
+        _ if is_of_inputs(now) => is_of_inputs(then) || counts_after(then),
+        _ => counts_after(now) && is_of_inputs(then),
     }
 }
 
@@ -167,9 +204,72 @@ mod tests {
         writer.writes = vec![Artifact::new("p", ArtifactKind::Json)];
         let mut reader = indexer("reader");
         reader.params_artifacts = vec!["p".into()];
-        assert_eq!(order(&[&reader, &writer]).map(|order| order.sequence).ok(), Some(vec![1, 0]));
+        let found = order(&[&reader, &writer]).unwrap();
+        assert_eq!((found.sequence, found.waits_for_params), (vec![1, 0], vec![true, false]));
         writer.writes = vec![Artifact::new("p", ArtifactKind::Array)];
         assert_eq!(order(&[&reader, &writer]).map(|order| order.sequence).ok(), Some(vec![0, 1]));
+    }
+
+    #[test]
+    fn images_wait_that_the_run_may_select() {
+        use crate::index::Mode;
+        use Reason::*;
+        let force = |reasons: &[Reason]| {
+            let mut options = RunOptions::new(Mode::Incremental);
+            (options.selection.force, options.selection.reasons) = (true, reasons.iter().copied().collect());
+            options
+        };
+        let plain = |reasons: &[Reason]| {
+            let mut options = force(reasons);
+            options.selection.force = false;
+            options
+        };
+        // (the reason now, what is asked for, whether its params wait, whether it does)
+        let cases = [
+            (FreshRows, plain(&[]), false, true),
+            (FreshRows, plain(&[StaleInputChanged]), false, true),
+            (FreshRows, plain(&[StaleParamsChanged]), false, false),
+            (FreshRows, plain(&[StaleParamsChanged]), true, true),
+            (FreshRows, plain(&[FreshRows]), false, false),
+            (FreshRows, force(&[FreshRows]), false, true),
+            (StaleOutputChanged, plain(&[StaleInputAppeared]), false, true),
+            (StaleInputRemoved, plain(&[StaleOutputChanged]), false, true),
+            (StaleInputRemoved, plain(&[StaleMissingMarker]), false, false),
+            (StaleMissingMarker, plain(&[StaleInputChanged]), false, false),
+            (StaleMissingMarker, plain(&[StaleMissingMarker]), false, true),
+            (StaleUnreadable, plain(&[StaleVersionChanged]), false, true),
+        ];
+        for (now, options, waits_for_params, waits) in cases {
+            let image = crate::index::staleness::ImageReport {
+                image_id: "a".into(),
+                reason: now,
+                is_stale: now.is_stale(),
+                has_run_marker: true,
+                table_rows_present: true,
+                marker_n_rows: None,
+                params_hash_matches: true,
+                analysis_version_matches: true,
+                error: None,
+                inputs: Vec::new(),
+                notes: Vec::new(),
+            };
+            let mut preview = Preview {
+                indexer: String::new(),
+                mode: Mode::Incremental,
+                table: String::new(),
+                images: vec![image],
+                would_update: vec!["a".into()],
+                would_fail: vec!["a".into()],
+                pending_upstream: Vec::new(),
+                would_prune: Vec::new(),
+                refusal: None,
+            };
+            wait_for(&mut preview, &["a".to_owned()].into(), &options, waits_for_params);
+            let story = format!("{now} {:?} {waits_for_params}", options.selection);
+            assert_eq!(preview.pending_upstream.len(), usize::from(waits), "{story}");
+            assert_eq!(preview.would_update.len(), usize::from(!waits), "{story}");
+            assert_eq!(preview.images[0].reason, if waits { PendingUpstream } else { now }, "{story}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub enum Edit {
     Unset(Path),
 }
 
-/// A key, and keys within it: `a.b` is `b` in the object `a`.
+/// A key, and keys within it: `a.b` is `b` in the object `a`, `"a.b"` one key with a dot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path(Vec<String>);
 
@@ -40,6 +40,12 @@ pub enum ParamsError {
         /// What it is.
         found: &'static str,
     },
+    /// What stands in the place of params is no object.
+    #[error("what is there is {found}, not an object, so that it cannot be edited")]
+    NoParams {
+        /// What it is.
+        found: &'static str,
+    },
     /// The schema that the plugin declares cannot be used.
     #[error("the schema of the params that the plugin declares is none: {0}")]
     BadSchema(String),
@@ -53,15 +59,57 @@ const MAX_VIOLATIONS: usize = 10;
 
 impl std::fmt::Display for Path {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.join("."))
+        f.write_str(&shown(&self.0))
     }
 }
 
+/// Keys as they are given: quoted where they would be read as something else.
+fn shown(keys: &[String]) -> String {
+    let one = |key: &String| match key.is_empty() || key.trim() != key || key.contains(['.', '=', '"']) {
+        true => Json::from(key.as_str()).to_string(),
+        false => key.clone(),
+    };
+    keys.iter().map(one).collect::<Vec<_>>().join(".")
+}
+
 impl Path {
-    fn parse(text: &str) -> Option<Self> {
-        let keys: Vec<String> = text.split('.').map(|key| key.trim().to_owned()).collect();
-        keys.iter().all(|key| !key.is_empty()).then_some(Self(keys))
+    /// The path at the beginning of a text, and what follows it: nothing, or `=` and more. A key in quotes is a JSON string, in which dots and `=`
+    /// are like any other character.
+    fn parse(text: &str) -> Option<(Self, &str)> {
+        let (mut keys, mut rest) = (Vec::new(), text);
+        loop {
+            rest = rest.trim_start();
+            let key = match rest.strip_prefix('"') {
+                Some(quoted) => {
+                    let end = 1 + closing_quote(quoted)? + 1;
+                    let (key, after) = rest.split_at_checked(end)?;
+                    rest = after.trim_start();
+                    Json::parse(key.as_bytes()).ok()?.as_str()?.to_owned()
+                }
+                None => {
+                    let (key, after) = rest.split_at(rest.find(['.', '=']).unwrap_or(rest.len()));
+                    rest = after;
+                    Some(key.trim()).filter(|key| !key.is_empty())?.to_owned()
+                }
+            };
+            keys.push(key);
+            match rest.strip_prefix('.') {
+                Some(more) => rest = more,
+                None if rest.is_empty() || rest.starts_with('=') => return Some((Self(keys), rest)),
+                None => return None,
+            }
+        }
     }
+}
+
+/// Where a JSON string, whose opening quote is before the text, ends.
+fn closing_quote(text: &str) -> Option<usize> {
+    let mut is_escaped = false;
+    text.bytes().position(|byte| {
+        let ends = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        ends
+    })
 }
 
 impl Edit {
@@ -71,9 +119,10 @@ impl Edit {
     /// Where there is no `=`, or no key before it.
     pub fn set(text: &str) -> Result<Self, ParamsError> {
         let wrong = || ParamsError::NoEdit { text: text.to_owned(), expected: "KEY=VALUE" };
-        let (key, value) = text.split_once('=').ok_or_else(wrong)?;
+        let (path, value) = Path::parse(text).ok_or_else(wrong)?;
+        let value = value.strip_prefix('=').ok_or_else(wrong)?;
         let value = Json::parse(value.as_bytes()).unwrap_or_else(|_| Json::from(value));
-        Ok(Self::Set(Path::parse(key).ok_or_else(wrong)?, value))
+        Ok(Self::Set(path, value))
     }
 
     /// `KEY`
@@ -82,24 +131,32 @@ impl Edit {
     /// Where it is none.
     pub fn unset(text: &str) -> Result<Self, ParamsError> {
         let wrong = || ParamsError::NoEdit { text: text.to_owned(), expected: "KEY" };
-        Path::parse(text).filter(|_| !text.contains('=')).map(Self::Unset).ok_or_else(wrong)
+        let (path, rest) = Path::parse(text).ok_or_else(wrong)?;
+        if rest.is_empty() { Ok(Self::Unset(path)) } else { Err(wrong()) }
     }
 }
 
-/// The params artifact of an image among those that an indexer reads: the first that holds an object, else the first. `held`: what
-/// each holds.
+/// The params artifact of an image among those that an indexer reads: the first that holds an object, else the first that is there, else
+/// the first. `held`: what each holds.
 pub fn artifact<'a>(names: &'a [String], held: &[Option<Json>]) -> Option<&'a str> {
-    let is_object = |held: &Option<Json>| matches!(held, Some(Json::Object(_)));
-    let found = names.iter().zip(held).find(|(_, held)| is_object(held)).map(|(name, _)| name);
+    let first = |is_it: fn(&Json) -> bool| {
+        let found = names.iter().zip(held).find(|(_, held)| held.as_ref().is_some_and(is_it));
+        found.map(|(name, _)| name)
+    };
+    let found = first(|held| held.as_object().is_some()).or_else(|| first(|_| true));
     found.or(names.first()).map(String::as_str)
 }
 
 /// Params with edits made; no params are an empty object.
 ///
 /// # Errors
-/// [`ParamsError::NoObject`].
+/// [`ParamsError::NoParams`], [`ParamsError::NoObject`].
 pub fn edited(params: Option<&Json>, edits: &[Edit]) -> Result<Json, ParamsError> {
-    let mut members = params.and_then(Json::as_object).cloned().unwrap_or_default();
+    let mut members = match params {
+        None => Object::new(),
+        Some(Json::Object(members)) => members.clone(),
+        Some(other) => return Err(ParamsError::NoParams { found: kind(other) }),
+    };
     for edit in edits {
         match edit {
             Edit::Set(path, value) => set(&mut members, path, value)?,
@@ -116,7 +173,7 @@ fn set(members: &mut Object, path: &Path, value: &Json) -> Result<(), ParamsErro
         let held = object.entry(key.clone()).or_insert_with(|| Json::Object(Object::new()));
         let found = kind(held);
         let Json::Object(inner) = held else {
-            let at = path.0.get(..=depth).unwrap_or_default().join(".");
+            let at = shown(path.0.get(..=depth).unwrap_or_default());
             return Err(ParamsError::NoObject { path: path.to_string(), at, found });
         };
         object = inner;
@@ -217,6 +274,16 @@ mod tests {
             ("a=\"7\"", Some((&["a"], "\"7\""))),
             ("a=b=c", Some((&["a"], "\"b=c\""))),
             ("a=NaN", Some((&["a"], "NaN"))),
+            // A key with a dot, or with a sign that means something here, stands in quotes.
+            (r#""a.b".c=1"#, Some((&["a.b", "c"], "1"))),
+            (r#" "a=b" . "c\"d" = 1"#, Some((&["a=b", "c\"d"], "1"))),
+            (r#""\u00e4\\"=1"#, Some((&["ä\\"], "1"))),
+            (r#""" = 1"#, Some((&[""], "1"))),
+            (r#"a"b=1"#, Some((&["a\"b"], "1"))),
+            (r#""a"b=1"#, None),
+            (r#""a=1"#, None),
+            (r#""\x"=1"#, None),
+            (r#""a"."#, None),
             ("=1", None),
             ("a", None),
             ("a..b=1", None),
@@ -228,6 +295,10 @@ mod tests {
             assert_eq!(format!("{:?}", Edit::set(text).ok()), format!("{expected:?}"), "{text}");
         }
         assert_eq!(Edit::unset("a.b").ok(), Some(Edit::Unset(path(&["a", "b"]))));
+        assert_eq!(Edit::unset(r#""a.b""#).ok(), Some(Edit::Unset(path(&["a.b"]))));
+        for text in ["a.b", r#""a.b".c"#, r#""a=""#, r#""""#, r#"" a""#] {
+            assert_eq!(Path::parse(text).expect(text).0.to_string(), text);
+        }
         for text in ["", "a=1", ".", "a."] {
             assert!(Edit::unset(text).is_err(), "{text}");
         }
@@ -239,7 +310,12 @@ mod tests {
         type Case<'a> = (Option<&'a str>, &'a [&'a str], Result<&'a str, &'a str>);
         let cases: &[Case<'_>] = &[
             (None, &["a=1"], Ok(r#"{"a":1}"#)),
-            (Some("[1]"), &["a=1"], Ok(r#"{"a":1}"#)),
+            // What is no object is not written over.
+            (Some("[1]"), &["a=1"], Err("a list, not an object")),
+            (Some("null"), &["-a"], Err("null, not an object")),
+            (Some(r#"{"a.b":1,"a":{"b":2}}"#), &["\"a.b\"=3"], Ok(r#"{"a.b":3,"a":{"b":2}}"#)),
+            (Some(r#"{"a.b":1,"a":{"b":2}}"#), &["-\"a.b\""], Ok(r#"{"a":{"b":2}}"#)),
+            (Some(r#"{"a.b":1}"#), &["\"a.b\".c=3"], Err("'\"a.b\"' is there and is a number")),
             (Some(r#"{"b":2,"a":0}"#), &["a=1"], Ok(r#"{"b":2,"a":1}"#)),
             (Some(r#"{"a":{"b":1,"c":2}}"#), &["a.b=3", "d.e.f=4"], Ok(r#"{"a":{"b":3,"c":2},"d":{"e":{"f":4}}}"#)),
             (Some(r#"{"a":{"b":1},"c":2}"#), &["-a.b", "-c", "-gone", "-a.gone.too"], Ok(r#"{"a":{}}"#)),
@@ -268,6 +344,7 @@ mod tests {
         assert_eq!(of([Some("1"), Some("{}")]), "two");
         assert_eq!(of([Some("{}"), Some("{}")]), "one");
         assert_eq!(of([Some("1"), Some("2")]), "one");
+        assert_eq!(of([None, Some("2")]), "two");
         assert_eq!(artifact(&[], &[]), None);
     }
 

@@ -112,6 +112,23 @@ pub fn table_digests(dataset: &Dataset, name: &TableName) -> Result<HashMap<Stri
     Ok(digests.finish())
 }
 
+/// The digest of one column's cells, as [`rows_digest`] tells them: missing ones (`NaN` is one) and where they are, an integer and the same
+/// whole float alike, whatever the column's type.
+pub(super) fn cells_digest(column: &ArrayRef) -> String {
+    let length = column.len();
+    let column = Column::of(column, MAX_NESTING);
+    let (mut hash, mut bytes) = (Sha256::new_with_prefix(DOMAIN), Vec::new());
+    for row in 0..length {
+        column.put_item(row, &mut bytes);
+        if bytes.len() >= GATHERED {
+            hash.update(&bytes);
+            bytes.clear();
+        }
+    }
+    hash.update(&bytes);
+    hex(&hash.finalize())
+}
+
 /// An image whose rows are being told.
 #[derive(Debug)]
 struct Image {

@@ -1,6 +1,7 @@
 //! A run: plan, select, guard, lock, extract, commit.
 //! Owns: the order of these, the figures. Never: how images are judged, what a commit writes, how rows are merged.
 
+use super::adopt::can_be_adopted;
 use super::artifacts::{self, Known};
 use super::checkpoint::{Checkpoints, held_bytes};
 use super::commit::{self, Begin, Committer, Done};
@@ -78,7 +79,14 @@ pub(super) fn dry_run(
     options: &RunOptions,
 ) -> Result<Preview, IndexError> {
     let context = Context { dataset, indexer, name: TableName::of(&indexer.name)?, options };
-    let scheme = context.scheme(workforce)?;
+    let mut scheme = context.scheme(workforce)?;
+    // An image that can be judged may fail all the same.
+    let mut why: HashMap<&str, &Failure> = scheme.blocked.iter().map(|(id, failure)| (id.as_str(), failure)).collect();
+    for report in scheme.plan.images.iter_mut().map(|image| &mut image.report) {
+        if let Some(failure) = why.remove(report.image_id.as_str()) {
+            report.error.get_or_insert_with(|| failure.message.clone());
+        }
+    }
     Ok(Preview {
         indexer: context.name.indexer().to_owned(),
         mode: options.mode,
@@ -176,7 +184,7 @@ impl Context<'_> {
         let known = Known { recorded: &image.outputs, interrupted };
         match artifacts::foreign(self.dataset, image_id, &self.indexer.writes, known) {
             Ok(None) => None,
-            Ok(Some(key)) => Some(artifacts::refusal(self.dataset, image_id, &key)),
+            Ok(Some(key)) => Some(artifacts::refusal(self.dataset, image_id, &key, can_be_adopted(image))),
             Err(error) => Some(Failure::new(FailureKind::Unreadable, error.to_string())),
         }
     }
@@ -265,6 +273,12 @@ impl Context<'_> {
                 .iter()
                 .filter(|image| !image.outputs.is_empty())
                 .map(|image| (image.report.image_id.clone(), image.outputs.clone()))
+                .collect(),
+            adoptable: plan
+                .images
+                .iter()
+                .filter(|image| !self.indexer.writes.is_empty() && can_be_adopted(image))
+                .map(|image| image.report.image_id.clone())
                 .collect(),
             overwrite_artifacts: self.options.overwrite_artifacts,
             orphans: scheme.orphans.iter().map(|(image_id, _)| image_id.clone()).collect(),

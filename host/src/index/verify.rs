@@ -1,4 +1,4 @@
-//! `verify`: extracting fresh images again, twice, and holding what comes out against what was recorded.
+//! `verify`: extracting fresh images again, twice, and holding what comes out against what was recorded and is kept.
 //!
 //! Owns: which images, what is compared with what. Never: writes, takes a lock.
 
@@ -7,12 +7,13 @@ use super::plan::{self, Plan, PlanOptions};
 use super::receipt;
 use super::rows_digest::{self, rows_digest};
 use super::staleness::Reason;
+use super::verify_artifacts::Handed;
 use super::{IndexError, Observer, Verification, VerifyFinding, VerifyKind, VerifyOptions};
-use crate::dataset::Dataset;
-use crate::plugin::{Failure, IndexerInfo, Workforce};
+use crate::dataset::{Dataset, Found};
+use crate::plugin::{Failure, IndexerInfo, Made, Workforce};
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// How often all is read again because another program has written the table in between.
@@ -43,8 +44,16 @@ pub(super) fn verify(
     }
 
     let chosen = sample(&fresh, options.sample);
+    let mut artifacts: HashMap<String, Vec<(String, String)>> = HashMap::new();
     observer.planned(chosen.len(), plan.images.len());
-    let first = extract(workforce, &chosen, &mut |id, answer| {
+    let mut keep_digests = |id: &str, made: Vec<Made>| {
+        let digests = made.into_iter().map(|made| {
+            let handed = Handed::of(made);
+            (handed.digest(), handed.key)
+        });
+        artifacts.insert(id.to_owned(), digests.map(|(digest, key)| (key, digest)).collect());
+    };
+    let first = extract(workforce, &chosen, &mut keep_digests, &mut |id, answer| {
         if let Err(failure) = answer {
             observer.image_done(id, Some(failure));
         }
@@ -53,10 +62,18 @@ pub(super) fn verify(
     let again: Vec<String> = chosen.iter().filter(|id| matches!(first.get(*id), Some(Ok(_)))).cloned().collect();
     let second = match observer.interrupted() {
         true => HashMap::new(),
-        false => extract(workforce, &again, &mut |id, answer| {
-            observer.image_done(id, answer.as_ref().err());
-            !observer.interrupted()
-        })?,
+        false => {
+            // One by one: no more than those of one image are held.
+            let mut compare = |id: &str, made: Vec<Made>| {
+                let first = artifacts.remove(id).unwrap_or_default();
+                let receipt = recorded.get(id).and_then(|recorded| recorded.as_ref());
+                suspects.extend(lab.compare_artifacts(id, &first, made, receipt, &library_sha256));
+            };
+            extract(workforce, &again, &mut compare, &mut |id, answer| {
+                observer.image_done(id, answer.as_ref().err());
+                !observer.interrupted()
+            })?
+        }
     };
 
     let mut checked = 0;
@@ -87,12 +104,14 @@ pub(super) fn verify(
     })
 }
 
-/// What a marker's receipt says of rows.
+/// What a marker's receipt says of rows and artifacts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Recorded {
     rows_sha256: String,
     library_sha256: String,
     is_adopted: bool,
+    /// Keys of artifacts, with their digests.
+    outputs: Vec<(String, String)>,
 }
 
 /// What there is to compare with.
@@ -156,7 +175,73 @@ impl Lab<'_> {
             rows_sha256: receipt.rows_sha256,
             library_sha256: receipt.library_sha256,
             is_adopted: receipt.adopted.is_some(),
+            // Their times may be written anew.
+            outputs: receipt.outputs.into_iter().map(|output| (output.key, sha256_of(output.found))).collect(),
         }))
+    }
+
+    /// What is wrong with an image's artifacts, made twice: `first` has the keys and digests of those of the first extraction.
+    fn compare_artifacts(
+        &self,
+        id: &str,
+        first: &[(String, String)],
+        second: Vec<Made>,
+        receipt: Option<&Recorded>,
+        library_sha256: &str,
+    ) -> Vec<VerifyFinding> {
+        let finding = |kind, artifact: &str, message: String| VerifyFinding {
+            image_id: id.to_owned(),
+            kind,
+            artifact: Some(artifact.to_owned()),
+            message: format!("{artifact}: {message}"),
+        };
+        let once = |key: &str| {
+            let message = "one of two extractions of the same inputs made it".to_owned();
+            finding(VerifyKind::NotDeterministic, key, message)
+        };
+        let differs = |key: &str, message: String| {
+            let by = match receipt {
+                Some(receipt) if receipt.library_sha256 == library_sha256 => "; the same library made it",
+                Some(_) => "; another library of the same analysis version made it",
+                None => "; its marker has no receipt: it was not written by kymhost",
+            };
+            finding(VerifyKind::ArtifactDiffers, key, format!("{message} (two extractions agree{by})"))
+        };
+        // Made otherwise: that they differ is why a person had to say that they count.
+        let is_adopted = receipt.is_some_and(|receipt| receipt.is_adopted);
+        let mut missing: BTreeMap<&str, &str> =
+            first.iter().map(|(key, digest)| (key.as_str(), digest.as_str())).collect();
+        let (mut findings, mut keys) = (Vec::new(), BTreeSet::new());
+        for made in second {
+            let (name, kind) = (made.name.clone(), made.payload.kind());
+            let handed = Handed::of(made);
+            match missing.remove(handed.key.as_str()) {
+                None => findings.push(once(&handed.key)),
+                Some(digest) if digest != handed.digest() => {
+                    let message = "two extractions of the same inputs gave different ones".to_owned();
+                    findings.push(finding(VerifyKind::NotDeterministic, &handed.key, message));
+                }
+                Some(_) if is_adopted => {}
+                Some(_) => {
+                    let difference = match self.dataset.record(id) {
+                        Ok(record) => handed.difference(&record, &name, kind),
+                        Err(error) => Some(error.to_string()),
+                    };
+                    findings.extend(difference.map(|message| differs(&handed.key, message)));
+                }
+            }
+            keys.insert(handed.key);
+        }
+        findings.extend(missing.keys().map(|key| once(key)));
+        keys.extend(missing.keys().map(|key| (*key).to_owned()));
+        if !is_adopted {
+            let recorded = receipt.into_iter().flat_map(|receipt| &receipt.outputs);
+            let left = recorded.filter(|(key, _)| !keys.contains(key));
+            findings.extend(
+                left.map(|(key, _)| differs(key, "it is kept, and the extraction does not make it".to_owned())),
+            );
+        }
+        findings
     }
 
     /// Takes back what is found of images that were changed, or done by another run, while they were verified.
@@ -200,7 +285,8 @@ fn compare(
     in_table: Option<&str>,
     library_sha256: &str,
 ) -> Option<VerifyFinding> {
-    let finding = |kind, message: String| Some(VerifyFinding { image_id: id.to_owned(), kind, message });
+    let finding =
+        |kind, message: String| Some(VerifyFinding { image_id: id.to_owned(), kind, artifact: None, message });
     if first != second {
         let message = "two extractions of the same inputs gave different rows".to_owned();
         return finding(VerifyKind::NotDeterministic, message);
@@ -238,11 +324,19 @@ fn in_table(digests: &HashMap<String, String>, id: &str) -> String {
 
 fn rows_changed(id: &str) -> VerifyFinding {
     let message = "the rows in the table are not those that the run wrote".to_owned();
-    VerifyFinding { image_id: id.to_owned(), kind: VerifyKind::RowsChanged, message }
+    VerifyFinding { image_id: id.to_owned(), kind: VerifyKind::RowsChanged, artifact: None, message }
 }
 
 fn failed(id: &str, message: String) -> VerifyFinding {
-    VerifyFinding { image_id: id.to_owned(), kind: VerifyKind::Failed, message }
+    VerifyFinding { image_id: id.to_owned(), kind: VerifyKind::Failed, artifact: None, message }
+}
+
+/// The digest of a file or an array.
+fn sha256_of(found: Found) -> String {
+    match found {
+        Found::File { sha256, .. } | Found::Array { sha256, .. } => sha256,
+        _ => String::new(),
+    }
 }
 
 /// So many of a list, drawn evenly over it: the same ones for the same list. All where no number is given.
@@ -256,17 +350,21 @@ fn sample(ids: &[String], count: Option<u64>) -> Vec<String> {
 /// What came of an extraction.
 type Answer = Result<String, Failure>;
 
-/// The digest of each image's rows, or why there are none; images that were not begun are left out.
+/// The digest of each image's rows, or why there are none; images that were not begun are left out. `take` is given the artifacts of each.
 fn extract(
     workforce: &mut dyn Workforce,
     ids: &[String],
+    take: &mut dyn FnMut(&str, Vec<Made>),
     done: &mut dyn FnMut(&str, &Answer) -> bool,
 ) -> Result<HashMap<String, Answer>, IndexError> {
     let mut answers = HashMap::with_capacity(ids.len());
     if !ids.is_empty() {
         workforce.extract_rows(ids, &mut |index, answer| {
             let Some(id) = ids.get(index) else { return true };
-            let answer = answer.map(|extracted| rows_digest(&extracted.rows));
+            let answer = answer.map(|extracted| {
+                take(id, extracted.artifacts);
+                rows_digest(&extracted.rows)
+            });
             let goes_on = done(id, &answer);
             answers.insert(id.clone(), answer);
             goes_on

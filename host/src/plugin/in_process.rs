@@ -8,6 +8,7 @@ use super::library::{Identity, load_identified};
 use super::schedule::Schedule;
 use super::{Failure, FailureKind, Indexer, Plugin, PluginError, PoolOptions};
 use crate::dataset::Dataset;
+use kymhost_plugin_api::Artifact;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -138,6 +139,10 @@ impl Drop for StopOnDrop<'_> {
 }
 
 impl Drive for Threads {
+    fn declared(&self) -> &[Artifact] {
+        &self.plugin.indexer.writes
+    }
+
     fn library_sha256(&mut self) -> Result<String, PluginError> {
         self.identity.sha256(&self.plugin.library)
     }

@@ -2,9 +2,10 @@
 //!
 //! Owns: the questions, their answers, how one image is done with an indexer in hand. Never: processes, threads, order.
 
+use super::made;
 use super::{Extracted, Failure, FailureKind, Hashed, Indexer, Plugin, PluginError, Produced, Workforce, failure_text};
 use crate::dataset::{Dataset, DatasetError, Held, Input, InputsError, Record, check_input, settles_in};
-use kymhost_plugin_api::RunMarker;
+use kymhost_plugin_api::{Artifact, RunMarker};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -87,6 +88,8 @@ fn inputs_bytes(inputs: &[Input]) -> usize {
 
 /// What runs a job: answers each index once, in rising order, until it is told to stop (`false`).
 pub(super) trait Drive: Send {
+    /// The artifacts that the indexer may make.
+    fn declared(&self) -> &[Artifact];
     /// See [`Workforce::library_sha256`].
     fn library_sha256(&mut self) -> Result<String, PluginError>;
     fn drive(&mut self, job: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError>;
@@ -141,9 +144,16 @@ impl<D: Drive> Workforce for Pool<D> {
         image_ids: &[String],
         sink: &mut dyn FnMut(usize, Result<Extracted, Failure>) -> bool,
     ) -> Result<(), PluginError> {
+        let declared = self.0.declared().to_vec();
         self.0.drive(Job::Extract(image_ids), &mut |index, answer| {
             let answer = match answer {
-                Answer::Rows(extracted) => Ok(extracted),
+                Answer::Rows(extracted) => match made::check(&declared, &extracted.artifacts) {
+                    Ok(()) => Ok(extracted),
+                    Err(failure) => {
+                        let inputs = union(&extracted.params.inputs, &extracted.inputs);
+                        Err(Failure { inputs, ..failure })
+                    }
+                },
                 Answer::Failed(failure) => Err(failure),
                 other => Err(unexpected(&other)),
             };
@@ -368,5 +378,79 @@ fn wait_for_young(record: &Record, inputs: [&Vec<Input>; 2]) -> bool {
             true
         }
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Made;
+    use super::*;
+    use crate::dataset::Payload;
+    use arrow::array::RecordBatch;
+    use arrow::datatypes::Schema;
+    use kymhost_plugin_api::ArtifactKind;
+    use std::sync::Arc;
+
+    /// Workers that answer whatever they like, for an indexer that declares one artifact.
+    struct Spoilt {
+        declared: [Artifact; 1],
+        answers: Vec<Vec<&'static str>>,
+    }
+
+    impl Drive for Spoilt {
+        fn declared(&self) -> &[Artifact] {
+            &self.declared
+        }
+
+        fn library_sha256(&mut self) -> Result<String, PluginError> {
+            Ok(String::new())
+        }
+
+        fn drive(&mut self, _: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {
+            for (index, names) in self.answers.iter().enumerate() {
+                let made = |name: &&str| Made { name: (*name).to_owned(), payload: Payload::Json(b"1".to_vec()) };
+                let extracted = Extracted {
+                    rows: RecordBatch::new_empty(Arc::new(Schema::empty())),
+                    params: Hashed::of("h"),
+                    inputs: Vec::new(),
+                    artifacts: names.iter().map(made).collect(),
+                };
+                deliver(index, Answer::Rows(extracted));
+            }
+            Ok(())
+        }
+    }
+
+    /// Whatever a spoilt worker names, the host takes what the indexer declares.
+    #[test]
+    fn artifacts_of_a_spoilt_worker_are_refused_by_the_host() {
+        let cases: &[(&[&str], Option<&str>)] = &[
+            (&[], None),
+            (&["own/json"], None),
+            (&["somebody/params"], Some("the JSON artifact 'somebody/params', which its WRITES does not name")),
+            (&["own/json", "maker_run"], Some("'maker_run'")),
+            (&["own/json", "/own/json"], Some("'/own/json' twice")),
+        ];
+        let declared = [Artifact::new("own/json", ArtifactKind::Json)];
+        let answers = cases.iter().map(|(names, _)| names.to_vec()).collect();
+        let mut found = Vec::new();
+        let images = vec![String::new(); cases.len()];
+        Pool(Spoilt { declared, answers })
+            .extract_rows(&images, &mut |_, answer| {
+                found.push(answer);
+                true
+            })
+            .unwrap();
+        assert_eq!(found.len(), cases.len());
+        for (found, (names, expected)) in found.iter().zip(cases) {
+            match (found, expected) {
+                (Ok(_), None) => {}
+                (Err(failure), Some(words)) => {
+                    assert_eq!(failure.kind, FailureKind::Error);
+                    assert!(failure.message.contains(words), "{}", failure.message);
+                }
+                (found, _) => panic!("{names:?}: {found:?}"),
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::door::import;
 use super::failure_text;
-use super::{Made, UNDECLARED};
+use super::{Failure, FailureKind, Made, UNDECLARED};
 use crate::dataset::{Payload, artifact_keys};
 use crate::store::MAX_DOCUMENT_BYTES;
 use kymhost_plugin_api::array::Array;
@@ -36,10 +36,7 @@ impl<'a> Collector<'a> {
     }
 
     fn place(&self, name: &str, kind: ArtifactKind) -> Option<usize> {
-        let is_it = |artifact: &Artifact| {
-            artifact.kind == kind && (artifact.name == name || same_key(artifact, &Artifact::new(name, kind)))
-        };
-        self.declared.iter().position(is_it)
+        place(self.declared, name, kind)
     }
 
     /// A JSON artifact's text, any that Python reads; kept as Python writes it.
@@ -74,17 +71,17 @@ impl<'a> Collector<'a> {
     }
 
     fn check_declared(&self, name: &str, kind: ArtifactKind) -> Result<(), Error> {
-        if self.place(name, kind).is_some() {
-            return Ok(());
+        match self.place(name, kind) {
+            Some(_) => Ok(()),
+            None => Err(Error::msg(undeclared(name, kind))),
         }
-        Err(Error::msg(format!("it hands over the {} artifact '{}', {UNDECLARED}", words(kind), failure_text(name))))
     }
 
     fn take(&self, name: &str, payload: Payload) -> Result<(), Error> {
         let place = self.place(name, payload.kind());
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.iter().any(|made| self.place(&made.name, made.payload.kind()) == place) {
-            return Err(Error::msg(format!("it hands over the {} artifact '{name}' twice", words(payload.kind()))));
+            return Err(Error::msg(twice(name, payload.kind())));
         }
         let held: usize = taken.iter().map(|made| made.payload.bytes()).sum();
         if held.saturating_add(payload.bytes()) > MAX_BYTES {
@@ -95,6 +92,44 @@ impl<'a> Collector<'a> {
         taken.push(Made { name: name.to_owned(), payload });
         Ok(())
     }
+}
+
+/// Holds what a pool gives for one image against what the indexer declares. A [`Collector`] has done so where the extraction ran; but that
+/// may have been in a worker, whose memory the plugin can spoil.
+///
+/// # Errors
+/// Where an artifact is not declared, or comes twice.
+pub(super) fn check(declared: &[Artifact], made: &[Made]) -> Result<(), Failure> {
+    let mut places = Vec::with_capacity(made.len());
+    for Made { name, payload } in made {
+        let kind = payload.kind();
+        let wrong = match place(declared, name, kind) {
+            None => undeclared(name, kind),
+            Some(place) if places.contains(&place) => twice(&failure_text(name), kind),
+            Some(place) => {
+                places.push(place);
+                continue;
+            }
+        };
+        return Err(Failure::new(FailureKind::Error, format!("the worker's answer cannot be right: {wrong}")));
+    }
+    Ok(())
+}
+
+/// Which of the declared artifacts it is.
+fn place(declared: &[Artifact], name: &str, kind: ArtifactKind) -> Option<usize> {
+    let is_it = |artifact: &Artifact| {
+        artifact.kind == kind && (artifact.name == name || same_key(artifact, &Artifact::new(name, kind)))
+    };
+    declared.iter().position(is_it)
+}
+
+fn undeclared(name: &str, kind: ArtifactKind) -> String {
+    format!("it hands over the {} artifact '{}', {UNDECLARED}", words(kind), failure_text(name))
+}
+
+fn twice(name: &str, kind: ArtifactKind) -> String {
+    format!("it hands over the {} artifact '{name}' twice", words(kind))
 }
 
 /// Names that are made safe alike are one.

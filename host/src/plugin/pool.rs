@@ -10,6 +10,7 @@ use super::protocol::{self, Item, PROTOCOL, Reply, Request, Start};
 use super::schedule::{Batch, Schedule};
 use super::{Extracted, Failure, FailureKind, Hashed, Plugin, PluginError, PoolOptions};
 use arrow::buffer::Buffer;
+use kymhost_plugin_api::Artifact;
 use rustix::event::{PollFd, Timespec, poll};
 use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
@@ -526,6 +527,10 @@ impl Processes {
 }
 
 impl Drive for Processes {
+    fn declared(&self) -> &[Artifact] {
+        &self.plugin.indexer.writes
+    }
+
     fn library_sha256(&mut self) -> Result<String, PluginError> {
         self.identity.sha256(&self.plugin.library)
     }

@@ -563,20 +563,51 @@ unsafe extern "C" fn put_table(
     schema: *mut ArrowSchema,
     error: *mut Text,
 ) -> c_int {
-    // SAFETY: the header's promises: a name, and Arrow C data that is the host's from now on.
+    // SAFETY: the header's promises: each is null, or Arrow C data that is the host's from now on.
+    let given = unsafe { (taken_array(array), taken_schema(schema)) };
+    // SAFETY: the header's promises: a name. What was taken is released here, whatever is wrong with the rest.
     unsafe {
-        hand_over(run, error, |run| {
-            check_place(array)?;
-            check_place(schema)?;
-            let (data, of) = (array.read(), schema.read());
-            // Moved, as Arrow's specification has it: the caller's structs are released for the caller.
-            std::ptr::addr_of_mut!((*array).release).write(None);
-            std::ptr::addr_of_mut!((*schema).release).write(None);
+        hand_over(run, error, move |run| {
+            let (Some(data), Some(of)) = given else {
+                return Err(Error::new(ErrorKind::BadTable, "the table's array or its schema is NULL"));
+            };
             if data.release.is_none() || of.release.is_none() {
                 return Err(Error::new(ErrorKind::BadTable, "the table was released before it was handed over"));
             }
             run.put_table(name(artifact)?, crate::Table::from_c_data(data, of))
         })
+    }
+}
+
+/// Moves Arrow C data out, as Arrow's specification has it: the caller's struct is then released for the caller. `None` for null.
+///
+/// # Safety
+/// `array` is null, or points to a valid struct that the caller gives away.
+unsafe fn taken_array(array: *mut ArrowArray) -> Option<ArrowArray> {
+    if array.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let data = array.read();
+        std::ptr::addr_of_mut!((*array).release).write(None);
+        Some(data)
+    }
+}
+
+/// As [`taken_array`].
+///
+/// # Safety
+/// As there.
+unsafe fn taken_schema(schema: *mut ArrowSchema) -> Option<ArrowSchema> {
+    if schema.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        let of = schema.read();
+        std::ptr::addr_of_mut!((*schema).release).write(None);
+        Some(of)
     }
 }
 

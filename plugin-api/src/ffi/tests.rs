@@ -225,6 +225,48 @@ fn artifacts_are_handed_over() {
     assert_eq!(refused.map_err(|error| error.kind), Err(ErrorKind::Unsupported as u8));
 }
 
+/// An indexer that does nothing, with these of its constants.
+macro_rules! indexer_with {
+    ($name:ident, $marker:literal, $writes:expr) => {
+        struct $name;
+        impl Indexer for $name {
+            const NAME: &'static str = "own";
+            const ANALYSIS_VERSION: &'static str = "tests.own@1";
+            const MARKER: &'static str = $marker;
+            const WRITES: &'static [Output] = $writes;
+            fn params(&self, _record: &Record<'_>) -> Result<Json> {
+                Ok(Json::Null)
+            }
+            fn extract_rows(&self, _record: &Record<'_>, _run: &Run<'_>) -> Result<Table> {
+                Table::builder().build()
+            }
+        }
+    };
+}
+
+/// The marker is a JSON artifact, of the default name where none is given.
+#[test]
+fn writes_may_not_name_the_run_marker() {
+    use crate::card::CardEntry;
+    indexer_with!(ByDefault, "", &[Output::json("own_run")]);
+    indexer_with!(DefaultTable, "", &[Output::table("own_run")]);
+    indexer_with!(Explicit, "mine", &[Output::json("mine")]);
+    indexer_with!(ExplicitTable, "mine", &[Output::table("mine"), Output::array("mine")]);
+    indexer_with!(ExplicitAndDefault, "mine", &[Output::json("own_run")]);
+    indexer_with!(Longer, "", &[Output::json("own_runs"), Output::json("own_ru"), Output::json("own/own_run")]);
+    let is_refused = |of: fn() -> CardEntry| std::panic::catch_unwind(of).is_err();
+    for (indexer, of, expected) in [
+        ("ByDefault", CardEntry::of::<ByDefault> as fn() -> CardEntry, true),
+        ("DefaultTable", CardEntry::of::<DefaultTable>, false),
+        ("Explicit", CardEntry::of::<Explicit>, true),
+        ("ExplicitTable", CardEntry::of::<ExplicitTable>, false),
+        ("ExplicitAndDefault", CardEntry::of::<ExplicitAndDefault>, false),
+        ("Longer", CardEntry::of::<Longer>, false),
+    ] {
+        assert_eq!(is_refused(of), expected, "{indexer}");
+    }
+}
+
 #[test]
 fn what_an_indexer_declares_is_listed() {
     struct Maker;
@@ -383,6 +425,48 @@ fn c_data_is_released_once() {
     array.release = None;
     schema.release = None;
     drop((array, schema));
+}
+
+/// A C plugin that hands over a table gives both its parts away, whatever is wrong: also where one of them is NULL.
+#[test]
+fn a_table_from_c_that_lacks_a_part_is_released() {
+    static GONE: AtomicUsize = AtomicUsize::new(0);
+    unsafe extern "C" fn release_array(array: *mut ArrowArray) {
+        GONE.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: called with the array that holds this callback.
+        unsafe { (*array).release = None };
+    }
+    unsafe extern "C" fn release_schema(schema: *mut ArrowSchema) {
+        GONE.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: called with the schema that holds this callback.
+        unsafe { (*schema).release = None };
+    }
+    let log = Log::default();
+    let run = CRun::new(&log);
+    // SAFETY: made above.
+    let put_table = unsafe { (*run.as_ptr()).put_table }.expect("a function");
+    let nowhere = std::ptr::null();
+    for (has_array, has_schema, to, name, status) in [
+        (true, true, run.as_ptr(), c"a", 0),
+        (true, true, run.as_ptr(), c"refused", -1),
+        (true, true, nowhere, c"a", -1),
+        (false, true, run.as_ptr(), c"a", -1),
+        (true, false, run.as_ptr(), c"a", -1),
+        (false, false, run.as_ptr(), c"a", -1),
+    ] {
+        let (mut array, mut schema) = c_table(1).into_c_data();
+        (array.release, schema.release) = (Some(release_array), Some(release_schema));
+        let before = GONE.load(Ordering::SeqCst);
+        let of_array = if has_array { std::ptr::addr_of_mut!(array) } else { std::ptr::null_mut() };
+        let of_schema = if has_schema { std::ptr::addr_of_mut!(schema) } else { std::ptr::null_mut() };
+        // SAFETY: a run that is alive or null, a text, C data given away.
+        let found = unsafe { put_table(to, name.as_ptr(), of_array, of_schema, std::ptr::null_mut()) };
+        let story = format!("array {has_array}, schema {has_schema}, {name:?}");
+        assert_eq!(found == 0, status == 0, "{story}");
+        let released = GONE.load(Ordering::SeqCst) - before;
+        assert_eq!(released, usize::from(has_array) + usize::from(has_schema), "{story}");
+        assert_eq!((array.release.is_none(), schema.release.is_none()), (has_array, has_schema), "{story}");
+    }
 }
 
 #[cfg(feature = "arrow")]

@@ -357,6 +357,14 @@ fn marker(subject: &Subject<'_>) -> Judged {
             )));
         }
     }
+    for made in info.writes.iter().filter(|made| made.kind == kymhost_plugin_api::ArtifactKind::Json) {
+        if key(&made.name)? == own {
+            return Ok(Outcome::failed(format!(
+                "its run marker '{marker}' is kept where the artifact '{}' is that it makes: each run would overwrite it",
+                made.name
+            )));
+        }
+    }
     Ok(Outcome::passed(marker.clone()))
 }
 

@@ -5,6 +5,7 @@
 //! `maker` does what the artifact `maker/params` says (absent: `{}`):
 //! - `value`: what stands in all that it makes (0);
 //! - `make`: which of `json`, `table`, `array` it makes (all of them), in this order;
+//! - `counts`: true: how often it was called stands in the JSON artifact, too: it is never the same;
 //! - `fail`: true: it fails, after it has made them;
 //! - `text`: true: its rows' column `value` has texts.
 //!
@@ -13,6 +14,9 @@
 //! wait for each other.
 
 use kymhost_plugin_api::prelude::*;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+static CALLS: AtomicI64 = AtomicI64::new(0);
 
 struct Maker;
 struct Doubler;
@@ -43,6 +47,7 @@ impl Indexer for Maker {
             "value": {"type": "integer", "minimum": 0, "default": 0, "description": "What stands in all that it makes"},
             "make": {"type": "array", "items": {"type": "string"}},
             "fail": {"type": "boolean"},
+            "counts": {"type": "boolean"},
             "text": {"type": "boolean"},
             "nested": {"type": "object", "properties": {"deep": {"type": "number"}}}
         },
@@ -60,6 +65,10 @@ impl Indexer for Maker {
         let make = params.get("make").unwrap_or(&all).as_array().unwrap_or_default();
         for what in make.iter().filter_map(Json::as_str) {
             match what {
+                "json" if flag(&params, "counts") => {
+                    let calls = CALLS.fetch_add(1, Ordering::Relaxed);
+                    run.put_json("maker/json", &Json::object([("value", value.into()), ("calls", calls.into())]))?;
+                }
                 "json" => run.put_json("maker/json", &Json::object([("value", value.into())]))?,
                 "table" => run.put_table("maker/table", Table::builder().column("value", vec![value; 3])?.build()?)?,
                 "array" => {
