@@ -455,7 +455,8 @@ fn a_table_from_c_that_lacks_a_part_is_released() {
         (false, false, run.as_ptr(), c"a", -1),
     ] {
         let (mut array, mut schema) = c_table(1).into_c_data();
-        (array.release, schema.release) = (Some(release_array), Some(release_schema));
+        array.release = Some(release_array);
+        schema.release = Some(release_schema);
         let before = GONE.load(Ordering::SeqCst);
         let of_array = if has_array { std::ptr::addr_of_mut!(array) } else { std::ptr::null_mut() };
         let of_schema = if has_schema { std::ptr::addr_of_mut!(schema) } else { std::ptr::null_mut() };
