@@ -6,6 +6,11 @@ struct MarkerOnOutput;
 
 impl Wrong for MarkerOnOutput {
     const WRITES: &'static [Output] = &[Output::json("/wrong_run")];
+
+    fn rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Rows> {
+        run.put_json("/wrong_run", &Json::Null)?;
+        right::rows(record)
+    }
 }
 
 wrong!(MarkerOnOutput);
