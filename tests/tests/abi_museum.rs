@@ -765,6 +765,10 @@ fn the_rust_contract_is_an_append_of_what_it_was() {
     let now = layout::of(kymhost_plugin_api::ffi::ModuleRef::LAYOUT);
     assert!(then.lines().count() > 100, "it tells something");
     assert_eq!(missing_lines(&then, &now), Vec::<&str>::new());
+    // What was appended is written down with its version, so that from then on it stays.
+    let today = fs::read_to_string(root().join("tests/museum/1.1/rust_contract.txt")).expect("the contract of 1.1");
+    assert_eq!(missing_lines(&today, &now), Vec::<&str>::new(), "what 1.1 has is gone; today:\n{now}");
+    assert_eq!(missing_lines(&now, &today), Vec::<&str>::new(), "what is new is not written down; today:\n{now}");
     // It is what 1.0 had, as 1.0 itself tells.
     let output = Command::new(frozen().1).arg("layout").output().expect("it runs");
     let told = String::from_utf8(output.stdout).expect("text");
@@ -779,6 +783,12 @@ fn the_rust_contract_is_an_append_of_what_it_was() {
     ] {
         assert!(now.contains(from), "no '{from}' in\n{now}");
         assert!(!missing_lines(&then, &now.replacen(from, to, 1)).is_empty(), "{to} is not found");
+    }
+    // The same of what came with 1.1.
+    for (from, to) in [("VTable.06:put_json AFunc", "VTable.07:put_json AFunc"), (".11:reads AFunc", ".10:reads AFunc")]
+    {
+        assert!(now.contains(from), "no '{from}' in\n{now}");
+        assert!(!missing_lines(&today, &now.replacen(from, to, 1)).is_empty(), "{to} is not found");
     }
 }
 

@@ -1,5 +1,5 @@
-//! The C door's binary contract held to its promise: the header, its mirror in Rust and the golden file of 1.0 agree, and
-//! what has changed since was appended.
+//! The C door's binary contract held to its promise: the header, its mirror in Rust and the golden file of each version agree,
+//! and what has changed since was appended.
 //!
 //! Owns: reading the header's structs and numbers, having the compiler lay them out, the rule of what is an append.
 //! Never: loads a plugin.
@@ -13,6 +13,9 @@ use std::process::Command;
 
 /// What may not even be appended to.
 const FROZEN: [&str; 3] = ["ArrowSchema", "ArrowArray", "kymhost_text"];
+
+/// The versions whose contract is written down, the last one today's.
+const VERSIONS: [&str; 2] = ["1.0", "1.1"];
 
 /// A struct's member: where it is, how many bytes it has, and its declaration in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,8 +218,8 @@ fn header() -> String {
     fs::read_to_string(c::include().join("kymhost_plugin.h")).expect("the header")
 }
 
-fn golden() -> Contract {
-    let path = repository().join("tests/museum/1.0/c_contract.txt");
+fn golden(version: &str) -> Contract {
+    let path = repository().join(format!("tests/museum/{version}/c_contract.txt"));
     Contract::from_text(&fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
@@ -224,9 +227,15 @@ fn golden() -> Contract {
 fn the_header_is_an_append_of_what_it_was() {
     let Some(now) = contract_of(&header()) else { return };
     assert_eq!(Contract::from_text(&now.to_text()), now, "what is written is read");
-    check_append(&golden(), &now).unwrap();
-    assert_eq!(golden().structs.len(), 10);
-    assert_eq!(golden().numbers.len(), 30);
+    for version in VERSIONS {
+        check_append(&golden(version), &now)
+            .unwrap_or_else(|why| panic!("since {version}: {why}\ntoday:\n{}", now.to_text()));
+    }
+    assert_eq!(golden("1.0").structs.len(), 10);
+    assert_eq!(golden("1.0").numbers.len(), 30);
+    check_append(&golden("1.0"), &golden("1.1")).unwrap();
+    // What is appended is written down with its version, so that from then on it stays.
+    assert_eq!(golden("1.1"), now, "today:\n{}", now.to_text());
 }
 
 #[test]
@@ -270,12 +279,22 @@ fn edits_that_are_no_appends_are_found() {
         return;
     }
     let member = "    int (*attributes)(const kymhost_record *record, kymhost_text *json, kymhost_text *error);\n";
+    let end = "    int (*put_array)(const kymhost_run *run, const char *name, const kymhost_array *array, kymhost_text *error);\n";
     let last = "    void (*progress)(const kymhost_run *run, double fraction);\n";
     // What is replaced, by what, and the words of the refusal; none where it is an append.
     let cases: &[(&str, &str, Option<&str>)] = &[
         ("", "", None),
-        (last, "    void (*progress)(const kymhost_run *run, double fraction);\n    int (*later)(void);\n", None),
+        (end, &format!("{end}    int (*later)(void);\n"), None),
+        (last, &format!("{last}    int (*later)(void);\n"), Some("member 6 was")),
         ("#define KYMHOST_LOG_DEBUG 3\n", "#define KYMHOST_LOG_DEBUG 3\n#define KYMHOST_LOG_TRACE 4\n", None),
+        // What came with 1.1 stays as what came with 1.0 does.
+        ("(*put_json)", "(*put_text)", Some("member 6 was")),
+        (
+            "    const char *params_schema;\n",
+            "    const char *more;\n    const char *params_schema;\n",
+            Some("was Member"),
+        ),
+        ("    const char *writes;\n", "", Some("was Member")),
         (member, "", Some("member 8 was")),
         (last, "", Some("member 5 was")),
         (member, &format!("    int (*before)(void);\n{member}"), Some("member 8 was")),
@@ -293,7 +312,7 @@ fn edits_that_are_no_appends_are_found() {
             Some("kymhost_new does not begin with its size"),
         ),
     ];
-    let then = golden();
+    let then = golden("1.1");
     for (from, to, words) in cases {
         assert!(header.contains(from), "the header changed: {from}");
         // Functions that use what is gone do not matter for the layout.
