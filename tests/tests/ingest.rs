@@ -1092,6 +1092,20 @@ fn a_dry_run_tells_what_will_fail() {
     assert_eq!((&none["added"], &none["failed"]), (&json!(3), &json!(8)));
 }
 
+/// Pixels that are damaged in the dataset are no reason to keep a recording out that has changed.
+#[test]
+fn damaged_pixels_are_replaced_by_those_of_a_changed_file() {
+    let lab = Lab::new();
+    lab.put("a.tif", small());
+    let id = lab.image(&lab.document(&["--json"], 0), "a.tif");
+    Fixture::at(lab.data()).cut(&format!("images/{id}/data/0.0"));
+    assert_ne!(lab.dataset().validate(), []);
+    let new = page(12, 5, 2, Kind::Uint, 8);
+    lab.put("a.tif", Tiff::new(new.clone()).bytes());
+    assert_eq!(lab.document(&["--json"], 0)["reingested"], 1);
+    assert!(lab.dataset().find_record(&id).unwrap().pixels().unwrap().unwrap().bytes() == new.bytes);
+}
+
 /// A moved folder is ingested as new images, but not without a word.
 #[test]
 fn a_moved_recording_is_told() {

@@ -560,7 +560,8 @@ fn prepare(
             let row = row(image_id);
             notes.extend(before.notes());
             let record = dataset.find_record(image_id)?;
-            let differ = record.pixels()?.as_ref() != Some(&pixels);
+            // Those that cannot be read are no reason to keep them.
+            let differ = !record.pixels().is_ok_and(|there| there.as_ref() == Some(&pixels));
             let staged = if differ { Some(dataset.stage_pixels(image_id, &pixels)?) } else { None };
             // What a person has edited in the dataset stays, but for what the files say of the header.
             let edited = before.metadata.filter(|(_, edited)| *edited);
