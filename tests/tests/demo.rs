@@ -61,7 +61,7 @@ fn check_answer(answer: &Value) {
 
 #[test]
 fn speeds_and_stalls_are_those_that_were_put_in() {
-    let dir = TestDir::new();
+    let dir = TestDir::in_memory();
     let document = demo(&dir);
     let answers = document["answers"].as_array().expect("a list");
     assert_eq!(answers.len(), 6);
@@ -131,7 +131,7 @@ fn check_files_tell_no_truth(dir: &TestDir) {
 
 #[test]
 fn the_demo_shows_the_answer_and_what_is_done_again() {
-    let dir = TestDir::new();
+    let dir = TestDir::in_memory();
     let output = Run::new(["demo"]).folder(dir.path()).output().expect_code(0).expect_stdout(&[
         "kymhost-demo-recordings",
         "kymhost-demo.zarr",
@@ -184,7 +184,7 @@ fn the_demo_shows_the_answer_and_what_is_done_again() {
 
 #[test]
 fn the_demo_is_made_anew_but_touches_no_folder_of_others() {
-    let dir = TestDir::new();
+    let dir = TestDir::in_memory();
     let demo = || Run::new(["demo", "my demo.zarr", "--json"]).folder(dir.path()).output();
     let mut answers = Vec::new();
     for _ in 0..2 {
@@ -223,7 +223,7 @@ fn the_demo_is_made_anew_but_touches_no_folder_of_others() {
 
 #[test]
 fn without_its_plugins_the_demo_makes_nothing() {
-    let (dir, alone) = (TestDir::new(), TestDir::new());
+    let (dir, alone) = (TestDir::in_memory(), TestDir::new());
     let program_alone = alone.join("kymhost");
     fs::copy(program(), &program_alone).expect("a copy of the program");
     let plugins = alone.join("some");

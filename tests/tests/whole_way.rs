@@ -175,7 +175,7 @@ fn go(mut lab: Lab, after_first: impl Fn(&Lab)) {
 
 #[test]
 fn readme_on_made_line_scans() {
-    let dir = TestDir::new();
+    let dir = TestDir::in_memory();
     fs::create_dir(dir.join("linescans")).unwrap();
     fs::create_dir(dir.join("corrected")).unwrap();
     let write = |folder: &str, name: &str, scan: &Scan| {
@@ -203,7 +203,7 @@ fn readme_on_made_line_scans() {
 #[test]
 fn readme_on_real_line_scans() {
     let Some(shared) = linescans::folder() else { return };
-    let dir = TestDir::new();
+    let dir = TestDir::in_memory();
     fs::create_dir(dir.join("linescans")).unwrap();
     fs::create_dir(dir.join("corrected")).unwrap();
     for entry in fs::read_dir(&shared).unwrap() {
