@@ -42,6 +42,11 @@ fn of_another_machine(path: &Path) {
     poke(path, 18, &22u16.to_le_bytes());
 }
 
+/// Gives the indexer a name that no run would take.
+fn of_no_name(path: &Path) {
+    edit_card(path, "\"name\":\"radon\"", "\"name\":\"../..\"");
+}
+
 fn cut_in_half(path: &Path) {
     let bytes = fs::read(path).unwrap();
     fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
@@ -100,7 +105,7 @@ fn inspect_tells_all_and_whether_it_loads() {
 
     // Of what cannot be run here, all is told nevertheless; a file without a card gives an error alone.
     type Harm = fn(&Path);
-    let cases: [(&str, Harm, &str, &[&str], bool); 8] = [
+    let cases: [(&str, Harm, &str, &[&str], bool); 9] = [
         ("of a future major", of_major_9, "api_major", &["9.0", "upgrade kymhost"], true),
         (
             "of another architecture",
@@ -116,6 +121,7 @@ fn inspect_tells_all_and_whether_it_loads() {
             &["abi_stable-9.99"],
             true,
         ),
+        ("with a name of no table", of_no_name, "bad_name", &["'../..'", "a-z, 0-9 and _", "rename"], true),
         ("truncated", cut_in_half, "truncated", &["cut off"], false),
         ("emptied", |path| fs::write(path, "").unwrap(), "truncated", &["empty"], false),
         ("replaced by text", |path| fs::write(path, "words").unwrap(), "no_library", &["no dynamic library"], false),
@@ -136,6 +142,18 @@ fn inspect_tells_all_and_whether_it_loads() {
     }
     refused(inspect(&dir.join("absent.so")).arg("--json").output(), 5, "unreadable", &["absent.so"]);
     refused(inspect(dir.path()).arg("--json").output(), 5, "no_library", &["no file"]);
+}
+
+#[test]
+fn what_a_run_refuses_for_its_name_is_not_said_to_load() {
+    let dir = TestDir::new();
+    let dataset = kymhost_tests::fixture::Fixture::with_images(dir.join("lab.zarr"), 1, 4);
+    let library = kymhost_tests::example("bad_name");
+    for command in [["plugin", "inspect"], ["run", "--plugin"]] {
+        let run = Run::new(command).arg(&library).arg("--json");
+        let run = if command[0] == "run" { run.arg("--dataset").arg(dataset.path()) } else { run };
+        refused(run.output(), 5, "bad_name", &["'Wrong-Name'", "a-z, 0-9 and _"]);
+    }
 }
 
 #[test]
@@ -168,12 +186,13 @@ fn a_broken_library_is_a_line_of_the_list() {
     put("c_cut", cut_in_half);
     put("d_magic", |path| edit_card(path, "KYMCARD\n", "KYMXXXX\n"));
     put("e_empty", |path| fs::write(path, "").unwrap());
+    put("f_name", of_no_name);
     let run = || Run::new(["plugin", "list", "--plugin-dir"]).arg(&folder);
     let document = run().arg("--json").output().expect_code(0).json();
     let lines = document["unusable"].as_array().unwrap();
     let of = |one: &&Value| one["library"].as_str().is_some_and(|path| path.starts_with(folder.to_str().unwrap()));
     let found: Vec<_> = lines.iter().filter(of).map(|one| one["code"].as_str().unwrap()).collect();
-    assert_eq!(found, ["api_major", "platform", "truncated", "bad_card", "truncated"]);
+    assert_eq!(found, ["api_major", "platform", "truncated", "bad_card", "truncated", "bad_name"]);
     run().output().expect_code(0).expect_stdout(&["[api_major]", "[platform]", "[truncated]", "[bad_card]"]);
 }
 

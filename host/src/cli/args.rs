@@ -481,6 +481,9 @@ pub struct PluginCheckArgs {
     /// Checks at once at most [default: the number of cores]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
+    /// Extractions over which memory is to be steady [default: 10000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
+    pub calls: Option<u64>,
     /// Where else to look.
     #[command(flatten)]
     pub dirs: PluginDirs,

@@ -1,11 +1,9 @@
-//! Which names an indexer may have, and where its table is kept.
-//! Owns: the rules of a name, the table's name and key. Never: I/O.
+//! Where an indexer's table is kept.
+//! Owns: the table's name and key. Never: I/O, which names there may be (see `plugin::fault_of_name`).
 
 use super::IndexError;
+use crate::plugin::{TABLE_PREFIX, fault_of_name, plain_name};
 use crate::store::Key;
-
-/// What every indexer's table begins with.
-const PREFIX: &str = "kym_";
 
 /// An indexer's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,21 +15,10 @@ pub struct TableName {
 impl TableName {
     /// The table of an indexer; the name is trimmed and lower-cased first.
     pub fn of(name: &str) -> Result<Self, IndexError> {
-        let indexer = name.trim().to_lowercase();
-        let why = if indexer.is_empty() {
-            Some("it is empty; give a name of a-z, 0-9 and _")
-        } else if indexer.starts_with(PREFIX) {
-            Some("it begins with 'kym_', which kymhost puts before it; leave that off")
-        } else if indexer.starts_with("tables/") || indexer.starts_with("index/") {
-            Some("it begins with a folder of the dataset; give the name alone")
-        } else if !indexer.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
-            Some("it has a character other than a-z, 0-9 and _")
-        } else {
-            None
-        };
-        match why {
+        let indexer = plain_name(name);
+        match fault_of_name(name) {
             Some(why) => Err(IndexError::BadName { name: name.to_owned(), why }),
-            None => Ok(Self { table: format!("{PREFIX}{indexer}"), indexer }),
+            None => Ok(Self { table: format!("{TABLE_PREFIX}{indexer}"), indexer }),
         }
     }
 
@@ -86,8 +73,10 @@ mod tests {
             assert_eq!(table.table(), format!("kym_{indexer}"), "{name:?}");
             assert_eq!(table.key().unwrap().as_str(), format!("tables/kym_{indexer}.parquet"), "{name:?}");
         }
+        let too_long = "a".repeat(201);
         let bad = [
             ("", "empty"),
+            (too_long.as_str(), "200"),
             (" \t ", "empty"),
             ("kym_radon", "kym_"),
             ("KYM_radon", "kym_"),

@@ -8,7 +8,7 @@
 use super::card_file::read_native;
 use super::door::{Checked, Foreign};
 use super::trust::Pin;
-use super::{Indexer, IndexerInfo, PluginError, c_door, rust_door};
+use super::{Indexer, IndexerInfo, PluginError, c_door, fault_of_name, rust_door};
 use kymhost_plugin_api::Artifact;
 use kymhost_plugin_api::card::{API, ApiVersion, Card, CardIndexer};
 use libloading::Library;
@@ -135,8 +135,29 @@ pub fn load_library(library: &Path) -> Result<Vec<Box<dyn Indexer>>, PluginError
 }
 
 /// What can be said against a library from its card alone.
-pub(crate) fn check_card(library: &Path, card: &Card) -> Result<(), PluginError> {
+pub(super) fn check_card(library: &Path, card: &Card) -> Result<(), PluginError> {
+    check_versions(library, card)?;
+    check_names(card).map_err(|refusal| refusal.for_library(library))
+}
+
+/// Whether its API and its door are ones that this host has.
+pub(crate) fn check_versions(library: &Path, card: &Card) -> Result<(), PluginError> {
     check_api(card, API).and_then(|()| check_door(card)).map(drop).map_err(|refusal| refusal.for_library(library))
+}
+
+/// Whether its indexers have names that tables can have; no run would take them else.
+fn check_names(card: &Card) -> Result<(), Refusal> {
+    for indexer in &card.indexers {
+        if let Some(why) = fault_of_name(&indexer.name) {
+            return Err(Refusal::new(
+                "bad_name",
+                format!("its card lists '{}', which cannot name an indexer: {why}", one_line(&indexer.name)),
+                "rename it where the plugin declares it (NAME in Rust, the first argument of KYMHOST_INDEXER in C), and \
+                 rebuild the plugin",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn load(library: &Path, card: &Card) -> Result<Vec<Box<dyn Indexer>>, Refusal> {
@@ -450,6 +471,32 @@ mod tests {
                     assert!(text.lines().count() <= 4, "{text}");
                 }
                 (result, _) => panic!("{api} needing {needs_api} in {host}: {result:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn no_card_is_good_whose_indexers_no_run_would_take() {
+        for (name, word) in [
+            ("a", None),
+            (" A", None),
+            ("../..", Some("character")),
+            ("Wrong-Name", Some("character")),
+            ("kym_a", Some("kym_")),
+            ("", Some("empty")),
+        ] {
+            let mut card = card("1.0", "1.0");
+            let mut second = card.indexers[0].clone();
+            second.name = name.to_owned();
+            card.indexers.push(second);
+            let found = check_card(Path::new("l.so"), &card);
+            match (found, word) {
+                (Ok(()), None) => {}
+                (Err(PluginError::Refused { code, why, .. }), Some(word)) => {
+                    assert_eq!(code, "bad_name", "{name}");
+                    assert!(why.contains(word) && why.contains(&format!("'{name}'")), "{why}");
+                }
+                (found, _) => panic!("{name}: {found:?}"),
             }
         }
     }

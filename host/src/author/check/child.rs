@@ -2,14 +2,14 @@
 //!
 //! Owns: the arguments and answers between the suite and this process. Never: lets the plugin near the pipe of the answers.
 //!
-//! Started as `kymhost plugin-check-one TASK LIBRARY SANDBOX INDEXER SEED TIMEOUT`. Standard input is a pipe that stays open as long as
+//! Started as `kymhost plugin-check-one TASK LIBRARY SANDBOX INDEXER SEED TIMEOUT CALLS`. Standard input is a pipe that stays open as long as
 //! the suite waits; when it closes, this process ends itself. Each answer is a line of JSON on standard output, which is taken
 //! away from the plugin before its library is opened: what it prints goes to a file.
 
 use super::judge::{self, Subject};
 use super::sandbox::Sandbox;
 use super::{CHILD, Check, Outcome};
-use crate::plugin::{Indexer, PluginError, load_library, take_pipes, watch_host};
+use crate::plugin::{Indexer, IndexerInfo, PluginError, load_library, take_pipes, watch_host};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::File;
@@ -86,6 +86,8 @@ pub(super) struct Order<'a> {
     pub indexer: &'a str,
     pub seed: u64,
     pub timeout: Duration,
+    /// Extractions over which memory is to be steady.
+    pub calls: u64,
 }
 
 impl Order<'_> {
@@ -93,7 +95,7 @@ impl Order<'_> {
     pub(super) fn command(&self, task: Task) -> Command {
         let mut command = Command::new(self.program);
         command.arg(CHILD).arg(task.name()).arg(self.library).arg(self.sandbox.root()).arg(self.indexer);
-        command.arg(self.seed.to_string()).arg(self.timeout.as_millis().to_string());
+        command.arg(self.seed.to_string()).arg(self.timeout.as_millis().to_string()).arg(self.calls.to_string());
         let sandbox = self.sandbox;
         command.current_dir(sandbox.work()).env("HOME", sandbox.home());
         for name in ["TMPDIR", "TMP", "TEMP"] {
@@ -125,11 +127,12 @@ pub fn check_main(arguments: &[OsString]) -> ExitCode {
 
 fn serve(arguments: &[OsString]) -> io::Result<()> {
     let usage = || io::Error::other("is started by `kymhost plugin check` itself");
-    let [task, library, sandbox, indexer, seed, timeout] = arguments else { return Err(usage()) };
+    let [task, library, sandbox, indexer, seed, timeout, calls] = arguments else { return Err(usage()) };
     let task = task.to_str().and_then(Task::from_name).ok_or_else(usage)?;
     let seed = seed.to_str().and_then(|seed| seed.parse().ok()).ok_or_else(usage)?;
     let timeout = timeout.to_str().and_then(|timeout| timeout.parse().ok()).map(Duration::from_millis);
     let timeout = timeout.ok_or_else(usage)?;
+    let calls = calls.to_str().and_then(|calls| calls.parse().ok()).ok_or_else(usage)?;
     let indexer = indexer.to_str().ok_or_else(usage)?;
     let (library, sandbox) = (PathBuf::from(library), Sandbox::at(Path::new(sandbox)));
     let (input, mut output) = take_pipes()?;
@@ -147,12 +150,23 @@ fn serve(arguments: &[OsString]) -> io::Result<()> {
     if task == Task::Load {
         return say(&mut output, &Answer::Loaded);
     }
+    let others: Vec<IndexerInfo> =
+        loaded.iter().map(|loaded| loaded.info()).filter(|info| info.name != indexer).cloned().collect();
     let found: Option<Box<dyn Indexer>> = loaded.into_iter().find(|loaded| loaded.info().name == indexer);
     let found = found.ok_or_else(|| io::Error::other("the library has no such indexer"))?;
     let program = std::env::current_exe()?;
     // A call that never returns may hold it until this process ends.
     let indexer: &'static dyn Indexer = Box::leak(found);
-    let subject = Subject { indexer, program: &program, library: &library, sandbox: &sandbox, seed, timeout };
+    let subject = Subject {
+        indexer,
+        program: &program,
+        library: &library,
+        sandbox: &sandbox,
+        seed,
+        timeout,
+        calls,
+        others: &others,
+    };
     let answer = match task {
         Task::Load => Answer::Loaded,
         Task::Seek => {

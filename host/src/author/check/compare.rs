@@ -8,12 +8,16 @@ use kymhost_plugin_api::Json;
 
 /// Leaves of one document that are tried one by one, at most.
 const MAX_LEAVES: usize = 32;
-/// Memory may grow by so much over [`CALLS`] extractions: what an allocator keeps for later, and then some. 420 bytes a call.
-pub(super) const MAX_GROWTH_BYTES: u64 = 4 << 20;
-/// Less than this was seen to grow: nothing that can be told from an allocator's habits.
-pub(super) const MIN_GROWTH_BYTES: u64 = 512 << 10;
 /// Extractions over which memory is to be steady.
 pub(super) const CALLS: u64 = 10_000;
+/// Memory that grows by more than this over [`CALLS`] extractions is kept by the plugin: some 105 bytes a call.
+const LEAK_BYTES: u64 = 1 << 20;
+/// Less than this seen to grow is no proof of that: an allocator takes memory from the system in pieces of 128 KiB.
+const LEAK_SEEN_BYTES: u64 = 256 << 10;
+/// Memory that grows by more than this should be looked at: some 26 bytes a call. Less than one small allocation each is nobody's habit.
+const DRIFT_BYTES: u64 = 256 << 10;
+/// The same for what is to be looked at.
+const DRIFT_SEEN_BYTES: u64 = 64 << 10;
 
 /// The first difference between two tables; `None` where they are the same, `NaN` being itself.
 pub(super) fn difference(first: &RecordBatch, second: &RecordBatch) -> Option<String> {
@@ -162,6 +166,31 @@ pub(super) struct Growth {
     pub of_all_bytes: u64,
 }
 
+/// What growing memory says of a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// It does not grow, or by no more than allocators do.
+    Steady,
+    /// It grows by little: an allocator may do so, or a leak of a few bytes.
+    Drifts,
+    /// The plugin keeps memory of each extraction.
+    Leaks,
+}
+
+impl Growth {
+    /// What it says.
+    pub(super) fn verdict(self) -> Memory {
+        let is_beyond = |of_all, seen| self.of_all_bytes > of_all && self.seen_bytes > seen;
+        if is_beyond(LEAK_BYTES, LEAK_SEEN_BYTES) {
+            Memory::Leaks
+        } else if is_beyond(DRIFT_BYTES, DRIFT_SEEN_BYTES) {
+            Memory::Drifts
+        } else {
+            Memory::Steady
+        }
+    }
+}
+
 /// How memory grows from one extraction to another: the median of the last third of the measurements less that of the second
 /// third. What is allocated once, in the first third, does not count.
 pub(super) fn growth(measured: &[u64], calls: u64) -> Option<Growth> {
@@ -260,7 +289,6 @@ mod tests {
         // 30 measurements over 10,000 calls: one leaks 1,000 bytes a call.
         let leak = growth(&line(1000 * 10_000 / 30), 10_000).unwrap().of_all_bytes;
         assert!((9_000_000..11_000_000).contains(&leak), "{leak}");
-        assert!(leak > MAX_GROWTH_BYTES);
         // The same leak in a tenth of the calls is the same growth.
         let fewer = growth(&line(1000 * 1_000 / 30), 1_000).unwrap().of_all_bytes;
         assert!((9_000_000..11_000_000).contains(&fewer), "{fewer}");
@@ -269,6 +297,30 @@ mod tests {
         warm.extend(vec![200 << 20; 25]);
         assert_eq!(growth(&warm, 10_000), Some(Growth { seen_bytes: 0, of_all_bytes: 0 }));
         assert_eq!(growth(&[1, 2], 10_000), None);
+    }
+
+    #[test]
+    fn a_leak_is_told_from_an_allocators_habits() {
+        for (bytes_a_call, calls, expected) in [
+            (4096, 10_000, Memory::Leaks),
+            (300, 10_000, Memory::Leaks),
+            (112, 10_000, Memory::Leaks),
+            (90, 10_000, Memory::Drifts),
+            (32, 10_000, Memory::Drifts),
+            (16, 10_000, Memory::Steady),
+            (0, 10_000, Memory::Steady),
+            // Of few calls less is seen.
+            (4096, 300, Memory::Leaks),
+            (300, 1_000, Memory::Drifts),
+            (300, 300, Memory::Steady),
+        ] {
+            let measured: Vec<u64> = (0..calls).map(|call| (50 << 20) + call * bytes_a_call).collect();
+            let found = growth(&measured, calls).unwrap();
+            assert_eq!(found.verdict(), expected, "{bytes_a_call} bytes, {calls} calls: {found:?}");
+        }
+        // One that begins late.
+        let late: Vec<u64> = (0..10_000_u64).map(|call| (50 << 20) + call.saturating_sub(3_000) * 4096).collect();
+        assert_eq!(growth(&late, 10_000).unwrap().verdict(), Memory::Leaks);
     }
 
     proptest! {

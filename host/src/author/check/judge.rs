@@ -5,27 +5,26 @@
 //! Each is wrong in one way only: a check that finds another check's fault is skipped and names that check.
 
 use super::child::{Answer, Order, Started, Task, listen};
-use super::compare::{
-    CALLS, MAX_GROWTH_BYTES, MIN_GROWTH_BYTES, all_changed, difference, growth, one_changed, schema_conflict,
-};
+use super::compare::{CALLS, Memory, all_changed, difference, growth, one_changed, schema_conflict};
 use super::damage;
 use super::sandbox::{Sandbox, copy_tree};
 use super::{Check, Outcome, Status};
-use crate::dataset::{Dataset, DatasetError, Found, Input, Record};
-use crate::plugin::{BAD_HASH, Failure, FailureKind, Indexer, Made, UNDECLARED};
+use crate::dataset::{Dataset, DatasetError, Found, Input, Record, artifact_keys};
+use crate::index::params::Schema;
+use crate::plugin::{BAD_HASH, Failure, FailureKind, Indexer, IndexerInfo, Made, UNDECLARED};
 use arrow::array::{Array as _, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use fastrand::Rng;
-use kymhost_plugin_api::{Json, RunMarker, params_hash};
+use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, params_hash};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,6 +37,10 @@ pub(super) struct Subject<'a> {
     pub sandbox: &'a Sandbox,
     pub seed: u64,
     pub timeout: Duration,
+    /// Extractions over which memory is to be steady.
+    pub calls: u64,
+    /// The other indexers of the library.
+    pub others: &'a [IndexerInfo],
 }
 
 /// An outcome on either side: `?` ends a check early.
@@ -80,6 +83,8 @@ pub(super) fn judge(check: Check, subject: &Subject<'_>) -> Outcome {
         Check::HashFollowsParams => hash_follows_params(subject),
         Check::IgnoresMarkers => ignores_markers(subject),
         Check::ParamsAgree => params_agree(subject),
+        Check::ParamsSchema => params_schema(subject),
+        Check::Reads => reads(subject),
         Check::RowsRepeat => rows_repeat(subject),
         Check::RowsElsewhere => rows_elsewhere(subject),
         Check::AtOnce => at_once(subject),
@@ -210,6 +215,7 @@ impl Subject<'_> {
             indexer: &self.indexer.info().name,
             seed: self.seed,
             timeout: self.timeout,
+            calls: self.calls,
         };
         let mut command = order.command(task);
         if is_elsewhere {
@@ -570,6 +576,124 @@ fn params_agree(subject: &Subject<'_>) -> Judged {
     Ok(Outcome::passed("params_hash is the hash of params"))
 }
 
+/// What is no params, one of each kind.
+const NO_PARAMS: [&str; 5] = ["null", "true", "1", "\"text\"", "[]"];
+
+fn params_schema(subject: &Subject<'_>) -> Judged {
+    let info = subject.indexer.info();
+    let schema = match Schema::parse(&info.params_schema) {
+        Ok(Some(schema)) => schema,
+        Ok(None) => return Ok(Outcome::passed("it declares none")),
+        Err(error) => return Ok(Outcome::failed(error.to_string())),
+    };
+    let parsed = |text: &str| Json::parse(text.as_bytes()).unwrap_or(Json::Null);
+    if let Some(odd) = NO_PARAMS.iter().find(|text| schema.check(&parsed(text)).is_ok()) {
+        return Ok(Outcome::failed(format!("it takes {odd}, but params are an object: it lacks \"type\": \"object\"")));
+    }
+    let Some(artifact) = info.params_artifacts.first() else {
+        return Ok(Outcome::failed("there is a schema, and no params artifact that could be as it has it"));
+    };
+    // Each default by itself: which others have to be given is the schema's own affair.
+    let text = parsed(&info.params_schema);
+    let properties = text.get("properties").and_then(Json::as_object).cloned().unwrap_or_default();
+    for (name, property) in &properties {
+        let Some(default) = property.get("default") else { continue };
+        let alone = Schema::parse(&kymhost_plugin_api::canonical_json(property)).ok().flatten();
+        if let Some(Err(error)) = alone.map(|schema| schema.check(default)) {
+            return Ok(Outcome::failed(format!("the default of '{name}' is one that it does not take: {error}")));
+        }
+    }
+    // What it makes of an image that nobody has set params for.
+    let Some(record) = subject.records()?.into_iter().next() else {
+        return Ok(Outcome::skipped("there is no record"));
+    };
+    let patient = Patient::new(subject, &record)?;
+    for name in &info.params_artifacts {
+        for key in artifact_keys(&Artifact::new(name.as_str(), ArtifactKind::Json)).unwrap_or_default() {
+            match fs::remove_file(patient.file(&key)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    let default = subject.indexer.params(&record).map(|text| parsed(&text));
+    patient.heal()?;
+    let Some(Json::Object(default)) = default else {
+        return Ok(Outcome::passed("it is a schema of objects; without params there are none to hold against it"));
+    };
+    if !default.is_empty() && !default.keys().any(|name| properties.contains_key(name)) {
+        return Ok(Outcome::passed("it is a schema of objects; params have another form than their artifact"));
+    }
+    let shown = Json::Object(default.clone());
+    if let Err(error) = schema.check(&shown) {
+        return Ok(Outcome::failed(format!(
+            "without '{artifact}' params are {shown}, which it does not take: {error}"
+        )));
+    }
+    for (name, property) in &properties {
+        if let (Some(said), Some(used)) = (property.get("default"), default.get(name))
+            && !is_same(said, used)
+        {
+            return Ok(Outcome::warned(format!("it says that '{name}' is {said} by default, but it is {used}")));
+        }
+    }
+    Ok(Outcome::passed(format!("it takes what params are without '{artifact}'")))
+}
+
+/// Whether two values are the same but for `1` and `1.0`.
+fn is_same(one: &Json, other: &Json) -> bool {
+    match (one, other) {
+        (Json::Array(one), Json::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same(one, other))
+        }
+        (Json::Object(one), Json::Object(other)) => {
+            let same = |(key, value): (&String, &Json)| other.get(key).is_some_and(|other| is_same(value, other));
+            one.len() == other.len() && one.iter().all(same)
+        }
+        _ => one == other || one.as_f64().is_some_and(|one| other.as_f64() == Some(one)),
+    }
+}
+
+fn reads(subject: &Subject<'_>) -> Judged {
+    let info = subject.indexer.info();
+    let mut read = BTreeSet::new();
+    let mut taken = 0;
+    for record in subject.records()? {
+        // Nothing is its own here: what it writes itself is to be seen, too.
+        let watched = record.watched("kymhost-check/none");
+        taken += usize::from(subject.hash(&watched).is_ok());
+        let _ = subject.indexer.params(&watched);
+        taken += usize::from(subject.rows(&watched).is_ok());
+        read.extend(watched.inputs().unwrap_or_default().into_iter().map(|input| input.key));
+    }
+    if taken == 0 {
+        return Err(Outcome::skipped(format!("it takes no record; {GIVE_DATASET}")));
+    }
+    let is_read = |artifact: &&Artifact| {
+        let keys = artifact_keys(artifact).unwrap_or_default();
+        keys.iter().any(|key| read.contains(key))
+    };
+    if let Some(own) = info.writes.iter().find(is_read) {
+        return Ok(Outcome::failed(format!(
+            "it reads '{}', which it writes itself: its rows depend on the run before, and nothing tells when they are stale",
+            own.name
+        )));
+    }
+    let is_declared = |name: &String| info.reads.contains(name) || info.params_artifacts.contains(name);
+    for other in subject.others {
+        if let Some(artifact) = other.writes.iter().filter(|artifact| !is_declared(&artifact.name)).find(is_read) {
+            return Ok(Outcome::failed(format!(
+                "it reads '{}', which '{}' writes, but its READS does not name it: it may run before that",
+                artifact.name, other.name
+            )));
+        }
+    }
+    Ok(Outcome::passed(match info.reads.as_slice() {
+        [] => "it reads nothing that an indexer of its library writes".to_owned(),
+        names => format!("declares '{}'", names.join("', '")),
+    }))
+}
+
 // Rows.
 
 fn rows_repeat(subject: &Subject<'_>) -> Judged {
@@ -846,50 +970,54 @@ fn old_markers(subject: &Subject<'_>) -> Judged {
     Ok(Outcome::passed(format!("{} payloads, {read} of them taken for markers", payloads.len())))
 }
 
-/// Extractions between two looks at the memory.
-const MEASURE_EVERY: u64 = 25;
-/// The longest that memory is watched.
-const WATCH_MEMORY: Duration = Duration::from_secs(30);
-/// Where nothing at all was added by then, over so many extractions, nothing will be: a leak of a few bytes each would show.
-const ENOUGH: Duration = Duration::from_secs(3);
-const ENOUGH_CALLS: u64 = 600;
 /// Fewer extractions say nothing.
-const LEAST_CALLS: u64 = 150;
+const LEAST_CALLS: u64 = 100;
+/// Where so much was added, it is not waited for more: the machine is others' too.
+const ENOUGH_BYTES: u64 = 512 << 20;
 
 fn memory_steady(subject: &Subject<'_>) -> Judged {
     let ordinary = subject.ordinary()?;
     let Some(first) = resident_bytes() else {
         return Err(Outcome::skipped("this system does not tell how much memory a process has"));
     };
-    let started = Instant::now();
-    let deadline = started + WATCH_MEMORY.min(subject.timeout / 2);
-    let mut measured = vec![first];
+    let limit = subject.timeout / 2;
+    let deadline = Instant::now() + limit;
+    let mut measured = Vec::new();
     let mut calls = 0;
     for one in ordinary.iter().cycle() {
-        if calls >= CALLS || Instant::now() >= deadline {
+        if calls >= subject.calls || Instant::now() >= deadline {
             break;
         }
         let _ = subject.hash(&one.record);
         let _ = subject.rows(&one.record);
         calls += 1;
-        if calls % MEASURE_EVERY == 0 {
-            measured.extend(resident_bytes());
-            let is_flat = || growth(&measured, calls).is_some_and(|growth| growth.seen_bytes == 0);
-            if calls >= ENOUGH_CALLS && started.elapsed() >= ENOUGH && is_flat() {
-                break;
-            }
+        measured.extend(resident_bytes());
+        let grown = measured.last().map_or(0, |now| now.saturating_sub(first));
+        if calls >= LEAST_CALLS && grown > ENOUGH_BYTES {
+            return Ok(Outcome::failed(format!("it keeps memory: {} MiB after {calls} extractions", grown >> 20)));
         }
     }
-    if calls < LEAST_CALLS {
+    let wanted = subject.calls;
+    let cut_short = match calls < wanted {
+        true => format!(" of {wanted}, which is what {} s (half of --timeout) were enough for", limit.as_secs_f64()),
+        false => String::new(),
+    };
+    if calls < LEAST_CALLS.min(wanted) {
         return Err(Outcome::skipped(format!(
-            "only {calls} extractions in {} s: give smaller records with --dataset PATH, or a longer --timeout",
-            subject.timeout.as_secs_f64() / 2.0
+            "{calls} extractions{cut_short}: give smaller records with --dataset PATH, or a longer --timeout"
         )));
     }
     let Some(growth) = growth(&measured, calls) else { return Err(Outcome::skipped("too few measurements")) };
-    let says = format!("{calls} extractions, {} KiB more for each 10,000", growth.of_all_bytes >> 10);
-    let is_leak = growth.of_all_bytes > MAX_GROWTH_BYTES && growth.seen_bytes > MIN_GROWTH_BYTES;
-    Ok(if is_leak { Outcome::failed(format!("it keeps memory: {says}")) } else { Outcome::passed(says) })
+    let says = format!(
+        "{calls} extractions{cut_short}, {} KiB more for each {CALLS}, {} bytes each",
+        growth.of_all_bytes >> 10,
+        growth.of_all_bytes / CALLS
+    );
+    Ok(match growth.verdict() {
+        Memory::Leaks => Outcome::failed(format!("it keeps memory: {says}")),
+        Memory::Drifts => Outcome::warned(format!("it may keep memory: {says}")),
+        Memory::Steady => Outcome::passed(says),
+    })
 }
 
 #[cfg(target_os = "linux")]
@@ -904,44 +1032,105 @@ fn resident_bytes() -> Option<u64> {
     None
 }
 
-/// Extractions that take less need not be cancelled.
-const LONG: Duration = Duration::from_millis(500);
-/// The least time that a cancelled extraction gets.
-const TIME_TO_STOP: Duration = Duration::from_secs(3);
+/// A cancelled extraction that goes on for longer is too slow to stop, unless it takes less than half of the time that was left.
+const TO_STOP: Duration = Duration::from_secs(1);
+/// It is waited at least so long for one.
+const PATIENCE: Duration = Duration::from_secs(3);
 
-fn cancel(subject: &Subject<'_>) -> Judged {
-    let mut longest: Option<(Duration, Record)> = None;
-    for one in subject.ordinary()? {
-        let start = Instant::now();
-        let _ = subject.rows(&one.record);
-        let took = start.elapsed();
-        if longest.as_ref().is_none_or(|(most, _)| took > *most) {
-            longest = Some((took, one.record));
+/// When an extraction is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// Before it begins.
+    Start,
+    /// When half of its time is over, or it has asked half as often as it does.
+    Middle,
+}
+
+impl Moment {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Start => "from the start",
+            Self::Middle => "in the middle",
         }
     }
-    let Some((took, record)) = longest else { return Err(Outcome::skipped("there is no record")) };
-    let patience = TIME_TO_STOP.max(took * 4).min(subject.timeout / 2);
+}
+
+fn cancel(subject: &Subject<'_>) -> Judged {
+    let mut longest: Option<(Duration, u64, Record)> = None;
+    for one in subject.ordinary()? {
+        let asked = AtomicU64::new(0);
+        let start = Instant::now();
+        let never = || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        let _ = subject.indexer.extract_rows(&one.record, 1, &never);
+        let took = start.elapsed();
+        if longest.as_ref().is_none_or(|(most, _, _)| took > *most) {
+            longest = Some((took, asked.into_inner(), one.record));
+        }
+    }
+    let Some((took, asks, record)) = longest else { return Err(Outcome::skipped("there is no record")) };
+    let patience = PATIENCE.max(took * 2).min(subject.timeout / 3);
+    let mut says = format!("it takes {} s and asks {asks} times", seconds(took));
+    let mut slow = None;
+    for moment in [Moment::Start, Moment::Middle] {
+        let left = if moment == Moment::Start { took } else { took / 2 };
+        let words = moment.words();
+        match cancelled(subject, record.clone(), moment, took, asks, patience) {
+            Some(after) if after > TO_STOP && after > left / 2 => {
+                return Ok(Outcome::failed(format!(
+                    "{says}; cancelled {words} it goes on for {} s: ask run.cancelled() now and then",
+                    seconds(after)
+                )));
+            }
+            Some(after) => {
+                says = format!("{says}; cancelled {words} it goes on for {} s", seconds(after));
+                slow = slow.or((after > TO_STOP).then_some(moment));
+            }
+            None => {
+                return Ok(Outcome::failed(format!(
+                    "{says}; cancelled {words} it did not return within {} s",
+                    seconds(patience)
+                )));
+            }
+        }
+    }
+    Ok(if slow.is_some() { Outcome::warned(says) } else { Outcome::passed(says) })
+}
+
+/// How long an extraction goes on after it is cancelled; `None` where it does not return in time.
+fn cancelled(
+    subject: &Subject<'_>,
+    record: Record,
+    moment: Moment,
+    took: Duration,
+    asks: u64,
+    patience: Duration,
+) -> Option<Duration> {
     let (sender, receiver) = mpsc::channel();
     let indexer = subject.indexer;
+    let (half, half_asks) = match moment {
+        Moment::Start => (Duration::ZERO, 0),
+        Moment::Middle => (took / 2, (asks / 2).max(1)),
+    };
     // Not waited for: it may never return, and this process ends soon.
     thread::spawn(move || {
+        let (asked, since) = (AtomicU64::new(0), OnceLock::new());
         let start = Instant::now();
-        let _ = indexer.extract_rows(&record, 1, &|| true);
-        let _ = sender.send(start.elapsed());
+        let is_cancelled = || {
+            let is_time = asked.fetch_add(1, Ordering::Relaxed) >= half_asks || start.elapsed() >= half;
+            if is_time {
+                since.get_or_init(Instant::now);
+            }
+            is_time
+        };
+        let _ = indexer.extract_rows(&record, 1, &is_cancelled);
+        // One that does not ask is cancelled all the same.
+        let since = since.get().copied().unwrap_or(start + half).min(start + half);
+        let _ = sender.send(since.elapsed());
     });
-    Ok(match receiver.recv_timeout(patience) {
-        Ok(cancelled) if took >= LONG && cancelled > took / 2 => Outcome::warned(format!(
-            "it takes {} s, and {} s when it is cancelled from the start: ask run.cancelled() now and then",
-            seconds(took),
-            seconds(cancelled)
-        )),
-        Ok(cancelled) => Outcome::passed(format!("it takes {} s, cancelled {} s", seconds(took), seconds(cancelled))),
-        Err(_) => Outcome::failed(format!(
-            "it takes {} s, and did not return within {} s when it was cancelled from the start",
-            seconds(took),
-            seconds(patience)
-        )),
-    })
+    receiver.recv_timeout(patience + half).ok()
 }
 
 fn seconds(duration: Duration) -> f64 {

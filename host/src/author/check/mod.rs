@@ -118,6 +118,10 @@ checks! {
     IgnoresMarkers "ignores_markers" Records "params_hash and rows do not depend on run markers";
     /// `params_agree`
     ParamsAgree "params_agree" Records "params can be had, and params_hash is their hash";
+    /// `params_schema`
+    ParamsSchema "params_schema" Records "PARAMS_SCHEMA, if any, is a JSON Schema of objects that takes the params of an image without any";
+    /// `reads`
+    Reads "reads" Records "it reads no artifact of its own WRITES, and none of its library's other indexers unless READS names it";
     /// `rows_repeat`
     RowsRepeat "rows_repeat" Rows "rows are the same when extracted twice, in another order, on another thread";
     /// `rows_elsewhere`
@@ -159,7 +163,7 @@ checks! {
     /// `prints_nothing`
     PrintsNothing "prints_nothing" Records "it prints nothing on standard output";
     /// `cancel`
-    Cancel "cancel" Records "an extraction that is cancelled from the start returns";
+    Cancel "cancel" Records "an extraction that is cancelled, from the start or in the middle, returns soon";
     /// `threads`
     Threads "threads" Records "it uses no more threads than it was given";
 }
@@ -305,6 +309,8 @@ pub struct Options {
     pub timeout: Duration,
     /// Processes at most.
     pub jobs: usize,
+    /// Extractions over which memory is to be steady.
+    pub calls: u64,
     /// Images of this dataset instead of made-up records; it is read, never written.
     pub dataset: Option<PathBuf>,
     /// The program that serves as child when started with [`CHILD`].
@@ -323,6 +329,7 @@ impl Options {
             only: Vec::new(),
             timeout: DEFAULT_TIMEOUT,
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            calls: DEFAULT_CALLS,
             dataset: None,
             program,
             stop: Arc::default(),
@@ -332,6 +339,9 @@ impl Options {
 
 /// The longest that one check may take, unless told otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Extractions over which memory is to be steady, unless told otherwise.
+pub const DEFAULT_CALLS: u64 = compare::CALLS;
 
 /// The hidden subcommand that a check's process is started with.
 pub const CHILD: &str = "plugin-check-one";

@@ -6,7 +6,7 @@ use super::child::{Answer, Order, Started, Task, listen};
 use super::samples::Samples;
 use super::sandbox::{Sandbox, Snapshot};
 use super::{Check, CheckError, Checked, IndexerReport, Options, Outcome, Report, Status};
-use crate::plugin::{PluginError, check_card, read_card};
+use crate::plugin::{PluginError, check_versions, read_card};
 use kymhost_plugin_api::card::{Card, CardIndexer};
 use rustix::process::{Pid, Signal};
 use std::collections::BTreeSet;
@@ -108,7 +108,7 @@ impl Suite<'_> {
             }
         };
         let start = Instant::now();
-        let fits = card.as_ref().map(|card| check_card(self.library, card));
+        let fits = card.as_ref().map(|card| check_versions(self.library, card));
         match (&fits, &card) {
             (Some(Ok(())), Some(card)) => {
                 add(Check::Api, Outcome::passed(format!("plugin API {}, door {}", card.api, card.door)), start);
@@ -317,6 +317,7 @@ impl Suite<'_> {
             indexer,
             seed: self.options.seed,
             timeout: self.options.timeout,
+            calls: self.options.calls,
         };
         let mut command: Command = order.command(task);
         command.process_group(0).stderr(File::create(sandbox.said()).map_err(failed)?);

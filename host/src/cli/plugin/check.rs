@@ -32,6 +32,7 @@ pub fn check(context: &Context, args: &PluginCheckArgs) -> Result<Exit, CliError
     options.only = args.only.iter().filter_map(|name| Check::from_name(name)).collect();
     options.timeout = args.timeout.unwrap_or(check::DEFAULT_TIMEOUT);
     options.jobs = args.jobs.map_or(options.jobs, usize::from);
+    options.calls = args.calls.unwrap_or(options.calls);
     options.dataset = context.dataset.clone();
     options.stop = interrupt.stop();
 

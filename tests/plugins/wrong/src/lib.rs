@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 /// What an example begins with.
 pub mod prelude {
     pub use crate::{
-        Rows, Wrong, at_end, card, count, loaded_at_seconds, on_load, right, wrong, wrong_with_card, wrong_without_root,
+        Rows, Wrong, at_end, card, count, loaded_at_seconds, on_load, right, wrong, wrong_with_card, wrong_with_writer,
+        wrong_without_root,
     };
     pub use kymhost_plugin_api::params_hash;
     pub use kymhost_plugin_api::prelude::*;
@@ -34,6 +35,10 @@ pub trait Wrong: Send + Sync + 'static {
 
     /// See [`Indexer::WRITES`].
     const WRITES: &'static [Output] = &[];
+    /// See [`Indexer::READS`].
+    const READS: &'static [&'static str] = &[];
+    /// See [`Indexer::PARAMS_SCHEMA`].
+    const PARAMS_SCHEMA: &'static str = "";
 
     /// See [`Indexer::params`].
     fn params(&self, record: &Record<'_>) -> Result<Json> {
@@ -122,6 +127,8 @@ macro_rules! exported {
             const MARKER: &'static str = <$wrong as Wrong>::MARKER;
             const PARAMS_ARTIFACTS: &'static [&'static str] = &[right::PARAMS];
             const WRITES: &'static [Output] = <$wrong as Wrong>::WRITES;
+            const READS: &'static [&'static str] = <$wrong as Wrong>::READS;
+            const PARAMS_SCHEMA: &'static str = <$wrong as Wrong>::PARAMS_SCHEMA;
 
             fn params(&self, record: &Record<'_>) -> Result<Json> {
                 $wrong.params(record)
@@ -148,6 +155,34 @@ macro_rules! wrong {
     ($wrong:ident) => {
         $crate::exported!($wrong);
         $crate::kymhost_plugin_api::export_plugin!(Exported);
+    };
+}
+
+/// An indexer that is right and writes the artifact `wrong/notes`.
+pub struct Writer;
+
+impl Indexer for Writer {
+    const NAME: &'static str = "wrong_writer";
+    const ANALYSIS_VERSION: &'static str = "tests.wrong_writer@1";
+    const PARAMS_ARTIFACTS: &'static [&'static str] = &[right::PARAMS];
+    const WRITES: &'static [Output] = &[Output::json("wrong/notes")];
+
+    fn params(&self, record: &Record<'_>) -> Result<Json> {
+        right::params(record)
+    }
+
+    fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
+        run.put_json("wrong/notes", &Json::from(record.image_id()))?;
+        Ok(right::rows(record)?.into_table())
+    }
+}
+
+/// Exports the indexer beside a right one, which writes the artifact `wrong/notes`.
+#[macro_export]
+macro_rules! wrong_with_writer {
+    ($wrong:ident) => {
+        $crate::exported!($wrong);
+        $crate::kymhost_plugin_api::export_plugin!(Exported, $crate::Writer);
     };
 }
 

@@ -1,0 +1,14 @@
+//! Keeps 56 bytes of each extraction: so little that an allocator could be at fault.
+
+use kymhost_plugin_wrong::prelude::*;
+
+struct LeaksCrumbs;
+
+impl Wrong for LeaksCrumbs {
+    fn rows(&self, record: &Record<'_>, _: &Run<'_>) -> Result<Rows> {
+        Box::leak(vec![1_u8; 56].into_boxed_slice());
+        right::rows(record)
+    }
+}
+
+wrong!(LeaksCrumbs);

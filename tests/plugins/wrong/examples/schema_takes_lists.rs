@@ -1,0 +1,11 @@
+//! Declares a schema that does not say that params are an object.
+
+use kymhost_plugin_wrong::prelude::*;
+
+struct SchemaTakesLists;
+
+impl Wrong for SchemaTakesLists {
+    const PARAMS_SCHEMA: &'static str = r#"{"properties": {"threshold": {"type": "number", "default": 0.5}}}"#;
+}
+
+wrong!(SchemaTakesLists);
