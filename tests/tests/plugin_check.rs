@@ -3,7 +3,9 @@
 //! Owns: which check finds which fault, and that no other does. The plugins: `tests/plugins/wrong/examples`, and
 //! `tests/plugins/c_wrong/checked.c` for the C door.
 
-use kymhost_tests::{Output, Run, TestDir, assert_untouched, c, example, library, program, repository, snapshot};
+use kymhost_tests::{
+    Output, Run, TestDir, assert_untouched, built, c, example, library, program, repository, snapshot,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -128,6 +130,8 @@ const CASES: &[Case] = &[
     case("writes_here", "failed", "writes_nothing", "work/wrong.cache", &[]),
     case("writes_temporary", "failed", "writes_nothing", "tmp/wrong.cache", &[]),
     case("writes_dataset", "failed", "writes_nothing", "wrong_notes.json", &[]),
+    case("writes_elsewhere", "failed", "writes_nothing", "bytes elsewhere than in its own folders", &[]),
+    case("locks_elsewhere", "failed", "writes_nothing", "it gives up: ", &[]),
     case("prints", "warned", "prints_nothing", "extracting", &[]),
     case("never_cancelled", "failed", "cancel", "from the start it did not return", &[]),
     case("never_cancelled_midway", "failed", "cancel", "in the middle it did not return", &[]),
@@ -143,17 +147,22 @@ const C_CASES: &[Case] = &[
     case("ROWS_COUNT", "failed", "rows_repeat", "column 'bytes'", &["rows_elsewhere", "at_once", "two_datasets"]),
     case("RAGGED", "failed", "proper_table", "another number of cells", NO_ROWS),
     case("PANICS", "failed", "extracts", "48 lines are too many", &[]),
-    case("CRASHES_AT_NO_PIXELS", "crashed", "odd_pixels", "signal 11", &[]),
+    case("CRASHES_AT_NO_PIXELS", "crashed", "odd_pixels", "signal 6", &[]),
     case("SCHEMA", "warned", "params_schema", "'threshold' is 2 by default, but it is 0.5", &[]),
     case("LEAKS", "failed", "memory_steady", "keeps memory: 10000 extractions", &[]),
     case("WRITES", "failed", "writes_nothing", "work/wrong.cache", &[]),
+    case("WRITES_ELSEWHERE", "failed", "writes_nothing", "40 bytes elsewhere than in its own folders", &[]),
     case("PRINTS", "warned", "prints_nothing", "extracting", &[]),
     case("IGNORES_CANCEL", "failed", "cancel", "from the start it did not return", &[]),
 ];
 
 /// Builds one of them; without a fault where there is none to define. None where there is no C compiler.
 fn in_c(wrong: &str) -> Option<PathBuf> {
-    let define = format!("-DWRONG_{wrong}{}", if wrong == "WRITES" { "=\"wrong.cache\"" } else { "" });
+    let define = match wrong {
+        "WRITES" => "-DWRONG_WRITES=\"wrong.cache\"".to_owned(),
+        "WRITES_ELSEWHERE" => format!("-DWRONG_WRITES=\"{}\"", built().join("wrong.cache").display()),
+        _ => format!("-DWRONG_{wrong}"),
+    };
     c::plugin(&format!("c_checked_{}", wrong.to_lowercase()), "tests/plugins/c_wrong/checked.c", &[define.as_str()])
 }
 

@@ -8,6 +8,7 @@
 
 use super::judge::{self, Subject};
 use super::sandbox::Sandbox;
+use super::writes::{Use, deny_writes};
 use super::{CHILD, Check, Outcome};
 use crate::plugin::{Indexer, IndexerInfo, PluginError, load_library, take_pipes, watch_host};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub(super) enum Task {
     Extract,
     /// Extract all images of the other dataset into a folder.
     ExtractOther,
+    /// Use the indexer where it may not write elsewhere than in the sandbox.
+    UseDenied,
     /// Do a check.
     Check(Check),
 }
@@ -40,12 +43,13 @@ impl Task {
             Self::Seek => "seek",
             Self::Extract => "extract",
             Self::ExtractOther => "extract other",
+            Self::UseDenied => "use denied",
             Self::Check(check) => check.name(),
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        let tasks = [Self::Load, Self::Seek, Self::Extract, Self::ExtractOther];
+        let tasks = [Self::Load, Self::Seek, Self::Extract, Self::ExtractOther, Self::UseDenied];
         let task = tasks.into_iter().find(|task| task.name() == name);
         task.or_else(|| Check::from_name(name).map(Self::Check))
     }
@@ -73,6 +77,11 @@ pub(super) enum Answer {
     },
     /// All images are extracted.
     Extracted,
+    /// The indexer was used where it might not write; `None` where this system cannot forbid it.
+    Used {
+        /// What came of it.
+        used: Option<Use>,
+    },
     /// What the check came to.
     Checked(Outcome),
 }
@@ -139,6 +148,9 @@ fn serve(arguments: &[OsString]) -> io::Result<()> {
     let printed = File::options().create(true).append(true).open(sandbox.printed())?;
     rustix::stdio::dup2_stdout(printed)?;
     watch_host(&input)?;
+    if task == Task::UseDenied && !deny_writes(&sandbox) {
+        return say(&mut output, &Answer::Used { used: None });
+    }
 
     let loaded = match load_library(&library) {
         Ok(loaded) => loaded,
@@ -178,6 +190,7 @@ fn serve(arguments: &[OsString]) -> io::Result<()> {
             judge::extract_into(&subject, &dataset, &sandbox.out()).map_err(io::Error::other)?;
             Answer::Extracted
         }
+        Task::UseDenied => Answer::Used { used: Some(judge::used(&subject).map_err(io::Error::other)?) },
         Task::Check(check) => Answer::Checked(judge::judge(check, &subject)),
     };
     say(&mut output, &answer)

@@ -8,6 +8,7 @@ use super::child::{Answer, Order, Started, Task, listen};
 use super::compare::{CALLS, Memory, all_changed, difference, growth, one_changed, schema_conflict};
 use super::damage;
 use super::sandbox::{Sandbox, copy_tree};
+use super::writes::{Use, verdict, written_bytes};
 use super::{Check, Outcome, Status};
 use crate::dataset::{Dataset, DatasetError, Found, Input, Record, artifact_keys};
 use crate::index::params::Schema;
@@ -76,7 +77,8 @@ pub(super) fn judge(check: Check, subject: &Subject<'_>) -> Outcome {
         }
         Check::Marker => marker(subject),
         Check::Extracts => extracts(subject),
-        Check::Ends | Check::WritesNothing | Check::PrintsNothing => use_it(subject),
+        Check::Ends | Check::PrintsNothing => use_it(subject),
+        Check::WritesNothing => writes_nothing(subject),
         Check::HashForm => hash_form(subject),
         Check::HashRepeats => hash_repeats(subject),
         Check::HashElsewhere => hash_elsewhere(subject),
@@ -200,6 +202,19 @@ impl Subject<'_> {
 
     /// What another process makes of a dataset's images; in other folders and another environment, or in these.
     fn in_another_process(&self, task: Task, is_elsewhere: bool) -> Result<Vec<Elsewhere>, Outcome> {
+        let (answer, sandbox) = self.answer_of_another(task, is_elsewhere)?;
+        if answer != Some(Answer::Extracted) {
+            return Err(Outcome::failed("another process that does the same has died of it"));
+        }
+        let mut all = Vec::new();
+        for number in 0..self.records()?.len() {
+            all.push(Elsewhere::read(&sandbox.out(), number)?);
+        }
+        Ok(all)
+    }
+
+    /// What another process answers, `None` where it dies; and where it lived.
+    fn answer_of_another(&self, task: Task, is_elsewhere: bool) -> Result<(Option<Answer>, Sandbox), Outcome> {
         let sandbox = if is_elsewhere {
             // Some clocks that rows could hold tick once a second.
             thread::sleep(Duration::from_millis(1100));
@@ -236,14 +251,7 @@ impl Subject<'_> {
         drop(started.lifeline.take());
         let _ = started.child.kill();
         let _ = started.child.wait();
-        if answer != Some(Answer::Extracted) {
-            return Err(Outcome::failed("another process that does the same has died of it"));
-        }
-        let mut all = Vec::new();
-        for number in 0..self.records()?.len() {
-            all.push(Elsewhere::read(&sandbox.out(), number)?);
-        }
-        Ok(all)
+        Ok((answer, sandbox))
     }
 }
 
@@ -341,6 +349,33 @@ fn use_it(subject: &Subject<'_>) -> Judged {
     }
     let _ = subject.indexer.read_old_marker(b"{\"n_events\": 1}");
     Ok(Outcome::passed(format!("{taken} of {} records extracted", records.len())))
+}
+
+/// Uses the indexer on all records, and looks what was written meanwhile.
+pub(super) fn used(subject: &Subject<'_>) -> Result<Use, String> {
+    let records = subject.records().map_err(|outcome| outcome.message)?;
+    let before = written_bytes(subject.sandbox);
+    let mut failures = Vec::new();
+    for record in &records {
+        let hash = subject.hash(record);
+        let _ = subject.indexer.params(record);
+        let rows = subject.rows(record);
+        failures.push(hash.err().or(rows.err()).map(|failure| failure.message));
+    }
+    let _ = subject.indexer.read_old_marker(b"{\"n_events\": 1}");
+    let after = written_bytes(subject.sandbox);
+    let written_bytes = before.zip(after).map(|(before, after)| after.saturating_sub(before));
+    Ok(Use { written_bytes, failures })
+}
+
+/// What it writes into its folders the suite sees afterwards.
+fn writes_nothing(subject: &Subject<'_>) -> Judged {
+    let (answer, _) = subject.answer_of_another(Task::UseDenied, false)?;
+    let free = used(subject).map_err(Outcome::skipped)?;
+    match answer {
+        Some(Answer::Used { used: denied }) => Ok(verdict(&free, denied.as_ref())),
+        _ => Ok(Outcome::failed("where it may not write elsewhere than in its own folders, its process dies")),
+    }
 }
 
 fn marker(subject: &Subject<'_>) -> Judged {

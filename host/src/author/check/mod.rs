@@ -4,7 +4,7 @@
 //! process, a folder and a time of its own. In words: `docs/plugin-check.md`.
 //!
 //! The parts: `samples` makes records up, `suite` starts a process for each check, `child` is what runs in it,
-//! `judge` and `damage` hold the checks, `compare` the rules over values, `sandbox` the folders.
+//! `judge` and `damage` hold the checks, `compare` the rules over values, `sandbox` the folders, `writes` what is written elsewhere.
 
 mod child;
 mod compare;
@@ -13,6 +13,7 @@ mod judge;
 mod samples;
 mod sandbox;
 mod suite;
+mod writes;
 
 pub use child::check_main;
 pub use suite::run;
@@ -159,7 +160,7 @@ checks! {
     /// `memory_steady`
     MemorySteady "memory_steady" Records "memory does not grow over 10,000 extractions";
     /// `writes_nothing`
-    WritesNothing "writes_nothing" Records "it writes nothing: not into the dataset, the working, home or temporary folder";
+    WritesNothing "writes_nothing" Records "it writes nothing: not into the dataset, its working, home or temporary folder, or files elsewhere";
     /// `prints_nothing`
     PrintsNothing "prints_nothing" Records "it prints nothing on standard output";
     /// `cancel`
