@@ -284,7 +284,7 @@ impl Author {
                 compiled += 1;
                 continue;
             }
-            if compiled > 0 && !line.trim_start().starts_with("Compiling ") || line.contains("(/") && compiled > 0 {
+            if compiled > 0 {
                 text.push_str(&format!("   Compiling … {compiled} crates\n"));
                 compiled = 0;
             }

@@ -515,7 +515,6 @@ fn another_library_in_the_place_of_an_installed_one_is_refused_with_the_right_wo
             &["status", "--plugin", "velocity_events"],
             &["plugin", "info", "velocity_events"],
         ] {
-            println!("{what}: {words:?}");
             let document = refused(user.json(words).arg("--dataset").arg(DATASET).output(), 5, code, says);
             assert!(document["error"]["help"].is_string(), "{what}: {document}");
         }
@@ -595,14 +594,13 @@ fn what_others_may_write_to() {
             ("foreign_owner", "54321"),
         ),
     ];
-    for (what, by_root, harm, (code, says)) in cases {
+    for (_what, by_root, harm, (code, says)) in cases {
         if by_root && !is_root {
             skip("files of another owner can only be made by root");
             continue;
         }
         let user = User::with_velocity_events();
         harm(&user.installed("velocity_events"));
-        println!("{what}");
         refused(user.status().output(), 5, code, &[says]);
         refused(user.json(&["plugin", "trust", "velocity_events", "--yes"]).output(), 5, code, &[says]);
     }
@@ -743,7 +741,6 @@ fn a_broken_lock_file_is_never_passed_over() {
             &["status", "--plugin", "velocity_events", "--dataset", DATASET],
             &["run", "--plugin", path, "--dataset", DATASET],
         ] {
-            println!("{content}: {words:?}");
             refused(user.json(words).output(), 5, "bad_lock", &[says, user.lock().to_str().unwrap()]);
         }
         assert_eq!(fs::read_to_string(user.lock()).unwrap(), content, "its user looks at it first");
