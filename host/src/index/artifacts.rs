@@ -6,6 +6,7 @@
 //! An artifact is an indexer's own when its run marker's receipt names it, or when the intent of a commit that was killed
 //! says that these very bytes were being written. Any other was made by somebody else, and is not overwritten unasked.
 
+use super::ledger::Pending;
 use crate::dataset::{
     self, Dataset, DatasetError, Found, Held, Input, Own, PreparedArtifact, Record, artifact_keys, check_input,
 };
@@ -112,12 +113,13 @@ pub(super) fn present(record: &Record, declared: &[Artifact]) -> Result<Vec<Inpu
 pub(super) type Prepared = BTreeMap<String, Vec<PreparedArtifact>>;
 
 /// Writes artifacts of images, removes those that were made before and are made no more, and tells what is to be recorded of
-/// them, by image. `recorded`: what the images' receipts name.
+/// them, by image. `recorded`: what the images' receipts name; `interrupted`: what was written in vain.
 pub(super) fn write(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     prepared: Prepared,
     recorded: &HashMap<String, Vec<String>>,
+    interrupted: &Pending,
 ) -> Result<HashMap<String, Vec<Input>>, DatasetError> {
     let written: Vec<(String, Vec<(String, String)>)> = prepared
         .iter()
@@ -131,6 +133,13 @@ pub(super) fn write(
         for old in recorded.get(image_id).into_iter().flatten() {
             if keys.iter().all(|(key, _)| key != old) {
                 remove(dataset, indexer, image_id, old)?;
+            }
+        }
+        // Once the image is done, nothing says any more that they are its indexer's.
+        let known = Known { recorded: &[], interrupted: interrupted.get(image_id) };
+        for old in known.interrupted.into_iter().flatten().map(|(key, _)| key) {
+            if keys.iter().all(|(key, _)| key != old) && is_interrupted(dataset, image_id, old, known)? {
+                dataset.remove_artifact(image_id, old)?;
             }
         }
     }

@@ -224,7 +224,7 @@ impl<'a> Committer<'a> {
             true => HashMap::new(),
             false => {
                 self.begin_intent(done.iter().map(|done| &done.image_id), &making)?;
-                artifacts::write(self.dataset, self.indexer, made, &self.outputs)?
+                artifacts::write(self.dataset, self.indexer, made, &self.outputs, &self.pending)?
             }
         };
         let mut written: HashMap<String, Vec<String>> = outputs
