@@ -147,7 +147,7 @@ fn inspect_tells_all_and_whether_it_loads() {
 #[test]
 fn what_a_run_refuses_for_its_name_is_not_said_to_load() {
     let dir = TestDir::new();
-    let dataset = kymhost_tests::fixture::Fixture::with_images(dir.join("lab.zarr"), 1, 4);
+    let dataset = Fixture::with_images(dir.join("lab.zarr"), 1, 4);
     let library = kymhost_tests::example("bad_name");
     for command in [["plugin", "inspect"], ["run", "--plugin"]] {
         let run = Run::new(command).arg(&library).arg("--json");

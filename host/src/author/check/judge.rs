@@ -398,7 +398,7 @@ fn marker(subject: &Subject<'_>) -> Judged {
             )));
         }
     }
-    for made in info.writes.iter().filter(|made| made.kind == kymhost_plugin_api::ArtifactKind::Json) {
+    for made in info.writes.iter().filter(|made| made.kind == ArtifactKind::Json) {
         if key(&made.name)? == own {
             return Ok(Outcome::failed(format!(
                 "its run marker '{marker}' is kept where the artifact '{}' is that it makes: each run would overwrite it",
