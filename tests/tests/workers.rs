@@ -166,7 +166,8 @@ fn half_an_answer_does_not_hold_the_timeout_off() {
 fn what_a_plugin_leaves_behind_harms_no_other_image() {
     for what in ["late_abort", "late_panic", "folder", "flood", "close_0_1_2", "ignore_signals"] {
         let orders = (0..6).map(|number| (number, json!({"do": what}))).collect();
-        check_extraction(&options(2), 40, &orders, &[]);
+        // Enough of them that what comes later comes while others are extracted.
+        check_extraction(&options(2), if what.starts_with("late_") { 400 } else { 40 }, &orders, &[]);
     }
 }
 

@@ -190,7 +190,7 @@ impl Drop for Bomb {
 /// Leaves a thread behind that does this a moment after the extraction has returned.
 fn later(what: impl FnOnce() + Send + 'static) {
     std::thread::spawn(|| {
-        sleep(Duration::from_millis(30));
+        sleep(Duration::from_millis(150));
         what();
     });
 }
