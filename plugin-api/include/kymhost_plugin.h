@@ -403,7 +403,8 @@ static inline void kymhost_run_progress(const kymhost_run *run, double fraction)
 /* Since 1.1. Each of these hands the host an artifact of this image, in place of what was there before. It is kept when
  * the rows are: what an extraction that fails has handed over is thrown away. KYMHOST_OK; KYMHOST_FAILED where the
  * indexer's `writes` does not name it, it was handed over already, or it is not what it should be;
- * KYMHOST_BAD_TABLE; KYMHOST_UNSUPPORTED where the host is older than 1.1. `error` may be NULL; its text is the host's, until
+ * KYMHOST_BAD_TABLE; KYMHOST_UNSUPPORTED where the host is older than 1.1. Any thread of the extraction may call
+ * them, several at once. `name` need live no longer than the call. `error` may be NULL; its text is the host's, until
  * extract_rows returns. */
 
 /* A JSON artifact: `length` bytes of text, copied before the call returns. */
