@@ -355,8 +355,8 @@ fn plugins_of_other_versions_are_refused() {
 
 #[test]
 fn lying_layouts_are_refused() {
-    check_refused(&build("lying_layout"), &["layout", "1.1", "rebuild the plugin"]);
-    check_refused(&build("lying_method"), &["layout", "1.1", "rebuild the plugin"]);
+    check_refused(&build("lying_layout"), &["layout", "1.1", "upgrade the plugin", "cargo build --release"]);
+    check_refused(&build("lying_method"), &["layout", "1.1", "upgrade the plugin", "cargo build --release"]);
 }
 
 /// A copy of a library with its card's bytes changed.
@@ -417,7 +417,10 @@ fn cards_that_do_not_match_are_refused() {
         check_refused(&with_card(&library, name, change), &[words, "card"]);
     }
     let change = |json: &str| json.replace("abi_stable-0.11", "abi_suited-9.99");
-    check_refused(&with_card(&library, "other_door", change), &["abi_suited-9.99", "upgrade kymhost"]);
+    check_refused(
+        &with_card(&library, "other_door", change),
+        &["abi_suited-9.99", "upgrade the plugin", "plugin add . --replace"],
+    );
 }
 
 #[test]
