@@ -8,7 +8,7 @@ use super::{Outcome, Rows, TestRecord};
 use crate::array::Array;
 use crate::card::CardEntry;
 use crate::ffi::{artifact_kind, indexer_object, HostRun, IndexerObject, ServedRecord, ServedRun};
-use crate::{Artifact, ArtifactKind, Error, ErrorKind, Indexer, Json, LogLevel, Result, RunMarker, Table};
+use crate::{Artifact, ArtifactKind, Error, Indexer, Json, LogLevel, Result, RunMarker, Table};
 use abi_stable::std_types::RSlice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -97,7 +97,7 @@ impl TestHost {
     /// The params.
     ///
     /// # Errors
-    /// What the indexer gave; a panic is [`ErrorKind::Panicked`].
+    /// What the indexer gave; a panic is [`Panicked`](crate::ErrorKind::Panicked).
     pub fn params(&self, record: &TestRecord) -> Result<Json> {
         self.params_of(&self.serve(record))
     }
@@ -110,7 +110,7 @@ impl TestHost {
     /// The params hash.
     ///
     /// # Errors
-    /// What the indexer gave; a panic is [`ErrorKind::Panicked`]. A hash that the host would not take.
+    /// What the indexer gave; a panic is [`Panicked`](crate::ErrorKind::Panicked). A hash that the host would not take.
     pub fn params_hash(&self, record: &TestRecord) -> Result<String> {
         self.params_hash_of(&self.serve(record))
     }
@@ -129,7 +129,7 @@ impl TestHost {
     /// What the indexer makes of a marker of an older form.
     ///
     /// # Errors
-    /// A panic, as [`ErrorKind::Panicked`].
+    /// A panic, as [`Panicked`](crate::ErrorKind::Panicked).
     pub fn read_old_marker(&self, payload: &Json) -> Result<Option<RunMarker>> {
         let text = payload.to_file_text();
         let marker = self.indexer.read_old_marker(RSlice::from_slice(text.as_bytes())).into_result();
@@ -169,7 +169,8 @@ impl TestHost {
             Ok(rows)
         });
         let Seen { read, missed } = served.0.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let put = run.0.put.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut put = run.0.put.into_inner().unwrap_or_else(PoisonError::into_inner);
+        put.sort_by_key(|(artifact, _)| self.writes.iter().position(|declared| declared == artifact));
         let (artifacts, contents) = if rows.is_ok() { put.into_iter().unzip() } else { Default::default() };
         Outcome {
             artifacts,
@@ -185,8 +186,8 @@ impl TestHost {
         }
     }
 
-    /// Fails unless the same record gives the same params hash and the same rows: twice over, on another thread, and
-    /// with more threads to use. Errors too must be the same.
+    /// Fails unless the same record gives the same params hash, the same rows and the same artifacts: twice over, on another
+    /// thread, and with more threads to use. Errors too must be the same.
     ///
     /// # Panics
     /// Where they differ; the panic shows both.
@@ -203,6 +204,11 @@ impl TestHost {
                 (first, other) => {
                     assert_eq!(first.as_ref().err(), other.as_ref().err(), "the outcome differs {how}");
                 }
+            }
+            assert_eq!(first.artifacts, other.artifacts, "the artifacts that are handed over differ {how}");
+            for ((artifact, first), other) in first.artifacts.iter().zip(&first.contents).zip(&other.contents) {
+                let name = &artifact.name;
+                assert!(first.is_same(other), "the artifact '{name}' differs {how}:\n{first:?}\n\n{other:?}");
             }
         };
         compare("the second time", &self.extract(record));
@@ -256,11 +262,13 @@ struct TestRun<'a> {
 }
 
 impl TestRun<'_> {
-    fn put(&self, name: &str, kind: ArtifactKind, content: Put) -> Result<()> {
+    /// Takes what is declared, once. What is not is refused before it is looked at.
+    fn put(&self, name: &str, kind: ArtifactKind, content: impl FnOnce() -> Result<Put>) -> Result<()> {
         let artifact = Artifact::new(name, kind);
         if !self.writes.contains(&artifact) {
             return Err(Error::msg(format!("the artifact '{name}' ({kind:?}) is not among the indexer's WRITES")));
         }
+        let content = content()?;
         let mut put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
         if put.iter().any(|(before, _)| *before == artifact) {
             return Err(Error::msg(format!("the artifact '{name}' was handed over twice")));
@@ -288,16 +296,15 @@ impl HostRun for TestRun<'_> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).push(fraction);
     }
     fn put_json(&self, name: &str, text: &[u8]) -> Result<()> {
-        let value = Json::parse(text)
-            .map_err(|error| Error::new(ErrorKind::Failed, format!("the artifact '{name}' is no JSON: {error}")))?;
-        self.put(name, ArtifactKind::Json, Put::Json(value))
+        let no_json = |error| Error::msg(format!("the artifact '{name}' is no JSON: {error}"));
+        self.put(name, ArtifactKind::Json, || Json::parse(text).map(Put::Json).map_err(no_json))
     }
 
     fn put_table(&self, name: &str, table: Table) -> Result<()> {
-        self.put(name, ArtifactKind::Parquet, Put::Table(Rows::new(table)?))
+        self.put(name, ArtifactKind::Parquet, || Rows::new(table).map(Put::Table))
     }
 
     fn put_array(&self, name: &str, array: Array) -> Result<()> {
-        self.put(name, ArtifactKind::Array, Put::Array(array))
+        self.put(name, ArtifactKind::Array, || Ok(Put::Array(array)))
     }
 }

@@ -38,6 +38,19 @@ pub(super) enum Put {
     Array(Array),
 }
 
+#[cfg(feature = "arrow")]
+impl Put {
+    /// Whether both hold the same, to the bit: a `NaN` is the same as itself.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Json(one), Self::Json(other)) => one.to_file_text() == other.to_file_text(),
+            (Self::Table(one), Self::Table(other)) => one.batch() == other.batch(),
+            (Self::Array(one), Self::Array(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
 impl Outcome {
     /// The rows.
     ///
@@ -113,8 +126,8 @@ impl Outcome {
         &self.missed
     }
 
-    /// The artifacts that were handed over by [`Run::put_json`](crate::Run::put_json) and its kin, in that order. None where the image failed:
-    /// the host throws them away then.
+    /// The artifacts that were handed over by [`Run::put_json`](crate::Run::put_json) and its kin, in the order of the
+    /// indexer's `WRITES`. None where the image failed: the host throws them away then.
     pub fn artifacts(&self) -> &[Artifact] {
         &self.artifacts
     }

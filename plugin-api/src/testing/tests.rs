@@ -281,7 +281,8 @@ fn what_is_handed_over_is_collected() {
     };
     let outcome = extract(&["t", "hello", "a"]);
     let names: Vec<&str> = outcome.artifacts().iter().map(|artifact| artifact.name.as_str()).collect();
-    assert_eq!(names, ["w/t", "w/j", "w/a"]);
+    // As declared, however they came.
+    assert_eq!(names, ["w/j", "w/a", "w/t"]);
     assert_eq!(outcome.json("w/j"), &Json::from("hello"));
     assert_eq!(outcome.array("w/a").to_vec(), Some(vec![true]));
     assert_eq!(outcome.table("w/t").text("c"), [Some("x")]);
@@ -478,6 +479,29 @@ mod with_arrow {
         assert_eq!(make(["a", "b"]).rows().len(), 1);
     }
 
+    /// The same rows always, and an artifact that the `order` decides: another one each time, only once, or a steady `NaN`.
+    #[derive(Default)]
+    struct Drift(AtomicU32);
+
+    impl Indexer for Drift {
+        const NAME: &'static str = "drift";
+        const ANALYSIS_VERSION: &'static str = "drift@1";
+        const WRITES: &'static [Output] = &[Output::json("drift/j")];
+        fn params(&self, _: &Record<'_>) -> Result<Json> {
+            Ok(Json::Null)
+        }
+        fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
+            let count = self.0.fetch_add(1, Ordering::SeqCst);
+            let order = record.json("order")?.unwrap_or_default();
+            match order.as_str() {
+                Some("once") if count > 0 => {}
+                Some("nan") => run.put_json("drift/j", &Json::from(f64::NAN))?,
+                _ => run.put_json("drift/j", &count.into())?,
+            }
+            Table::builder().build()
+        }
+    }
+
     #[test]
     fn the_claim_of_determinism_can_fail() -> Result<()> {
         let count = AtomicU32::new(0);
@@ -506,6 +530,14 @@ mod with_arrow {
             let text = panic_of(|| host(rows).assert_deterministic(&record)).unwrap_or_default();
             assert!(text.contains(words), "{text:?} lacks {words:?}");
         }
+        for (order, words) in
+            [("count", "the artifact 'drift/j' differs the second time"), ("once", "that are handed over differ")]
+        {
+            let record = TestRecord::new().json("order", order);
+            let text = panic_of(|| TestHost::new(Drift::default()).assert_deterministic(&record)).unwrap_or_default();
+            assert!(text.contains(words), "{text:?} lacks {words:?}");
+        }
+        TestHost::new(Drift::default()).assert_deterministic(&TestRecord::new().json("order", "nan"));
         let errors = TestHost::new(Fake(no_params, move |_: &Record<'_>, _: &Run<'_>| {
             Err(Error::msg(format!("number {}", count.fetch_add(1, Ordering::SeqCst))))
         }));
