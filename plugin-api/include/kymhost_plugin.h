@@ -1,6 +1,6 @@
 /* The C door of kymhost: all that a plugin in C (or in any language that speaks C) needs.
  *
- * Plain C99, usable from C++, no dependencies. The contract in words: docs/plugin-abi.md. A complete plugin with
+ * Plain C99, usable from C++, no dependencies. The contract in words: docs/authors/plugin-abi.md. A complete plugin with
  * comments: plugins/intensity_c. Beside this file: kymhost_table.h builds and reads tables, kymhost_json.h reads JSON.
  *
  * A plugin is a dynamic library that holds one or more indexers. It fills in functions and names them once:
@@ -234,7 +234,7 @@ typedef struct kymhost_indexer {
      * Thread: any. `record` and `out` are borrowed until it returns. Gives KYMHOST_OK or an error (kymhost_fail). */
     int (*params)(const kymhost_record *record, kymhost_out *out);
     /* Writes the params hash to `out`, 1 to 1024 bytes. NULL: the host hashes what `params` gives, by the rule of
-     * docs/dataset-format.md; that is what nearly every plugin wants.
+     * docs/reference/dataset-format.md; that is what nearly every plugin wants.
      * Thread: any. `record` and `out` are borrowed until it returns. Gives KYMHOST_OK or an error. */
     int (*params_hash)(const kymhost_record *record, kymhost_out *out);
     /* This image's rows: one struct array, a child a column (kymhost_table.h builds it). The host adds image_id,
@@ -266,7 +266,7 @@ typedef struct kymhost_plugin {
     /* The API of the header that it was built with. */
     uint32_t api_major;
     uint32_t api_minor;
-    /* The card as loaded: KYMCARD\n, length, JSON; see docs/plugin-abi.md. */
+    /* The card as loaded: KYMCARD\n, length, JSON; see docs/authors/plugin-abi.md. */
     const void *card;
     /* Bytes of it. */
     size_t card_length;

@@ -32,7 +32,7 @@
 //! this crate's promise: name it through this crate, and a minor version that brings a later Arrow harms nobody. Those who
 //! need a certain version switch the feature off and go through [`c_data`].
 //!
-//! The author guide (`docs/author-guide.md` in kymhost's repository) goes through all of it, from the first plugin to a published one; `examples/` has
+//! The author guide (`docs/authors/guide.md` in kymhost's repository) goes through all of it, from the first plugin to a published one; `examples/` has
 //! a cookbook.
 //!
 //! The `testing` feature (off by default, meant for `[dev-dependencies]`) gives records in memory and a host made for tests, so that
@@ -45,7 +45,7 @@ mod readme {}
 
 /// The author guide's snippets, compiled and run as they stand.
 #[cfg(all(doctest, feature = "arrow"))]
-#[doc = include_str!("../../docs/author-guide.md")]
+#[doc = include_str!("../../docs/authors/guide.md")]
 mod author_guide {}
 
 pub mod array;

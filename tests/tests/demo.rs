@@ -14,7 +14,7 @@ use std::path::Path;
 const UPDATED: [[u64; 3]; 4] = [[6, 6, 6], [0, 0, 0], [0, 1, 1], [1, 1, 1]];
 /// How far the mean speed of a recording may be off. The angle has steps of 0.25°: half of one is 0.4 % of a speed at 45° and 0.6 % at the
 /// fastest here, and evens out in the mean. What is left is the method's own: in windows of 16 lines × 48 pixels it measures 0.7 to 3.1 % too
-/// fast, the slower the more (the same method with windows of 32 lines: 0.1 to 0.3 %; docs/analyses.md).
+/// fast, the slower the more (the same method with windows of 32 lines: 0.1 to 0.3 %; docs/guides/analyses.md).
 const MEAN_PERCENT: f64 = 4.0;
 /// How far half of the windows may be off: that, and half a step.
 const MEDIAN_PERCENT: f64 = 4.0;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 /// Where codes are documented.
-const DOCUMENTS: [&str; 3] = ["docs/user-guide.md", "docs/plugin-abi.md", "docs/plugins.md"];
+const DOCUMENTS: [&str; 3] = ["docs/reference/error-codes.md", "docs/authors/plugin-abi.md", "docs/guides/plugins.md"];
 
 /// What a code follows in the host's source. Whatever does not, is no code that reaches its user.
 const BEFORE: [&str; 6] = [

@@ -1,6 +1,6 @@
 //! A new author's way from nothing to rows in a table, in Rust and in C: each command is one that an earlier one said to type.
 //!
-//! Owns: the two walks and their log in `docs/author-walkthrough.md`, the READMEs of new plugins, what `plugin new` refuses. Never: what is
+//! Owns: the two walks and their log in `docs/authors/tutorial.md`, the READMEs of new plugins, what `plugin new` refuses. Never: what is
 //! in the templates (see the unit tests of `author::new`).
 //!
 //! `KYMHOST_WRITE_WALKTHROUGH=1 cargo test -p kymhost-tests --test new_author` writes the log anew. Without it the crate is built
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// A crate's dependencies are built in this time, also where many tests run.
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// The log of both walks.
-const DOCUMENT: &str = "docs/author-walkthrough.md";
+const DOCUMENT: &str = "docs/authors/tutorial.md";
 /// Has the walks write it.
 const WRITE: &str = "KYMHOST_WRITE_WALKTHROUGH";
 

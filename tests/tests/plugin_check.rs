@@ -172,11 +172,12 @@ const COMMANDS: [&str; 2] =
 
 #[test]
 fn the_docs_give_the_commands() {
-    let docs = fs::read_to_string(repository().join("docs/plugin-check.md")).expect("docs/plugin-check.md");
+    let docs =
+        fs::read_to_string(repository().join("docs/authors/plugin-check.md")).expect("docs/authors/plugin-check.md");
     for command in COMMANDS {
         assert!(
             docs.lines().any(|line| line == command),
-            "docs/plugin-check.md has no line that is exactly '{command}'"
+            "docs/authors/plugin-check.md has no line that is exactly '{command}'"
         );
     }
 }

@@ -1,5 +1,5 @@
 //! The JSON documents that `--json` puts on standard output.
-//! Owns: their fields, which are only ever added to. In words: `docs/user-guide.md`. Never: prints.
+//! Owns: their fields, which are only ever added to. In words: `docs/reference/json.md`. Never: prints.
 
 use super::error::{CliError, PluginDetails};
 use crate::author::check::{Check, Checked, Report, Status as CheckStatus};

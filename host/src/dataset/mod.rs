@@ -1,7 +1,7 @@
 //! The dataset format shared with kymflow: groups, records, artifacts, arrays, tables, manifest.
 //!
 //! Owns: where each thing is kept and in what form. Never: decides what is stale or what is to be done.
-//! The format in words: `docs/dataset-format.md`.
+//! The format in words: `docs/reference/dataset-format.md`.
 
 mod arrays;
 mod attributes;

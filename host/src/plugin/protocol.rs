@@ -1,7 +1,7 @@
 //! What host and worker say to each other: frames of a JSON header and a body of bytes.
 //!
 //! Owns: the messages, their form on the wire, the bounds on them. Never: processes, pipes, scheduling.
-//! The protocol in words: `docs/worker-protocol.md`.
+//! The protocol in words: `docs/reference/worker-protocol.md`.
 
 use super::library::LibraryFile;
 use super::trust::Pin;

@@ -4,7 +4,7 @@
 //! `export_plugin!` expands to (`export`), the host's way in (`serve`); the C door's structs ([`c_door`]) and the host's
 //! way in there (`c_serve`).
 //! Never: promises source stability. Authors use none of it by name; only kymhost itself does.
-//! The contract in words: `docs/plugin-abi.md`.
+//! The contract in words: `docs/authors/plugin-abi.md`.
 #![allow(unsafe_code)]
 
 pub mod arrow_c;

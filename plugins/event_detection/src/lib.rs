@@ -3,7 +3,7 @@
 //! Owns: where velocities and params are read, the columns of the artifacts and of the table. Never: the method (`kymhost-analysis`).
 //!
 //! It writes what the indexer `velocity_events` reads: the artifacts `velocity_events/events`, one row an event, and
-//! `velocity_events/params`, the params that were used. Its own table has one row an ROI. `docs/analyses.md` has all.
+//! `velocity_events/params`, the params that were used. Its own table has one row an ROI. `docs/guides/analyses.md` has all.
 
 use kymhost_analysis::events::{self, Event, EventType, Found, MachineType, Params};
 use kymhost_plugin_api::Columns;

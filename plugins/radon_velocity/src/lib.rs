@@ -2,7 +2,7 @@
 //!
 //! Owns: where pixels, ROIs and params are read, the columns of the artifact and of the table. Never: the method (`kymhost-analysis`).
 //!
-//! The artifact `radon_velocity/velocity` has one row a window and ROI; the table has one summary row an ROI. `docs/analyses.md` has both.
+//! The artifact `radon_velocity/velocity` has one row a window and ROI; the table has one summary row an ROI. `docs/guides/analyses.md` has both.
 
 use kymhost_analysis::radon::{self, Figures, Image, Velocities};
 use kymhost_analysis::roi::{Roi, Voxels};

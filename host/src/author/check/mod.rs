@@ -1,7 +1,7 @@
 //! The conformance suite of `plugin check`: what every indexer must do, tried on the library itself.
 //!
 //! Owns: which checks there are, what each says, how a report is made of them. Never: trusts the plugin: each check has a
-//! process, a folder and a time of its own. In words: `docs/plugin-check.md`.
+//! process, a folder and a time of its own. In words: `docs/authors/plugin-check.md`.
 //!
 //! The parts: `samples` makes records up, `suite` starts a process for each check, `child` is what runs in it,
 //! `judge` and `damage` hold the checks, `compare` the rules over values, `sandbox` the folders, `writes` what is written elsewhere.
@@ -406,11 +406,11 @@ mod tests {
 
     #[test]
     fn the_docs_have_every_check_with_its_own_words() {
-        let docs = include_str!("../../../../docs/plugin-check.md");
+        let docs = include_str!("../../../../docs/authors/plugin-check.md");
         let rows: Vec<&str> = docs.lines().filter(|line| line.starts_with("| `")).collect();
         for check in Check::ALL {
             let row = format!("| `{}` | {} | {} |", check.name(), check.needs().as_str(), check.description());
-            assert!(rows.contains(&row.as_str()), "docs/plugin-check.md lacks this line:\n{row}");
+            assert!(rows.contains(&row.as_str()), "docs/authors/plugin-check.md lacks this line:\n{row}");
         }
     }
 }

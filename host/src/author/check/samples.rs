@@ -1,6 +1,6 @@
 //! Made-up records, and copies of real ones.
 //!
-//! Owns: what is in them; the same seed gives the same. Never: runs a plugin. The contents in words: `docs/plugin-check.md`.
+//! Owns: what is in them; the same seed gives the same. Never: runs a plugin. The contents in words: `docs/authors/plugin-check.md`.
 //!
 //! Which artifacts an unknown indexer reads is not known: the suite has it run, and makes what it looked for in vain
 //! ([`Samples::make_sought`]), until it looks for nothing new.

@@ -3,7 +3,7 @@
 //!
 //! One texture is moved along the line by the flow, so streaks slope with the velocity and stand upright in a stall. The speed pulses, light has
 //! shot noise, the vessel's middle is brighter, and once a flash brightens two lines as a whole. Such lines are common in real recordings. Their
-//! windows have no slope (90°), and the method's rule for outliers is made for them: without any, it takes short stalls for outliers (`docs/analyses.md`).
+//! windows have no slope (90°), and the method's rule for outliers is made for them: without any, it takes short stalls for outliers (`docs/guides/analyses.md`).
 
 use super::truth::{Line, Phase, Truth};
 use kymhost_plugin_api::array::Array;

@@ -269,7 +269,7 @@ fn comparison(answers: &[Answer]) -> String {
         let _ = writeln!(
             text,
             "   Speeds are where all of a window's {WINDOW_LINES} lines flow. An angle has steps of {STEP_DEG} degrees: by itself \
-             {step:.1} % of a speed, and\n   more is noise, and the method in windows so short (docs/analyses.md). + is too fast."
+             {step:.1} % of a speed, and\n   more is noise, and the method in windows so short (docs/guides/analyses.md). + is too fast."
         );
     }
     if let Some(fastest) = all().filter_map(|found| found.still.max_speed_mm_s).reduce(f64::max) {

@@ -1,7 +1,7 @@
 //! A test fixture: what the wrong plugins in `examples/` share, which is all that is right with them.
 //!
 //! Owns: an indexer that every check of `kymhost plugin check` passes, its rows as Arrow C data without Arrow, and ways to
-//! export it with a card of one's own. Never: anything a real plugin should copy (see `docs/author-guide.md`).
+//! export it with a card of one's own. Never: anything a real plugin should copy (see `docs/authors/guide.md`).
 //!
 //! A plugin is an example that implements [`Wrong`] for a unit struct, overrides what is to be wrong, and ends with [`wrong!`].
 #![allow(unsafe_code)]
