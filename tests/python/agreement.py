@@ -4,7 +4,7 @@
     agreement.py exported FOLDER EXPECTED.json  compares files that kymhost exported with what they should hold
     agreement.py write DATASET EXPECTED.json    makes a dataset as kymflow would, and says what is in it
 
-Needs zarr<3, numcodecs<0.16, pandas, pyarrow, numpy. Run by tests/tests/python_agreement.rs.
+Needs zarr<3, numcodecs<0.16, pandas, pyarrow, numpy. Run by tests/tests/python/python_agreement.rs.
 """
 
 import gzip

@@ -6,7 +6,7 @@
 
 The simulation is written from the rules alone, one image at a time: read_parquet, read_csv, concat, to_parquet. Where
 Python raises for an image, that image fails and the others are done. Needs pandas and pyarrow. Run by
-tests/tests/predecessor_fuzz.rs.
+tests/tests/python/predecessor_fuzz.rs.
 """
 
 import base64

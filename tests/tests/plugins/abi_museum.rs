@@ -4,12 +4,8 @@
 //! each must do.
 //! Never: edits the source tree. Slow the first time, for it builds plugins with cargo.
 
-mod battery;
-#[path = "../museum/1.0/host/src/layout.rs"]
-mod layout;
-
-use battery::memory::{MANY, check_loses_nothing, exercise};
-use battery::{Door, Fixture, check_refused, check_runs, indexer, load, never};
+use crate::battery::memory::{MANY, check_loses_nothing, exercise};
+use crate::battery::{Door, Fixture, check_refused, check_runs, indexer, load, never};
 use kymhost_plugin_api::card::{Card, MAGIC};
 use kymhost_tests::fixture::{Fixture as Dataset, image_id};
 use kymhost_tests::table::Table;
@@ -765,7 +761,7 @@ fn missing_lines<'a>(then: &'a str, now: &str) -> Vec<&'a str> {
 fn the_rust_contract_is_an_append_of_what_it_was() {
     use abi_stable::StableAbi as _;
     let then = fs::read_to_string(root().join("tests/museum/1.0/rust_contract.txt")).expect("the frozen contract");
-    let now = layout::of(kymhost_plugin_api::ffi::ModuleRef::LAYOUT);
+    let now = crate::layout::of(kymhost_plugin_api::ffi::ModuleRef::LAYOUT);
     assert!(then.lines().count() > 100, "it tells something");
     assert_eq!(missing_lines(&then, &now), Vec::<&str>::new());
     // What was appended is written down with its version, so that from then on it stays.

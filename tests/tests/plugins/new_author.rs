@@ -3,7 +3,7 @@
 //! Owns: the two walks and their log in `docs/authors/tutorial.md`, the READMEs of new plugins, what `plugin new` refuses. Never: what is
 //! in the templates (see the unit tests of `author::new`).
 //!
-//! `KYMHOST_WRITE_WALKTHROUGH=1 cargo test -p kymhost-tests --test new_author` writes the log anew. Without it the crate is built
+//! `KYMHOST_WRITE_WALKTHROUGH=1 cargo test -p kymhost-tests --test plugins new_author` writes the log anew. Without it the crate is built
 //! without optimisation, which nothing but its speed depends on.
 
 use kymhost_tests::{Output, Run, TestDir, built, program, repository, skip};

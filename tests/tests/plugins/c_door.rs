@@ -3,12 +3,10 @@
 //! Owns: the battery over the probe in C, what only C can get wrong, the libraries that are refused. Never: reads the
 //! header (see `c_layout`).
 
-mod battery;
-
+use crate::battery::memory::{MANY, check_loses_nothing, verdict};
+use crate::battery::{Door, Fixture, check_refused, check_runs, indexer, load, never};
 use arrow::array::{Array as _, AsArray as _};
 use arrow::datatypes::{Float64Type, Int64Type};
-use battery::memory::{MANY, check_loses_nothing, verdict};
-use battery::{Door, Fixture, check_refused, check_runs, indexer, load, never};
 use kymhost::plugin::{FailureKind, PluginError, load_library, read_card};
 use kymhost_plugin_api::Table;
 use kymhost_tests::c;
