@@ -38,10 +38,10 @@
 //! The `testing` feature (off by default, meant for `[dev-dependencies]`) gives records in memory and a host made for tests, so that
 //! `cargo test` needs no program and no dataset.
 
-/// The plugin in the README, compiled as it stands.
+/// The plugin in the authors' tutorial, compiled as it stands.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-mod readme {}
+#[doc = include_str!("../../docs/authors/tutorial.md")]
+mod tutorial {}
 
 /// The author guide's snippets, compiled and run as they stand.
 #[cfg(all(doctest, feature = "arrow"))]

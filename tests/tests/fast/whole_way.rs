@@ -126,7 +126,7 @@ fn go(mut lab: Lab, after_first: impl Fn(&Lab)) {
                 forth = lab.mean_velocity(&lab.replaced);
                 after_first(&lab);
             }
-            "one row an event" => {
+            "one row per event" => {
                 assert!(said.contains("event_type") || said.contains("event_id"), "{said}");
                 assert_untouched(&before, &after);
             }

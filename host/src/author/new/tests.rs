@@ -23,13 +23,13 @@ fn the_rust_indexer_has_25_lines_at_most() {
 }
 
 #[test]
-fn the_readme_shows_the_indexer_that_is_made() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = fs::read_to_string(readme).expect("the repository has a README");
-    let (_, after) = readme.split_once("```rust\n").expect("it shows Rust");
+fn the_tutorial_shows_the_indexer_that_is_made() {
+    let tutorial = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/authors/tutorial.md");
+    let tutorial = fs::read_to_string(tutorial).expect("the repository has a tutorial for authors");
+    let (_, after) = tutorial.split_once("```rust\n").expect("it shows Rust");
     let (shown, _) = after.split_once("```\n").expect("the code ends");
     let file = &made("brightness", Language::Rust)["src/lib.rs"];
-    assert!(file.starts_with(shown), "README.md shows\n{shown}\nwhat is made is\n{file}");
+    assert!(file.starts_with(shown), "docs/authors/tutorial.md shows\n{shown}\nwhat is made is\n{file}");
 }
 
 #[test]
