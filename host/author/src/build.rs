@@ -1,0 +1,257 @@
+//! The libraries of what a user gives to `plugin add`: a library, a folder of libraries, or a folder to be built.
+//!
+//! Owns: which tool builds a folder, and which of the files that it made are plugins.
+//! Never: installs anything, runs a plugin.
+
+use kymhost_plugin::{Origin, PluginError, read_card};
+use serde_json::Value;
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+/// More files than this are not looked at in one folder.
+const MAX_FILES: usize = 10_000;
+
+/// A plugin's library and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// The library.
+    pub library: PathBuf,
+    /// For the lock file.
+    pub origin: Origin,
+}
+
+/// Why there is no library.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// There is no such file or folder, or the system refused.
+    #[error("cannot {action} {path}: {source}{help}")]
+    Io {
+        /// `read`, `start` …
+        action: &'static str,
+        /// What.
+        path: String,
+        /// Why.
+        source: io::Error,
+        /// What to do, as `\nhelp: …`, or nothing.
+        help: &'static str,
+    },
+    /// The tool said no.
+    #[error(
+        "{command} failed in {folder} ({status}); what it says is above\nhelp: mend what it complains about, and add again"
+    )]
+    Failed {
+        /// `cargo build --release` or `make`.
+        command: &'static str,
+        /// Where.
+        folder: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// No plugin was found.
+    #[error("there is no plugin's library in {folder}{why}\nhelp: {help}")]
+    NoPlugin {
+        /// Where.
+        folder: String,
+        /// What there is instead, in words.
+        why: String,
+        /// What to do.
+        help: &'static str,
+    },
+}
+
+/// The plugin libraries of a file or folder, sorted: a file is one itself; a folder with a `Cargo.toml` is built by cargo, one with
+/// a `Makefile` by make; of any other folder, those directly in it.
+///
+/// # Errors
+/// [`BuildError`]; a file is not looked into here.
+pub fn libraries_of(source: &Path) -> Result<Vec<Built>, BuildError> {
+    let real = source.canonicalize().map_err(|error| BuildError::Io {
+        action: "read",
+        path: source.display().to_string(),
+        source: error,
+        help: "\nhelp: give a plugin's library, a folder of them, or the folder of a plugin's source",
+    })?;
+    if !real.is_dir() {
+        return Ok(vec![Built { library: real.clone(), origin: origin("file", &real) }]);
+    }
+    if real.join("Cargo.toml").is_file() {
+        return cargo(&real);
+    }
+    let kind = if real.join("Makefile").is_file() { "makefile" } else { "file" };
+    if kind == "makefile" {
+        make(&real)?;
+    }
+    let all = libraries_in(&real).map_err(|source| io_error("list", &real, source))?;
+    let plugins: Vec<PathBuf> = all.into_iter().filter(|library| may_be_plugin(library)).collect();
+    if plugins.is_empty() {
+        return Err(BuildError::NoPlugin {
+            folder: real.display().to_string(),
+            why: String::new(),
+            help: match kind {
+                "makefile" => "the Makefile's first goal should put the library into its folder",
+                _ => {
+                    "give a library's path, or the folder of a crate (with Cargo.toml) or of a C plugin (with Makefile)"
+                }
+            },
+        });
+    }
+    let path = |library: PathBuf| {
+        let origin = origin(kind, if kind == "makefile" { &real } else { &library });
+        Built { library, origin }
+    };
+    Ok(plugins.into_iter().map(path).collect())
+}
+
+fn origin(kind: &str, path: &Path) -> Origin {
+    Origin::new(kind, path.to_owned())
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> BuildError {
+    BuildError::Io { action, path: path.display().to_string(), source, help: "" }
+}
+
+/// Whether it is worth telling why it is refused: broken plugins count, other libraries do not.
+fn may_be_plugin(library: &Path) -> bool {
+    !matches!(read_card(library), Err(PluginError::Refused { code: "no_library" | "no_card", .. }))
+}
+
+/// The files in a folder that are named as libraries are here, sorted.
+pub(super) fn libraries_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)?
+        .take(MAX_FILES)
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|found| found == std::env::consts::DLL_EXTENSION) && path.is_file())
+        .collect();
+    files.sort_unstable();
+    Ok(files)
+}
+
+fn make(folder: &Path) -> Result<(), BuildError> {
+    let mut command = Command::new("make");
+    // What it prints is for people: standard output may be a document's.
+    command.current_dir(folder).stdin(Stdio::null()).stdout(io::stderr());
+    let status = command.status().map_err(|source| BuildError::Io {
+        action: "start",
+        path: "make".to_owned(),
+        source,
+        help: "\nhelp: install make and a C compiler, or build the library yourself and add the file",
+    })?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(BuildError::Failed { command: "make", folder: folder.display().to_string(), status })
+    }
+}
+
+fn cargo(folder: &Path) -> Result<Vec<Built>, BuildError> {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.current_dir(folder).args(["build", "--release", "--message-format=json-render-diagnostics"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(|source| BuildError::Io {
+        action: "start",
+        path: "cargo".to_owned(),
+        source,
+        help: "\nhelp: install Rust (https://rustup.rs), or build the library elsewhere and add the file",
+    })?;
+    let mut found: Vec<Built> = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line.map_err(|source| io_error("read the output of cargo in", folder, source))?;
+            found.extend(artifact(&line, folder));
+        }
+    }
+    let status = child.wait().map_err(|source| io_error("wait for cargo in", folder, source))?;
+    if !status.success() {
+        let folder = folder.display().to_string();
+        return Err(BuildError::Failed { command: "cargo build --release", folder, status });
+    }
+    found.retain(|built| may_be_plugin(&built.library));
+    found.sort_unstable_by(|one, other| one.library.cmp(&other.library));
+    found.dedup_by(|one, other| one.library == other.library);
+    if found.is_empty() {
+        return Err(BuildError::NoPlugin {
+            folder: folder.display().to_string(),
+            why: ", though it builds".to_owned(),
+            help: "a plugin's Cargo.toml has [lib] crate-type = [\"cdylib\"], and its source calls export_plugin!",
+        });
+    }
+    Ok(found)
+}
+
+/// The library that one line of cargo's messages tells of, where it is a `cdylib` of a crate in this folder.
+fn artifact(line: &str, folder: &Path) -> Option<Built> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    if message["reason"] != "compiler-artifact" || !Path::new(message["manifest_path"].as_str()?).starts_with(folder) {
+        return None;
+    }
+    let target = &message["target"];
+    if !target["crate_types"].as_array()?.iter().any(|kind| kind == "cdylib") {
+        return None;
+    }
+    let mut files = message["filenames"].as_array()?.iter().filter_map(Value::as_str).map(Path::new);
+    let library = files.find(|file| file.extension().is_some_and(|found| found == std::env::consts::DLL_EXTENSION))?;
+    let (name, version) = package(message["package_id"].as_str()?, target["name"].as_str()?);
+    let mut origin = origin("crate", folder);
+    origin.crate_name = Some(name);
+    origin.version = Some(version);
+    Some(Built { library: library.to_owned(), origin })
+}
+
+/// A package's name and version: `path+file:///a/radon#0.1.0`, where the folder has the crate's name, `…#radon@0.1.0`, where
+/// not, or of old `radon 0.1.0 (path+file:///…)`.
+fn package(id: &str, target: &str) -> (String, String) {
+    if let Some((place, rest)) = id.rsplit_once('#') {
+        return match rest.split_once('@') {
+            Some((name, version)) => (name.to_owned(), version.to_owned()),
+            None => (place.rsplit('/').next().unwrap_or(target).to_owned(), rest.to_owned()),
+        };
+    }
+    let mut words = id.split(' ');
+    let name = words.next().filter(|name| !name.is_empty()).unwrap_or(target);
+    (name.to_owned(), words.next().unwrap_or("unknown").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn packages_are_named_in_three_ways() {
+        for (id, name, version) in [
+            ("path+file:///a/radon#0.1.0", "radon", "0.1.0"),
+            ("path+file:///a/b#radon@0.1.0", "radon", "0.1.0"),
+            ("radon 0.1.0 (path+file:///a/b)", "radon", "0.1.0"),
+            ("", "target", "unknown"),
+        ] {
+            assert_eq!(package(id, "target"), (name.to_owned(), version.to_owned()), "{id}");
+        }
+    }
+
+    #[test]
+    fn only_this_folders_cdylibs_count() {
+        let library = format!("/a/target/release/libx.{}", std::env::consts::DLL_EXTENSION);
+        let message = |reason: &str, manifest: &str, kind: &str| {
+            json!({
+                "reason": reason, "manifest_path": manifest, "package_id": "path+file:///a#x@1.2.3",
+                "target": {"name": "x", "crate_types": [kind]}, "filenames": ["/a/target/release/libx.d", library]
+            })
+            .to_string()
+        };
+        let ours = "/a/Cargo.toml";
+        let found = artifact(&message("compiler-artifact", ours, "cdylib"), Path::new("/a")).expect("an artifact");
+        assert_eq!((found.library.to_str(), found.origin.version.as_deref()), (Some(library.as_str()), Some("1.2.3")));
+        for line in [
+            message("build-finished", ours, "cdylib"),
+            message("compiler-artifact", "/b/Cargo.toml", "cdylib"),
+            message("compiler-artifact", ours, "lib"),
+            "no json".to_owned(),
+            "{}".to_owned(),
+        ] {
+            assert_eq!(artifact(&line, Path::new("/a")), None, "{line}");
+        }
+    }
+}

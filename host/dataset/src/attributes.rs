@@ -1,0 +1,70 @@
+//! Groups and their attributes.
+//!
+//! Owns: `.zgroup`, `.zattrs` and the times in them. Never: arrays.
+//! Read and written by ourselves, not by zarrs: Python writes `NaN` into attributes, which breaks its groups.
+
+use super::names::{ATTRIBUTES, GROUP};
+use super::{DatasetError, unreadable};
+use kymhost_plugin_api::Json;
+use kymhost_plugin_api::json::Object;
+use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Store};
+
+/// The content of every `.zgroup`.
+pub(super) const GROUP_TEXT: &str = "{\n    \"zarr_format\": 2\n}";
+
+/// Now, in whole seconds, as kymflow writes times.
+pub(super) fn now_utc() -> String {
+    let seconds = jiff::Timestamp::now().as_second();
+    // Whole seconds print without a fraction; the clock cannot be outside jiff's 20,000 years.
+    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
+}
+
+/// A JSON document that must be an object; `None` where the key is absent.
+pub(super) fn read_object(store: &dyn Store, key: &Key, what: &'static str) -> Result<Option<Object>, DatasetError> {
+    let Some(text) = store.get(key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
+    match Json::parse(&text) {
+        Ok(Json::Object(object)) => Ok(Some(object)),
+        Ok(_) => Err(unreadable(store, key, what, "it is JSON, but no object")),
+        Err(error) => Err(unreadable(store, key, what, error)),
+    }
+}
+
+/// A group's attributes; empty where it has none.
+pub(super) fn read(store: &dyn Store, group: &Key) -> Result<Object, DatasetError> {
+    let key = group.join(ATTRIBUTES)?;
+    Ok(read_object(store, &key, "attributes (a JSON object)")?.unwrap_or_default())
+}
+
+/// Whether a group stands at a key.
+pub(super) fn is_group(store: &dyn Store, group: &Key) -> Result<bool, DatasetError> {
+    Ok(store.stat(&group.join(GROUP)?)?.is_some())
+}
+
+/// The item that writes a group's attributes.
+pub(super) fn item(group: &Key, attributes: Object) -> Result<(Key, Vec<u8>), DatasetError> {
+    Ok((group.join(ATTRIBUTES)?, Json::Object(attributes).to_file_text().into_bytes()))
+}
+
+/// The item that makes a group.
+pub(super) fn group_item(group: &Key) -> Result<(Key, Vec<u8>), DatasetError> {
+    Ok((group.join(GROUP)?, GROUP_TEXT.into()))
+}
+
+/// The item that sets a group's `updated_utc` to now, all other attributes kept. A broken attribute file is an error, not a fresh start.
+pub(super) fn touched(store: &dyn Store, group: &Key) -> Result<(Key, Vec<u8>), DatasetError> {
+    let mut attributes = read(store, group)?;
+    attributes.insert("updated_utc".to_owned(), now_utc().into());
+    item(group, attributes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_whole_seconds_of_utc() {
+        let now = now_utc();
+        assert_eq!(now.len(), "2026-11-22T06:48:18Z".len(), "{now}");
+        assert!(now.ends_with('Z') && now.as_bytes()[10] == b'T', "{now}");
+    }
+}

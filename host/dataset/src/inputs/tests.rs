@@ -1,0 +1,605 @@
+//! Every form of input against every way in which it can change, or seem to.
+
+use super::*;
+use crate::Dataset;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use kymhost_plugin_api::array::{Array, DType};
+use kymhost_plugin_api::{ArtifactKind, Json, RunMarker};
+use kymhost_store::LocalStore;
+use std::fs::{self, File, FileTimes};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The reader's own run marker.
+const OWN: &str = "mine_run";
+
+/// An image in a dataset, and its folder.
+struct Place {
+    _folder: tempfile::TempDir,
+    record: Record,
+    image: PathBuf,
+}
+
+fn pixels() -> Array {
+    let axes = ["y", "x"].map(str::to_owned).to_vec();
+    Array::new(DType::UInt8, vec![4, 4], axes, (1..17).collect()).unwrap()
+}
+
+fn place() -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = Dataset::create(&folder.path().join("d.zarr")).unwrap();
+    let record = dataset.add_image(Some("i"), &pixels(), Some(&[2, 2])).unwrap();
+    record.put_json("params", &Json::parse(b"{\"n\": 1}").unwrap()).unwrap();
+    let rows = [("n", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)];
+    record.put_parquet("table", &RecordBatch::try_from_iter(rows).unwrap()).unwrap();
+    record.put_array("maps/speed", &pixels()).unwrap();
+    let image = folder.path().join("d.zarr/images/i");
+    let place = Place { _folder: folder, record, image };
+    place.put("analysis/csv.csv.gz", &super::super::gzip::compress(b"n\n1\n").unwrap());
+    place.put("analysis/packed.json.gz", &super::super::gzip::compress(b"{}").unwrap());
+    place.put("analysis/broken.json", b"{");
+    place
+}
+
+impl Place {
+    fn at(&self, key: &str) -> PathBuf {
+        self.image.join(key)
+    }
+    fn bytes(&self, key: &str) -> Vec<u8> {
+        fs::read(self.at(key)).unwrap()
+    }
+    fn put(&self, key: &str, bytes: &[u8]) {
+        fs::create_dir_all(self.at(key).parent().unwrap()).unwrap();
+        fs::write(self.at(key), bytes).unwrap();
+    }
+    fn remove(&self, key: &str) {
+        fs::remove_file(self.at(key)).unwrap();
+    }
+    /// Another time of the last change, the same bytes.
+    fn touch(&self, key: &str) {
+        File::options().write(true).open(self.at(key)).unwrap().set_modified(SystemTime::now()).unwrap();
+    }
+    /// One byte is another; length and mtime are as before.
+    fn flip(&self, key: &str) {
+        let mtime = fs::metadata(self.at(key)).unwrap().modified().unwrap();
+        let mut bytes = self.bytes(key);
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(self.at(key), bytes).unwrap();
+        let file = File::options().write(true).open(self.at(key)).unwrap();
+        file.set_times(FileTimes::new().set_modified(mtime)).unwrap();
+        assert_eq!(fs::metadata(self.at(key)).unwrap().modified().unwrap(), mtime);
+    }
+    fn append(&self, key: &str, more: &[u8]) {
+        self.put(key, &[self.bytes(key), more.to_vec()].concat());
+    }
+    /// Attributes with a member set.
+    fn set_attribute(&self, key: &str, name: &str, value: &str) {
+        let Json::Object(mut members) = Json::parse(&self.bytes(key)).unwrap() else { panic!("no object") };
+        members.insert(name.to_owned(), Json::parse(value.as_bytes()).unwrap());
+        self.put(key, Json::Object(members).to_file_text().as_bytes());
+    }
+    /// What was read by `read`, long enough after the last write.
+    fn read(&self, read: &dyn Fn(&Record)) -> Vec<Input> {
+        settle();
+        let watched = self.record.watched(OWN);
+        read(&watched);
+        watched.inputs().unwrap()
+    }
+}
+
+/// Until what was written can be trusted.
+fn settle() {
+    std::thread::sleep(Duration::from_nanos(FINE_NS.unsigned_abs()) + Duration::from_millis(5));
+}
+
+/// What looking again came to, by name; what is told of the input as it is now must hold in turn.
+fn word(place: &Place, input: &Input) -> &'static str {
+    let held = check_input(&place.record, OWN, input).unwrap();
+    let (word, now) = match held {
+        Held::Same => ("same", input.clone()),
+        Held::SameContent(now) => ("same content", now),
+        Held::Changed(now) => ("changed", now),
+        Held::Appeared(now) => ("appeared", now),
+        Held::Removed => ("removed", Input { key: input.key.clone(), found: Found::Absent }),
+    };
+    assert_eq!(now.key, input.key);
+    if !matches!(word, "same") {
+        assert_eq!(look(&place.record, OWN, input).unwrap(), now, "{word} {}", input.key);
+        assert_eq!(check_input(&place.record, OWN, &now).unwrap(), Held::Same, "{now:?}");
+    }
+    word
+}
+
+type Read = fn(&Record);
+type Edit = fn(&Place);
+
+#[track_caller]
+fn check(name: &str, prepare: Edit, read: Read, edit: Edit, expected: &[(&str, &str)]) {
+    let place = place();
+    prepare(&place);
+    let inputs = place.read(&read);
+    for input in &inputs {
+        assert_eq!(check_input(&place.record, OWN, input).unwrap(), Held::Same, "{name}: {input:?} before the edit");
+        assert!(!input.found.lacks_times(), "{name}: {input:?}");
+    }
+    edit(&place);
+    settle();
+    let found: Vec<_> = inputs.iter().map(|input| (input.key.as_str(), word(&place, input))).collect();
+    assert_eq!(found, expected, "{name}");
+}
+
+const NOTHING: Edit = |_| {};
+
+#[test]
+fn files_are_told_by_size_times_and_content() {
+    let read: Read = |record| drop(record.json("params"));
+    let key = "analysis/params.json";
+    for (name, edit, expected) in [
+        ("nothing", NOTHING, "same"),
+        ("touched", |place: &Place| place.touch("analysis/params.json"), "same content"),
+        (
+            "written again",
+            |place| place.put("analysis/params.json", &place.bytes("analysis/params.json")),
+            "same content",
+        ),
+        ("flipped", |place| place.flip("analysis/params.json"), "changed"),
+        ("longer", |place| place.append("analysis/params.json", b"\n"), "changed"),
+        ("broken", |place| place.put("analysis/params.json", b"{"), "changed"),
+        ("removed", |place| place.remove("analysis/params.json"), "removed"),
+        ("packed beside it", |place| place.put("analysis/params.json.gz", b"x"), "same"),
+        ("other keys", |place| place.put("analysis/other.json", b"{}"), "same"),
+    ] as [(&str, Edit, &str); 9]
+    {
+        check(name, NOTHING, read, edit, &[(key, expected)]);
+    }
+    check(
+        "a link inside the dataset",
+        |place| {
+            fs::rename(place.at("analysis/params.json"), place.at("elsewhere")).unwrap();
+            std::os::unix::fs::symlink("../elsewhere", place.at("analysis/params.json")).unwrap();
+        },
+        read,
+        |place| place.flip("elsewhere"),
+        &[(key, "changed")],
+    );
+}
+
+#[test]
+fn what_is_looked_for_in_vain_appears() {
+    let read: Read = |record| drop(record.json("gone"));
+    let (plain, packed) = ("analysis/gone.json", "analysis/gone.json.gz");
+    for (name, edit, expected) in [
+        ("nothing", NOTHING, ["same", "same"]),
+        ("plain", |place: &Place| place.put("analysis/gone.json", b"{}"), ["appeared", "same"]),
+        ("packed", |place| place.put("analysis/gone.json.gz", b"x"), ["same", "appeared"]),
+        ("a folder", |place| fs::create_dir(place.at("analysis/gone.json")).unwrap(), ["same", "same"]),
+    ] as [(&str, Edit, [&str; 2]); 4]
+    {
+        check(name, NOTHING, read, edit, &[(plain, expected[0]), (packed, expected[1])]);
+    }
+    let packed: Read = |record| drop(record.json("packed"));
+    for (name, edit, expected) in [
+        ("nothing", NOTHING, ["same", "same"]),
+        ("plain before it", |place: &Place| place.put("analysis/packed.json", b"{}"), ["appeared", "same"]),
+        ("flipped", |place| place.flip("analysis/packed.json.gz"), ["same", "changed"]),
+        ("removed", |place| place.remove("analysis/packed.json.gz"), ["same", "removed"]),
+    ] as [(&str, Edit, [&str; 2]); 4]
+    {
+        let expected = [("analysis/packed.json", expected[0]), ("analysis/packed.json.gz", expected[1])];
+        check(name, NOTHING, packed, edit, &expected);
+    }
+    for (name, read, key, made) in [
+        ("pixels", (|record| drop(record.pixels())) as Read, "data", "data/.zarray"),
+        (
+            "an array",
+            |record| drop(record.array("a/b")),
+            "analysis_arrays/a/b/data",
+            "analysis_arrays/a/b/data/.zarray",
+        ),
+    ] {
+        let place = place();
+        let _ = fs::remove_file(place.at("data/.zarray"));
+        let inputs = place.read(&read);
+        assert_eq!(inputs, [Input { key: key.to_owned(), found: Found::Absent }], "{name}");
+        assert_eq!(word(&place, &inputs[0]), "same", "{name}");
+        place.put(made, b"{}");
+        settle();
+        assert_eq!(word(&place, &inputs[0]), "appeared", "{name}");
+    }
+}
+
+#[test]
+fn tables_are_files() {
+    for (read, key) in [
+        ((|record| drop(record.parquet("table"))) as Read, "analysis/table.parquet"),
+        (|record| drop(record.csv("csv")), "analysis/csv.csv.gz"),
+    ] {
+        for (edit, expected) in [
+            (NOTHING, "same"),
+            (
+                (|place| ["table.parquet", "csv.csv.gz"].iter().for_each(|f| place.flip(&format!("analysis/{f}"))))
+                    as Edit,
+                "changed",
+            ),
+            (
+                |place| ["table.parquet", "csv.csv.gz"].iter().for_each(|f| place.touch(&format!("analysis/{f}"))),
+                "same content",
+            ),
+            (
+                |place| ["table.parquet", "csv.csv.gz"].iter().for_each(|f| place.remove(&format!("analysis/{f}"))),
+                "removed",
+            ),
+        ] {
+            check(key, NOTHING, read, edit, &[(key, expected)]);
+        }
+    }
+}
+
+#[test]
+fn arrays_are_told_by_their_files_and_axes() {
+    let read: Read = |record| drop(record.pixels());
+    for (name, edit, expected) in [
+        ("nothing", NOTHING, "same"),
+        ("a chunk touched", |place: &Place| place.touch("data/0.1"), "same content"),
+        ("a chunk flipped", |place| place.flip("data/1.0"), "changed"),
+        ("a chunk longer", |place| place.append("data/0.0", b"x"), "changed"),
+        ("a chunk added", |place| place.put("data/1.1", b"x"), "changed"),
+        ("a chunk removed", |place| place.remove("data/0.1"), "changed"),
+        (
+            "two chunks exchanged",
+            |place| {
+                fs::rename(place.at("data/0.0"), place.at("x")).unwrap();
+                fs::rename(place.at("data/0.1"), place.at("data/0.0")).unwrap();
+                fs::rename(place.at("x"), place.at("data/0.1")).unwrap();
+            },
+            "changed",
+        ),
+        ("a file that is no chunk", |place| place.put("data/2.0", b"x"), "same"),
+        (".zarray touched", |place| place.touch("data/.zarray"), "same content"),
+        (".zarray longer", |place| place.append("data/.zarray", b" "), "changed"),
+        (".zarray broken", |place| place.put("data/.zarray", b"{"), "changed"),
+        (".zarray removed", |place| place.remove("data/.zarray"), "removed"),
+        ("other axes", |place| place.set_attribute(".zattrs", "axes", "[\"t\", \"x\"]"), "changed"),
+        ("axes that cannot be read", |place| place.put(".zattrs", b"{"), "changed"),
+        ("default axes", |place| place.remove(".zattrs"), "same"),
+        ("another attribute", |place| place.set_attribute(".zattrs", "note", "1"), "same"),
+        ("updated_utc", |place| place.set_attribute(".zattrs", "updated_utc", "\"2001-01-01T00:00:00Z\""), "same"),
+    ] as [(&str, Edit, &str); 17]
+    {
+        check(name, |place| place.remove("data/1.1"), read, edit, &[("data", expected)]);
+    }
+    let read: Read = |record| drop(record.array("maps/speed"));
+    for (name, edit, expected) in [
+        ("nothing", NOTHING, "same"),
+        ("a chunk", |place: &Place| place.flip("analysis_arrays/maps/speed/data/0.0"), "changed"),
+        ("the pixels", |place| place.flip("data/0.0"), "same"),
+        ("the image's attributes", |place| place.set_attribute(".zattrs", "axes", "[\"t\", \"x\"]"), "same"),
+        (
+            "its own attributes",
+            |place| place.set_attribute("analysis_arrays/maps/speed/.zattrs", "axes", "[\"t\", \"x\"]"),
+            "changed",
+        ),
+    ] as [(&str, Edit, &str); 5]
+    {
+        check(name, NOTHING, read, edit, &[("analysis_arrays/maps/speed/data", expected)]);
+    }
+}
+
+#[test]
+fn attributes_count_by_what_is_handed_over() {
+    let read: Read = |record| drop(record.attributes_text());
+    for (name, edit, expected) in [
+        ("nothing", NOTHING, "same"),
+        ("touched", |place: &Place| place.touch(".zattrs"), "same"),
+        ("written otherwise", |place| place.append(".zattrs", b" \n"), "same"),
+        (
+            "another order",
+            |place| {
+                let Json::Object(mut members) = Json::parse(&place.bytes(".zattrs")).unwrap() else {
+                    panic!("no object")
+                };
+                members.reverse();
+                place.put(".zattrs", Json::Object(members).to_file_text().as_bytes());
+            },
+            "same",
+        ),
+        ("updated_utc", |place| place.set_attribute(".zattrs", "updated_utc", "7"), "same"),
+        ("a value", |place| place.set_attribute(".zattrs", "note", "7"), "changed"),
+        ("broken", |place| place.put(".zattrs", b"{"), "changed"),
+        ("removed", |place| place.remove(".zattrs"), "changed"),
+    ] as [(&str, Edit, &str); 8]
+    {
+        check(name, NOTHING, read, edit, &[(".zattrs", expected)]);
+    }
+    // None at all, and none but that which does not count, are alike.
+    check(
+        "appeared",
+        |place| place.remove(".zattrs"),
+        read,
+        |place| place.put(".zattrs", b"{\"updated_utc\": 1}"),
+        &[(".zattrs", "same")],
+    );
+    check(
+        "appeared with a value",
+        |place| place.remove(".zattrs"),
+        read,
+        |place| place.put(".zattrs", b"{\"a\": 1}"),
+        &[(".zattrs", "changed")],
+    );
+}
+
+fn put_marker(place: &Place, name: &str) {
+    place.record.put_json(name, &RunMarker::new("other", "h", "v@1", 3, 7).to_json()).unwrap();
+}
+
+#[test]
+fn listings_leave_run_markers_out() {
+    let read: Read = |record| {
+        let names: Vec<_> =
+            record.artifacts_of_others(OWN).unwrap().into_iter().map(|artifact| artifact.name).collect();
+        assert!(!names.iter().any(|name| name.ends_with("_run")), "{names:?}");
+    };
+    for (name, edit, expected) in [
+        ("nothing", NOTHING, "same"),
+        ("a value", |place: &Place| place.flip("analysis/table.parquet"), "same"),
+        ("an artifact", |place| place.put("analysis/new.json", b"{}"), "changed"),
+        ("an artifact in a folder", |place| place.put("analysis/a/new.csv.gz", b"x"), "changed"),
+        ("an array", |place| drop(place.record.put_array("new", &pixels())), "changed"),
+        ("another form of it", |place| place.put("analysis/params.csv.gz", b"x"), "changed"),
+        ("packed beside plain", |place| place.put("analysis/params.json.gz", b"x"), "same"),
+        ("one removed", |place| place.remove("analysis/params.json"), "changed"),
+        ("the own marker", |place| place.put("analysis/mine_run.json", b"{\"broken\": "), "same"),
+        ("another's marker", |place| put_marker(place, "other_run"), "same"),
+        (
+            "a marker with escapes in it",
+            |place| {
+                let text = RunMarker::new("o", "h", "v@1", 3, 7).to_json().to_file_text();
+                place.put("analysis/other_run.json", text.replace("marker_v", "marker\\u005fv").as_bytes());
+            },
+            "same",
+        ),
+        ("no valid marker", |place| place.put("analysis/not_run.json", b"{\"marker_version\": \"1\"}"), "changed"),
+    ] as [(&str, Edit, &str); 12]
+    {
+        check(name, NOTHING, read, edit, &[("analysis", expected)]);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_an_input_too() {
+    check("broken JSON", NOTHING, |record| drop(record.json("broken")), NOTHING, &[("analysis/broken.json", "same")]);
+    check(
+        "mended JSON",
+        NOTHING,
+        |record| drop(record.json("broken")),
+        |place| place.put("analysis/broken.json", b"{}"),
+        &[("analysis/broken.json", "changed")],
+    );
+    let broken: Edit = |place| place.put(".zattrs", b"{");
+    let mended: Edit = |place| place.put(".zattrs", b"{}");
+    check("attributes", broken, |record| drop(record.attributes_text()), NOTHING, &[(".zattrs", "same")]);
+    check("attributes", broken, |record| drop(record.attributes_text()), mended, &[(".zattrs", "changed")]);
+    check("axes", broken, |record| drop(record.pixels()), NOTHING, &[("data", "same")]);
+    check("axes", broken, |record| drop(record.pixels()), mended, &[("data", "changed")]);
+    let chunk: Edit = |place| place.flip("data/0.0");
+    check("chunk", |place| place.put("data/0.1", b"x"), |record| drop(record.pixels()), NOTHING, &[("data", "same")]);
+    // Not the one at which the reading stopped: it would show once that one is mended.
+    check(
+        "chunk",
+        |place| place.put("data/0.1", b"x"),
+        |record| drop(record.pixels()),
+        |p| p.flip("data/1.1"),
+        &[("data", "changed")],
+    );
+    check("chunk", |place| place.put("data/.zarray", b"{"), |record| drop(record.pixels()), chunk, &[("data", "same")]);
+
+    // More than is ever handed over. A plugin may make rows all the same, and they are fresh while it stays so.
+    let long: Edit =
+        |place| File::create(place.at("analysis/long.json")).unwrap().set_len(MAX_DOCUMENT_BYTES + 1).unwrap();
+    let short: Edit = |place| place.put("analysis/long.json", b"{}");
+    let key = "analysis/long.json";
+    check("long", long, |record| assert!(record.json("long").is_err()), NOTHING, &[(key, "same")]);
+    check("long", long, |record| assert!(record.json("long").is_err()), short, &[(key, "changed")]);
+
+    // What is no file cannot be read at all.
+    let place = place();
+    place.remove("analysis/params.json");
+    std::os::unix::fs::symlink("/dev/null", place.at("analysis/params.json")).unwrap();
+    let inputs = place.read(&|record| assert!(record.json("params").is_err()));
+    assert_eq!(inputs.len(), 1);
+    assert!(inputs[0].found.is_unread(), "{inputs:?}");
+    assert_eq!(check_input(&place.record, OWN, &inputs[0]).unwrap(), Held::Same);
+    assert!(look(&place.record, OWN, &inputs[0]).is_err());
+    place.remove("analysis/params.json");
+    assert_eq!(word(&place, &inputs[0]), "removed");
+    place.put("analysis/params.json", b"");
+    settle();
+    assert_eq!(word(&place, &inputs[0]), "changed");
+}
+
+#[test]
+fn what_is_no_input() {
+    let place = place();
+    put_marker(&place, OWN);
+    let inputs = place.read(&|record| {
+        assert!(record.json(OWN).unwrap().is_some());
+        assert!(record.json_bytes(&format!(" {OWN}/")).unwrap().is_some());
+        record.describe_artifact("params", ArtifactKind::Json);
+        record.describe_artifact("maps/speed", ArtifactKind::Array);
+    });
+    assert_eq!(inputs, []);
+    assert_eq!(place.record.inputs(), Ok(Vec::new()), "nobody watches it");
+    let inputs = place.read(&|record| {
+        drop(record.parquet(OWN));
+        drop(record.json("params"));
+        drop(record.json("params"));
+    });
+    let keys: Vec<_> = inputs.iter().map(|input| input.key.as_str()).collect();
+    assert_eq!(keys, ["analysis/mine_run.parquet", "analysis/params.json"]);
+}
+
+#[test]
+fn what_moves_between_two_reads_and_what_is_too_much_is_told() {
+    let place = place();
+    let watched = place.record.watched(OWN);
+    drop(watched.json("params"));
+    place.flip("analysis/params.json");
+    drop(watched.json("params"));
+    drop(watched.pixels());
+    place.flip("data/0.0");
+    drop(watched.pixels());
+    let expected = ["analysis/params.json", "data"].map(str::to_owned).to_vec();
+    assert_eq!(watched.inputs(), Err(InputsError::Moved(expected)));
+
+    let watched = place.record.watched(OWN);
+    let long = "n".repeat(1 << 20);
+    for number in 0..8 {
+        assert_eq!(watched.inputs().map(|inputs| inputs.len()), Ok(number));
+        assert!(watched.parquet(&format!("{number}{long}")).unwrap().is_none());
+    }
+    assert_eq!(watched.inputs(), Err(InputsError::TooMany));
+}
+
+#[test]
+fn young_files_are_not_trusted_and_settle() {
+    let place = place();
+    settle();
+    for round in 0..5 {
+        place.put("analysis/params.json", format!("{{\"n\": {round}}}").as_bytes());
+        place.put("data/0.0", &place.bytes("data/0.0"));
+        let watched = place.record.watched(OWN);
+        drop((watched.json("params"), watched.pixels()));
+        let inputs = watched.inputs().unwrap();
+        for input in &inputs {
+            assert!(input.found.lacks_times(), "{input:?}");
+            let wait = settles_in(&place.record, input).expect("a time to wait for");
+            assert!(wait <= Duration::from_millis(20), "{wait:?}");
+        }
+        // Changed with the same size, so soon that the times may be the same.
+        place.put("analysis/params.json", format!("{{\"n\": {}}}", round + 1).as_bytes());
+        assert!(matches!(check_input(&place.record, OWN, &inputs[0]), Ok(Held::Changed(_))));
+        place.put("analysis/params.json", format!("{{\"n\": {round}}}").as_bytes());
+        std::thread::sleep(inputs.iter().filter_map(|input| settles_in(&place.record, input)).max().unwrap());
+        for input in &inputs {
+            match check_input(&place.record, OWN, input).unwrap() {
+                Held::SameContent(now) => {
+                    assert!(!now.found.lacks_times(), "{now:?}");
+                    assert_eq!(settles_in(&place.record, &now), None);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn times_in_the_future_are_not_trusted() {
+    let place = place();
+    let future = SystemTime::now() + Duration::from_secs(3600);
+    let set = || {
+        let file = File::options().write(true).open(place.at("analysis/params.json")).unwrap();
+        file.set_modified(future).unwrap();
+    };
+    set();
+    let inputs = place.read(&|record| drop(record.json("params")));
+    assert!(inputs[0].found.lacks_times(), "{inputs:?}");
+    assert!(settles_in(&place.record, &inputs[0]).unwrap() > Duration::from_secs(3000), "nobody waits for it");
+    assert_eq!(check_input(&place.record, OWN, &inputs[0]).unwrap(), Held::Same);
+    place.flip("analysis/params.json");
+    set();
+    assert!(matches!(check_input(&place.record, OWN, &inputs[0]), Ok(Held::Changed(_))));
+}
+
+#[test]
+fn which_times_are_trusted() {
+    let now = UNIX_EPOCH + Duration::from_nanos(1_700_000_000_700_000_001);
+    let ago = |nanos: i64| {
+        let nanos_abs = Duration::from_nanos(nanos.unsigned_abs());
+        if nanos < 0 { now + nanos_abs } else { now - nanos_abs }
+    };
+    const MS: i64 = 1_000_000;
+    let whole = |seconds_ago: i64| seconds_ago * 1000 * MS + 700 * MS + 1;
+    for (mtime, ctime, trusted) in [
+        (1000 * MS, 1000 * MS, true),
+        (21 * MS, 21 * MS, true),
+        (20 * MS + 1, 20 * MS + 1, true),
+        (20 * MS, 20 * MS, false),
+        (19 * MS, 500 * MS, false),
+        (500 * MS, 19 * MS, false),
+        (0, 0, false),
+        (-1, 500 * MS, false),
+        (500 * MS, -3_600_000 * MS, false),
+        // A file system that keeps whole seconds.
+        (whole(2), whole(2), true),
+        (whole(1), whole(1), false),
+        (whole(3), whole(1), false),
+        // One that does not, at a whole second by chance or by `touch`.
+        (whole(1), 500 * MS, true),
+        (whole(0), whole(0) - 1, true),
+    ] {
+        let stat = Stat { size: 1, modified: Some(ago(mtime)), changed: Some(ago(ctime)), identity: (1, 2) };
+        let age = Age::of(&stat, now);
+        assert_eq!(age.times().is_some(), trusted, "{mtime} {ctime}");
+        if let Some(times) = age.times() {
+            assert_eq!(Some(times.mtime_ns), nanoseconds(ago(mtime)));
+            assert_eq!(Some(times.ctime_ns), nanoseconds(ago(ctime)));
+        }
+    }
+    let unknown = Stat { size: 1, modified: None, changed: Some(ago(0)), identity: (1, 2) };
+    assert!(Age::of(&unknown, now).times().is_none());
+}
+
+#[test]
+fn a_key_that_is_none_is_an_error() {
+    let place = place();
+    for key in ["", "..", "../j/data", "/etc/passwd", "analysis//x.json", "a\\b"] {
+        for found in [Found::Absent, Found::File { size: 1, times: None, sha256: "a".into() }] {
+            let input = Input { key: key.to_owned(), found };
+            assert!(check_input(&place.record, OWN, &input).is_err(), "{key}");
+            assert!(look(&place.record, OWN, &input).is_err(), "{key}");
+        }
+    }
+}
+
+#[test]
+fn a_link_that_leads_out_is_not_read_by() {
+    let place = place();
+    let inputs = place.read(&|record| drop(record.json("params")));
+    let outside = tempfile::tempdir().unwrap();
+    fs::copy(place.at("analysis/params.json"), outside.path().join("params.json")).unwrap();
+    fs::rename(place.at("analysis"), place.at("aside")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), place.at("analysis")).unwrap();
+    assert!(check_input(&place.record, OWN, &inputs[0]).is_err());
+}
+
+#[test]
+fn a_glance_sees_what_a_stat_sees() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let store = LocalStore::open(root).unwrap();
+    fs::create_dir_all(root.join("a/b")).unwrap();
+    fs::write(root.join("a/b/file"), b"abc").unwrap();
+    std::os::unix::fs::symlink("b/file", root.join("a/link")).unwrap();
+    std::os::unix::fs::symlink("b", root.join("a/folder_link")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", root.join("a/out")).unwrap();
+    std::os::unix::fs::symlink("nowhere", root.join("a/dangling")).unwrap();
+    let long = "x".repeat(300);
+    for key in [
+        "a",
+        "a/b",
+        "a/b/file",
+        "a/b/none",
+        "a/b/file/below",
+        "a/link",
+        "a/folder_link/file",
+        "a/out",
+        "a/dangling",
+        &long,
+    ] {
+        let key = Key::new(key).unwrap();
+        match (store.glance(&key), store.stat(&key)) {
+            (Ok(glance), Ok(stat)) => assert_eq!(glance, stat, "{key}"),
+            (glance, stat) => assert!(glance.is_err() && stat.is_err(), "{key}: {glance:?} {stat:?}"),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Artifacts that an indexer made: what they are as bytes, which keys they take, writing many of them at once.
+//!
+//! Owns: their form on disk, and what of a record is an indexer's own. Never: decides what may be overwritten.
+
+use super::inputs::sha256_of;
+use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA};
+use super::tables::Form;
+use super::{Dataset, DatasetError, Record, tables, unwritable};
+use arrow::array::RecordBatch;
+use kymhost_plugin_api::array::Array;
+use kymhost_plugin_api::{Artifact, ArtifactKind};
+use kymhost_store::{Key, MAX_DOCUMENT_BYTES};
+
+/// What an indexer leaves in a record itself. When it reads the record, none of it is an input: each run writes it anew.
+#[derive(Debug, Clone, Copy)]
+pub struct Own<'a> {
+    /// The artifact that holds its run marker.
+    pub marker_name: &'a str,
+    /// The artifacts that it may write.
+    pub writes: &'a [Artifact],
+}
+
+impl<'a> From<&'a str> for Own<'a> {
+    fn from(marker_name: &'a str) -> Self {
+        Self { marker_name, writes: &[] }
+    }
+}
+
+impl<'a> From<&'a String> for Own<'a> {
+    fn from(marker_name: &'a String) -> Self {
+        marker_name.as_str().into()
+    }
+}
+
+impl Own<'_> {
+    /// The keys of an image that it takes, where its names are names.
+    pub(super) fn keys(&self, image_id: &str) -> Vec<Key> {
+        let marker = Artifact::new(self.marker_name, ArtifactKind::Json);
+        let all = std::iter::once(&marker).chain(self.writes);
+        all.flat_map(|artifact| full_keys(image_id, artifact).unwrap_or_default()).collect()
+    }
+}
+
+/// The keys under which an artifact may be: the first is the one that is written.
+pub(super) fn full_keys(image_id: &str, artifact: &Artifact) -> Result<Vec<Key>, DatasetError> {
+    let with = |ending| names::artifact_key(image_id, &artifact.name, ending);
+    Ok(match artifact.kind {
+        ArtifactKind::Json => vec![with(".json")?, with(".json.gz")?],
+        ArtifactKind::Parquet => vec![with(".parquet")?],
+        ArtifactKind::Csv => vec![with(".csv.gz")?],
+        _ => vec![names::array_key(image_id, &artifact.name)?.join(DATA)?],
+    })
+}
+
+/// The keys, below an image's group, under which an artifact may be: the first is the one that is written.
+///
+/// # Errors
+/// Where its name is none.
+pub fn artifact_keys(artifact: &Artifact) -> Result<Vec<String>, DatasetError> {
+    let name = names::safe_name(&artifact.name)?;
+    Ok(match artifact.kind {
+        ArtifactKind::Json => vec![format!("{ANALYSIS}/{name}.json"), format!("{ANALYSIS}/{name}.json.gz")],
+        ArtifactKind::Parquet => vec![format!("{ANALYSIS}/{name}.parquet")],
+        ArtifactKind::Csv => vec![format!("{ANALYSIS}/{name}.csv.gz")],
+        _ => vec![format!("{ANALYSIS_ARRAYS}/{name}/{DATA}")],
+    })
+}
+
+/// An artifact's content.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Payload {
+    /// A JSON artifact, as it is kept.
+    Json(Vec<u8>),
+    /// A table artifact.
+    Table(RecordBatch),
+    /// An array artifact.
+    Array(Array),
+}
+
+impl Payload {
+    /// Its form.
+    pub fn kind(&self) -> ArtifactKind {
+        match self {
+            Self::Json(_) => ArtifactKind::Json,
+            Self::Table(_) => ArtifactKind::Parquet,
+            Self::Array(_) => ArtifactKind::Array,
+        }
+    }
+
+    /// Roughly how much memory it holds.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Json(text) => text.len(),
+            Self::Table(rows) => rows.get_array_memory_size(),
+            Self::Array(array) => array.bytes().len(),
+        }
+    }
+}
+
+impl Payload {
+    /// As it is read once it is kept: a table's columns may have other types then.
+    ///
+    /// # Errors
+    /// Where it cannot be kept: why.
+    pub fn as_kept(self) -> Result<Self, String> {
+        let Self::Table(rows) = &self else { return Ok(self) };
+        let mut bytes = Vec::new();
+        tables::write(&tables::prepare(rows)?, Form::Artifact, &mut bytes).map_err(|error| error.to_string())?;
+        tables::read_artifact(bytes.into()).map(Self::Table)
+    }
+
+    /// What is kept of an artifact; `None` where it is not there.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn kept(record: &Record, name: &str, kind: ArtifactKind) -> Result<Option<Self>, DatasetError> {
+        Ok(match kind {
+            ArtifactKind::Json => record.json_bytes(name)?.map(Self::Json),
+            ArtifactKind::Parquet => record.parquet(name)?.map(Self::Table),
+            ArtifactKind::Csv => record.csv(name)?.map(Self::Table),
+            _ => record.array(name)?.map(Self::Array),
+        })
+    }
+}
+
+/// An artifact that is ready to be written.
+#[derive(Debug, Clone)]
+pub struct PreparedArtifact {
+    key: String,
+    sha256: String,
+    items: Vec<(Key, Vec<u8>)>,
+    /// An array's data, which goes before the new one comes.
+    clear: Option<Key>,
+}
+
+impl PreparedArtifact {
+    /// The key that it takes, below the image's group: as an [`super::Input`]'s.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The SHA-256 of the file that it will be, lower-case hex; empty for an array, which is several.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+}
+
+impl Dataset {
+    /// Makes an artifact ready to be written with others. What would keep it from being written (the image is gone, columns that Parquet
+    /// does not keep) is told now.
+    pub fn prepare_artifact(
+        &self,
+        image_id: &str,
+        name: &str,
+        payload: &Payload,
+    ) -> Result<PreparedArtifact, DatasetError> {
+        let record = self.find_record(image_id)?;
+        let artifact = Artifact::new(name, payload.kind());
+        let relative = artifact_keys(&artifact)?.swap_remove(0);
+        let key = record.group().join(&relative)?;
+        let refused = |why: String| unwritable(&**self.store(), &key, why);
+        let (items, clear) = match payload {
+            Payload::Json(text) if text.len() as u64 > MAX_DOCUMENT_BYTES => {
+                let found = text.len();
+                return Err(refused(format!("it has {found} bytes, JSON artifacts have at most {MAX_DOCUMENT_BYTES}")));
+            }
+            Payload::Json(text) => (vec![(key, text.clone())], None),
+            Payload::Table(rows) => {
+                let mut bytes = Vec::new();
+                let rows = tables::prepare(rows).map_err(refused)?;
+                tables::write(&rows, Form::Artifact, &mut bytes).map_err(|error| refused(error.to_string()))?;
+                (vec![(key, bytes)], None)
+            }
+            Payload::Array(array) => (record.array_items(name, array)?, Some(key)),
+        };
+        let sha256 = match (&clear, items.as_slice()) {
+            (None, [(_, bytes)]) => sha256_of(bytes),
+            _ => String::new(),
+        };
+        Ok(PreparedArtifact { key: relative, sha256, items, clear })
+    }
+
+    /// Writes artifacts with one wait for the disk. Their images' attributes stay: a marker that follows sets `updated_utc`.
+    pub fn put_artifacts(&self, prepared: Vec<PreparedArtifact>) -> Result<(), DatasetError> {
+        // `.zarray` comes last and goes first: a reader sees the old array, none, or the new one, never a mixture.
+        for data in prepared.iter().filter_map(|artifact| artifact.clear.as_ref()) {
+            self.store().delete(&data.join(ARRAY)?)?;
+            self.store().delete_tree(data)?;
+        }
+        Ok(self.store().put_many(&mut prepared.into_iter().flat_map(|artifact| artifact.items))?)
+    }
+
+    /// Removes what is under a key below an image's group: a file, or an array's data.
+    pub fn remove_artifact(&self, image_id: &str, key: &str) -> Result<(), DatasetError> {
+        let full = self.record(image_id)?.group().join(key)?;
+        if key.starts_with(ANALYSIS_ARRAYS) {
+            self.store().delete(&full.join(ARRAY)?)?;
+            self.store().delete_tree(&full)?;
+        } else {
+            self.store().delete(&full)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is something under a key below an image's group.
+    pub fn has_artifact(&self, image_id: &str, key: &str) -> Result<bool, DatasetError> {
+        let full = self.record(image_id)?.group().join(key)?;
+        let file = if key.starts_with(ANALYSIS_ARRAYS) { full.join(ARRAY)? } else { full };
+        Ok(self.store().glance(&file)?.is_some())
+    }
+}

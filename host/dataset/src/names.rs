@@ -1,0 +1,192 @@
+//! Where each thing of a dataset is kept: names made safe, and the keys made of them.
+//!
+//! Owns: every key of the format. Never: I/O.
+
+use super::DatasetError;
+use kymhost_plugin_api::ArtifactKind;
+use kymhost_store::{Key, StoreError};
+
+/// The folder of the images.
+pub(super) const IMAGES: &str = "images";
+/// The group of what is derived.
+pub(super) const INDEX: &str = "index";
+/// The folder of the dataset tables.
+pub(super) const TABLES: &str = "tables";
+/// What a Zarr group is known by.
+pub(super) const GROUP: &str = ".zgroup";
+/// A group's attributes.
+pub(super) const ATTRIBUTES: &str = ".zattrs";
+/// What a Zarr array is known by.
+pub(super) const ARRAY: &str = ".zarray";
+/// The folder of an image's JSON and table artifacts.
+pub(super) const ANALYSIS: &str = "analysis";
+/// The folder of an image's array artifacts.
+pub(super) const ANALYSIS_ARRAYS: &str = "analysis_arrays";
+/// The array below an image, and below an array artifact.
+pub(super) const DATA: &str = "data";
+/// The manifest.
+pub(super) const MANIFEST: &str = "index/manifest.json.gz";
+/// What kymhost keeps beside kymflow's keys.
+pub(super) const OWN: &str = "index/kymhost";
+/// Where the store stages what it writes.
+pub(super) const TEMPORARY: &str = "index/kymhost/tmp";
+
+/// The endings of artifacts' files, longest first where one ends like another.
+pub(super) const ENDINGS: [(&str, ArtifactKind); 4] = [
+    (".json.gz", ArtifactKind::Json),
+    (".json", ArtifactKind::Json),
+    (".parquet", ArtifactKind::Parquet),
+    (".csv.gz", ArtifactKind::Csv),
+];
+
+/// An artifact's name as kymflow makes it safe: trimmed, `\` to `/`, `..` to `_`, each run of characters outside
+/// `A-Z a-z 0-9 _ . - /` to one `_`, no `/` at either end. Empty and `.` segments, which a file system
+/// ignores, are dropped from the key later.
+///
+/// # Errors
+/// When nothing is left of it.
+pub(super) fn safe_name(name: &str) -> Result<String, DatasetError> {
+    // Python's `strip` takes the four separators that Rust's `trim` leaves.
+    let trimmed = name.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c));
+    let mut safe = String::with_capacity(trimmed.len());
+    let mut characters = trimmed.chars().peekable();
+    let mut in_run = false;
+    while let Some(character) = characters.next() {
+        let character = if character == '\\' { '/' } else { character };
+        if character == '.' && characters.peek() == Some(&'.') {
+            characters.next();
+            safe.push('_');
+            in_run = false;
+        } else if character.is_ascii_alphanumeric() || matches!(character, '_' | '.' | '-' | '/') {
+            safe.push(character);
+            in_run = false;
+        } else if !in_run {
+            safe.push('_');
+            in_run = true;
+        }
+    }
+    let kept = safe.trim_matches('/');
+    if kept.is_empty() {
+        let why = "an artifact's name needs at least one of A-Z a-z 0-9 _ . -".to_owned();
+        return Err(DatasetError::Unwritable { key: format!("an artifact named {name:?}"), why });
+    }
+    Ok(if kept.len() == safe.len() { safe } else { kept.to_owned() })
+}
+
+/// The key of a path, less the segments that a file system ignores.
+fn normal_key(path: &str) -> Result<Key, StoreError> {
+    if path.split('/').any(|segment| segment.is_empty() || segment == ".") {
+        let kept: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty() && *segment != ".").collect();
+        Key::new(kept.join("/"))
+    } else {
+        Key::new(path)
+    }
+}
+
+/// An image's group. Any single segment is an id: kymflow's are UUIDs, but a folder of another name is an image too.
+pub(super) fn image_key(image_id: &str) -> Result<Key, StoreError> {
+    if image_id.contains('/') {
+        return Err(StoreError::BadKey { key: image_id.to_owned(), why: "an image's id has no '/'" });
+    }
+    Key::new(format!("{IMAGES}/{image_id}"))
+}
+
+/// The key of an artifact kept as one file; `ending` is one of [`ENDINGS`].
+pub(super) fn artifact_key(image_id: &str, name: &str, ending: &str) -> Result<Key, DatasetError> {
+    let name = safe_name(name)?;
+    Ok(normal_key(&format!("{IMAGES}/{image_id}/{ANALYSIS}/{name}{ending}"))?)
+}
+
+/// The group of an array artifact; its array is `data` below.
+pub(super) fn array_key(image_id: &str, name: &str) -> Result<Key, DatasetError> {
+    let key = normal_key(&format!("{IMAGES}/{image_id}/{ANALYSIS_ARRAYS}/{}", safe_name(name)?))?;
+    if key.as_str().ends_with(ANALYSIS_ARRAYS) && key.as_str().split('/').count() == 3 {
+        let why = "nothing but '.' segments is left of it".to_owned();
+        return Err(DatasetError::Unwritable { key: format!("an artifact named {name:?}"), why });
+    }
+    Ok(key)
+}
+
+/// A dataset table's key.
+pub(super) fn table_key(table: &str) -> Result<Key, StoreError> {
+    if table.contains('/') {
+        return Err(StoreError::BadKey { key: table.to_owned(), why: "a table's name has no '/'" });
+    }
+    if table.is_empty() {
+        return Err(StoreError::BadKey { key: String::new(), why: "a table needs a name" });
+    }
+    Key::new(format!("{TABLES}/{table}.parquet"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_are_made_safe_as_kymflow_does() {
+        for (name, safe) in [
+            ("metadata", "metadata"),
+            ("velocity_events/params", "velocity_events/params"),
+            ("  a  ", "a"),
+            ("\u{1c}a\u{a0}", "a"),
+            ("a\\b", "a/b"),
+            ("/a/b/", "a/b"),
+            ("//a//", "a"),
+            ("..", "_"),
+            ("../../etc/passwd", "_/_/etc/passwd"),
+            ("a...b", "a_.b"),
+            ("....", "__"),
+            ("a b  c", "a_b_c"),
+            ("a b\u{e9}\u{1F600}c", "a_b_c"),
+            ("\u{e9}", "_"),
+            ("\u{e9}..\u{e9}", "___"),
+            ("a:b*c", "a_b_c"),
+            ("radon.params", "radon.params"),
+            ("C:\\data\\x", "C_/data/x"),
+            ("a\0b", "a_b"),
+            (".", "."),
+        ] {
+            assert_eq!(safe_name(name).unwrap(), safe, "{name:?}");
+        }
+        for name in ["", "   ", "/", "///", "\\", " / "] {
+            assert!(safe_name(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn keys_of_odd_names_are_what_a_file_system_makes_of_them() {
+        for (name, key) in [
+            ("a//b", "images/i/analysis/a/b.json"),
+            ("./a", "images/i/analysis/a.json"),
+            ("a/./b", "images/i/analysis/a/b.json"),
+            (".", "images/i/analysis/..json"),
+        ] {
+            assert_eq!(artifact_key("i", name, ".json").unwrap().as_str(), key, "{name:?}");
+        }
+        assert_eq!(array_key("i", "./a").unwrap().as_str(), "images/i/analysis_arrays/a");
+        assert!(array_key("i", "./.").is_err());
+        for id in ["", ".", "..", "a/b", "../x", "a\\b", "a\0"] {
+            assert!(image_key(id).is_err(), "{id:?}");
+            assert!(artifact_key(id, "a", ".json").map_or(true, |key| key.as_str() != "images/a.json"), "{id:?}");
+        }
+        for table in ["", "a/b", "../x", "a\\b"] {
+            assert!(table_key(table).is_err(), "{table:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_leads_out(name in "\\PC*|[./\\\\ a]{0,12}") {
+            if let Ok(safe) = safe_name(&name) {
+                prop_assert!(!safe.contains("..") && !safe.starts_with('/') && !safe.ends_with('/') && !safe.is_empty());
+                prop_assert!(safe.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b)));
+                let key = artifact_key("i", &name, ".json").unwrap();
+                prop_assert!(key.as_str().starts_with("images/i/analysis/"));
+                if let Ok(key) = array_key("i", &name) {
+                    prop_assert!(key.as_str().starts_with("images/i/analysis_arrays/"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! One image's record: attributes, artifacts, pixels.
+//! Owns: which key each is read from and what else a write touches. Never: decides anything.
+//!
+//! A *watched* record remembers what was read through it ([`Record::inputs`]). What is read only for a message, or to tell run
+//! markers from other artifacts in a listing, is no input: it is not handed over.
+
+use super::inputs::{Input, InputsError, Watch};
+use super::made::{self, Own};
+use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA, ENDINGS};
+use super::tables::Form;
+use super::{DatasetError, arrays, attributes, gzip, tables, unreadable, unwritable};
+use arrow::array::RecordBatch;
+use kymhost_plugin_api::array::Array;
+use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, csv};
+use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Reading, Store, Watched};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// How deep artifacts' names may nest.
+pub(super) const MAX_FOLDERS: usize = 32;
+
+/// One image's record. Reads see the files as they are now; nothing is cached.
+#[derive(Debug, Clone)]
+pub struct Record {
+    store: Arc<dyn Store>,
+    image_id: String,
+    group: Key,
+    watch: Option<Arc<Watch>>,
+}
+
+impl Record {
+    pub(super) fn new(store: Arc<dyn Store>, image_id: &str) -> Result<Self, DatasetError> {
+        let group = names::image_key(image_id)?;
+        Ok(Self { store, image_id: image_id.to_owned(), group, watch: None })
+    }
+
+    /// The same image, remembering from now on what is read of it: see [`Record::inputs`]. `own` is what the reader itself leaves in
+    /// the record (by its marker's name alone, where it writes nothing else): handed over like any other, but no input.
+    pub fn watched<'o>(&self, own: impl Into<Own<'o>>) -> Self {
+        let watch = Watch::new(own.into().keys(&self.image_id));
+        Self { watch: Some(Arc::new(watch)), ..self.clone() }
+    }
+
+    /// What was read of the image since it is watched, sorted by key. Nothing where it is not.
+    ///
+    /// # Errors
+    /// Where something was read twice and had changed in between, or where it is too much.
+    pub fn inputs(&self) -> Result<Vec<Input>, InputsError> {
+        self.watch.as_ref().map_or_else(|| Ok(Vec::new()), |watch| watch.inputs())
+    }
+
+    /// Reads with `read`, and has `note` remember what that came to where somebody watches.
+    fn reading<T>(
+        &self,
+        read: impl FnOnce(&dyn Store) -> Result<T, DatasetError>,
+        note: impl FnOnce(&Watch, &Result<T, DatasetError>, Vec<Reading>),
+    ) -> Result<T, DatasetError> {
+        let Some(watch) = &self.watch else { return read(&*self.store) };
+        // One for each read, so that what several threads read at once is not mixed up.
+        let watched = Watched::new(Arc::clone(&self.store));
+        let result = read(&watched);
+        note(watch, &result, watched.take_readings());
+        result
+    }
+
+    fn reading_files<T>(&self, read: impl FnOnce(&dyn Store) -> Result<T, DatasetError>) -> Result<T, DatasetError> {
+        self.reading(read, |watch, _, readings| watch.note_files(&*self.store, &self.group, readings))
+    }
+
+    fn reading_array(&self, group: &Key) -> Result<Option<Array>, DatasetError> {
+        self.reading(
+            |store| arrays::read(store, group),
+            |watch, read, readings| {
+                let axes = read.as_ref().map(|array| array.as_ref().map(Array::axes)).map_err(drop);
+                watch.note_array(&*self.store, &self.group, group, axes, readings);
+            },
+        )
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(super) fn group(&self) -> &Key {
+        &self.group
+    }
+
+    /// The image's id.
+    pub fn image_id(&self) -> &str {
+        &self.image_id
+    }
+
+    /// The bytes of the JSON artifact `name` (`.json`, else `.json.gz` decompressed within a bound), unparsed.
+    pub fn json_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, DatasetError> {
+        Ok(self.find_json(name)?.map(|(_, text)| text))
+    }
+
+    /// The JSON artifact `name`.
+    pub fn json(&self, name: &str) -> Result<Option<Json>, DatasetError> {
+        Ok(self.json_with_bytes(name)?.map(|(_, value)| value))
+    }
+
+    /// The JSON artifact `name`, as [`Record::json_bytes`] and [`Record::json`] give it, with one read.
+    pub fn json_with_bytes(&self, name: &str) -> Result<Option<(Vec<u8>, Json)>, DatasetError> {
+        let Some((key, text)) = self.find_json(name)? else { return Ok(None) };
+        match Json::parse(&text) {
+            Ok(value) => Ok(Some((text, value))),
+            Err(error) => Err(unreadable(&*self.store, &key, "JSON", error)),
+        }
+    }
+
+    /// Where an artifact is kept, or would be: for messages.
+    pub fn describe_artifact(&self, name: &str, kind: ArtifactKind) -> String {
+        let with = |ending| names::artifact_key(&self.image_id, name, ending);
+        let key = match kind {
+            ArtifactKind::Json => with(".json").and_then(|plain| match self.store.stat(&plain)? {
+                None if self.store.stat(&with(".json.gz")?)?.is_some() => with(".json.gz"),
+                _ => Ok(plain),
+            }),
+            ArtifactKind::Parquet => with(".parquet"),
+            ArtifactKind::Csv => with(".csv.gz"),
+            _ => names::array_key(&self.image_id, name),
+        };
+        match key {
+            Ok(key) => self.store.describe(&key),
+            Err(_) => format!("the artifact '{name}' of image {}", self.image_id),
+        }
+    }
+
+    /// How a key below the image's group is called in messages.
+    pub fn describe_key(&self, key: &str) -> Result<String, DatasetError> {
+        Ok(self.store.describe(&self.group.join(key)?))
+    }
+
+    fn find_json(&self, name: &str) -> Result<Option<(Key, Vec<u8>)>, DatasetError> {
+        self.reading_files(|store| self.json_from(store, name))
+    }
+
+    fn json_from(&self, store: &dyn Store, name: &str) -> Result<Option<(Key, Vec<u8>)>, DatasetError> {
+        let key = names::artifact_key(&self.image_id, name, ".json")?;
+        if let Some(text) = store.get(&key, MAX_DOCUMENT_BYTES)? {
+            return Ok(Some((key, text)));
+        }
+        let key = key_with(&key, ".gz")?;
+        Ok(unpacked(store, &key)?.map(|text| (key, text)))
+    }
+
+    /// The Parquet artifact `name`, dictionaries cast away.
+    pub fn parquet(&self, name: &str) -> Result<Option<RecordBatch>, DatasetError> {
+        let key = names::artifact_key(&self.image_id, name, ".parquet")?;
+        let bytes = self.reading_files(|store| Ok(store.get(&key, tables::MAX_TABLE_BYTES)?))?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        match tables::read_artifact(bytes.into()) {
+            Ok(rows) => Ok(Some(rows)),
+            Err(found) => Err(unreadable(&*self.store, &key, "Parquet", found)),
+        }
+    }
+
+    /// The CSV artifact `name`.
+    pub fn csv(&self, name: &str) -> Result<Option<RecordBatch>, DatasetError> {
+        let key = names::artifact_key(&self.image_id, name, ".csv.gz")?;
+        let Some(text) = self.reading_files(|store| unpacked(store, &key))? else { return Ok(None) };
+        match csv::parse(&text) {
+            Ok(rows) => Ok(Some(rows)),
+            Err(found) => Err(unreadable(&*self.store, &key, "CSV", found)),
+        }
+    }
+
+    /// The CSV artifact `name` as it is kept: gzip, unread. For ourselves: no watch sees it.
+    pub fn csv_gz_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, DatasetError> {
+        Ok(self.store.get(&names::artifact_key(&self.image_id, name, ".csv.gz")?, MAX_DOCUMENT_BYTES)?)
+    }
+
+    /// The image's pixels.
+    pub fn pixels(&self) -> Result<Option<Array>, DatasetError> {
+        self.reading_array(&self.group)
+    }
+
+    /// The array artifact `name`.
+    pub fn array(&self, name: &str) -> Result<Option<Array>, DatasetError> {
+        self.reading_array(&names::array_key(&self.image_id, name)?)
+    }
+
+    /// The group attributes as indexers see them: JSON text, sorted by name at the top (Python sorts where it writes, we keep the order), without
+    /// `updated_utc`. Every marker that is written sets that: what depended on it would be stale for ever.
+    pub fn attributes_text(&self) -> Result<Vec<u8>, DatasetError> {
+        self.reading(
+            |store| {
+                let mut attributes = attributes::read(store, &self.group)?;
+                attributes.shift_remove("updated_utc");
+                attributes.sort_keys();
+                Ok(Json::Object(attributes).to_file_text().into_bytes())
+            },
+            |watch, text, readings| watch.note_attributes(&*self.store, &self.group, text.as_deref().ok(), readings),
+        )
+    }
+
+    /// The group attributes; an empty object where there are none. For ourselves: no watch sees it.
+    pub fn attributes(&self) -> Result<Json, DatasetError> {
+        Ok(Json::Object(attributes::read(&*self.store, &self.group)?))
+    }
+
+    /// All artifacts as an indexer sees them, sorted by name, then kind: without what it writes itself, and without run markers
+    /// (its own, and every JSON artifact that is a valid one), so that no rows depend on which indexers have run.
+    pub fn artifacts_of_others<'o>(&self, own: impl Into<Own<'o>>) -> Result<Vec<Artifact>, DatasetError> {
+        let own = own.into().keys(&self.image_id);
+        let is_own = |artifact: &Artifact| {
+            made::full_keys(&self.image_id, artifact).is_ok_and(|keys| keys.iter().any(|key| own.contains(key)))
+        };
+        let is_marker = |artifact: &Artifact| artifact.kind == ArtifactKind::Json && self.is_run_marker(&artifact.name);
+        let listed = self.artifacts().map(|mut artifacts| {
+            artifacts.retain(|artifact| !is_own(artifact) && !is_marker(artifact));
+            artifacts
+        });
+        if let Some(watch) = &self.watch {
+            watch.note_listing(listed.as_deref().ok());
+        }
+        listed
+    }
+
+    fn is_run_marker(&self, name: &str) -> bool {
+        let Ok(Some((_, text))) = self.json_from(&*self.store, name) else { return false };
+        // Most artifacts are none, and need not be parsed to see it; a name may be written with escapes.
+        let may_be =
+            std::str::from_utf8(&text).is_ok_and(|text| text.contains("marker_version") || text.contains('\\'));
+        may_be && Json::parse(&text).is_ok_and(|payload| RunMarker::from_json(&payload).is_some())
+    }
+
+    /// All artifacts, sorted by name, then kind. For ourselves: no watch sees it.
+    pub fn artifacts(&self) -> Result<Vec<Artifact>, DatasetError> {
+        // A set: `.json` and `.json.gz` of one name are one artifact.
+        let mut found = BTreeSet::new();
+        let mut open = vec![(self.group.join(ANALYSIS)?, String::new(), MAX_FOLDERS)];
+        while let Some((folder, prefix, depth)) = open.pop() {
+            for entry in self.store.list(&folder)?.unwrap_or_default() {
+                if entry.is_dir {
+                    if depth == 0 {
+                        return Err(self.too_deep(&folder));
+                    }
+                    open.push((folder.join(&entry.name)?, format!("{prefix}{}/", entry.name), depth - 1));
+                } else if let Some((name, kind)) = artifact_of(&entry.name) {
+                    found.insert(Artifact::new(format!("{prefix}{name}"), kind));
+                }
+            }
+        }
+        let mut open = vec![(self.group.join(ANALYSIS_ARRAYS)?, String::new(), MAX_FOLDERS)];
+        while let Some((folder, prefix, depth)) = open.pop() {
+            for entry in self.store.list(&folder)?.unwrap_or_default().into_iter().filter(|entry| entry.is_dir) {
+                let below = folder.join(&entry.name)?;
+                if entry.name == DATA && !prefix.is_empty() && self.store.stat(&below.join(ARRAY)?)?.is_some() {
+                    found.insert(Artifact::new(prefix.trim_end_matches('/'), ArtifactKind::Array));
+                } else if depth == 0 {
+                    return Err(self.too_deep(&folder));
+                } else {
+                    open.push((below, format!("{prefix}{}/", entry.name), depth - 1));
+                }
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn too_deep(&self, folder: &Key) -> DatasetError {
+        unreadable(&*self.store, folder, "artifacts", format!("its folders nest deeper than {MAX_FOLDERS}"))
+    }
+
+    /// Writes the JSON artifact `name` and sets `updated_utc`.
+    pub fn put_json(&self, name: &str, payload: &Json) -> Result<(), DatasetError> {
+        let items = self.json_items(name, payload)?;
+        Ok(self.store.put_many(&mut items.into_iter())?)
+    }
+
+    /// What a JSON artifact's write puts: the artifact, and the group's attributes. An older `.json.gz` stays; the plain one is read first.
+    pub(super) fn json_items(&self, name: &str, payload: &Json) -> Result<[(Key, Vec<u8>); 2], DatasetError> {
+        let key = names::artifact_key(&self.image_id, name, ".json")?;
+        Ok([(key, payload.to_file_text().into_bytes()), self.touched()?])
+    }
+
+    /// Writes the Parquet artifact `name` and sets `updated_utc`.
+    pub fn put_parquet(&self, name: &str, rows: &RecordBatch) -> Result<(), DatasetError> {
+        let key = names::artifact_key(&self.image_id, name, ".parquet")?;
+        let refused = |why: String| unwritable(&*self.store, &key, why);
+        let rows = tables::prepare(rows).map_err(refused)?;
+        let touched = self.touched()?;
+        let mut bytes = Vec::new();
+        tables::write(&rows, Form::Artifact, &mut bytes).map_err(|error| refused(error.to_string()))?;
+        Ok(self.store.put_many(&mut [(key, bytes), touched].into_iter())?)
+    }
+
+    /// Writes the CSV artifact `name`, as gzip already, and sets `updated_utc`.
+    pub fn put_csv_gz(&self, name: &str, bytes: &[u8]) -> Result<(), DatasetError> {
+        let key = names::artifact_key(&self.image_id, name, ".csv.gz")?;
+        let touched = self.touched()?;
+        Ok(self.store.put_many(&mut [(key, bytes.to_vec()), touched].into_iter())?)
+    }
+
+    /// Writes the array artifact `name` and sets `updated_utc`.
+    pub fn put_array(&self, name: &str, array: &Array) -> Result<(), DatasetError> {
+        let data = names::array_key(&self.image_id, name)?.join(DATA)?;
+        let touched = self.touched()?;
+        let mut items = self.array_items(name, array)?;
+        // `.zarray` comes last and goes first: a reader sees the old array, none, or the new one, never a mixture.
+        self.store.delete(&data.join(ARRAY)?)?;
+        self.store.delete_tree(&data)?;
+        items.push(touched);
+        Ok(self.store.put_many(&mut items.into_iter())?)
+    }
+
+    /// What an array artifact's write puts where its data was removed: the groups, the chunks, and `.zarray` last.
+    pub(super) fn array_items(&self, name: &str, array: &Array) -> Result<Vec<(Key, Vec<u8>)>, DatasetError> {
+        let group = names::array_key(&self.image_id, name)?;
+        let mut items = Vec::new();
+        // Every group on the way, as zarr's `require_group` makes them.
+        let mut above = Some(group.clone());
+        while let Some(key) = above.filter(|key| *key != self.group) {
+            if !attributes::is_group(&*self.store, &key)? {
+                items.push(attributes::group_item(&key)?);
+            }
+            above = key.split().map(|(folder, _)| folder);
+        }
+        let mut described = attributes::read(&*self.store, &group)?;
+        described.insert("axes".to_owned(), array.axes().iter().map(String::as_str).collect());
+        described.insert("updated_utc".to_owned(), attributes::now_utc().into());
+        items.push(attributes::item(&group, described)?);
+        let data = group.join(DATA)?;
+        let encoded = arrays::encode(&data, array, None).map_err(|why| unwritable(&*self.store, &data, why))?;
+        items.extend(encoded);
+        Ok(items)
+    }
+
+    /// The item that sets `updated_utc`. An image that is not there gets none: its artifacts would be strays.
+    fn touched(&self) -> Result<(Key, Vec<u8>), DatasetError> {
+        if !attributes::is_group(&*self.store, &self.group)? {
+            return Err(self.unknown());
+        }
+        attributes::touched(&*self.store, &self.group)
+    }
+
+    pub(super) fn exists(&self) -> Result<bool, DatasetError> {
+        attributes::is_group(&*self.store, &self.group)
+    }
+
+    pub(super) fn unknown(&self) -> DatasetError {
+        DatasetError::UnknownImage { id: self.image_id.clone(), dataset: self.store.root().display().to_string() }
+    }
+}
+
+fn unpacked(store: &dyn Store, key: &Key) -> Result<Option<Vec<u8>>, DatasetError> {
+    let Some(packed) = store.get(key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
+    match gzip::decompress(&packed, MAX_DOCUMENT_BYTES) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(found) => Err(unreadable(store, key, "gzip", found)),
+    }
+}
+
+fn key_with(key: &Key, ending: &str) -> Result<Key, DatasetError> {
+    Ok(Key::new(format!("{key}{ending}"))?)
+}
+
+/// The artifact that a file under `analysis/` holds, if it is one.
+pub(super) fn artifact_of(file: &str) -> Option<(&str, ArtifactKind)> {
+    ENDINGS.iter().find_map(|(ending, kind)| file.strip_suffix(ending).map(|name| (name, *kind)))
+}

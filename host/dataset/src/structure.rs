@@ -1,0 +1,137 @@
+//! The lock of a dataset's structure: which images there are, the manifest, and the root's attributes.
+//!
+//! Owns: when it is taken and how long it is waited for. Never: the locks of tables (a run holds such a one first, then
+//! this one, never the other way round).
+//!
+//! It keeps two processes from reading the root's attributes at once and each writing back its own change alone.
+
+use super::{Dataset, DatasetError, attributes};
+use kymhost_store::{Holder, Key, LockGuard, StoreError};
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Its key.
+const LOCK: &str = "index/kymhost/locks/dataset.lock";
+/// How long another process is waited for. Only listing the images of a large dataset for its manifest takes seconds.
+const WAIT: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// The lock, or nothing where the dataset can be written but has no place for locks.
+#[derive(Debug)]
+pub(super) struct Structure {
+    _guard: Option<LockGuard>,
+}
+
+impl Dataset {
+    /// Takes the lock. `what` is done, for those who wait.
+    pub(super) fn lock_structure(&self, what: &str) -> Result<Structure, DatasetError> {
+        self.lock_structure_for(what, WAIT)
+    }
+
+    pub(super) fn lock_structure_for(&self, what: &str, wait: Duration) -> Result<Structure, DatasetError> {
+        let key = Key::new(LOCK)?;
+        let holder = Holder::this_process(what).to_text();
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.store().lock(&key, &holder) {
+                Ok(Some(guard)) => return Ok(Structure { _guard: Some(guard) }),
+                Ok(None) => {}
+                // A store without locks, or a colleague's dataset in which we may write images but not beside them.
+                Err(StoreError::Io { source, .. })
+                    if matches!(source.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
+                {
+                    tracing::warn!(%source, "the dataset has no place for locks; going on without one");
+                    return Ok(Structure { _guard: None });
+                }
+                Err(error) => return Err(error.into()),
+            }
+            let left = wait.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                let holder = self.store().lock_holder(&key);
+                return Err(DatasetError::Locked { holder, seconds: wait.as_secs() });
+            }
+            std::thread::sleep(pause.min(left));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Sets the root's `updated_utc`, after a change that does not itself need the lock.
+    pub(super) fn touch_root(&self, what: &str) -> Result<(), DatasetError> {
+        let _structure = match self.lock_structure(what) {
+            Ok(structure) => structure,
+            // What was to be written is written, and the time stands for no more than a hint.
+            Err(error @ DatasetError::Locked { .. }) => {
+                tracing::warn!(%error, "the dataset's updated_utc stays as it is");
+                return Ok(());
+            }
+            Err(other) => return Err(other),
+        };
+        let (key, bytes) = attributes::touched(&**self.store(), &Key::root())?;
+        Ok(self.store().put(&key, &bytes)?)
+    }
+
+    /// Whether the root's attributes can be set, told before anything is written.
+    pub(super) fn check_root(&self) -> Result<(), DatasetError> {
+        attributes::touched(&**self.store(), &Key::root()).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kymhost_plugin_api::array::Array;
+    use std::fs;
+
+    fn fixture() -> (tempfile::TempDir, Dataset) {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = Dataset::create(&folder.path().join("d.zarr")).unwrap();
+        (folder, dataset)
+    }
+
+    fn pixels() -> Array {
+        Array::from_elements(&[1u8, 2, 3, 4], vec![2, 2], vec!["time".to_owned(), "space".to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn the_structure_is_changed_by_one_at_a_time() {
+        let (_folder, dataset) = fixture();
+        dataset.add_image(Some("a"), &pixels(), None).unwrap();
+        let held = dataset.lock_structure("holding it").unwrap();
+        let error = dataset.lock_structure_for("another", Duration::from_millis(20)).unwrap_err();
+        assert!(matches!(&error, DatasetError::Locked { .. }), "{error}");
+        assert!(error.to_string().contains("holding it, since 2"), "{error}");
+        // Each of these waits; none reads the root's attributes before it has the lock.
+        std::thread::scope(|scope| {
+            let waiting = [
+                scope.spawn(|| dataset.add_image(Some("b"), &pixels(), None).map(drop)),
+                scope.spawn(|| dataset.delete_image("a").map(drop)),
+                scope.spawn(|| dataset.rebuild_manifest().map(drop)),
+            ];
+            std::thread::sleep(Duration::from_millis(100));
+            assert!(waiting.iter().all(|work| !work.is_finished()));
+            assert_eq!(dataset.image_ids().unwrap(), ["a"]);
+            let path = dataset.path().join(".zattrs");
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text.replacen('{', "{\"theirs\": 1, ", 1)).unwrap();
+            drop(held);
+            for work in waiting {
+                work.join().unwrap().unwrap();
+            }
+        });
+        assert_eq!(dataset.image_ids().unwrap(), ["b"]);
+        assert!(dataset.attributes().unwrap().get("theirs").is_some(), "another's change of the attributes is lost");
+    }
+
+    #[test]
+    fn readers_take_no_lock() {
+        let (_folder, dataset) = fixture();
+        dataset.add_image(Some("a"), &pixels(), None).unwrap();
+        let _held = dataset.lock_structure("holding it").unwrap();
+        dataset.image_ids().unwrap();
+        dataset.attributes().unwrap();
+        dataset.check_manifest().unwrap();
+        assert_eq!(dataset.validate(), []);
+    }
+}

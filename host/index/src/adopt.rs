@@ -1,0 +1,312 @@
+//! `adopt`: rows that are there count as fresh, because a person says so.
+//!
+//! Owns: which images can be adopted, what their markers then say. Never: extracts rows.
+//!
+//! Only the rows' provenance columns are rewritten, and the markers. The order is that of a run: intent, table, markers,
+//! seal, failures, and the intent goes.
+
+use super::artifacts;
+use super::commit;
+use super::ledger::{self, Identity, Receipts, Seal};
+use super::names::TableName;
+use super::plan::{self, Plan, PlanOptions, Planned, SealState};
+use super::receipt::{self, Adoption, Receipt};
+use super::rewrite::{self, Change};
+use super::rows_digest::{self, rows_digest};
+use super::{AdoptOptions, AdoptOutcome, ImageFailure, IndexError, Observer, locks};
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use kymhost_dataset::{Dataset, DatasetError, Input, Own, PreparedJson, Record};
+use kymhost_plugin::{Failure, FailureKind, Hashed, IndexerInfo, Workforce};
+use kymhost_plugin_api::RunMarker;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// How often all is looked at again because another program has written the table meanwhile.
+const MAX_TRIES: usize = 5;
+
+pub(super) fn adopt(
+    dataset: &Dataset,
+    indexer: &IndexerInfo,
+    workforce: &mut dyn Workforce,
+    options: &AdoptOptions,
+    observer: &mut dyn Observer,
+) -> Result<AdoptOutcome, IndexError> {
+    let name = TableName::of(&indexer.name)?;
+    let listing = Arc::new(dataset.image_ids()?);
+    if let Some(images) = &options.images {
+        let unknown: Vec<String> = images.iter().filter(|id| listing.binary_search(id).is_err()).cloned().collect();
+        if !unknown.is_empty() {
+            return Err(IndexError::UnknownImages(unknown));
+        }
+    }
+    let library_sha256 = workforce.library_sha256()?;
+    // All images, also where few are adopted: a seal speaks of the whole table.
+    let plan_options = PlanOptions { listing: Some(listing), ..PlanOptions::default() };
+    let mut work = Work { dataset, indexer, name: &name, library_sha256, options };
+    let plan = plan::plan(dataset, indexer, &name, workforce, &plan_options)?;
+    if !plan.images.iter().any(|image| work.is_selected(image) && can_be_adopted(image)) {
+        return Ok(work.outcome(&plan));
+    }
+    let what = format!("adopting rows of {}", name.indexer());
+    let _lock = locks::hold(dataset, &name, &what, options.wait, observer)?;
+    for _ in 0..MAX_TRIES {
+        // Again: another run may have ended between the plan and the lock, or Python written the table.
+        let plan = plan::plan(dataset, indexer, &name, workforce, &plan_options)?;
+        if let Some(outcome) = work.adopt(plan, workforce)? {
+            return Ok(outcome);
+        }
+        tracing::info!(table = name.key_text(), "another program has written the table meanwhile; adopting anew");
+    }
+    let why = format!("another program wrote it {MAX_TRIES} times while its rows were adopted; try again later");
+    Err(DatasetError::Unwritable { key: name.key_text(), why }.into())
+}
+
+/// Rows that are there, or a run that found none and rows that are not: both say what an extraction gave.
+pub(super) fn can_be_adopted(image: &Planned) -> bool {
+    image.report.is_stale && (image.rows > 0 || image.report.marker_n_rows == Some(0))
+}
+
+struct Work<'a> {
+    dataset: &'a Dataset,
+    indexer: &'a IndexerInfo,
+    name: &'a TableName,
+    library_sha256: String,
+    options: &'a AdoptOptions,
+}
+
+/// An image that is ready to be adopted.
+struct Ready {
+    image_id: String,
+    params_hash: String,
+    /// Whether its rows do not say so yet.
+    is_to_relabel: bool,
+    marker: PreparedJson,
+    /// Its receipt, as a seal knows it.
+    mark: u64,
+}
+
+impl Work<'_> {
+    fn is_selected(&self, image: &Planned) -> bool {
+        self.options.images.as_ref().is_none_or(|images| images.contains(&image.report.image_id))
+    }
+
+    fn outcome(&self, plan: &Plan) -> AdoptOutcome {
+        let selected = || plan.images.iter().filter(|image| self.is_selected(image));
+        let already_fresh = selected().filter(|image| !image.report.is_stale).count() as u64;
+        let can = selected().filter(|image| can_be_adopted(image)).count() as u64;
+        AdoptOutcome {
+            indexer: self.name.indexer().to_owned(),
+            table: self.name.key_text(),
+            adopted: 0,
+            already_fresh,
+            nothing_to_adopt: selected().count() as u64 - already_fresh - can,
+            failures: Vec::new(),
+        }
+    }
+
+    /// `None`: the table is no longer the one that was planned with, and nothing was written.
+    fn adopt(&mut self, plan: Plan, workforce: &mut dyn Workforce) -> Result<Option<AdoptOutcome>, IndexError> {
+        let mut outcome = self.outcome(&plan);
+        let (candidates, facts): (Vec<_>, Vec<_>) = plan
+            .images
+            .iter()
+            .zip(&plan.table.images)
+            .filter(|(image, _)| self.is_selected(image) && can_be_adopted(image))
+            .unzip();
+        let ids: Vec<String> = candidates.iter().map(|image| image.report.image_id.clone()).collect();
+        let mut hashes = hashes(workforce, &ids)?;
+        let digests = match candidates.iter().any(|image| image.rows > 0) {
+            true => rows_digest::table_digests(self.dataset, self.name)?,
+            false => HashMap::new(),
+        };
+        if self.dataset.table_stat(self.name.table())? != plan.table.stat {
+            return Ok(None);
+        }
+
+        let now = commit::now_ns();
+        let version = self.indexer.analysis_version.as_str();
+        let mut failures = BTreeMap::new();
+        let mut ready = Vec::with_capacity(ids.len());
+        for (image, facts) in candidates.into_iter().zip(facts) {
+            let id = image.report.image_id.as_str();
+            let hashed = match hashes.remove(id) {
+                Some(Ok(hashed)) => hashed,
+                Some(Err(failure)) => {
+                    failures.insert(id.to_owned(), failure);
+                    continue;
+                }
+                None => return Err(IndexError::Interrupted),
+            };
+            let rows_sha256 = match (image.rows, digests.get(id)) {
+                (0, _) => rows_digest(&RecordBatch::new_empty(Arc::new(Schema::empty()))),
+                (_, Some(digest)) => digest.clone(),
+                (_, None) => return Ok(None),
+            };
+            let is_to_relabel = image.rows > 0
+                && (facts.params_hash.as_deref() != Some(hashed.params_hash.as_str())
+                    || facts.analysis_version.as_deref() != Some(version));
+            let params_hash = hashed.params_hash.clone();
+            let mark = Receipts::mark(id, &rows_sha256);
+            let old = (facts.params_hash.as_deref(), facts.analysis_version.as_deref());
+            match self.marker(id, image.rows, rows_sha256, hashed, old, now) {
+                Ok(marker) => ready.push(Ready { image_id: id.to_owned(), params_hash, is_to_relabel, marker, mark }),
+                Err(error) => {
+                    let kind = match error {
+                        DatasetError::UnknownImage { .. } => FailureKind::InputChanged,
+                        _ => FailureKind::Unreadable,
+                    };
+                    failures.insert(id.to_owned(), Failure::new(kind, error.to_string()));
+                }
+            }
+        }
+        outcome.adopted = ready.len() as u64;
+        outcome.failures = failures.into_iter().map(|(image_id, failure)| ImageFailure { image_id, failure }).collect();
+        Ok(self.commit(plan, ready)?.then_some(outcome))
+    }
+
+    /// The marker that says what is there, that it was adopted, and what it was before.
+    fn marker(
+        &self,
+        id: &str,
+        rows: u64,
+        rows_sha256: String,
+        hashed: Hashed,
+        (old_hash, old_version): (Option<&str>, Option<&str>),
+        now: i64,
+    ) -> Result<PreparedJson, DatasetError> {
+        let record = self.dataset.find_record(id)?;
+        let marker_name = self.indexer.marker_name.as_str();
+        // A torn marker is none.
+        let old = match record.json_bytes(marker_name) {
+            Err(DatasetError::Unreadable { .. }) => None,
+            other => other?.and_then(|text| receipt::read(&text)),
+        };
+        let version = self.indexer.analysis_version.as_str();
+        // Of a run without rows the marker alone knows.
+        let of_marker = old.as_ref().filter(|_| rows == 0).map(|old| &old.marker);
+        let adopted = Adoption {
+            params_hash: old_hash.or(of_marker.map(|marker| marker.params_hash.as_str())).map(str::to_owned),
+            analysis_version: old_version
+                .or(of_marker.map(|marker| marker.analysis_version.as_str()))
+                .map(str::to_owned),
+            reason: self.options.reason.clone(),
+            utc_epoch_ns: now,
+        };
+        let rows_inputs = match old.and_then(|old| old.receipt).and_then(|receipt| receipt.rows_inputs) {
+            Some(inputs) => Some(look_again(&record, self.indexer.own(), &inputs)?),
+            None => None,
+        };
+        let marker = RunMarker::new(self.name.indexer(), hashed.params_hash.as_str(), version, rows, now);
+        let receipt = Receipt {
+            library_sha256: self.library_sha256.clone(),
+            rows_sha256,
+            params: hashed.params,
+            params_inputs: Some(hashed.inputs),
+            rows_inputs,
+            // Those that are there count as well, whoever made them.
+            outputs: artifacts::present(&record, &self.indexer.writes)?,
+            adopted: Some(adopted),
+        };
+        self.dataset.prepare_json(id, marker_name, &receipt::to_json(&marker, &receipt))
+    }
+
+    /// Writes it all; `false` where the table is no longer the one that was planned with, and nothing but an intent, which is
+    /// taken back, was written.
+    fn commit(&self, plan: Plan, ready: Vec<Ready>) -> Result<bool, IndexError> {
+        if ready.is_empty() {
+            return Ok(true);
+        }
+        let (dataset, name) = (self.dataset, self.name);
+        let adopted: BTreeSet<String> = ready.iter().map(|ready| ready.image_id.clone()).collect();
+        let images: Vec<&str> = plan.images.iter().map(|image| image.report.image_id.as_str()).collect();
+        let before = commit::pending(plan.intent.as_ref(), &images);
+        let mut left = before.clone();
+        left.retain(|image, _| !adopted.contains(image));
+        let mut both = ledger::without_artifacts(adopted.iter().cloned());
+        both.extend(before.clone());
+        ledger::write_intent(dataset, name, &both)?;
+
+        let mut change = Change { analysis_version: self.indexer.analysis_version.clone(), ..Change::default() };
+        let mut markers = Vec::with_capacity(ready.len());
+        let others = plan.images.iter().filter(|image| !adopted.contains(&image.report.image_id));
+        let receipts = others.filter_map(|image| image.mark).chain(ready.iter().map(|ready| ready.mark)).collect();
+        for Ready { image_id, params_hash, is_to_relabel, marker, .. } in ready {
+            if is_to_relabel {
+                change.relabel.push((image_id, params_hash));
+            }
+            markers.push(marker);
+        }
+        let identity = if change.relabel.is_empty() {
+            plan.table.identity
+        } else {
+            match rewrite::rewrite(dataset, name, plan.table.stat, &change) {
+                Ok(Some(rewritten)) => rewritten.table,
+                Ok(None) => {
+                    ledger::write_intent(dataset, name, &before)?;
+                    return Ok(false);
+                }
+                Err(error) => {
+                    // Where the table is certainly as it was, nothing was interrupted.
+                    let is_as_it_was = dataset.table_stat(name.table()).is_ok_and(|stat| stat == plan.table.stat);
+                    if is_as_it_was && let Err(error) = ledger::write_intent(dataset, name, &before) {
+                        tracing::warn!(%error, table = name.key_text(), "images stay marked as interrupted");
+                    }
+                    return Err(error);
+                }
+            }
+        };
+        dataset.put_json_many(&mut markers.into_iter())?;
+
+        let altered = match plan.seal {
+            SealState::Unneeded => Some(BTreeSet::new()),
+            SealState::Held { altered } => Some(altered),
+            // Of an image whose marker cannot be read it is not known whether its rows were altered.
+            SealState::Recomputed { altered, is_complete } => Some(altered).filter(|_| is_complete),
+        };
+        self.seal(identity, altered.map(|altered| altered.difference(&adopted).cloned().collect()), receipts)?;
+        let mut failures = plan.failures;
+        let count = failures.len();
+        failures.retain(|id, _| !adopted.contains(id));
+        if failures.len() != count {
+            ledger::write_failures(dataset, name, &failures)?;
+        }
+        ledger::write_intent(dataset, name, &left)?;
+        Ok(true)
+    }
+
+    fn seal(
+        &self,
+        identity: Option<Identity>,
+        altered: Option<BTreeSet<String>>,
+        receipts: Receipts,
+    ) -> Result<(), IndexError> {
+        match identity.zip(altered) {
+            // Of what another program has put in its place meanwhile, nothing is known.
+            Some((table, altered)) if rewrite::identity(self.dataset, self.name)?.as_ref() == Some(&table) => {
+                ledger::write_seal(self.dataset, self.name, &Seal { table, altered, receipts })
+            }
+            _ => ledger::remove_seal(self.dataset, self.name),
+        }
+    }
+}
+
+/// What was recorded, as it would be recorded now.
+fn look_again(record: &Record, own: Own<'_>, inputs: &[Input]) -> Result<Vec<Input>, DatasetError> {
+    inputs.iter().map(|input| kymhost_dataset::look(record, own, input)).collect()
+}
+
+fn hashes(
+    workforce: &mut dyn Workforce,
+    ids: &[String],
+) -> Result<HashMap<String, Result<Hashed, Failure>>, IndexError> {
+    let mut hashes = HashMap::with_capacity(ids.len());
+    if !ids.is_empty() {
+        workforce.params_hashes(ids, &mut |index, answer| {
+            if let Some(id) = ids.get(index) {
+                hashes.insert(id.clone(), answer);
+            }
+        })?;
+    }
+    Ok(hashes)
+}

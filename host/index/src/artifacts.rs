@@ -1,0 +1,184 @@
+//! Artifacts that an indexer makes, on their way into a commit.
+//!
+//! Owns: whose an artifact is that stands where one is to be written; what is recorded of those that were written.
+//! Never: writes tables or markers, decides when to commit.
+//!
+//! An artifact is an indexer's own when its run marker's receipt names it, or when the intent of a commit that was killed
+//! says that these very bytes were being written. Any other was made by somebody else, and is not overwritten unasked.
+
+use super::ledger::Pending;
+use kymhost_dataset::{
+    self, Dataset, DatasetError, Found, Held, Input, Own, PreparedArtifact, Record, artifact_keys, check_input,
+};
+use kymhost_plugin::{Failure, FailureKind, IndexerInfo};
+use kymhost_plugin_api::{Artifact, ArtifactKind};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// So long after it was written a file's times can be trusted, on file systems that keep fractions of seconds.
+const SETTLE: Duration = Duration::from_millis(21);
+
+/// What is known of one image's artifacts before a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// The keys that its marker's receipt names.
+    pub recorded: &'a [String],
+    /// What a killed commit was writing: see [`super::ledger::Pending`].
+    pub interrupted: Option<&'a BTreeMap<String, String>>,
+}
+
+/// The first of the declared artifacts in whose place stands one that is not the indexer's own.
+pub(super) fn foreign(
+    dataset: &Dataset,
+    image_id: &str,
+    declared: &[Artifact],
+    known: Known<'_>,
+) -> Result<Option<String>, DatasetError> {
+    for artifact in declared {
+        let keys = artifact_keys(artifact)?;
+        // What is packed beside our own is not read by anybody.
+        if keys.first().is_some_and(|key| known.recorded.contains(key)) {
+            continue;
+        }
+        for key in keys {
+            if dataset.has_artifact(image_id, &key)? && !is_interrupted(dataset, image_id, &key, known)? {
+                return Ok(Some(key));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether it is what a killed commit was writing.
+fn is_interrupted(dataset: &Dataset, image_id: &str, key: &str, known: Known<'_>) -> Result<bool, DatasetError> {
+    let Some(expected) = known.interrupted.and_then(|artifacts| artifacts.get(key)) else { return Ok(false) };
+    Ok(match now(&dataset.record(image_id)?, key)?.found {
+        Found::File { sha256, .. } => sha256 == *expected,
+        // An array that can be read is whole: its `.zarray` comes last.
+        Found::Array { .. } => expected.is_empty(),
+        _ => false,
+    })
+}
+
+/// The failure of an image whose artifacts somebody else made. `can_adopt`: whether `adopt` would take the image.
+pub(super) fn refusal(dataset: &Dataset, image_id: &str, key: &str, can_adopt: bool) -> Failure {
+    let shown = dataset.record(image_id).and_then(|record| record.describe_key(key));
+    let shown = shown.unwrap_or_else(|_| format!("{key} of image {image_id}"));
+    let otherwise = match can_adopt {
+        true => ", `kymhost adopt` makes it and the rows that are there count as this indexer's",
+        false => ", or move it away",
+    };
+    let message = format!(
+        "{shown} is there already and was not made by this indexer; `--overwrite-artifacts` replaces it{otherwise}"
+    );
+    Failure::new(FailureKind::Error, message)
+}
+
+/// See [`super::vouched_for`].
+pub(super) fn vouched_for(record: &Record) -> Result<BTreeMap<String, String>, DatasetError> {
+    let mut vouched = BTreeMap::new();
+    for artifact in record.artifacts()?.into_iter().filter(|artifact| artifact.kind == ArtifactKind::Json) {
+        let text = match record.json_bytes(&artifact.name) {
+            // What is no JSON is no marker.
+            Err(DatasetError::Unreadable { .. }) => None,
+            other => other?,
+        };
+        let Some(read) = text.and_then(|text| super::receipt::read(&text)) else { continue };
+        let keys = read.receipt.into_iter().flat_map(|receipt| receipt.outputs).map(|output| output.key);
+        vouched.extend(keys.map(|key| (key, read.marker.indexer_name.clone())));
+    }
+    Ok(vouched)
+}
+
+/// What stands under a key now.
+pub(super) fn now(record: &Record, key: &str) -> Result<Input, DatasetError> {
+    let sought = Input { key: key.to_owned(), found: Found::Absent };
+    kymhost_dataset::look(record, Own { marker_name: "", writes: &[] }, &sought)
+}
+
+/// What is recorded of the declared artifacts that an image has now, sorted by key.
+pub(super) fn present(record: &Record, declared: &[Artifact]) -> Result<Vec<Input>, DatasetError> {
+    let mut outputs = Vec::new();
+    for artifact in declared {
+        let Some(key) = artifact_keys(artifact)?.into_iter().next() else { continue };
+        outputs.push(now(record, &key)?);
+    }
+    outputs.retain(|output| output.found != Found::Absent);
+    outputs.sort_unstable();
+    outputs.dedup_by(|later, earlier| later.key == earlier.key);
+    Ok(outputs)
+}
+
+/// Images with the artifacts that are to be written for them.
+pub(super) type Prepared = BTreeMap<String, Vec<PreparedArtifact>>;
+
+/// Writes artifacts of images, removes those that were made before and are made no more, and tells what is to be recorded of
+/// them, by image. `recorded`: what the images' receipts name; `interrupted`: what was written in vain.
+pub(super) fn write(
+    dataset: &Dataset,
+    indexer: &IndexerInfo,
+    prepared: Prepared,
+    recorded: &HashMap<String, Vec<String>>,
+    interrupted: &Pending,
+) -> Result<HashMap<String, Vec<Input>>, DatasetError> {
+    let written: Vec<(String, Vec<(String, String)>)> = prepared
+        .iter()
+        .map(|(image_id, artifacts)| {
+            let keys = artifacts.iter().map(|one| (one.key().to_owned(), one.sha256().to_owned()));
+            (image_id.clone(), keys.collect())
+        })
+        .collect();
+    dataset.put_artifacts(prepared.into_values().flatten().collect())?;
+    for (image_id, keys) in &written {
+        for old in recorded.get(image_id).into_iter().flatten() {
+            if keys.iter().all(|(key, _)| key != old) {
+                remove(dataset, indexer, image_id, old)?;
+            }
+        }
+        // Once the image is done, nothing says any more that they are its indexer's.
+        let known = Known { recorded: &[], interrupted: interrupted.get(image_id) };
+        for old in known.interrupted.into_iter().flatten().map(|(key, _)| key) {
+            if keys.iter().all(|(key, _)| key != old) && is_interrupted(dataset, image_id, old, known)? {
+                dataset.remove_artifact(image_id, old)?;
+            }
+        }
+    }
+    if written.iter().all(|(_, keys)| keys.is_empty()) {
+        return Ok(HashMap::new());
+    }
+    std::thread::sleep(SETTLE);
+    let mut outputs = HashMap::with_capacity(written.len());
+    for (image_id, keys) in written {
+        let record = dataset.record(&image_id)?;
+        let mut list = Vec::with_capacity(keys.len());
+        for (key, sha256) in keys {
+            let output = now(&record, &key)?;
+            list.push(match output.found {
+                // Somebody else has put another in its place meanwhile: recorded is ours, so that it is seen.
+                Found::File { size, sha256: ref found, .. } if *found != sha256 => {
+                    Input { key, found: Found::File { size, times: None, sha256 } }
+                }
+                _ => output,
+            });
+        }
+        list.sort_unstable();
+        outputs.insert(image_id, list);
+    }
+    Ok(outputs)
+}
+
+/// Removes what was made before and is made no more, where it is as it was made.
+fn remove(dataset: &Dataset, indexer: &IndexerInfo, image_id: &str, key: &str) -> Result<(), DatasetError> {
+    let record = dataset.record(image_id)?;
+    let Some(text) = record.json_bytes(&indexer.marker_name)? else { return Ok(()) };
+    let receipt = super::receipt::read(&text).and_then(|marker| marker.receipt);
+    let output = receipt.and_then(|receipt| receipt.outputs.into_iter().find(|output| output.key == key));
+    match output.map(|output| check_input(&record, indexer.own(), &output)) {
+        Some(Ok(Held::Same | Held::SameContent(_))) => dataset.remove_artifact(image_id, key),
+        Some(Ok(Held::Removed)) | None => Ok(()),
+        _ => {
+            tracing::warn!(image_id, key, "was changed by somebody else and is made no more; it is left");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,573 @@
+//! One commit: images' new rows into the table, their markers, and what is kept beside.
+//!
+//! Owns: what is written in which order. Never: how images are judged or rows merged, when to commit.
+//!
+//! Intent, artifacts, table, markers, seal, failures, and the intent goes: each is on disk before the next begins. A crash leaves the old
+//! table with old markers, or a new one with an intent that names every image whose marker may not be that of its rows.
+//! With kymflow's rules only table and markers are written; an indexer that makes artifacts does not run by them.
+
+use super::IndexError;
+use super::artifacts::{self, Known, Prepared};
+use super::ledger::{self, Failures, Identity, Intent, PastFailure, Pending, Receipts, Seal};
+use super::merge::Piece;
+use super::names::TableName;
+use super::receipt::{self, Receipt};
+use super::rewrite::{self, Change, Rewritten, Widening};
+use super::rows_digest::rows_digest;
+use kymhost_dataset::{Dataset, DatasetError, Input, PreparedArtifact, PreparedJson};
+use kymhost_plugin::{Extracted, Failure, FailureKind, Hashed, IndexerInfo, Made};
+use kymhost_plugin_api::{Artifact, RunMarker};
+use kymhost_store::{Key, Stat};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How often a commit is planned again because another program has written the table meanwhile.
+const MAX_REWRITES: usize = 5;
+
+/// An image's rows, waiting for a commit.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub image_id: String,
+    pub extracted: Extracted,
+}
+
+/// What all commits of one run share.
+#[derive(Debug)]
+pub(super) struct Committer<'a> {
+    dataset: &'a Dataset,
+    indexer: &'a IndexerInfo,
+    name: &'a TableName,
+    /// The library's SHA-256; `None` with kymflow's rules.
+    library_sha256: Option<String>,
+    /// The table, as the plan or the last commit left it.
+    table: Option<Stat>,
+    /// Images whose rows are not those of their markers; `None` where that is not known: then there is no seal.
+    altered: Option<BTreeSet<String>>,
+    /// The receipts of all images' markers, as the plan or the last commit left them.
+    receipts: HashMap<String, u64>,
+    /// The images of an older run's intent that have not been done yet, and those of this run whose artifacts were written in vain.
+    pending: Pending,
+    /// The artifacts that images' receipts name, by key, as the plan or the last commit left them.
+    outputs: HashMap<String, Vec<String>>,
+    /// Images that `adopt` would take.
+    adoptable: HashSet<String>,
+    /// Whether artifacts that somebody else made are overwritten.
+    overwrite_artifacts: bool,
+    /// Deleted images, whose rows the next commit removes.
+    orphans: BTreeSet<String>,
+    /// Deleted images whose rows were removed.
+    gone: BTreeSet<String>,
+    /// Images whose rows the next commit removes because all are made anew.
+    leaving: BTreeSet<String>,
+    /// A table that cannot be read may be set aside.
+    may_set_aside: bool,
+    is_broken: bool,
+    past: Failures,
+    has_new_failures: bool,
+    /// Images that failed in this run.
+    pub failed: HashMap<String, Failure>,
+    /// Images whose rows are in the table and whose markers say so.
+    pub updated: HashSet<String>,
+    /// Columns that got a wider type.
+    pub widened: Vec<Widening>,
+    /// Commits made.
+    pub commits: u64,
+    /// What commits took that were made because it was time.
+    pub checkpoint_time: Duration,
+    /// Whether an image was refused because a column's type could not be reconciled.
+    pub had_conflicts: bool,
+}
+
+/// What a [`Committer`] begins with.
+#[derive(Debug)]
+pub(super) struct Begin {
+    /// The table that the plan judged by.
+    pub table: Option<Stat>,
+    /// See [`super::plan::SealState`]: the images known to be altered, where that is known of all.
+    pub altered: Option<BTreeSet<String>>,
+    /// The receipts that the plan found, by image: see [`Receipts::mark`].
+    pub receipts: HashMap<String, u64>,
+    /// The images of an intent that a killed commit left, as far as they are still there.
+    pub pending: Pending,
+    /// The artifacts that images' receipts name, by key; empty where the indexer makes none.
+    pub outputs: HashMap<String, Vec<String>>,
+    /// Images that `adopt` would take; empty where the indexer makes no artifacts.
+    pub adoptable: HashSet<String>,
+    /// Whether artifacts that somebody else made are overwritten.
+    pub overwrite_artifacts: bool,
+    /// Deleted images whose rows leave.
+    pub orphans: BTreeSet<String>,
+    /// Whether all images are done, so that a table which cannot be read is set aside.
+    pub may_set_aside: bool,
+    /// Whether it is known that it cannot be read.
+    pub is_broken: bool,
+    /// The failures of earlier runs, of images that are still there.
+    pub past: Failures,
+    /// The library's SHA-256; `None` with kymflow's rules.
+    pub library_sha256: Option<String>,
+}
+
+impl<'a> Committer<'a> {
+    pub fn new(dataset: &'a Dataset, indexer: &'a IndexerInfo, name: &'a TableName, begin: Begin) -> Self {
+        Self {
+            dataset,
+            indexer,
+            name,
+            library_sha256: begin.library_sha256,
+            table: begin.table,
+            altered: begin.altered,
+            receipts: begin.receipts,
+            pending: begin.pending,
+            outputs: begin.outputs,
+            adoptable: begin.adoptable,
+            overwrite_artifacts: begin.overwrite_artifacts,
+            orphans: begin.orphans,
+            gone: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            may_set_aside: begin.may_set_aside,
+            is_broken: begin.is_broken,
+            past: begin.past,
+            has_new_failures: false,
+            failed: HashMap::new(),
+            updated: HashSet::new(),
+            widened: Vec::new(),
+            commits: 0,
+            checkpoint_time: Duration::ZERO,
+            had_conflicts: false,
+        }
+    }
+
+    /// How many deleted images' rows were removed.
+    pub fn pruned(&self) -> u64 {
+        self.gone.len() as u64
+    }
+
+    /// Whether a commit without rows would change the table.
+    pub fn has_removals(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
+    /// Whether the next commit removes all rows there are.
+    pub fn is_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// All rows leave with the next commit, and what was done counts no more.
+    pub fn start_anew(&mut self, images: BTreeSet<String>, orphans: BTreeSet<String>) {
+        self.leaving = images;
+        self.orphans = orphans.difference(&self.gone).cloned().collect();
+        self.failed.clear();
+        self.updated.clear();
+        self.widened.clear();
+    }
+
+    /// An image failed.
+    pub fn fail(&mut self, image_id: &str, failure: Failure) {
+        self.remember(image_id, &failure, true);
+        self.keep_rows(image_id);
+        self.failed.insert(image_id.to_owned(), failure);
+    }
+
+    /// An image failed without being tried: what has been told of it before need not be told again.
+    pub fn block(&mut self, image_id: &str, failure: Failure) {
+        let is_new = is_new_failure(&self.past, self.library_sha256.as_deref(), image_id, &failure);
+        self.remember(image_id, &failure, is_new);
+        self.keep_rows(image_id);
+        self.failed.insert(image_id.to_owned(), failure);
+    }
+
+    /// What fails keeps its last good rows, also where all others are made anew; and what is done its new ones.
+    fn keep_rows(&mut self, image_id: &str) {
+        self.leaving.remove(image_id);
+    }
+
+    fn remember(&mut self, image_id: &str, failure: &Failure, is_new: bool) {
+        let Some(library_sha256) = self.library_sha256.clone().filter(|_| is_new) else { return };
+        let past = PastFailure {
+            kind: failure.kind.as_str().to_owned(),
+            message: failure.message.clone(),
+            library_sha256,
+            utc_epoch_ns: now_ns(),
+            inputs: failure.inputs.clone(),
+        };
+        self.past.insert(image_id.to_owned(), past);
+        self.has_new_failures = true;
+    }
+
+    fn forget(&mut self, image_id: &str) {
+        self.has_new_failures |= self.past.remove(image_id).is_some();
+    }
+
+    /// Forgets failures of images that are gone.
+    pub fn forget_gone(&mut self, is_there: impl Fn(&str) -> bool) {
+        let before = self.past.len();
+        self.past.retain(|image_id, _| is_there(image_id));
+        self.has_new_failures |= self.past.len() != before;
+    }
+
+    /// Writes the failures where they are not what is on disk.
+    pub fn write_failures(&mut self) -> Result<(), IndexError> {
+        if std::mem::take(&mut self.has_new_failures) {
+            ledger::write_failures(self.dataset, self.name, &self.past)?;
+        }
+        Ok(())
+    }
+
+    /// Commits images' rows, in id order, and what is to be removed.
+    pub fn commit(&mut self, done: Vec<Done>) -> Result<(), IndexError> {
+        let mut change = Change { analysis_version: self.indexer.analysis_version.clone(), ..Change::default() };
+        let (done, made) = self.prepare_artifacts(done);
+        // What must be known as ours after a kill.
+        let making: Pending =
+            made.iter().map(|(image_id, artifacts)| (image_id.clone(), intended(artifacts))).collect();
+        let outputs = match made.is_empty() {
+            true => HashMap::new(),
+            false => {
+                self.begin_intent(done.iter().map(|done| &done.image_id), &making)?;
+                artifacts::write(self.dataset, self.indexer, made, &self.outputs, &self.pending)?
+            }
+        };
+        let mut written: HashMap<String, Vec<String>> = outputs
+            .iter()
+            .map(|(image_id, list)| (image_id.clone(), list.iter().map(|output| output.key.clone()).collect()))
+            .collect();
+        let markers = self.ready(done, outputs, &mut change);
+        if change.pieces.is_empty() && (self.orphans.is_empty() || self.is_broken) {
+            if !making.is_empty() {
+                self.end_intent(making)?;
+            }
+            return self.write_failures();
+        }
+        change.remove = self.orphans.clone();
+        change.remove_if_all_fit = self.leaving.clone();
+        if let Some(library_sha256) = &self.library_sha256 {
+            change.metadata = vec![
+                ("kymhost.indexer".to_owned(), self.name.indexer().to_owned()),
+                ("kymhost.analysis_version".to_owned(), self.indexer.analysis_version.clone()),
+                ("kymhost.library_sha256".to_owned(), library_sha256.clone()),
+            ];
+        }
+
+        if making.is_empty() {
+            self.begin_intent(change.pieces.iter().map(|piece| &piece.image_id), &making)?;
+        }
+        let rewritten = self.rewrite(&change, making.is_empty())?;
+
+        // The table first: rows without a marker are judged by what they hold, a marker without rows says that they are there.
+        let mut refused: HashMap<usize, String> =
+            rewritten.refused.into_iter().map(|refused| (refused.piece, refused.why)).collect();
+        let mut accepted = Vec::with_capacity(markers.len());
+        for (index, (piece, marker)) in change.pieces.into_iter().zip(markers).enumerate() {
+            match refused.remove(&index) {
+                Some(message) => {
+                    self.had_conflicts = true;
+                    self.fail(&piece.image_id, Failure::new(FailureKind::BadTable, message));
+                }
+                None => {
+                    let (marker, receipt) = marker;
+                    accepted.push(marker);
+                    self.receipts.extend(receipt.map(|receipt| (piece.image_id.clone(), receipt)));
+                    // The image may be done once more by this run: what it made now is its own then.
+                    match written.remove(&piece.image_id) {
+                        Some(keys) => self.outputs.insert(piece.image_id.clone(), keys),
+                        None => self.outputs.remove(&piece.image_id),
+                    };
+                    self.settled(piece.image_id);
+                }
+            }
+        }
+        self.commits += u64::from(!accepted.is_empty() || !self.orphans.is_empty());
+        self.dataset.put_json_many(&mut accepted.into_iter())?;
+
+        for gone in std::mem::take(&mut self.orphans) {
+            if let Some(altered) = &mut self.altered {
+                altered.remove(&gone);
+            }
+            self.gone.insert(gone);
+        }
+        // Where not all fits, because of the rows of an image that failed, those that are still to be done keep theirs, too.
+        if rewritten.made_room {
+            self.leaving.clear();
+        }
+        for widening in rewritten.widened {
+            match self.widened.iter_mut().find(|earlier| earlier.column == widening.column) {
+                Some(earlier) => earlier.to = widening.to,
+                None => self.widened.push(widening),
+            }
+        }
+        if self.library_sha256.is_some() {
+            self.seal(rewritten.table)?;
+            self.write_failures()?;
+        }
+        self.end_intent(making)
+    }
+
+    /// Makes artifacts ready to be written, before anything is. An image whose artifacts cannot be written, or would replace
+    /// somebody else's, fails.
+    fn prepare_artifacts(&mut self, done: Vec<Done>) -> (Vec<Done>, Prepared) {
+        if self.indexer.writes.is_empty() {
+            return (done, Prepared::new());
+        }
+        let (mut kept, mut prepared) = (Vec::with_capacity(done.len()), Prepared::new());
+        for mut done in done {
+            let made = std::mem::take(&mut done.extracted.artifacts);
+            match self.prepare_artifacts_of(&done.image_id, &made) {
+                Ok(artifacts) => {
+                    prepared.insert(done.image_id.clone(), artifacts);
+                    kept.push(done);
+                }
+                Err(failure) => self.fail(&done.image_id, failure),
+            }
+        }
+        (kept, prepared)
+    }
+
+    fn prepare_artifacts_of(&self, image_id: &str, made: &[Made]) -> Result<Vec<PreparedArtifact>, Failure> {
+        let failed = |error: DatasetError| Failure::new(FailureKind::Error, error.to_string());
+        if !self.overwrite_artifacts {
+            let declared: Vec<Artifact> =
+                made.iter().map(|made| Artifact::new(made.name.as_str(), made.payload.kind())).collect();
+            // Looked at before the run began, too; but that is a while ago.
+            let known = Known {
+                recorded: self.outputs.get(image_id).map(Vec::as_slice).unwrap_or_default(),
+                interrupted: self.pending.get(image_id),
+            };
+            if let Some(key) = artifacts::foreign(self.dataset, image_id, &declared, known).map_err(failed)? {
+                return Err(artifacts::refusal(self.dataset, image_id, &key, self.adoptable.contains(image_id)));
+            }
+        }
+        made.iter()
+            .map(|made| self.dataset.prepare_artifact(image_id, &made.name, &made.payload).map_err(failed))
+            .collect()
+    }
+
+    /// Makes markers ready, each with its receipt as a seal knows it, before anything is written: an image that cannot take its
+    /// marker keeps its old rows.
+    fn ready(
+        &mut self,
+        done: Vec<Done>,
+        mut outputs: HashMap<String, Vec<Input>>,
+        change: &mut Change,
+    ) -> Vec<(PreparedJson, Option<u64>)> {
+        let now = now_ns();
+        let mut markers = Vec::with_capacity(done.len());
+        for Done { image_id, extracted: Extracted { rows, params, inputs, .. } } in done {
+            let Hashed { params_hash, params, inputs: params_inputs } = params;
+            let version = &self.indexer.analysis_version;
+            let marker =
+                RunMarker::new(self.name.indexer(), params_hash.as_str(), version, rows.num_rows() as u64, now);
+            let (payload, mark) = match &self.library_sha256 {
+                None => (marker.to_json(), None),
+                Some(library_sha256) => {
+                    let receipt = Receipt {
+                        library_sha256: library_sha256.clone(),
+                        rows_sha256: rows_digest(&rows),
+                        params,
+                        params_inputs: Some(params_inputs),
+                        rows_inputs: Some(inputs),
+                        outputs: outputs.remove(&image_id).unwrap_or_default(),
+                        adopted: None,
+                    };
+                    let mark = Receipts::mark(&image_id, &receipt.rows_sha256);
+                    (receipt::to_json(&marker, &receipt), Some(mark))
+                }
+            };
+            match self.dataset.prepare_json(&image_id, &self.indexer.marker_name, &payload) {
+                Ok(marker) => {
+                    markers.push((marker, mark));
+                    change.pieces.push(Piece { image_id, params_hash, rows });
+                }
+                Err(error @ DatasetError::UnknownImage { .. }) => {
+                    // Deleted meanwhile: nobody is to try it again.
+                    self.forget(&image_id);
+                    self.pending.remove(&image_id);
+                    self.failed.insert(image_id, Failure::new(FailureKind::InputChanged, error.to_string()));
+                }
+                Err(error) => self.fail(&image_id, Failure::new(FailureKind::Unreadable, error.to_string())),
+            }
+        }
+        markers
+    }
+
+    fn begin_intent<'i>(&self, images: impl Iterator<Item = &'i String>, making: &Pending) -> Result<(), IndexError> {
+        let mut intended = self.pending.clone();
+        let mut has_any = false;
+        for image_id in images {
+            has_any = true;
+            // What an older commit was writing may still stand there.
+            let artifacts = intended.entry(image_id.clone()).or_default();
+            artifacts
+                .extend(making.get(image_id).into_iter().flatten().map(|(key, sha256)| (key.clone(), sha256.clone())));
+        }
+        if self.library_sha256.is_none() || !has_any {
+            return Ok(());
+        }
+        ledger::write_intent(self.dataset, self.name, &intended)
+    }
+
+    /// The commit is over: its intent goes, or is cut down to the images that have not been done. Those whose artifacts were written, but
+    /// neither rows nor marker, are among them.
+    fn end_intent(&mut self, making: Pending) -> Result<(), IndexError> {
+        if self.library_sha256.is_none() {
+            return Ok(());
+        }
+        for (image_id, artifacts) in making {
+            if self.failed.contains_key(&image_id) {
+                self.pending.entry(image_id).or_default().extend(artifacts);
+            }
+        }
+        ledger::write_intent(self.dataset, self.name, &self.pending)
+    }
+
+    /// Where the table is certainly as it was, nothing was interrupted.
+    fn take_back_intent(&self, change: &Change) {
+        if self.library_sha256.is_none() || change.pieces.is_empty() {
+            return;
+        }
+        let is_as_it_was = self.dataset.table_stat(self.name.table()).is_ok_and(|stat| stat == self.table);
+        if is_as_it_was && let Err(error) = ledger::write_intent(self.dataset, self.name, &self.pending) {
+            tracing::warn!(%error, table = self.name.key_text(), "images stay marked as interrupted");
+        }
+    }
+
+    /// Rewrites the table. Python takes no lock: where it has written the table meanwhile, the change is planned again
+    /// on top of what is there. `may_take_back`: nothing but the intent was written so far.
+    fn rewrite(&mut self, change: &Change, may_take_back: bool) -> Result<Rewritten, IndexError> {
+        for _ in 0..MAX_REWRITES {
+            if std::mem::take(&mut self.is_broken) {
+                self.set_aside()?;
+            }
+            let seen = self.dataset.table_stat(self.name.table())?;
+            if seen != self.table {
+                // Rows that no plan has seen: nobody knows whose they are.
+                self.altered = None;
+                self.table = seen;
+            }
+            match rewrite::rewrite(self.dataset, self.name, seen, change) {
+                Ok(Some(rewritten)) => {
+                    self.table = self.dataset.table_stat(self.name.table())?;
+                    return Ok(rewritten);
+                }
+                Ok(None) => {
+                    self.altered = None;
+                    let table = self.name.key_text();
+                    tracing::info!(table, "another program has written the table meanwhile; planning the commit again");
+                }
+                Err(error) if self.may_set_aside && is_unreadable(&error, self.dataset, self.name) => {
+                    tracing::warn!(%error, "the table is made anew");
+                    self.is_broken = true;
+                }
+                Err(error) => {
+                    if may_take_back {
+                        self.take_back_intent(change);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        self.table = self.dataset.table_stat(self.name.table())?;
+        if may_take_back {
+            self.take_back_intent(change);
+        }
+        let why =
+            format!("another program wrote it {MAX_REWRITES} times while this run merged its rows; try again later");
+        Err(DatasetError::Unwritable { key: self.name.key_text(), why }.into())
+    }
+
+    /// Moves a table that cannot be read out of the way, for whoever wants to look at it.
+    fn set_aside(&mut self) -> Result<(), IndexError> {
+        let now = jiff::Timestamp::now();
+        let aside = format!(
+            "index/kymhost/aside/{}-{}.{:09}.parquet",
+            self.name.table(),
+            now.strftime("%Y%m%dT%H%M%S"),
+            now.subsec_nanosecond()
+        );
+        let aside = Key::new(aside).map_err(DatasetError::from)?;
+        let store = self.dataset.store();
+        if store.rename(&self.name.key()?, &aside).map_err(DatasetError::from)? {
+            tracing::warn!(table = self.name.key_text(), aside = %store.describe(&aside), "a table that cannot be read was set aside");
+        }
+        self.table = None;
+        self.may_set_aside = false;
+        // All its rows are gone; a marker that vouches for some is stale by their count.
+        self.altered = Some(BTreeSet::new());
+        Ok(())
+    }
+
+    fn settled(&mut self, image_id: String) {
+        self.pending.remove(&image_id);
+        if let Some(altered) = &mut self.altered {
+            altered.remove(&image_id);
+        }
+        self.forget(&image_id);
+        self.failed.remove(&image_id);
+        self.keep_rows(&image_id);
+        self.updated.insert(image_id);
+    }
+
+    /// Says that the table's rows are those of the markers, where that is known.
+    fn seal(&mut self, table: Option<Identity>) -> Result<(), IndexError> {
+        let is_ours = match (&table, &self.table) {
+            (Some(identity), Some(stat)) => *identity == Identity::of(stat, &identity.footer_sha256),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_ours {
+            self.altered = None;
+        }
+        match (table, &self.altered) {
+            (Some(table), Some(altered)) => {
+                let receipts = self.receipts.values().copied().collect();
+                ledger::write_seal(self.dataset, self.name, &Seal { table, altered: altered.clone(), receipts })
+            }
+            _ => ledger::remove_seal(self.dataset, self.name),
+        }
+    }
+
+    /// Writes a seal for a table whose digests the plan has computed, where no commit was needed.
+    pub fn seal_what_was_verified(&mut self, identity: Option<Identity>) -> Result<(), IndexError> {
+        if self.commits == 0 && identity.is_some() && self.dataset.table_stat(self.name.table())? == self.table {
+            self.seal(identity)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the failures of earlier runs do not tell of this one.
+pub(super) fn is_new_failure(past: &Failures, library_sha256: Option<&str>, image_id: &str, failure: &Failure) -> bool {
+    library_sha256.is_some_and(|library_sha256| {
+        past.get(image_id).is_none_or(|past| {
+            past.kind != failure.kind.as_str()
+                || past.message != failure.message
+                || past.library_sha256 != library_sha256
+        })
+    })
+}
+
+/// Now, in nanoseconds since the Unix epoch: at least 1, as markers must have it.
+pub(super) fn now_ns() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    i64::try_from(now).unwrap_or(i64::MAX).max(1)
+}
+
+/// Whether an error says that the table's file is not Parquet.
+fn is_unreadable(error: &IndexError, dataset: &Dataset, name: &TableName) -> bool {
+    let Ok(table) = name.key() else { return false };
+    matches!(error, IndexError::Dataset(DatasetError::Unreadable { key, .. }) if *key == dataset.store().describe(&table))
+}
+
+/// The images of an intent that are still there.
+pub(super) fn pending(intent: Option<&Intent>, images: &[&str]) -> Pending {
+    let named = |image: &&str| match intent {
+        None => None,
+        Some(Intent::Unreadable) => Some(((*image).to_owned(), BTreeMap::new())),
+        Some(Intent::Images(named)) => named.get_key_value(*image).map(|(image, made)| (image.clone(), made.clone())),
+    };
+    images.iter().filter_map(named).collect()
+}
+
+/// What an intent says of artifacts that are to be written.
+fn intended(artifacts: &[PreparedArtifact]) -> BTreeMap<String, String> {
+    artifacts.iter().map(|artifact| (artifact.key().to_owned(), artifact.sha256().to_owned())).collect()
+}

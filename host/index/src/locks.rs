@@ -1,0 +1,239 @@
+//! The locks of tables: one run at a time changes a table.
+//!
+//! Owns: in which order they are taken, waiting for them. Never: takes one for reading.
+//!
+//! They are kernel locks: they die with the process that holds them, so none has ever to be broken. Python takes none;
+//! what it writes meanwhile is seen by the table's identity.
+
+use super::names::TableName;
+use super::{Holder, IndexError, Observer};
+use kymhost_dataset::{Dataset, DatasetError};
+use kymhost_store::LockGuard;
+use std::time::{Duration, Instant};
+
+/// The first pause between two tries; each is longer than the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Takes a table's lock, waiting for another run to let go of it for `wait` at most. `what`: the indexer and what is
+/// done with it, for those who wait for us.
+///
+/// # Errors
+/// [`IndexError::Locked`] where another run still holds it then; [`IndexError::Interrupted`] where the observer says so.
+pub(super) fn hold(
+    dataset: &Dataset,
+    name: &TableName,
+    what: &str,
+    wait: Duration,
+    observer: &mut dyn Observer,
+) -> Result<LockGuard, IndexError> {
+    let mut guards = hold_all(dataset, &[(name, what)], wait, observer)?;
+    guards.pop().ok_or(IndexError::Interrupted)
+}
+
+/// As [`hold`], for several tables, each with what is done: in the order of their names, so that of two runs over the same
+/// tables none waits for the other for ever. Where one cannot be had, none is held.
+fn hold_all(
+    dataset: &Dataset,
+    tables: &[(&TableName, &str)],
+    wait: Duration,
+    observer: &mut dyn Observer,
+) -> Result<Vec<LockGuard>, IndexError> {
+    let until = Instant::now().checked_add(wait);
+    let mut tables = tables.to_vec();
+    tables.sort_unstable_by(|(one, _), (other, _)| one.table().cmp(other.table()));
+    tables.dedup_by(|(one, _), (other, _)| one.table() == other.table());
+    tables.into_iter().map(|(name, what)| take(dataset, name, what, until, observer)).collect()
+}
+
+fn take(
+    dataset: &Dataset,
+    name: &TableName,
+    what: &str,
+    until: Option<Instant>,
+    observer: &mut dyn Observer,
+) -> Result<LockGuard, IndexError> {
+    let key = name.lock_key()?;
+    let store = dataset.store();
+    let mut pause = FIRST_PAUSE;
+    let mut told = false;
+    loop {
+        let us = Holder::this_process(what).to_text();
+        if let Some(guard) = store.lock(&key, &us).map_err(DatasetError::from)? {
+            return Ok(guard);
+        }
+        // No deadline: a wait longer than the clock can tell.
+        let left = until.map_or(LONGEST_PAUSE, |until| until.saturating_duration_since(Instant::now()));
+        let holder = store.lock_holder(&key);
+        if left.is_zero() {
+            return Err(IndexError::Locked { table: name.key_text(), holder });
+        }
+        if !told {
+            observer.waiting(&holder);
+            told = true;
+        }
+        if observer.interrupted() {
+            return Err(IndexError::Interrupted);
+        }
+        std::thread::sleep(pause.min(left));
+        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command, Stdio};
+    use std::sync::mpsc;
+
+    /// Set in a process that this test started to hold a lock: the dataset.
+    const HOLDER: &str = "KYMHOST_TEST_LOCK_HOLDER";
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn fixture() -> (tempfile::TempDir, Dataset) {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = Dataset::create(&folder.path().join("d.zarr")).unwrap();
+        (folder, dataset)
+    }
+
+    fn table(name: &str) -> TableName {
+        TableName::of(name).unwrap()
+    }
+
+    /// Remembers whom it was told to wait for, and interrupts after so many questions.
+    #[derive(Default)]
+    struct Waiter {
+        told: Vec<Holder>,
+        asked: usize,
+        patience: Option<usize>,
+        on_wait: Option<Box<dyn FnOnce()>>,
+    }
+
+    impl Observer for Waiter {
+        fn waiting(&mut self, holder: &Holder) {
+            self.told.push(holder.clone());
+            if let Some(work) = self.on_wait.take() {
+                work();
+            }
+        }
+        fn interrupted(&mut self) -> bool {
+            self.asked += 1;
+            self.patience.is_some_and(|patience| self.asked > patience)
+        }
+    }
+
+    #[test]
+    fn a_second_run_is_told_who_holds_the_table() {
+        let (_folder, dataset) = fixture();
+        let mut waiter = Waiter::default();
+        let guard = hold(&dataset, &table("radon"), "radon, incremental", Duration::ZERO, &mut waiter).unwrap();
+        // Another table is another lock.
+        drop(hold(&dataset, &table("stalls"), "stalls", Duration::ZERO, &mut waiter).unwrap());
+        for wait in [Duration::ZERO, Duration::from_millis(120)] {
+            let mut waiter = Waiter::default();
+            let begun = Instant::now();
+            let error = hold(&dataset, &table("radon"), "another", wait, &mut waiter).unwrap_err();
+            assert!(begun.elapsed() >= wait);
+            let IndexError::Locked { table, holder } = &error else { panic!("{error}") };
+            assert_eq!(table, "tables/kym_radon.parquet");
+            assert_eq!((holder.pid, holder.plugin.as_deref()), (Some(std::process::id()), Some("radon, incremental")));
+            assert!(error.to_string().contains("radon, incremental, since 2"), "{error}");
+            // Told once, if at all.
+            assert_eq!(waiter.told.len(), usize::from(!wait.is_zero()));
+        }
+        drop(guard);
+        assert!(waiter.told.is_empty());
+        hold(&dataset, &table("radon"), "another", Duration::ZERO, &mut waiter).unwrap();
+    }
+
+    #[test]
+    fn who_waits_gets_the_table_once_it_is_free() {
+        let (_folder, dataset) = fixture();
+        let (release, released) = mpsc::channel::<()>();
+        let (held, is_held) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let dataset = &dataset;
+            scope.spawn(move || {
+                let guard = hold(dataset, &table("radon"), "first", Duration::ZERO, &mut Waiter::default()).unwrap();
+                held.send(()).unwrap();
+                released.recv().unwrap();
+                drop(guard);
+            });
+            is_held.recv().unwrap();
+            let mut waiter = Waiter { on_wait: Some(Box::new(move || release.send(()).unwrap())), ..Waiter::default() };
+            let _guard = hold(dataset, &table("radon"), "second", LONG, &mut waiter).unwrap();
+            assert_eq!(waiter.told.len(), 1);
+            assert_eq!(waiter.told[0].plugin.as_deref(), Some("first"));
+            let said = dataset.store().lock_holder(&table("radon").lock_key().unwrap());
+            assert_eq!(said.plugin.as_deref(), Some("second"));
+        });
+    }
+
+    #[test]
+    fn waiting_can_be_given_up() {
+        let (_folder, dataset) = fixture();
+        let _guard = hold(&dataset, &table("radon"), "", Duration::ZERO, &mut Waiter::default()).unwrap();
+        for wait in [LONG, Duration::MAX] {
+            let mut waiter = Waiter { patience: Some(2), ..Waiter::default() };
+            let result = hold(&dataset, &table("radon"), "", wait, &mut waiter);
+            assert!(matches!(result, Err(IndexError::Interrupted)), "{result:?}");
+            assert_eq!((waiter.told.len(), waiter.asked), (1, 3));
+        }
+    }
+
+    #[test]
+    fn several_tables_are_taken_in_the_order_of_their_names_or_not_at_all() {
+        let (_folder, dataset) = fixture();
+        let [a, b, c] = [table("a"), table("b"), table("c")];
+        let take = |tables: &[(&TableName, &str)]| hold_all(&dataset, tables, Duration::ZERO, &mut Waiter::default());
+        assert_eq!(take(&[(&c, ""), (&a, ""), (&b, ""), (&a, "")]).unwrap().len(), 3, "each once");
+        // While b is held, a is had (and let go again), and c is never asked for.
+        let guard = hold(&dataset, &b, "", Duration::ZERO, &mut Waiter::default()).unwrap();
+        let said = |name: &TableName| dataset.store().lock_holder(&name.lock_key().unwrap()).plugin;
+        let error = take(&[(&c, "new"), (&b, "new"), (&a, "new")]).unwrap_err();
+        assert!(matches!(&error, IndexError::Locked { table, .. } if table.contains("kym_b")), "{error}");
+        assert_eq!([said(&a).as_deref(), said(&c).as_deref()], [Some("new"), Some("")]);
+        drop(guard);
+        assert_eq!(take(&[(&c, ""), (&b, ""), (&a, "")]).unwrap().len(), 3);
+    }
+
+    /// Not a test by itself: the process that [`a_lock_dies_with_its_holder`] kills.
+    #[test]
+    fn hold_until_killed() {
+        let Some(path) = std::env::var_os(HOLDER) else { return };
+        let dataset = Dataset::open(path.as_ref()).unwrap();
+        let _guard = hold(&dataset, &table("radon"), "doomed", Duration::ZERO, &mut Waiter::default()).unwrap();
+        std::thread::sleep(LONG);
+    }
+
+    fn start_holder(dataset: &Dataset) -> Child {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "index::locks::tests::hold_until_killed"])
+            .env(HOLDER, dataset.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_lock_dies_with_its_holder() {
+        let (_folder, dataset) = fixture();
+        let mut child = start_holder(&dataset);
+        let key = table("radon").lock_key().unwrap();
+        let begun = Instant::now();
+        while dataset.store().lock_holder(&key).pid != Some(child.id()) {
+            assert!(begun.elapsed() < LONG, "the child does not take the lock");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let mut waiter = Waiter::default();
+        let error = hold(&dataset, &table("radon"), "", Duration::ZERO, &mut waiter).unwrap_err();
+        assert!(error.to_string().contains(&format!("process {}, doomed", child.id())), "{error}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Though its file still names the dead one.
+        assert_eq!(dataset.store().lock_holder(&key).pid, Some(child.id()));
+        hold(&dataset, &table("radon"), "", Duration::ZERO, &mut waiter).unwrap();
+        assert!(waiter.told.is_empty());
+    }
+}

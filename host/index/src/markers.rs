@@ -1,0 +1,281 @@
+//! Reading the run markers of many images, and looking again at the inputs that they record.
+//! Owns: what counts as a marker, as none, or as one that cannot be read; which inputs hold. Never: writes.
+
+use super::IndexError;
+use super::ledger::Receipts;
+use super::receipt::{self, Freshening, ReadMarker, Receipt};
+use super::staleness::InputChanges;
+use kymhost_dataset::{Dataset, DatasetError, Held, Input, Own, Record, check_input};
+use kymhost_plugin::{Failure, FailureKind, Hashed, Workforce};
+use kymhost_plugin_api::{Json, RunMarker};
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Threads that look at images, at most: what they wait for is the disk and the system's locks, which more do not hasten.
+const MAX_THREADS: usize = 4;
+/// How many images a thread takes at a time.
+const BLOCK: usize = 64;
+
+/// One image's marker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Marker {
+    /// There is none, or it is invalid.
+    None,
+    /// A valid one.
+    Valid(RunMarker),
+    /// There is one, but it cannot be told whether it is valid.
+    Unreadable(Failure),
+}
+
+/// What was found of one image.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub marker: Marker,
+    /// What the marker's receipt says, where it has one.
+    pub receipt: Option<Kept>,
+    /// What is no marker of today, and may be of an older form that the indexer knows.
+    other: Option<Vec<u8>>,
+}
+
+/// What is kept of a receipt: there may be very many.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub library_sha256: Arc<str>,
+    pub rows_sha256: String,
+    /// The image with it, as a seal knows it.
+    pub mark: u64,
+    pub is_adopted: bool,
+    /// All that the params were made from is known and holds.
+    pub params_hold: bool,
+    /// It is known what the rows were made from.
+    pub has_rows_inputs: bool,
+    /// The keys of the artifacts that were made.
+    pub outputs: Vec<String>,
+    /// What is not exactly as it was recorded.
+    pub moved: Option<Box<Moved>>,
+}
+
+/// Inputs that are not exactly as recorded.
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    pub changed: Vec<String>,
+    pub removed: Vec<String>,
+    pub appeared: Vec<String>,
+    /// Artifacts that were made, and are gone or have other content.
+    pub outputs: Vec<String>,
+    /// Lists with what is known of inputs now, where their content is the same.
+    pub freshening: Freshening,
+    /// Why an input of the rows cannot be looked at.
+    pub failure: Option<Failure>,
+}
+
+impl Looked {
+    /// The image with its receipt, as a seal knows it; `None` where it has no receipt.
+    pub fn mark(&self) -> Option<u64> {
+        self.receipt.as_ref().map(|kept| kept.mark)
+    }
+
+    /// Takes note of what the params were made from, where the answer is the marker's: it need not be asked for again.
+    pub fn learn_params(&mut self, hashed: &Hashed, library_sha256: &str) {
+        let (Marker::Valid(marker), Some(kept)) = (&self.marker, &mut self.receipt) else { return };
+        // An answer that was made from nothing may as well be one of which nothing is known.
+        if *kept.library_sha256 == *library_sha256
+            && marker.params_hash == hashed.params_hash
+            && !hashed.inputs.is_empty()
+        {
+            kept.moved.get_or_insert_default().freshening.params_inputs = Some(hashed.inputs.clone());
+        }
+    }
+}
+
+impl Moved {
+    pub fn changes(&self) -> InputChanges<'_> {
+        InputChanges {
+            changed: &self.changed,
+            removed: &self.removed,
+            appeared: &self.appeared,
+            outputs: &self.outputs,
+        }
+    }
+}
+
+/// Reads each image's marker by kymflow's rules: text that is no JSON cannot be read.
+pub(super) fn read(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> Vec<Looked> {
+    let mut looked = Vec::with_capacity(image_ids.len());
+    for id in image_ids {
+        let payload = dataset.record(id).and_then(|record| record.json_with_bytes(marker_name));
+        let (marker, other) = match payload {
+            Ok(None) => (Marker::None, None),
+            Ok(Some((bytes, json))) => match RunMarker::from_json(&json) {
+                Some(marker) => (Marker::Valid(marker), None),
+                None => (Marker::None, json.as_object().map(|_| bytes)),
+            },
+            Err(error) => (Marker::Unreadable(unreadable(&error)), None),
+        };
+        looked.push(Looked { marker, receipt: None, other });
+    }
+    looked
+}
+
+/// Reads each image's marker by our rules, and looks again at the inputs that its receipt names.
+///
+/// A marker that was torn is none: the image is done again. One that the system does not let us read is not.
+pub(super) fn look(dataset: &Dataset, image_ids: &[&str], own: Own<'_>) -> Vec<Looked> {
+    let parallel = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let threads = parallel.min(image_ids.len().div_ceil(BLOCK));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut library: Arc<str> = Arc::from("");
+        let mut done = Vec::new();
+        loop {
+            let block = next.fetch_add(1, Ordering::Relaxed);
+            let Some(ids) = image_ids.chunks(BLOCK).nth(block) else { return done };
+            let looked: Vec<Looked> = ids.iter().map(|id| look_at(dataset, id, own, &mut library)).collect();
+            done.push((block, looked));
+        }
+    };
+    let mut blocks = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut blocks = work();
+        for other in others {
+            // A panic over there is one over here.
+            blocks.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        blocks
+    });
+    blocks.sort_unstable_by_key(|(block, _)| *block);
+    blocks.into_iter().flat_map(|(_, looked)| looked).collect()
+}
+
+fn look_at(dataset: &Dataset, image_id: &str, own: Own<'_>, library: &mut Arc<str>) -> Looked {
+    let read = dataset.record(image_id).and_then(|record| Ok((record.json_bytes(own.marker_name)?, record)));
+    let (text, record) = match read {
+        Ok((Some(text), record)) => (text, record),
+        // What is there, but is no gzip, is torn as well.
+        Ok((None, _)) | Err(DatasetError::Unreadable { .. }) => {
+            return Looked { marker: Marker::None, receipt: None, other: None };
+        }
+        Err(error) => {
+            return Looked { marker: Marker::Unreadable(unreadable(&error)), receipt: None, other: None };
+        }
+    };
+    match receipt::read(&text) {
+        Some(ReadMarker { marker, receipt }) => {
+            let receipt = receipt.map(|receipt| keep(&record, own, receipt, library));
+            Looked { marker: Marker::Valid(marker), receipt, other: None }
+        }
+        None => {
+            let is_object = Json::parse(&text).is_ok_and(|payload| payload.as_object().is_some());
+            Looked { marker: Marker::None, receipt: None, other: is_object.then_some(text) }
+        }
+    }
+}
+
+fn keep(record: &Record, own: Own<'_>, receipt: Receipt, library: &mut Arc<str>) -> Kept {
+    if **library != *receipt.library_sha256 {
+        *library = Arc::from(receipt.library_sha256);
+    }
+    let mut moved = Moved::default();
+    let params_hold = receipt.params_inputs.as_deref().is_some_and(|inputs| {
+        // What cannot be looked at is asked for again: then the indexer says what is wrong.
+        let Ok(changes) = check(record, own, inputs) else { return false };
+        moved.freshening.params_inputs = changes.freshening;
+        changes.changed.is_empty() && changes.removed.is_empty() && changes.appeared.is_empty()
+    });
+    if let Some(inputs) = &receipt.rows_inputs {
+        match check(record, own, inputs) {
+            Ok(changes) => {
+                moved.freshening.rows_inputs = changes.freshening;
+                (moved.changed, moved.removed, moved.appeared) = (changes.changed, changes.removed, changes.appeared);
+            }
+            Err(error) => moved.failure = Some(unreadable(&error)),
+        }
+    }
+    if !receipt.outputs.is_empty() {
+        match check(record, own, &receipt.outputs) {
+            Ok(changes) => {
+                moved.freshening.outputs = changes.freshening;
+                // What was made cannot appear: it was there.
+                moved.outputs = [changes.changed, changes.removed].concat();
+            }
+            Err(error) => moved.failure = Some(unreadable(&error)),
+        }
+    }
+    let is_still = moved.failure.is_none()
+        && moved.freshening == Freshening::default()
+        && moved.changes() == InputChanges::default();
+    Kept {
+        library_sha256: Arc::clone(library),
+        mark: Receipts::mark(record.image_id(), &receipt.rows_sha256),
+        rows_sha256: receipt.rows_sha256,
+        is_adopted: receipt.adopted.is_some(),
+        params_hold,
+        has_rows_inputs: receipt.rows_inputs.is_some(),
+        outputs: receipt.outputs.into_iter().map(|output| output.key).collect(),
+        moved: (!is_still).then(|| Box::new(moved)),
+    }
+}
+
+#[derive(Default)]
+struct Changes {
+    changed: Vec<String>,
+    removed: Vec<String>,
+    appeared: Vec<String>,
+    /// The inputs with what is known of them now, where that is more and all of them hold.
+    freshening: Option<Vec<Input>>,
+}
+
+fn check(record: &Record, own: Own<'_>, inputs: &[Input]) -> Result<Changes, DatasetError> {
+    let mut changes = Changes::default();
+    let mut now: Option<Vec<Input>> = None;
+    for (place, input) in inputs.iter().enumerate() {
+        match check_input(record, own, input)? {
+            Held::Same => {}
+            Held::SameContent(known) => {
+                // What is still too young to be trusted is known no better than before.
+                if known != *input
+                    && let Some(slot) = now.get_or_insert_with(|| inputs.to_vec()).get_mut(place)
+                {
+                    *slot = known;
+                }
+            }
+            Held::Changed(_) => changes.changed.push(input.key.clone()),
+            Held::Appeared(_) => changes.appeared.push(input.key.clone()),
+            Held::Removed => changes.removed.push(input.key.clone()),
+        }
+    }
+    if changes.changed.is_empty() && changes.removed.is_empty() && changes.appeared.is_empty() {
+        changes.freshening = now;
+    }
+    Ok(changes)
+}
+
+fn unreadable(error: &DatasetError) -> Failure {
+    Failure::new(FailureKind::Unreadable, error.to_string())
+}
+
+/// Asks the indexer about markers of an older form, all in one call. Where there are none, it is not asked.
+pub(super) fn settle(looked: &mut [Looked], workforce: &mut dyn Workforce) -> Result<(), IndexError> {
+    let (mut places, mut payloads) = (Vec::new(), Vec::new());
+    for (place, image) in looked.iter_mut().enumerate() {
+        if let Some(payload) = image.other.take() {
+            places.push(place);
+            payloads.push(payload);
+        }
+    }
+    if payloads.is_empty() {
+        return Ok(());
+    }
+    let mut answered = 0;
+    workforce.read_old_markers(&payloads, &mut |index, answer| {
+        answered += 1;
+        let Some(image) = places.get(index).and_then(|&place| looked.get_mut(place)) else { return };
+        image.marker = match answer {
+            Ok(None) => Marker::None,
+            Ok(Some(read)) => Marker::Valid(read),
+            Err(failure) => Marker::Unreadable(failure),
+        };
+    })?;
+    if answered < payloads.len() { Err(IndexError::Interrupted) } else { Ok(()) }
+}

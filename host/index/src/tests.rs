@@ -1,0 +1,635 @@
+//! Plans and runs over small datasets, with an indexer made of closures.
+
+use super::*;
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::datatypes::{Int64Type, Schema};
+use kymhost_plugin::{Extracted, FailureKind, Hashed};
+use kymhost_plugin_api::{Json, RunMarker};
+use kymhost_store::{Entry, Key, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
+use staleness::Reason;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// An indexer by image: its params hash, its rows.
+#[derive(Default)]
+struct Fake {
+    params: BTreeMap<String, Result<String, Failure>>,
+    rows: BTreeMap<String, Result<RecordBatch, Failure>>,
+    /// Done at the beginning of every extraction.
+    meanwhile: Option<Box<dyn FnMut() + Send>>,
+    asked: Vec<&'static str>,
+    extracted: Vec<String>,
+}
+
+impl Fake {
+    fn image(&mut self, id: &str, params: &str, values: &[i64]) -> &mut Self {
+        self.params.insert(id.into(), Ok(params.into()));
+        self.rows.insert(id.into(), Ok(rows(Arc::new(Int64Array::from(values.to_vec())))));
+        self
+    }
+}
+
+fn rows(x: ArrayRef) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable([("x", x, true)]).unwrap()
+}
+
+fn failure(kind: FailureKind) -> Failure {
+    Failure::new(kind, format!("{kind:?}"))
+}
+
+impl Workforce for Fake {
+    fn library_sha256(&mut self) -> Result<String, PluginError> {
+        Ok("0".repeat(64))
+    }
+    fn params_hashes(
+        &mut self,
+        image_ids: &[String],
+        sink: &mut dyn FnMut(usize, Result<Hashed, Failure>),
+    ) -> Result<(), PluginError> {
+        self.asked.push("params");
+        for (index, id) in image_ids.iter().enumerate() {
+            match self.params.get(id) {
+                Some(answer) => sink(index, answer.clone().map(Hashed::of)),
+                None => return Err(PluginError::Worker(format!("no {id}"))),
+            }
+        }
+        Ok(())
+    }
+    fn read_old_markers(
+        &mut self,
+        payloads: &[Vec<u8>],
+        sink: &mut dyn FnMut(usize, Result<Option<RunMarker>, Failure>),
+    ) -> Result<(), PluginError> {
+        self.asked.push("old markers");
+        for (index, payload) in payloads.iter().enumerate() {
+            let payload = Json::parse(payload).unwrap();
+            sink(
+                index,
+                match payload.get("old").and_then(Json::as_i64) {
+                    Some(n) if n < 0 => Err(failure(FailureKind::Panic)),
+                    Some(n) => Ok(Some(RunMarker::new("old", "p", "v", n.unsigned_abs(), 1))),
+                    None => Ok(None),
+                },
+            );
+        }
+        Ok(())
+    }
+    fn extract_rows(
+        &mut self,
+        image_ids: &[String],
+        sink: &mut dyn FnMut(usize, Result<Extracted, Failure>) -> bool,
+    ) -> Result<(), PluginError> {
+        self.asked.push("rows");
+        if let Some(meanwhile) = &mut self.meanwhile {
+            meanwhile();
+        }
+        for (index, id) in image_ids.iter().enumerate() {
+            self.extracted.push(id.clone());
+            let answer = match (&self.rows[id], &self.params[id]) {
+                (Ok(rows), Ok(params_hash)) => Ok(Extracted {
+                    rows: rows.clone(),
+                    params: Hashed::of(params_hash),
+                    inputs: Vec::new(),
+                    artifacts: Vec::new(),
+                }),
+                (Err(failure), _) | (_, Err(failure)) => Err(failure.clone()),
+            };
+            if !sink(index, answer) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs as the predecessor does.
+fn kymflow(mode: Mode) -> RunOptions {
+    RunOptions { compat: Compat::Kymflow, ..RunOptions::new(mode) }
+}
+
+struct Lab {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Lab {
+    fn new(images: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let lab = Self { path: folder.path().join("data.zarr"), _folder: folder };
+        let group = "{\n    \"zarr_format\": 2\n}";
+        lab.put(".zgroup", group);
+        lab.put(".zattrs", r#"{"format": "kymflow_zarr_v1", "schema_version": 1}"#);
+        lab.put("images/.zgroup", group);
+        lab.put("index/.zgroup", group);
+        for id in images {
+            lab.put(&format!("images/{id}/.zgroup"), group);
+            lab.put(&format!("images/{id}/.zattrs"), "{}");
+        }
+        lab
+    }
+
+    fn put(&self, key: &str, text: &str) {
+        let path = self.path.join(key);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn put_marker(&self, id: &str, text: &str) {
+        self.put(&format!("images/{id}/analysis/stalls_run.json"), text);
+    }
+
+    fn marker(&self, id: &str) -> Option<RunMarker> {
+        let bytes = fs::read(self.path.join(format!("images/{id}/analysis/stalls_run.json"))).ok()?;
+        RunMarker::from_json(&Json::parse(&bytes).unwrap())
+    }
+
+    fn dataset(&self) -> Dataset {
+        Dataset::open(&self.path).unwrap()
+    }
+
+    fn table_path(&self) -> PathBuf {
+        self.path.join("tables/kym_stalls.parquet")
+    }
+
+    fn status(&self, fake: &mut Fake) -> Result<Status, IndexError> {
+        status(&self.dataset(), &indexer(), fake, Compat::Kymflow, None)
+    }
+
+    fn run(&self, fake: &mut Fake, mode: Mode) -> Result<RunOutcome, IndexError> {
+        run(&self.dataset(), &indexer(), fake, &kymflow(mode), &mut Told::default())
+    }
+
+    /// Image and `x` of each row.
+    fn table(&self) -> Vec<(String, i64)> {
+        let Some(table) = self.dataset().read_table("kym_stalls", None).unwrap() else { return vec![] };
+        let ids = provenance::TextColumn::of(&table, "image_id").unwrap();
+        let x = table.column_by_name("x").unwrap().as_primitive::<Int64Type>();
+        (0..table.num_rows()).map(|row| (ids.get(row).unwrap().to_owned(), x.value(row))).collect()
+    }
+
+    /// Every file with its bytes.
+    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        fn walk(folder: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    found.insert(path.clone(), vec![]);
+                    walk(&path, found);
+                } else {
+                    found.insert(path.clone(), fs::read(&path).unwrap());
+                }
+            }
+        }
+        let mut found = BTreeMap::new();
+        walk(&self.path, &mut found);
+        found
+    }
+}
+
+fn indexer() -> IndexerInfo {
+    IndexerInfo {
+        name: "stalls".into(),
+        analysis_version: "v".into(),
+        marker_name: "stalls_run".into(),
+        params_artifacts: vec![],
+        ..IndexerInfo::default()
+    }
+}
+
+/// What a run told, and when to stop it.
+#[derive(Default)]
+struct Told {
+    planned: Option<(usize, usize)>,
+    done: Vec<(String, bool)>,
+    committing: usize,
+    stop_after: Option<usize>,
+}
+
+impl Observer for Told {
+    fn planned(&mut self, to_do: usize, total: usize) {
+        self.planned = Some((to_do, total));
+    }
+    fn image_done(&mut self, image_id: &str, failure: Option<&Failure>) {
+        self.done.push((image_id.into(), failure.is_none()));
+    }
+    fn committing(&mut self) {
+        self.committing += 1;
+    }
+    fn interrupted(&mut self) -> bool {
+        self.stop_after.is_some_and(|limit| self.done.len() >= limit)
+    }
+}
+
+fn pairs(pairs: &[(&str, i64)]) -> Vec<(String, i64)> {
+    pairs.iter().map(|(id, x)| ((*id).to_owned(), *x)).collect()
+}
+
+fn reasons(images: &[ImageReport]) -> Vec<(&str, Reason)> {
+    images.iter().map(|image| (image.image_id.as_str(), image.reason)).collect()
+}
+
+#[test]
+fn modes_have_names() {
+    for mode in [Mode::Replace, Mode::Incremental] {
+        assert_eq!(mode.name().parse::<Mode>().unwrap(), mode);
+    }
+    for text in ["", "Replace", "both"] {
+        let error = text.parse::<Mode>().unwrap_err().to_string();
+        assert!(error.contains("'replace'") && error.contains("'incremental'"), "{error}");
+    }
+}
+
+#[test]
+fn a_dataset_from_nothing_to_fresh() {
+    use Reason::*;
+    let lab = Lab::new(&["a", "b", "c"]);
+    let mut fake = Fake::default();
+    fake.image("a", "p", &[1, 2]).image("b", "p", &[]).image("c", "p", &[3]);
+    let before = lab.files();
+    let status = lab.status(&mut fake).unwrap();
+    assert_eq!(status.table, "tables/kym_stalls.parquet");
+    assert_eq!(
+        reasons(&status.images),
+        [("a", StaleMissingMarker), ("b", StaleMissingMarker), ("c", StaleMissingMarker)]
+    );
+    assert_eq!(lab.files(), before);
+
+    let outcome = lab.run(&mut fake, Mode::Incremental).unwrap();
+    let stats = Stats { updated: 3, stale_missing_marker: 3, total_images: 3, missing: 3, ..Stats::default() };
+    assert_eq!(outcome.stats, stats);
+    assert_eq!(reasons(&outcome.decisions), reasons(&status.images));
+    assert_eq!(lab.table(), pairs(&[("a", 1), ("a", 2), ("c", 3)]));
+    assert_eq!(["a", "b", "c"].map(|id| lab.marker(id).unwrap().n_rows), [2, 0, 1]);
+
+    // Nothing to do: nothing is written, nothing extracted.
+    let before = lab.files();
+    fake.asked.clear();
+    let outcome = lab.run(&mut fake, Mode::Incremental).unwrap();
+    let stats = Stats { skipped_fresh: 2, skipped_zero_rows: 1, total_images: 3, ..Stats::default() };
+    assert_eq!(outcome.stats, stats);
+    assert_eq!(fake.asked, ["params"]);
+    assert_eq!(lab.files(), before);
+
+    // One image's params change.
+    fake.image("a", "q", &[9]);
+    assert_eq!(reasons(&lab.status(&mut fake).unwrap().images)[0], ("a", StaleParamsChanged));
+    fake.extracted.clear();
+    let outcome = lab.run(&mut fake, Mode::Incremental).unwrap();
+    let stats = Stats { updated: 1, skipped_fresh: 1, skipped_zero_rows: 1, total_images: 3, ..Stats::default() };
+    assert_eq!(outcome.stats, stats);
+    assert_eq!(fake.extracted, ["a"]);
+    assert_eq!(lab.table(), pairs(&[("c", 3), ("a", 9)]));
+    assert_eq!(lab.marker("a").unwrap().params_hash, "q");
+
+    // Replace does all, and counts no reasons.
+    let outcome = lab.run(&mut fake, Mode::Replace).unwrap();
+    assert_eq!(outcome.stats, Stats { updated: 3, total_images: 3, missing: 1, ..Stats::default() });
+    assert_eq!(reasons(&outcome.decisions), [("a", FreshRows), ("b", FreshZeroRows), ("c", FreshRows)]);
+    assert_eq!(lab.table(), pairs(&[("a", 9), ("c", 3)]));
+}
+
+#[test]
+fn a_failed_image_keeps_its_rows_and_marker() {
+    let lab = Lab::new(&["a", "b", "c", "d", "e"]);
+    let mut fake = Fake::default();
+    for (id, x) in [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5)] {
+        fake.image(id, "p", &[x]);
+    }
+    lab.run(&mut fake, Mode::Replace).unwrap();
+    let old_marker = lab.marker("b").unwrap();
+
+    fake.image("a", "q", &[10]).image("b", "q", &[20]).image("e", "q", &[50]);
+    fake.rows.insert("b".into(), Err(failure(FailureKind::Abort)));
+    fake.params.insert("c".into(), Err(failure(FailureKind::Unreadable)));
+    fake.rows.insert("e".into(), Ok(rows(Arc::new(StringArray::from(vec!["text"])))));
+    let mut told = Told::default();
+    let outcome = run(&lab.dataset(), &indexer(), &mut fake, &kymflow(Mode::Incremental), &mut told).unwrap();
+    let stats = Stats { updated: 1, skipped_fresh: 1, failed: 3, total_images: 5, ..Stats::default() };
+    assert_eq!(outcome.stats, stats);
+    let failed: Vec<(&str, FailureKind)> =
+        outcome.failures.iter().map(|f| (f.image_id.as_str(), f.failure.kind)).collect();
+    assert_eq!(failed, [("b", FailureKind::Abort), ("c", FailureKind::Unreadable), ("e", FailureKind::BadTable)]);
+    let why = &outcome.failures[2].failure.message;
+    assert!(why.contains("'x'") && why.contains("Utf8") && why.contains("Int64"), "{why}");
+    assert_eq!(lab.table(), pairs(&[("b", 2), ("c", 3), ("d", 4), ("e", 5), ("a", 10)]));
+    assert_eq!(lab.marker("b").unwrap(), old_marker);
+    assert_eq!(lab.marker("e").unwrap().params_hash, "p");
+    assert_eq!(outcome.decisions[2].error.as_deref(), Some("Unreadable"));
+    assert_eq!(told.planned, Some((4, 5)));
+    assert_eq!(told.committing, 1);
+
+    // All fail: the table is not written.
+    let before = fs::metadata(lab.table_path()).unwrap().modified().unwrap();
+    for id in ["a", "d", "e"] {
+        fake.rows.insert(id.into(), Err(failure(FailureKind::Error)));
+    }
+    let outcome = lab.run(&mut fake, Mode::Replace).unwrap();
+    assert_eq!(outcome.stats, Stats { failed: 5, total_images: 5, ..Stats::default() });
+    assert_eq!(fs::metadata(lab.table_path()).unwrap().modified().unwrap(), before);
+}
+
+#[test]
+fn markers_that_are_no_standard_ones() {
+    use Reason::*;
+    let lab = Lab::new(&["broken", "list", "none", "odd", "old0", "old1", "panics"]);
+    let mut fake = Fake::default();
+    for id in ["broken", "list", "none", "odd", "old0", "old1", "panics"] {
+        fake.image(id, "p", &[7]);
+    }
+    for (id, text) in [
+        ("broken", "{\"marker_version\": "),
+        ("list", "[]"),
+        ("odd", "{}"),
+        ("old0", "{\"old\": 0}"),
+        ("old1", "{\"old\": 1}"),
+        ("panics", "{\"old\": -1}"),
+    ] {
+        lab.put_marker(id, text);
+    }
+    let status = lab.status(&mut fake).unwrap();
+    assert_eq!(
+        reasons(&status.images),
+        [
+            ("broken", StaleUnreadable),
+            ("list", StaleMissingMarker),
+            ("none", StaleMissingMarker),
+            ("odd", StaleMissingMarker),
+            ("old0", FreshZeroRows),
+            ("old1", StaleMarkerTableMismatch),
+            ("panics", StaleUnreadable),
+        ]
+    );
+    assert_eq!(fake.asked.iter().filter(|what| **what == "old markers").count(), 1);
+    let error = status.images[0].error.as_deref().unwrap();
+    assert!(error.contains("broken") && error.contains("stalls_run"), "{error}");
+
+    // What cannot be judged is not updated; replacing needs no marker.
+    let outcome = lab.run(&mut fake, Mode::Incremental).unwrap();
+    let failed: Vec<(&str, FailureKind)> =
+        outcome.failures.iter().map(|f| (f.image_id.as_str(), f.failure.kind)).collect();
+    assert_eq!(failed, [("broken", FailureKind::Unreadable), ("panics", FailureKind::Panic)]);
+    let stats = Stats {
+        updated: 4,
+        skipped_zero_rows: 1,
+        failed: 2,
+        stale_missing_marker: 3,
+        stale_marker_table_mismatch: 1,
+        total_images: 7,
+        missing: 6,
+        ..Stats::default()
+    };
+    assert_eq!(outcome.stats, stats);
+    let outcome = lab.run(&mut fake, Mode::Replace).unwrap();
+    assert_eq!((outcome.stats.updated, outcome.stats.failed), (7, 0));
+    assert_eq!(lab.marker("broken").unwrap().n_rows, 1);
+}
+
+#[test]
+fn an_interrupted_run_commits_what_is_done() {
+    let lab = Lab::new(&["a", "b", "c"]);
+    let mut fake = Fake::default();
+    fake.image("a", "p", &[1]).image("b", "p", &[2]).image("c", "p", &[3]);
+    let mut told = Told { stop_after: Some(2), ..Told::default() };
+    let outcome = run(&lab.dataset(), &indexer(), &mut fake, &kymflow(Mode::Replace), &mut told).unwrap();
+    assert_eq!(outcome.stats, Stats { updated: 2, not_run: 1, total_images: 3, missing: 3, ..Stats::default() });
+    assert_eq!(lab.table(), pairs(&[("a", 1), ("b", 2)]));
+    assert_eq!(lab.marker("c"), None);
+}
+
+#[test]
+fn tables_that_are_not_as_they_should_be() {
+    let write = |lab: &Lab, columns: Vec<(&str, ArrayRef)>| {
+        let table = if columns.is_empty() {
+            let options = RecordBatchOptions::new().with_row_count(Some(0));
+            RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap()
+        } else {
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap()
+        };
+        lab.dataset().write_table("kym_stalls", &table).unwrap();
+    };
+    let text = |values: &[&str]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+    let ints = |values: &[i64]| -> ArrayRef { Arc::new(Int64Array::from(values.to_vec())) };
+    let mut fake = Fake::default();
+    fake.image("a", "p", &[1]);
+
+    // No provenance columns: rows, which match nothing.
+    let lab = Lab::new(&["a"]);
+    write(&lab, vec![("image_id", text(&["a", "z"])), ("x", ints(&[5, 6]))]);
+    let report = lab.status(&mut fake).unwrap().images.remove(0);
+    assert_eq!((report.reason, report.table_rows_present), (Reason::StaleVersionChanged, true));
+    lab.run(&mut fake, Mode::Incremental).unwrap();
+    assert_eq!(lab.table(), pairs(&[("z", 6), ("a", 1)]));
+
+    // No image_id: no image has rows, and the rows stay.
+    let lab = Lab::new(&["a"]);
+    write(&lab, vec![("x", ints(&[5]))]);
+    assert_eq!(lab.status(&mut fake).unwrap().images[0].reason, Reason::StaleMissingMarker);
+    lab.run(&mut fake, Mode::Replace).unwrap();
+    let table = lab.dataset().read_table("kym_stalls", None).unwrap().unwrap();
+    assert_eq!((table.num_rows(), table.column_by_name("image_id").unwrap().null_count()), (2, 1));
+
+    // Ids of numbers: no image has rows, and text cannot join them.
+    let lab = Lab::new(&["a"]);
+    write(&lab, vec![("image_id", ints(&[5])), ("x", Arc::new(Float64Array::from(vec![0.5])) as ArrayRef)]);
+    let outcome = lab.run(&mut fake, Mode::Replace).unwrap();
+    assert_eq!(outcome.failures[0].failure.kind, FailureKind::BadTable);
+    assert!(outcome.failures[0].failure.message.contains("'image_id'"));
+
+    // Not a table at all: nothing is written, whatever the mode.
+    let lab = Lab::new(&["a"]);
+    lab.put("tables/kym_stalls.parquet", "no table");
+    for mode in [Mode::Replace, Mode::Incremental] {
+        let before = lab.files();
+        let error = lab.run(&mut fake, mode).unwrap_err();
+        assert!(matches!(&error, IndexError::Dataset(_)), "{error}");
+        assert!(error.to_string().contains("kym_stalls"), "{error}");
+        assert_eq!(lab.files(), before);
+    }
+    assert!(matches!(lab.status(&mut fake), Err(IndexError::Dataset(_))));
+}
+
+/// A store in which Python, which takes no lock, writes the table right before some of our replacements of it.
+#[derive(Debug)]
+struct Busy {
+    store: kymhost_store::LocalStore,
+    writes: std::sync::Mutex<Vec<Vec<u8>>>,
+}
+
+impl Store for Busy {
+    fn replace_with(
+        &self,
+        key: &Key,
+        expected: Option<Stat>,
+        write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
+    ) -> Result<Option<Stat>, StoreError> {
+        if let Some(bytes) = self.writes.lock().unwrap().pop() {
+            // In place, as pandas does.
+            fs::write(self.root().join(key.as_str()), bytes).unwrap();
+        }
+        self.store.replace_with(key, expected, write)
+    }
+    fn get_with_stat(&self, key: &Key, limit: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
+        self.store.get_with_stat(key, limit)
+    }
+    fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError> {
+        self.store.open(key)
+    }
+    fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
+        self.store.stat(key)
+    }
+    fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError> {
+        self.store.list(folder)
+    }
+    fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
+        self.store.put(key, bytes)
+    }
+    fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError> {
+        self.store.put_with(key, write)
+    }
+    fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError> {
+        self.store.put_many(items)
+    }
+    fn delete(&self, key: &Key) -> Result<bool, StoreError> {
+        self.store.delete(key)
+    }
+    fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError> {
+        self.store.delete_tree(folder)
+    }
+    fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {
+        self.store.lock(key, holder)
+    }
+    fn root(&self) -> PathBuf {
+        self.store.root()
+    }
+}
+
+#[test]
+fn rows_that_python_writes_during_a_commit_are_kept() {
+    // The table as Python writes it meanwhile: with one more row, of an image that we know nothing of.
+    let elsewhere = Lab::new(&["a", "b", "python"]);
+    let mut fake = Fake::default();
+    fake.image("a", "p", &[1]).image("b", "p", &[2]).image("python", "p", &[9]);
+    elsewhere.run(&mut fake, Mode::Replace).unwrap();
+    let theirs = fs::read(elsewhere.table_path()).unwrap();
+    let elsewhere = Lab::new(&["a", "another snake", "b", "python"]);
+    fake.image("another snake", "p", &[7]);
+    elsewhere.run(&mut fake, Mode::Replace).unwrap();
+    let others = fs::read(elsewhere.table_path()).unwrap();
+    assert_ne!(theirs.len(), others.len(), "the clock may be too coarse to tell one write from the next");
+
+    for (times, is_done) in [(1, true), (4, true), (5, false)] {
+        let lab = Lab::new(&["a", "b"]);
+        lab.run(&mut fake, Mode::Replace).unwrap();
+        // The last comes first: they are taken from the end.
+        let writes = (0..times).map(|count| [&theirs, &others][count % 2].clone()).collect();
+        let store = kymhost_store::LocalStore::open(&lab.path).unwrap();
+        let dataset = Dataset::open_store(Arc::new(Busy { store, writes: std::sync::Mutex::new(writes) })).unwrap();
+        fake.image("a", "q", &[5]);
+        let outcome = run(&dataset, &indexer(), &mut fake, &kymflow(Mode::Incremental), &mut Told::default());
+        fake.image("a", "p", &[1]);
+        let expected: &[(&str, i64)] =
+            if is_done { &[("b", 2), ("python", 9), ("a", 5)] } else { &[("a", 1), ("b", 2), ("python", 9)] };
+        assert_eq!(lab.table(), pairs(expected), "{times}");
+        match outcome {
+            Ok(outcome) => assert_eq!((outcome.stats.updated, is_done), (1, true), "{times}"),
+            Err(error) => assert!(!is_done && error.to_string().contains("kym_stalls"), "{times}: {error}"),
+        }
+        // Where nothing was written, neither was the marker.
+        assert_eq!(lab.marker("a").map(|marker| marker.params_hash == "q"), Some(is_done), "{times}");
+    }
+}
+
+#[test]
+fn one_run_at_a_time() {
+    let lab = Lab::new(&["a", "b"]);
+    let mut fake = Fake::default();
+    fake.image("a", "p", &[1]).image("b", "p", &[2]);
+    let name = names::TableName::of("stalls").unwrap();
+    let guard = lab
+        .dataset()
+        .store()
+        .lock(&name.lock_key().unwrap(), &Holder::this_process("stalls").to_text())
+        .unwrap()
+        .unwrap();
+    let before = lab.files();
+    let error = lab.run(&mut fake, Mode::Incremental).unwrap_err();
+    let IndexError::Locked { table, holder } = &error else { panic!("{error}") };
+    assert_eq!(table, "tables/kym_stalls.parquet");
+    assert!(holder.pid == Some(std::process::id()) && holder.to_string().contains("stalls"), "{holder}");
+    assert_eq!(lab.files(), before);
+    assert!(!fake.asked.contains(&"rows"));
+    // A status needs no lock.
+    lab.status(&mut fake).unwrap();
+    drop(guard);
+    assert_eq!(lab.run(&mut fake, Mode::Incremental).unwrap().stats.updated, 2);
+
+    // Nor does a run with nothing to do.
+    let guard = lab.dataset().store().lock(&name.lock_key().unwrap(), "").unwrap();
+    assert_eq!(lab.run(&mut fake, Mode::Incremental).unwrap().stats.skipped_fresh, 2);
+    drop(guard);
+
+    // While a run extracts, it holds the table.
+    fake.image("a", "q", &[3]);
+    let dataset = lab.dataset();
+    let key = name.lock_key().unwrap();
+    fake.meanwhile = Some(Box::new(move || assert!(dataset.store().lock(&key, "").unwrap().is_none())));
+    assert_eq!(lab.run(&mut fake, Mode::Incremental).unwrap().stats.updated, 1);
+}
+
+#[test]
+fn an_image_that_cannot_take_its_marker_keeps_its_rows() {
+    type Harm = fn(&Path);
+    let harms: [(&str, Harm, FailureKind); 3] = [
+        ("attributes cut", |image| fs::write(image.join(".zattrs"), "{").unwrap(), FailureKind::Unreadable),
+        (
+            "attributes of another kind",
+            |image| fs::write(image.join(".zattrs"), "[]").unwrap(),
+            FailureKind::Unreadable,
+        ),
+        ("deleted", |image| fs::remove_dir_all(image).unwrap(), FailureKind::InputChanged),
+    ];
+    for (harm, work, kind) in harms {
+        let lab = Lab::new(&["a", "b"]);
+        let mut fake = Fake::default();
+        fake.image("a", "p", &[1]).image("b", "p", &[2]);
+        lab.run(&mut fake, Mode::Replace).unwrap();
+        fake.image("a", "q", &[10]).image("b", "q", &[20]);
+        let image = lab.path.join("images/a");
+        // While rows are extracted: after all was judged.
+        fake.meanwhile = Some(Box::new(move || work(&image)));
+        let outcome = lab.run(&mut fake, Mode::Incremental).unwrap();
+        assert_eq!(outcome.stats, Stats { updated: 1, failed: 1, total_images: 2, ..Stats::default() }, "{harm}");
+        assert_eq!((&*outcome.failures[0].image_id, outcome.failures[0].failure.kind), ("a", kind), "{harm}");
+        assert_eq!(lab.table(), pairs(&[("a", 1), ("b", 20)]), "{harm}");
+        assert_eq!(lab.marker("b").unwrap().params_hash, "q", "{harm}");
+        assert!(lab.marker("a").is_none_or(|marker| marker.params_hash == "p"), "{harm}");
+        assert_eq!(lab.path.join("images/a").exists(), kind == FailureKind::Unreadable, "{harm}");
+    }
+}
+
+#[test]
+fn an_indexer_that_cannot_be_used() {
+    let lab = Lab::new(&["a", "b"]);
+    let mut fake = Fake::default();
+    fake.image("a", "p", &[1]);
+    assert!(matches!(lab.status(&mut fake), Err(IndexError::Plugin(PluginError::Worker(_)))));
+    let mut named = indexer();
+    named.name = "kym_stalls".into();
+    let before = lab.files();
+    let error = status(&lab.dataset(), &named, &mut fake, Compat::Kymflow, None).unwrap_err();
+    assert!(matches!(error, IndexError::BadName { .. }));
+    let error = run(&lab.dataset(), &named, &mut fake, &kymflow(Mode::Replace), &mut Told::default()).unwrap_err();
+    assert!(matches!(error, IndexError::BadName { .. }));
+    assert_eq!(lab.files(), before);
+
+    // No images: nothing to ask, nothing to write.
+    let lab = Lab::new(&[]);
+    let before = lab.files();
+    fake.asked.clear();
+    assert_eq!(lab.run(&mut fake, Mode::Replace).unwrap().stats, Stats::default());
+    assert_eq!(fake.asked, [""; 0]);
+    assert_eq!(lab.files(), before);
+}

@@ -1,0 +1,125 @@
+//! Files beside a recording that become artifacts.
+//!
+//! Owns: their forms and how each is read. Never: which files they are.
+
+use super::{FileError, FileErrorKind, MAX_PIXEL_BYTES, MAX_SIDECAR_BYTES, npy, read_bounded};
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
+use kymhost_dataset::{gunzip, parse_parquet};
+use kymhost_plugin_api::array::Array;
+use kymhost_plugin_api::{Json, csv};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The form of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `.json`
+    Json,
+    /// `.csv`
+    Csv,
+    /// `.csv.gz`
+    CsvGz,
+    /// `.parquet`
+    Parquet,
+    /// `.npy`
+    Npy,
+}
+
+impl Form {
+    const ENDINGS: [(&'static str, Self); 5] = [
+        (".json", Self::Json),
+        (".csv.gz", Self::CsvGz),
+        (".csv", Self::Csv),
+        (".parquet", Self::Parquet),
+        (".npy", Self::Npy),
+    ];
+
+    /// A file's name less its ending, and the form that it stands for; in either case.
+    pub fn of(file: &str) -> Option<(&str, Self)> {
+        Self::ENDINGS.iter().find_map(|(ending, form)| {
+            let (name, found) = file.split_at_checked(file.len().checked_sub(ending.len())?)?;
+            (found.eq_ignore_ascii_case(ending) && !name.is_empty()).then_some((name, *form))
+        })
+    }
+}
+
+/// What an artifact holds.
+#[derive(Debug)]
+pub enum Content {
+    /// A document.
+    Json(Json),
+    /// Rows, kept as Parquet.
+    Rows(RecordBatch),
+    /// Rows that stay CSV, as gzip.
+    CsvGz(Vec<u8>),
+    /// An array.
+    Array(Array),
+}
+
+/// Reads a file. `axes`: names for an array's axes, else `a0`, `a1` …; `types`: what a CSV's columns were written from.
+pub fn read(
+    path: &Path,
+    form: Form,
+    axes: Option<&[String]>,
+    types: Option<&HashMap<String, DataType>>,
+) -> Result<Content, FileError> {
+    let refused = |why: String| FileError::beside(FileErrorKind::Sidecar, path, why);
+    let limit = if form == Form::Npy { MAX_PIXEL_BYTES + (1 << 20) } else { MAX_SIDECAR_BYTES };
+    let bytes = read_bounded(path, limit).map_err(refused)?;
+    let rows = |text: &[u8]| match types {
+        Some(types) => csv::parse_typed(text, types),
+        None => csv::parse(text),
+    };
+    let content = match form {
+        Form::Json => {
+            Json::parse(without_mark(&bytes)).map(Content::Json).map_err(|error| format!("it is no JSON: {error}"))
+        }
+        Form::Csv => rows(&bytes).map(Content::Rows),
+        Form::CsvGz => gunzip(&bytes, MAX_SIDECAR_BYTES).and_then(|text| rows(&text)).map(Content::Rows),
+        Form::Parquet => parse_parquet(bytes).map(Content::Rows),
+        Form::Npy => npy::parse(&bytes).and_then(|npy| {
+            let named = axes.filter(|axes| axes.len() == npy.shape.len()).map(<[String]>::to_vec);
+            let axes = named.unwrap_or_else(|| (0..npy.shape.len()).map(|at| format!("a{at}")).collect());
+            Array::new(npy.dtype, npy.shape, axes, npy.bytes)
+                .map(Content::Array)
+                .map_err(|error| error.message().to_owned())
+        }),
+    };
+    content.map_err(refused)
+}
+
+/// Reads a document beside a recording.
+pub fn json(path: &Path, kind: FileErrorKind) -> Result<Json, FileError> {
+    let refused = |why: String| FileError::beside(kind, path, why);
+    let bytes = read_bounded(path, MAX_SIDECAR_BYTES).map_err(refused)?;
+    Json::parse(without_mark(&bytes)).map_err(|error| refused(format!("it is no JSON: {error}")))
+}
+
+/// A text without the byte order mark that Windows' programs put before it.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_tell_the_form() {
+        for (file, expected) in [
+            ("radon.csv.gz", Some(("radon", Form::CsvGz))),
+            ("a.csv", Some(("a", Form::Csv))),
+            ("a.b.JSON", Some(("a.b", Form::Json))),
+            ("a.npy", Some(("a", Form::Npy))),
+            ("a.parquet", Some(("a", Form::Parquet))),
+            (".csv", None),
+            ("a.gz", None),
+            ("a.json.gz", None),
+            ("\u{e4}", None),
+            ("", None),
+        ] {
+            assert_eq!(Form::of(file), expected, "{file}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A workforce of threads of this process: for plugins under a debugger.
+//!
+//! Owns: loading the library here and sharing images out to threads. Never: saves the program from a plugin that
+//! crashes, hangs or eats memory; that is what worker processes are for.
+
+use super::job::{self, Answer, Drive, Job, check_version, pick, threads_per_extraction};
+use super::library::{Identity, load_identified};
+use super::schedule::Schedule;
+use super::{Failure, FailureKind, Indexer, Plugin, PluginError, PoolOptions};
+use kymhost_dataset::Dataset;
+use kymhost_plugin_api::Artifact;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Images that a thread takes at once where there is little to do for each.
+const PORTION: usize = 64;
+/// How often to look whether to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Threads for one indexer over one dataset.
+pub(super) struct Threads {
+    plugin: Plugin,
+    dataset: Dataset,
+    options: PoolOptions,
+    /// What one extraction may use; asked for once, for the answer takes the system a dozen calls.
+    threads: usize,
+    indexer: Option<Box<dyn Indexer>>,
+    identity: Identity,
+}
+
+impl Threads {
+    /// Nothing is loaded yet.
+    pub(super) fn new(plugin: Plugin, dataset: Dataset, options: PoolOptions) -> Self {
+        if options.timeout.is_some() || options.max_memory.is_some() {
+            tracing::warn!("--timeout and --max-memory have no effect with --in-process: a thread cannot be ended");
+        }
+        let threads = threads_per_extraction(options.jobs);
+        let identity = Identity::of(plugin.pin.as_ref());
+        Self { plugin, dataset, options, threads, indexer: None, identity }
+    }
+
+    fn load(&mut self) -> Result<(), PluginError> {
+        if self.indexer.is_none() {
+            let (indexers, file) = load_identified(&self.plugin.library, self.identity.pin().as_ref())?;
+            self.identity.check(&self.plugin.library, file)?;
+            let indexer = pick(indexers, &self.plugin.library, &self.plugin.indexer.name)?;
+            let info = indexer.info();
+            check_version(&self.plugin, &info.name, &info.analysis_version)?;
+            self.indexer = Some(indexer);
+        }
+        Ok(())
+    }
+
+    fn answer(&self, indexer: &dyn Indexer, job: &Job<'_>, index: usize, cancelled: &AtomicBool) -> Answer {
+        let done = catch_unwind(AssertUnwindSafe(|| match job {
+            Job::ParamsHash(images) => {
+                images.get(index).map(|image| job::params_hash(indexer, &self.dataset, image).map(Answer::Hash))
+            }
+            Job::OldMarker(payloads) => {
+                payloads.get(index).map(|payload| indexer.read_old_marker(payload).map(Answer::Marker))
+            }
+            Job::Extract(images) => images.get(index).map(|image| {
+                let cancelled = || cancelled.load(Ordering::Relaxed);
+                job::extract(indexer, &self.dataset, image, self.threads, &cancelled).map(Answer::Rows)
+            }),
+        }));
+        match done {
+            Ok(Some(Ok(answer))) => answer,
+            Ok(Some(Err(failure))) => Answer::Failed(failure),
+            Ok(None) => {
+                Answer::Failed(Failure::new(FailureKind::Error, format!("there is no {}", job.describe(index))))
+            }
+            // The plugin's own panics are caught on its side: this one is the host's.
+            Err(_) => {
+                let message = format!("kymhost itself panicked in {}", job.describe(index));
+                Answer::Failed(Failure::new(FailureKind::Panic, message))
+            }
+        }
+    }
+}
+
+/// What the threads of one call share.
+struct Shared {
+    ledger: Mutex<Schedule<Answer>>,
+    changed: Condvar,
+    cancelled: AtomicBool,
+}
+
+impl Shared {
+    fn ledger(&self) -> MutexGuard<'_, Schedule<Answer>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, ledger: MutexGuard<'a, Schedule<Answer>>) -> MutexGuard<'a, Schedule<Answer>> {
+        self.changed.wait(ledger).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody wakes a thread when a signal says to stop.
+    fn wait_a_little<'a>(&self, ledger: MutexGuard<'a, Schedule<Answer>>) -> MutexGuard<'a, Schedule<Answer>> {
+        self.changed.wait_timeout(ledger, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// The calling thread's part: passes answers on in order until all are, or it is told to stop.
+    fn deliver(&self, stop: &AtomicBool, deliver: &mut dyn FnMut(usize, Answer) -> bool) {
+        let mut ledger = self.ledger();
+        while !ledger.is_done() {
+            let mut answers: Vec<_> = std::iter::from_fn(|| ledger.next_answer()).collect();
+            if stop.load(Ordering::Relaxed) {
+                answers.extend(ledger.stop());
+            } else if answers.is_empty() {
+                ledger = self.wait_a_little(ledger);
+                continue;
+            }
+            drop(ledger);
+            // Those that wait because too much was held back.
+            self.changed.notify_all();
+            for (index, answer) in answers {
+                if !deliver(index, answer) && !stop.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+            ledger = self.ledger();
+        }
+    }
+}
+
+/// Stops the threads also when the sink panics.
+struct StopOnDrop<'a>(&'a Shared);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        // Under the lock, so that no thread is between looking and waiting.
+        let _ledger = self.0.ledger();
+        self.0.cancelled.store(true, Ordering::Relaxed);
+        self.0.changed.notify_all();
+    }
+}
+
+impl Drive for Threads {
+    fn declared(&self) -> &[Artifact] {
+        &self.plugin.indexer.writes
+    }
+
+    fn library_sha256(&mut self) -> Result<String, PluginError> {
+        self.identity.sha256(&self.plugin.library)
+    }
+
+    fn drive(&mut self, job: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {
+        if job.len() == 0 {
+            return Ok(());
+        }
+        self.load()?;
+        let Some(indexer) = self.indexer.as_deref() else { return Ok(()) };
+        let portion = if matches!(job, Job::Extract(_)) { 1 } else { PORTION };
+        let shared = Shared {
+            ledger: Mutex::new(Schedule::new(job.len())),
+            changed: Condvar::new(),
+            cancelled: AtomicBool::new(false),
+        };
+        let work = || {
+            let mut ledger = shared.ledger();
+            while !shared.cancelled.load(Ordering::Relaxed) && ledger.remaining() > 0 {
+                let Some(batch) = ledger.take(portion, false) else {
+                    ledger = shared.wait(ledger);
+                    continue;
+                };
+                drop(ledger);
+                let mut answers = Vec::with_capacity(batch.range.len());
+                for index in batch.range {
+                    if shared.cancelled.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    answers.push((index, self.answer(indexer, &job, index, &shared.cancelled)));
+                }
+                // Together: waking the other side for each would cost more than the least images do.
+                ledger = shared.ledger();
+                for (index, answer) in answers {
+                    let bytes = answer.bytes();
+                    ledger.answer(index, answer, bytes);
+                }
+                shared.changed.notify_all();
+            }
+        };
+
+        let count = self.options.jobs.max(1).min(job.len().div_ceil(portion));
+        std::thread::scope(|scope| {
+            let _stop = StopOnDrop(&shared);
+            for _ in 0..count {
+                scope.spawn(work);
+            }
+            shared.deliver(&self.options.stop, deliver);
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,430 @@
+//! Finding libraries by an indexer's name or a path: cards only, nothing is run.
+//!
+//! Owns: the search path, what a `--plugin` text means. Which files are safe to take code from is `trust`'s.
+//! Never: loads a library; never looks into the dataset or, unless told by a path, the working folder.
+//!
+//! Of the files in a folder those count that have the platform's suffix and our section. A library whose card cannot
+//! be read, or that is cut off, is nobody's in [`find_plugin`] (its names are unknown) and listed with its error by
+//! [`list_plugins`]; libraries without our section are not ours in either.
+
+use super::card_file::{CardFile, read_card_file};
+use super::library::check_card;
+use super::lockfile::Locked;
+use super::platform::check_platform;
+use super::trust::{Pin, Trust, Writers, check_writers};
+use super::{IndexerInfo, Plugin, PluginError};
+use kymhost_plugin_api::card::Card;
+use std::collections::HashSet;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+
+/// The platform's own suffix of dynamic libraries.
+const SUFFIX: &str = std::env::consts::DLL_EXTENSION;
+/// Every platform's: such a text is a path, never a name.
+const SUFFIXES: [&str; 3] = ["so", "dylib", "dll"];
+/// More files than this are not looked at in one folder.
+const MAX_FILES: usize = 10_000;
+/// More names or folders than this are not listed in one message.
+const MAX_LISTED: usize = 20;
+
+/// Where libraries are sought, in order; built by the program from its arguments and environment.
+#[derive(Debug, Clone, Default)]
+pub struct SearchPath {
+    /// Folders, in order.
+    pub folders: Vec<PathBuf>,
+    /// What the user's lock file says.
+    pub trust: Trust,
+}
+
+/// A library on the search path.
+struct Candidate {
+    library: PathBuf,
+    /// The folder of the search path, which need not be the one that it really is in.
+    folder: PathBuf,
+    file: Result<CardFile, PluginError>,
+}
+
+impl Candidate {
+    /// What may be used of it.
+    fn vet(&self, trust: &Trust) -> Result<(&CardFile, Option<Pin>), PluginError> {
+        let real = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+        let writers = writers(&self.library, Given::Folder)?.and(check_writers(&real, false)?);
+        let file = self.file.as_ref().map_err(PluginError::again)?;
+        let pin = trust.check(&self.library, &writers)?;
+        check_file(&self.library, file)?;
+        Ok((file, pin))
+    }
+}
+
+/// Finds an indexer by name, or by a library's path (`PATH` or `PATH:NAME`), reading cards only.
+pub fn find_plugin(spec: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
+    match Spec::of(spec) {
+        Spec::Name(name) => find_name(name, search),
+        Spec::Path(path, name) => find_path(path, name, &search.trust),
+    }
+}
+
+/// Every library on the search path: what its card lists, or why it cannot be used.
+pub fn list_plugins(search: &SearchPath) -> Vec<(PathBuf, Result<Vec<Plugin>, PluginError>)> {
+    let list = |candidate: Candidate| {
+        let plugins = candidate.vet(&search.trust).map(|(file, pin)| plugins(&candidate.library, &file.card, &pin));
+        (candidate.library, plugins)
+    };
+    candidates(search).into_iter().map(list).collect()
+}
+
+/// Why a library that its user names would not be loaded; all that can be said without running it.
+pub fn refusal_of_file(library: &Path, file: &CardFile, trust: &Trust) -> Option<PluginError> {
+    vet_path(library, file, trust).err()
+}
+
+fn vet_path(library: &Path, file: &CardFile, trust: &Trust) -> Result<Option<Pin>, PluginError> {
+    let pin = trust.check(library, &writers(library, Given::Path)?)?;
+    check_file(library, file)?;
+    Ok(pin)
+}
+
+/// A library that is to be installed or trusted, whatever its digest and whichever group may write to it.
+pub fn vet_unpinned(library: &Path, file: &CardFile) -> Result<(), PluginError> {
+    writers(library, Given::Path)?;
+    check_file(library, file)
+}
+
+/// The library that a `--plugin` text means, whatever its digest and whichever group may write to it.
+pub fn locate(spec: &str, search: &SearchPath) -> Result<PathBuf, PluginError> {
+    match Spec::of(spec) {
+        Spec::Path(path, _) => real_path(path),
+        Spec::Name(name) => {
+            let candidates = candidates(search);
+            let has = |candidate: &&Candidate| candidate.file.as_ref().is_ok_and(|file| file.has(name));
+            match candidates.iter().filter(has).collect::<Vec<_>>().as_slice() {
+                [one] => Ok(one.library.clone()),
+                _ => find_name(name, search).map(|plugin| plugin.library),
+            }
+        }
+    }
+}
+
+/// What can be said against a library from its file alone.
+fn check_file(library: &Path, file: &CardFile) -> Result<(), PluginError> {
+    check_platform(file.format, &file.platforms, &file.card.target)
+        .map_err(|refusal| refusal.for_library(library))
+        .and_then(|()| check_card(library, &file.card))
+}
+
+/// What a `--plugin` text means.
+#[derive(Debug, PartialEq, Eq)]
+enum Spec<'a> {
+    Name(&'a str),
+    Path(&'a Path, Option<&'a str>),
+}
+
+impl<'a> Spec<'a> {
+    fn of(text: &'a str) -> Self {
+        if let Some((path, name)) = text.rsplit_once(':')
+            && is_path(path)
+            && !name.is_empty()
+            && !is_path(name)
+        {
+            return Self::Path(Path::new(path), Some(name));
+        }
+        if is_path(text) { Self::Path(Path::new(text), None) } else { Self::Name(text) }
+    }
+}
+
+fn is_path(text: &str) -> bool {
+    text.contains(std::path::is_separator)
+        || Path::new(text)
+            .extension()
+            .is_some_and(|found| SUFFIXES.iter().any(|suffix| found.eq_ignore_ascii_case(suffix)))
+}
+
+/// Where a file really is counts, for what may be changed by whom, and for the loader.
+fn real_path(path: &Path) -> Result<PathBuf, PluginError> {
+    path.canonicalize().map_err(|error| PluginError::Refused {
+        library: shown(path),
+        code: "unreadable",
+        why: format!("{error}\nhelp: give an indexer's name, or the path of a plugin's library"),
+    })
+}
+
+fn find_path(path: &Path, name: Option<&str>, trust: &Trust) -> Result<Plugin, PluginError> {
+    let library = real_path(path)?;
+    let file = read_card_file(&library)?;
+    let pin = vet_path(&library, &file, trust)?;
+    let found = plugins(&library, &file.card, &pin);
+    let names = names_of(&found);
+    let chosen: Vec<Plugin> =
+        found.into_iter().filter(|plugin| name.is_none_or(|name| same_name(&plugin.indexer.name, name))).collect();
+    let refused = |code, why| Err(PluginError::Refused { library: shown(&library), code, why });
+    match <[Plugin; 1]>::try_from(chosen) {
+        Ok([plugin]) => Ok(plugin),
+        Err(chosen) if chosen.is_empty() => {
+            refused("no_indexer", format!("it has no indexer '{}', but {names}", one_line(name.unwrap_or_default())))
+        }
+        Err(_) => refused(
+            "several_indexers",
+            format!("it has several indexers: {names}\nhelp: say which, as in {}:NAME", shown(path)),
+        ),
+    }
+}
+
+fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
+    let candidates = candidates(search);
+    let mut holders: Vec<&Candidate> = Vec::new();
+    let mut known: Vec<&str> = Vec::new();
+    for candidate in &candidates {
+        let Ok(file) = &candidate.file else { continue };
+        known.extend(file.card.indexers.iter().map(|indexer| indexer.name.as_str()));
+        if file.has(name) {
+            holders.push(candidate);
+        }
+    }
+    // A folder may hold builds for several platforms: ours is meant.
+    let is_native = |holder: &&Candidate| holder.file.as_ref().is_ok_and(is_for_this_platform);
+    if holders.iter().any(&is_native) {
+        holders.retain(is_native);
+    }
+    let holder = match holders.as_slice() {
+        [] => {
+            installed_but_unusable(name, search)?;
+            return Err(not_found(name, search, known, candidates.iter().filter(|one| one.file.is_err()).count()));
+        }
+        [holder] => *holder,
+        several => {
+            let paths: Vec<String> = several.iter().map(|holder| shown(&holder.library)).collect();
+            let (first, others) = paths.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
+            return Err(PluginError::Refused {
+                library: first.to_owned(),
+                code: "two_libraries",
+                why: format!(
+                    "the indexer '{name}' is also in {}\nhelp: give the path of the one that is meant, or remove the other",
+                    listed(others.iter().map(String::as_str))
+                ),
+            });
+        }
+    };
+    let (file, pin) = holder.vet(&search.trust)?;
+    let mut found = plugins(&holder.library, &file.card, &pin).into_iter();
+    found.find(|plugin| same_name(&plugin.indexer.name, name)).ok_or_else(|| not_found(name, search, known, 0))
+}
+
+/// Why an indexer that was installed is in no library now: its file is gone, broken, or another one.
+fn installed_but_unusable(name: &str, search: &SearchPath) -> Result<(), PluginError> {
+    let Some(entry) = search.trust.named(name) else { return Ok(()) };
+    let Some(library) = entry.file.as_deref() else { return Ok(()) };
+    if let Some(missing) = missing(entry) {
+        return Err(missing);
+    }
+    // A file that is whole and in none of the folders that are searched is no reason.
+    let real = real_path(library)?;
+    let file = read_card_file(&real)?;
+    vet_path(&real, &file, &search.trust).map(|_| ())
+}
+
+/// The refusal of an installed library whose file is gone.
+pub fn missing(entry: &Locked) -> Option<PluginError> {
+    let library = entry.file.as_deref()?;
+    if library.symlink_metadata().is_ok() {
+        return None;
+    }
+    let names = one_line(&entry.names());
+    let first = entry.indexers.first().map_or_else(String::new, |indexer| one_line(&indexer.name));
+    let again = match &entry.origin.path {
+        Some(path) => format!("install it again: kymhost plugin add '{}'", shown(path)),
+        None => "install it again with kymhost plugin add".to_owned(),
+    };
+    Some(PluginError::Refused {
+        library: shown(library),
+        code: "missing",
+        why: format!(
+            "{names} was installed, but the file is gone\nhelp: {again}; or forget it: kymhost plugin remove {first}"
+        ),
+    })
+}
+
+fn is_for_this_platform(file: &CardFile) -> bool {
+    check_platform(file.format, &file.platforms, &file.card.target).is_ok()
+}
+
+/// Names are trimmed and lower-cased before they name a table: what would share one is one.
+pub(super) fn same_name(one: &str, other: &str) -> bool {
+    one.trim().to_lowercase() == other.trim().to_lowercase()
+}
+
+fn not_found(name: &str, search: &SearchPath, mut known: Vec<&str>, unreadable: usize) -> PluginError {
+    known.sort_unstable();
+    known.dedup();
+    let absent = |folder: &PathBuf| if folder.is_dir() { "" } else { " (absent)" };
+    let searched: Vec<String> =
+        search.folders.iter().map(|folder| format!("{}{}", shown(folder), absent(folder))).collect();
+    let near = known.iter().map(|other| (distance(name, other), other)).min();
+    let help = match near {
+        Some((edits, other)) if edits <= 1 + other.len() / 4 => format!("did you mean '{other}'?"),
+        _ => "give a library's path, or its folder by --plugin-dir or KYMHOST_PLUGIN_PATH".to_owned(),
+    };
+    let broken = match unreadable {
+        0 => String::new(),
+        count => format!("; {count} whose card cannot be read (see `kymhost plugin list`)"),
+    };
+    PluginError::NotFound {
+        name: one_line(name),
+        searched: listed(searched.iter().map(String::as_str)),
+        found: format!("{}{broken}", listed(known.into_iter())),
+        help,
+    }
+}
+
+/// The libraries on the search path that are ours, in order, each once however it is reached.
+fn candidates(search: &SearchPath) -> Vec<Candidate> {
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    for folder in search.folders.iter().filter(|folder| !folder.as_os_str().is_empty()) {
+        let Ok(entries) = std::fs::read_dir(folder) else { continue };
+        let mut files: Vec<PathBuf> = entries
+            .take(MAX_FILES)
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|found| found == SUFFIX))
+            .collect();
+        files.sort_unstable();
+        for file in files {
+            let Ok(library) = file.canonicalize() else { continue };
+            let Ok(metadata) = library.metadata() else { continue };
+            if !metadata.is_file() || !seen.insert(identity(&library, &metadata)) {
+                continue;
+            }
+            let card_file = read_card_file(&library);
+            // What was installed is ours, whatever has become of it.
+            if let Err(PluginError::Refused { code: "no_library" | "no_card", .. }) = card_file
+                && search.trust.entry_of(&library).is_none()
+            {
+                continue;
+            }
+            found.push(Candidate { library, folder: folder.clone(), file: card_file });
+        }
+    }
+    found
+}
+
+fn plugins(library: &Path, card: &Card, pin: &Option<Pin>) -> Vec<Plugin> {
+    let plugin =
+        |indexer| Plugin { library: library.to_owned(), indexer: IndexerInfo::from(indexer), pin: pin.clone() };
+    card.indexers.iter().map(plugin).collect()
+}
+
+fn names_of(plugins: &[Plugin]) -> String {
+    listed(plugins.iter().map(|plugin| plugin.indexer.name.as_str()))
+}
+
+/// How a library came to be considered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Given {
+    /// Its user named it.
+    Path,
+    /// It was in a folder.
+    Folder,
+}
+
+/// That nobody but this user and root can have put the code there, but for groups, which are told.
+fn writers(library: &Path, given: Given) -> Result<Writers, PluginError> {
+    let file = check_writers(library, false)?;
+    let folder = library.parent().unwrap_or(library);
+    // A sticky folder such as /tmp lets others add files, not replace this user's: enough for a file that was named.
+    Ok(file.and(check_writers(folder, given == Given::Path)?))
+}
+
+/// The same for every way to one file, hard links included.
+#[cfg(unix)]
+fn identity(_library: &Path, metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+/// The same for every way to one file.
+#[cfg(not(unix))]
+fn identity(library: &Path, _metadata: &Metadata) -> PathBuf {
+    library.to_owned()
+}
+
+fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = items.len().saturating_sub(MAX_LISTED);
+    let mut text: Vec<String> = items.take(MAX_LISTED).map(one_line).collect();
+    if text.is_empty() {
+        text.push("nothing".to_owned());
+    }
+    if more > 0 {
+        text.push(format!("{more} more"));
+    }
+    text.join(", ")
+}
+
+pub(super) fn shown(path: &Path) -> String {
+    one_line(&path.display().to_string())
+}
+
+/// Names come from arguments, cards and file systems: nothing in them may break a message's lines.
+pub(super) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// How many letters must be added, left out, changed or swapped with their neighbour, ignoring case.
+fn distance(one: &str, other: &str) -> usize {
+    let one: Vec<char> = one.chars().take(64).flat_map(char::to_lowercase).collect();
+    let other: Vec<char> = other.chars().take(64).flat_map(char::to_lowercase).collect();
+    let mut rows: [Vec<usize>; 3] = [Vec::new(), Vec::new(), (0..=other.len()).collect()];
+    for (i, a) in one.iter().enumerate() {
+        rows.rotate_left(1);
+        let [before, above, row] = &mut rows;
+        *row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
+            let mut best = (at(above, j) + usize::from(a != b)).min(at(above, j + 1) + 1).min(at(row, j) + 1);
+            let swapped = i > 0 && j > 0 && one.get(i - 1) == Some(b) && other.get(j - 1) == Some(a);
+            if swapped {
+                best = best.min(at(before, j - 1) + 1);
+            }
+            row.push(best);
+        }
+    }
+    rows[2].last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_text_means() {
+        let path = |path, name| Spec::Path(Path::new(path), name);
+        for (text, expected) in [
+            ("velocity_events", Spec::Name("velocity_events")),
+            ("", Spec::Name("")),
+            ("a:b", Spec::Name("a:b")),
+            ("./x", path("./x", None)),
+            ("x.so", path("x.so", None)),
+            ("X.DLL", path("X.DLL", None)),
+            ("x.so:stalls", path("x.so", Some("stalls"))),
+            ("/a/b:stalls", path("/a/b", Some("stalls"))),
+            ("/a:b/x.so", path("/a:b/x.so", None)),
+            ("/a/x.so:", path("/a/x.so:", None)),
+            ("/a/x.so:y.so", path("/a/x.so:y.so", None)),
+        ] {
+            assert_eq!(Spec::of(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn near_names() {
+        for (one, other, expected) in [
+            ("radon", "radon", 0),
+            ("Radon", "radon", 0),
+            ("radom", "radon", 1),
+            ("rdaon", "radon", 1),
+            ("rado", "radon", 1),
+            ("", "radon", 5),
+            ("velocity-events", "velocity_events", 1),
+        ] {
+            assert_eq!(distance(one, other), expected, "{one} {other}");
+        }
+    }
+}

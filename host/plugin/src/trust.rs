@@ -1,0 +1,298 @@
+//! Which libraries code may be taken from: who may write to them, and whether their bytes are those that were installed.
+//!
+//! Owns: those rules. Never: changes the lock file (see `author::install`), loads a library.
+//!
+//! - What everybody may write to, or what belongs to neither this user nor root, is refused.
+//! - What a group may write to is taken where its digest is in the user's lock file, or where the group is the user's own:
+//!   the primary group of this user, of which nobody else is a member as `/etc/passwd` and `/etc/group` say.
+//! - A library that is in the user's lock file must have the digest that stands there.
+//! - An indexer that is in the dataset's lock file must come from a library with the digest that stands there.
+
+use super::library::{LibraryFile, hash};
+use super::lockfile::{LockError, LockFile, Locked, Place};
+use super::search::{one_line, shown};
+use super::{Plugin, PluginError};
+use kymhost_dataset::Dataset;
+use kymhost_store::LocalStore;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A library's file and digest, as they were when it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    pub(super) file: LibraryFile,
+    pub(super) sha256: String,
+}
+
+/// What the user's lock file says.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    path: PathBuf,
+    file: LockFile,
+}
+
+impl Trust {
+    /// Of the lock file in a data folder; of none where there is no such folder.
+    ///
+    /// # Errors
+    /// [`PluginError::Refused`] where it cannot be read, is broken (code `bad_lock`), or others may write to it or to the folder.
+    pub fn of_user(data: &Path) -> Result<Self, PluginError> {
+        if !data.is_dir() {
+            return Ok(Self::default());
+        }
+        let refused = |error: &dyn std::fmt::Display| PluginError::Refused {
+            library: data.join("plugins.lock.json").display().to_string(),
+            code: "bad_lock",
+            why: format!("the lock file of plugins cannot be read: {error}\nhelp: look at its owner and permissions"),
+        };
+        let store = LocalStore::open(data).map_err(|error| refused(&error))?;
+        let place = Place::of_user(&store);
+        let path = place.path();
+        let file = match place.read() {
+            Ok(file) => file,
+            Err(LockError::Broken(error)) => return Err(error),
+            Err(error) => return Err(refused(&error)),
+        };
+        // Whoever may write to it, or put another in its place, could say what is trusted.
+        if !file.plugins.is_empty() {
+            check_no_group(check_writers(&path, false)?)?;
+        }
+        check_no_group(check_writers(&data.canonicalize().map_err(|error| refused(&error))?, false)?)?;
+        Ok(Self { path, file })
+    }
+
+    /// Its entries.
+    pub fn entries(&self) -> &[Locked] {
+        &self.file.plugins
+    }
+
+    /// The entry of a library by its real path.
+    pub fn entry_of(&self, library: &Path) -> Option<&Locked> {
+        let is_it = |entry: &&Locked| {
+            entry.file.as_deref().is_some_and(|file| {
+                file == library
+                    || file.file_name() == library.file_name() && file.canonicalize().is_ok_and(|real| real == library)
+            })
+        };
+        self.file.plugins.iter().find(is_it)
+    }
+
+    /// The entry that has an indexer of this name.
+    pub fn named(&self, name: &str) -> Option<&Locked> {
+        self.file.named(name)
+    }
+
+    /// Whether a library may be loaded, as far as its bytes and who may change them go. The digest is told where it had to be known.
+    pub(super) fn check(&self, library: &Path, writers: &Writers) -> Result<Option<Pin>, PluginError> {
+        let entry = self.entry_of(library);
+        if entry.is_none() && writers.group_may_write.is_none() {
+            return Ok(None);
+        }
+        let (file, sha256) = hash(library)?;
+        if let Some(entry) = entry {
+            check_digest(library, entry, &sha256, &Whose::User(&self.path))?;
+        } else if let Some((path, gid)) = &writers.group_may_write
+            && !self.file.plugins.iter().any(|entry| entry.sha256 == sha256)
+        {
+            return Err(PluginError::Refused {
+                library: shown(path),
+                code: "group_writable",
+                why: format!(
+                    "the members of group {gid} may write to it, so its code may be anybody's of them\n\
+                     help: chmod g-w '{}'; or look at the library and trust it as it is now: kymhost plugin trust '{}'",
+                    shown(path),
+                    shown(library)
+                ),
+            });
+        }
+        Ok(Some(Pin { file, sha256 }))
+    }
+}
+
+/// What only this user and root may write to, whatever is trusted.
+fn check_no_group(writers: Writers) -> Result<(), PluginError> {
+    let Some((path, gid)) = writers.group_may_write else { return Ok(()) };
+    let path = shown(&path);
+    Err(PluginError::Refused {
+        library: path.clone(),
+        code: "group_writable",
+        why: format!(
+            "the members of group {gid} may write to it, so anybody of them can say which plugins are trusted\n             help: look at what is in it, then chmod g-w '{path}'"
+        ),
+    })
+}
+
+enum Whose<'a> {
+    User(&'a Path),
+    Dataset(&'a Path),
+}
+
+fn check_digest(library: &Path, entry: &Locked, found: &str, whose: &Whose<'_>) -> Result<(), PluginError> {
+    if entry.sha256 == found {
+        return Ok(());
+    }
+    let name = entry.indexers.first().map_or("NAME", |indexer| indexer.name.as_str());
+    let name = one_line(name);
+    let (lock, help) = match whose {
+        Whose::User(path) => {
+            (path, format!("see what changed, and trust it where it is meant: kymhost plugin trust {name}"))
+        }
+        Whose::Dataset(path) => (
+            path,
+            format!(
+                "get the library of that digest; or, where this one is meant for all who work on the dataset: \
+                 kymhost plugin trust {name} --dataset-lock"
+            ),
+        ),
+    };
+    let what = match whose {
+        Whose::User(_) => format!("'{name}' is not the library that was installed at {}", one_line(&entry.locked_utc)),
+        Whose::Dataset(_) => format!("'{name}' is not the library that this dataset asks for"),
+    };
+    Err(PluginError::Refused {
+        library: shown(library),
+        code: "digest_changed",
+        why: format!(
+            "{what} ({})\nits SHA-256 is {found}\nit was           {}\nhelp: {help}",
+            shown(lock),
+            entry.sha256
+        ),
+    })
+}
+
+/// Holds a plugin against the dataset's lock file, where there is one. What comes back is the plugin with the digest that was seen.
+pub(super) fn for_dataset(plugin: &Plugin, dataset: &Dataset) -> Result<Plugin, PluginError> {
+    let place = Place::of_dataset(dataset.store().as_ref());
+    let file = match place.read() {
+        Ok(file) => file,
+        Err(LockError::Broken(error)) => return Err(error),
+        Err(error) => {
+            return Err(PluginError::Refused {
+                library: place.path().display().to_string(),
+                code: "bad_lock",
+                why: format!("the dataset's lock file of plugins cannot be read: {error}"),
+            });
+        }
+    };
+    let mut plugin = plugin.clone();
+    let Some(entry) = file.named(&plugin.indexer.name) else { return Ok(plugin) };
+    let pin = match plugin.pin.take() {
+        Some(pin) => pin,
+        None => {
+            let (file, sha256) = hash(&plugin.library)?;
+            Pin { file, sha256 }
+        }
+    };
+    check_digest(&plugin.library, entry, &pin.sha256, &Whose::Dataset(&place.path()))?;
+    plugin.pin = Some(pin);
+    Ok(plugin)
+}
+
+/// Who but this user and root may write to a library or the folders on the way to it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Writers {
+    /// A path and the group that may write to it, which is not the user's own.
+    group_may_write: Option<(PathBuf, u32)>,
+}
+
+impl Writers {
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { group_may_write: self.group_may_write.or(other.group_may_write) }
+    }
+}
+
+/// Refuses a file or folder that anybody may write to, or that another user owns. `sticky_is_safe`: a sticky folder lets others
+/// add files, not replace this user's.
+#[cfg(unix)]
+pub(super) fn check_writers(path: &Path, sticky_is_safe: bool) -> Result<Writers, PluginError> {
+    use std::os::unix::fs::MetadataExt;
+    let refused = |code, why: String| PluginError::Refused { library: shown(path), code, why };
+    let metadata = path.metadata().map_err(|error| refused("unreadable", error.to_string()))?;
+    let me = rustix::process::geteuid().as_raw();
+    let quoted = format!("'{}'", shown(path));
+    let mode = metadata.mode();
+    let sticky_saves = mode & 0o1000 != 0 && sticky_is_safe;
+    if mode & 0o002 != 0 && !sticky_saves {
+        let why = "everybody may write to it, so its code may be anybody's".to_owned();
+        return Err(refused("world_writable", format!("{why}\nhelp: look at what is in it, then chmod o-w {quoted}")));
+    }
+    if metadata.uid() != me && metadata.uid() != 0 {
+        let why = format!("it belongs to user {}, neither to you (user {me}) nor to root", metadata.uid());
+        return Err(refused(
+            "foreign_owner",
+            format!("{why}\nhelp: copy the library to a folder of your own, or as root: chown {me} {quoted}"),
+        ));
+    }
+    let group_may_write = mode & 0o020 != 0 && !sticky_saves && !is_own_group(metadata.gid());
+    Ok(Writers { group_may_write: group_may_write.then(|| (path.to_owned(), metadata.gid())) })
+}
+
+#[cfg(not(unix))]
+pub(super) fn check_writers(_path: &Path, _sticky_is_safe: bool) -> Result<Writers, PluginError> {
+    Ok(Writers::default())
+}
+
+/// Whether a group is this user's own; asked of the system once.
+#[cfg(unix)]
+fn is_own_group(gid: u32) -> bool {
+    use std::sync::OnceLock;
+    static OWN: OnceLock<Option<u32>> = OnceLock::new();
+    let own = OWN.get_or_init(|| {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        own_group(rustix::process::geteuid().as_raw(), &read("/etc/passwd"), &read("/etc/group"))
+    });
+    *own == Some(gid)
+}
+
+/// The primary group of a user, where nobody else is a member of it.
+#[cfg(unix)]
+fn own_group(uid: u32, passwd: &str, group: &str) -> Option<u32> {
+    // name:password:uid:gid:…
+    let users = || {
+        passwd.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            let uid: u32 = fields.nth(1)?.parse().ok()?;
+            let gid: u32 = fields.next()?.parse().ok()?;
+            Some((name, uid, gid))
+        })
+    };
+    let (name, _, primary) = users().find(|(_, id, _)| *id == uid)?;
+    if users().any(|(_, id, gid)| id != uid && gid == primary) {
+        return None;
+    }
+    // name:password:gid:member,member
+    let mut groups = group.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let gid: u32 = fields.nth(2)?.parse().ok()?;
+        Some((gid, fields.next().unwrap_or_default()))
+    });
+    let (_, members) = groups.find(|(gid, _)| *gid == primary)?;
+    members.split(',').map(str::trim).all(|member| member.is_empty() || member == name).then_some(primary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn whose_a_group_is() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\n\
+                      bob:x:1001:100::/home/bob:/bin/sh\ncleo:x:1002:100::/home/cleo:/bin/sh\n\
+                      dan:x:1003:1003::/:/bin/sh\nbroken line\nodd:x:y:z\n";
+        let group = "root:x:0:\nanna:x:1000:\nusers:x:100:\ndan:x:1003:dan,bob\nlab:x:2000:anna,bob\nbroken";
+        for (uid, expected, why) in [
+            (0, Some(0), "alone in it"),
+            (1000, Some(1000), "alone in it"),
+            (1001, None, "cleo's primary group as well"),
+            (1003, None, "bob is a member"),
+            (4242, None, "a user that the file does not name"),
+        ] {
+            assert_eq!(own_group(uid, passwd, group), expected, "{uid}: {why}");
+        }
+        assert_eq!(own_group(1000, passwd, ""), None, "a group that the file does not name");
+        assert_eq!(own_group(1000, passwd, "anna:x:1000:anna"), Some(1000));
+        assert_eq!(own_group(1000, "", group), None);
+    }
+}

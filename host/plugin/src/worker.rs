@@ -1,0 +1,309 @@
+//! The worker process: loads one library and answers batches over the pipes that it was started with.
+//!
+//! Owns: what happens inside a worker, from taking the pipes away from the plugin to dying with the host.
+//! Never: writes to the dataset, decides what is run next.
+
+use super::job;
+use super::library::{LibraryFile, load_identified};
+use super::protocol::{self, FrameReader, Item, Marker, PROTOCOL, ProtocolError, Reply, Request, Start, WireArtifact};
+use super::{Failure, FailureKind, Indexer, PluginError};
+use kymhost_dataset::Dataset;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::Signal;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use tracing_subscriber::filter::LevelFilter;
+
+/// Answers are sent off when they have taken this long or this many bytes, though the batch goes on.
+const FLUSH_AFTER: Duration = Duration::from_millis(20);
+const FLUSH_BYTES: usize = 1 << 20;
+/// What a plugin may allocate beyond `--max-memory` before an allocation fails: room for what is not resident, and for
+/// the host to see it coming and say so.
+const HEADROOM: u64 = 256 << 20;
+
+/// The worker process: loads one library and answers batches of image ids over standard input and output.
+/// What the hidden subcommand `worker` calls, before anything else has touched standard output.
+pub fn worker_main() -> ExitCode {
+    if io::stdin().is_terminal() {
+        complain("`kymhost worker` is started by kymhost itself: it speaks frames, not text");
+        return ExitCode::from(2);
+    }
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("the worker ends: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The host reads this process's standard error line by line. That nobody does any more is no reason to fail.
+fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn serve() -> Result<(), ProtocolError> {
+    let (mut input, mut output) = take_pipes()?;
+    watch_host(&input)?;
+    send(&mut output, &Reply::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").into() }, &[])?;
+
+    let mut reader = FrameReader::default();
+    let Some((request, body)) = reader.wait::<Request>(&mut input)? else { return Ok(()) };
+    let (start, indexer, library, dataset) = match prepare(request, &body) {
+        Ok(ready) => ready,
+        Err((code, message)) => return send(&mut output, &Reply::Refused { code: code.into(), message }, &[]),
+    };
+    let info = indexer.info();
+    let (name, analysis_version) = (info.name.clone(), info.analysis_version.clone());
+    let ready = Reply::Ready { indexer: name, analysis_version, library };
+    send(&mut output, &ready, &[])?;
+
+    let mut number = 0;
+    while let Some((request, body)) = reader.wait::<Request>(&mut input)? {
+        let mut answers = Answers::new(&mut output, number);
+        number += 1;
+        match request {
+            Request::Start(_) => return Err(io::Error::other("the host sent a second start").into()),
+            Request::ParamsHash { images } => {
+                for image in &images {
+                    let item = match job::params_hash(&*indexer, &dataset, image) {
+                        Ok(hashed) => Item::Hash(hashed.into()),
+                        Err(failure) => Item::failed(failure),
+                    };
+                    answers.push(item)?;
+                }
+            }
+            Request::Extract { images } => {
+                for image in &images {
+                    let item = extract(&*indexer, &dataset, image, start.threads, &mut answers.body);
+                    answers.push(item)?;
+                }
+            }
+            Request::OldMarker { lengths } => {
+                let mut rest = body.as_slice();
+                for length in lengths {
+                    let Some((payload, after)) = rest.split_at_checked(length) else {
+                        return Err(ProtocolError::Truncated);
+                    };
+                    rest = after;
+                    let item = match indexer.read_old_marker(payload) {
+                        Ok(marker) => Item::Marker(marker.map(Marker::from)),
+                        Err(failure) => Item::failed(failure),
+                    };
+                    answers.push(item)?;
+                }
+            }
+        }
+        answers.finish()?;
+    }
+    Ok(())
+}
+
+/// Takes the pipes to the host away from the plugin: its `println!` goes to standard error, and it reads nothing.
+pub fn take_pipes() -> io::Result<(File, File)> {
+    let input = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
+    let output = rustix::io::fcntl_dupfd_cloexec(io::stdout(), 3)?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    rustix::stdio::dup2_stdout(io::stderr())?;
+    Ok((File::from(input), File::from(output)))
+}
+
+/// A thread that ends this process, and what a plugin started in its group, when the host is gone: whatever the plugin
+/// is doing. A signal on the parent's death would be quicker by nothing, and kill this process before it could take
+/// its children along.
+pub fn watch_host(input: &File) -> io::Result<()> {
+    let wire: OwnedFd = input.try_clone()?.into();
+    let parent = rustix::process::getppid();
+    let look_again = Timespec { tv_sec: 1, tv_nsec: 0 };
+    std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+        loop {
+            let mut watched = [PollFd::new(&wire, PollFlags::empty())];
+            let gone = match poll(&mut watched, Some(&look_again)) {
+                Ok(_) => !watched.iter().all(|fd| fd.revents().is_empty()),
+                Err(error) => error != rustix::io::Errno::INTR,
+            };
+            if gone || rustix::process::getppid() != parent {
+                end_group();
+            }
+        }
+    })?;
+    Ok(())
+}
+
+fn end_group() {
+    let this = rustix::process::getpid();
+    // Only a group of our own: started by hand, we may be in our user's shell's.
+    if rustix::process::getpgrp() == this {
+        let _ = rustix::process::kill_current_process_group(Signal::KILL);
+    }
+    let _ = rustix::process::kill_process(this, Signal::KILL);
+}
+
+type Refusal = (&'static str, String);
+
+type Loaded = (Box<dyn Indexer>, LibraryFile);
+
+fn prepare(request: Request, body: &[u8]) -> Result<(Start, Box<dyn Indexer>, LibraryFile, Dataset), Refusal> {
+    let Request::Start(start) = request else {
+        return Err(("protocol", "the first request is no start".into()));
+    };
+    if start.protocol != PROTOCOL {
+        let why = format!("the host speaks worker protocol {}, this worker {PROTOCOL}", start.protocol);
+        return Err(("protocol", why));
+    }
+    let (library, dataset) =
+        paths(&start, body).ok_or_else(|| ("protocol", "the paths' lengths are not those of the body".to_owned()))?;
+    log_to_stderr(&start.log);
+    if let Some(bytes) = start.max_memory {
+        limit_memory(bytes);
+    }
+    // The library first: its constructors are what may take this process down.
+    let (indexer, library) = load(&library, &start)?;
+    let dataset = Dataset::open(&dataset).map_err(|error| ("dataset", error.to_string()))?;
+    Ok((start, indexer, library, dataset))
+}
+
+fn load(library: &Path, start: &Start) -> Result<Loaded, Refusal> {
+    let loaded = load_identified(library, start.pin.as_ref())
+        .and_then(|(indexers, file)| job::pick(indexers, library, &start.indexer).map(|indexer| (indexer, file)));
+    loaded.map_err(|error| match error {
+        PluginError::Refused { code, why, .. } => (code, why),
+        other => ("plugin", other.to_string()),
+    })
+}
+
+fn paths(start: &Start, body: &[u8]) -> Option<(PathBuf, PathBuf)> {
+    let (library, dataset) = body.split_at_checked(start.library_bytes)?;
+    let path = |bytes: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()));
+    (dataset.len() == start.dataset_bytes).then(|| (path(library), path(dataset)))
+}
+
+/// The host gives each line that begins with a level's name that level.
+fn log_to_stderr(level: &str) {
+    let level = level.parse().unwrap_or(LevelFilter::INFO);
+    let format = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).without_time().with_target(false);
+    // A second subscriber in one process is refused; the first serves as well.
+    let _ = format.with_max_level(level).try_init();
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn limit_memory(bytes: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = bytes.saturating_add((bytes / 2).max(HEADROOM));
+    let Rlimit { current, maximum } = getrlimit(Resource::Data);
+    let wanted = current.map_or(wanted, |now| now.min(wanted));
+    // Only a hard stop behind the host's own watch: without it the watch still works.
+    let _ = setrlimit(Resource::Data, Rlimit { current: Some(wanted), maximum });
+}
+
+/// Elsewhere the limit covers too little or too much to be of use.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn limit_memory(_bytes: u64) {}
+
+fn extract(indexer: &dyn Indexer, dataset: &Dataset, image: &str, threads: usize, body: &mut Vec<u8>) -> Item {
+    let before = body.len();
+    // Cancelling means that the host ends this process.
+    let extracted = match job::extract(indexer, dataset, image, threads, &|| false) {
+        Ok(extracted) => extracted,
+        Err(failure) => return Item::failed(failure),
+    };
+    let written = protocol::write_rows(&extracted.rows, body).map_err(|error| error.to_string());
+    let bytes = body.len() - before;
+    let written = written.and_then(|()| {
+        let made = extracted.artifacts.into_iter();
+        made.map(|made| WireArtifact::write(made, body).map_err(|error| error.to_string())).collect::<Result<_, _>>()
+    });
+    let all = body.len() - before;
+    let written = match written {
+        Ok(_) if all as u64 > protocol::MAX_BODY / 2 => Err(format!("they take {all} bytes")),
+        other => other,
+    };
+    match written {
+        Ok(artifacts) => Item::Rows { params: extracted.params.into(), inputs: extracted.inputs, bytes, artifacts },
+        Err(why) => {
+            body.truncate(before);
+            let message = format!("the rows and artifacts cannot be sent to the host: {why}");
+            let inputs = job::union(&extracted.params.inputs, &extracted.inputs);
+            Item::failed(Failure { inputs, ..Failure::new(FailureKind::BadTable, message) })
+        }
+    }
+}
+
+/// The answers to one request, on their way.
+struct Answers<'a> {
+    output: &'a mut File,
+    request: u64,
+    sent: usize,
+    items: Vec<Item>,
+    /// About how long the header would be now.
+    header: usize,
+    body: Vec<u8>,
+    since: Instant,
+}
+
+impl<'a> Answers<'a> {
+    fn new(output: &'a mut File, request: u64) -> Self {
+        Self { output, request, sent: 0, items: Vec::new(), header: 0, body: Vec::new(), since: Instant::now() }
+    }
+
+    fn push(&mut self, item: Item) -> Result<(), ProtocolError> {
+        self.header += item.bytes();
+        self.items.push(item);
+        if self.body.len() + self.header >= FLUSH_BYTES || self.since.elapsed() >= FLUSH_AFTER {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ProtocolError> {
+        let micros = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let items = std::mem::take(&mut self.items);
+        self.header = 0;
+        let body = std::mem::take(&mut self.body);
+        let (request, from) = (self.request, self.sent);
+        self.sent += items.len();
+        send(self.output, &Reply::Results { request, from, micros, items }, &body)?;
+        self.since = Instant::now();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), ProtocolError> {
+        if self.items.is_empty() { Ok(()) } else { self.flush() }
+    }
+}
+
+fn send(output: &mut File, reply: &Reply, body: &[u8]) -> Result<(), ProtocolError> {
+    output.write_all(&protocol::frame(reply, body)?)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_sent_off_before_a_header_gets_too_long() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let mut output = path.reopen().unwrap();
+        let mut answers = Answers::new(&mut output, 3);
+        for _ in 0..200 {
+            let message = "m".repeat(1 << 19);
+            answers.push(Item::failed(Failure::new(FailureKind::Error, message))).unwrap();
+        }
+        answers.finish().unwrap();
+        let (mut reader, mut input) = (FrameReader::default(), path.reopen().unwrap());
+        let mut seen = 0;
+        while let Some((reply, _)) = reader.wait::<Reply>(&mut input).unwrap() {
+            let Reply::Results { request, from, items, .. } = reply else { panic!("{reply:?}") };
+            assert_eq!((request, from), (3, seen));
+            assert!(items.len() <= 2, "{} in one frame", items.len());
+            seen += items.len();
+        }
+        assert_eq!(seen, 200);
+    }
+}
