@@ -65,7 +65,7 @@ fn sources(folder: &Path, found: &mut BTreeMap<String, String>) {
 fn every_error_code_is_documented() {
     let documents: String = DOCUMENTS.map(|name| fs::read_to_string(repository().join(name)).expect(name)).concat();
     let mut files = BTreeMap::new();
-    for room in ["host/src/cli", "host/src/plugin", "host/src/author"] {
+    for room in ["host/cli/src", "host/plugin/src", "host/author/src"] {
         sources(&repository().join(room), &mut files);
     }
     let all: BTreeMap<String, &str> =
