@@ -1,4 +1,4 @@
-//! Tells the card which compiler and target a plugin is built with.
+//! Passes the compiler's version and the target to the crate, which writes them into every plugin's card.
 
 use std::env;
 use std::process::Command;

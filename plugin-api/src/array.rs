@@ -1,5 +1,6 @@
-//! Pixels and array artifacts as an indexer sees them.
-//! Owns: dtype, shape, axes and bytes in native order. Never: reading them.
+//! Pixels and array artifacts as an indexer sees them: dtype, shape, axis names and elements.
+//!
+//! This file holds arrays in memory. It does not read them; the host does.
 //!
 //! ```
 //! use kymhost_plugin_api::array::{Array, DType};
@@ -7,8 +8,7 @@
 //! // Two lines of three pixels.
 //! let axes = vec!["y".to_owned(), "x".to_owned()];
 //! let pixels = Array::from_elements(&[1_u16, 2, 3, 4, 5, 6], vec![2, 3], axes)?;
-//! assert_eq!((pixels.dtype(), pixels.axis_len("y"), pixels.axis_len("x")), (DType::UInt16, Some(2), Some(3)));
-//! // As they are kept, where the type is known; else as floats.
+//! // With the kept type if it is known, otherwise as floats.
 //! assert_eq!(pixels.to_vec::<u16>(), Some(vec![1, 2, 3, 4, 5, 6]));
 //! assert_eq!(pixels.to_vec::<f32>(), None);
 //! let last_line = pixels.to_f64_vec().map(|values| values[3..].iter().sum::<f64>());
@@ -48,14 +48,14 @@ pub enum DType {
     Float32 = 10,
     /// `float64`
     Float64 = 11,
-    /// `complex64`: real, imaginary as two `float32`
+    /// `complex64`: real and imaginary part, each a `float32`
     Complex64 = 12,
-    /// `complex128`: real, imaginary as two `float64`
+    /// `complex128`: real and imaginary part, each a `float64`
     Complex128 = 13,
 }
 
 impl DType {
-    /// All of them, by number.
+    /// All dtypes, in the order of their numbers.
     pub const ALL: &'static [Self] = &[
         Self::Bool,
         Self::Int8,
@@ -83,12 +83,12 @@ impl DType {
         self as u8
     }
 
-    /// The dtype that numpy calls so.
+    /// The dtype with this name in numpy.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|dtype| dtype.name() == name)
     }
 
-    /// What numpy calls it.
+    /// Its name in numpy.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bool => "bool",
@@ -108,7 +108,7 @@ impl DType {
         }
     }
 
-    /// Bytes of one element.
+    /// The size of one element in bytes.
     pub const fn size(self) -> usize {
         match self {
             Self::Bool | Self::Int8 | Self::UInt8 => 1,
@@ -126,7 +126,7 @@ impl fmt::Display for DType {
     }
 }
 
-/// An N-dimensional array in C order and native byte order.
+/// An N-dimensional array in C order (last axis fastest) and native byte order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Array {
     dtype: DType,
@@ -136,10 +136,11 @@ pub struct Array {
 }
 
 impl Array {
-    /// An array of these bytes.
+    /// An array of these bytes: the elements in C order and native byte order.
     ///
     /// # Errors
-    /// When the bytes are not as many as the shape says, or there is not one axis name for each length.
+    /// If the number of bytes is not what dtype and shape need, or if the number of axis names is not that of the
+    /// dimensions.
     pub fn new(dtype: DType, shape: Vec<usize>, axes: Vec<String>, bytes: Vec<u8>) -> Result<Self> {
         if axes.len() != shape.len() {
             return Err(Error::msg(format!(
@@ -160,7 +161,7 @@ impl Array {
         }
     }
 
-    /// An array of these elements.
+    /// An array of these elements, in C order.
     ///
     /// # Errors
     /// As [`Array::new`].
@@ -177,27 +178,27 @@ impl Array {
         self.dtype
     }
 
-    /// Lengths, slowest axis first.
+    /// The length of each dimension, slowest first.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// A name for each axis, e.g. `["y", "x"]`. In a kymograph `y` is time (line scans), `x` space.
+    /// A name for each dimension, e.g. `["y", "x"]`. In a kymograph `y` is time (one line scan each), `x` is space.
     pub fn axes(&self) -> &[String] {
         &self.axes
     }
 
-    /// The elements, C order, native byte order; not aligned for their type.
+    /// The elements in C order and native byte order. The slice need not be aligned for their type.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The elements, C order, native byte order.
+    /// The elements in C order and native byte order.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// How many elements it has.
+    /// The number of elements.
     pub fn len(&self) -> usize {
         self.bytes.len() / self.dtype.size()
     }
@@ -207,18 +208,18 @@ impl Array {
         self.len() == 0
     }
 
-    /// The length along the axis of this name.
+    /// The length along the axis of this name. `None` if there is no such axis.
     pub fn axis_len(&self, axis: &str) -> Option<usize> {
         let place = self.axes.iter().position(|name| name == axis)?;
         self.shape.get(place).copied()
     }
 
-    /// The elements, when they are of type `T`: `array.to_vec::<u16>()`.
+    /// The elements, if they are of type `T`: `array.to_vec::<u16>()`. `None` if they are of another type.
     pub fn to_vec<T: Element>(&self) -> Option<Vec<T>> {
         (self.dtype == T::DTYPE).then(|| T::pull_all(&self.bytes))
     }
 
-    /// The elements as `f64`, whatever real type they are of (64-bit integers are rounded); `None` for complex ones.
+    /// The elements as `f64`; 64-bit integers are rounded. `None` if they are complex.
     pub fn to_f64_vec(&self) -> Option<Vec<f64>> {
         let bytes = self.bytes.as_slice();
         Some(match self.dtype {
@@ -259,7 +260,7 @@ fn half_to_f64(bits: u16) -> f64 {
     }
 }
 
-/// A Rust type that elements of an array can have. Implemented here only.
+/// A Rust type of array elements. Only this crate implements it.
 pub trait Element: sealed::Element {}
 
 mod sealed {
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn dtypes_have_their_numbers_names_and_sizes() {
+    fn dtype_numbers_names_sizes_are_fixed() {
         for (number, &dtype) in DType::ALL.iter().enumerate() {
             assert_eq!(usize::from(dtype.number()), number);
             assert_eq!(DType::from_number(dtype.number()), Some(dtype));
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_checked() {
+    fn array_wrong_length_is_refused() {
         let huge = usize::MAX / 2;
         // Shape, number of axis names, number of bytes.
         let cases: &[(DType, &[usize], usize, usize, bool)] = &[
@@ -345,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_go_in_and_come_out() {
+    fn array_roundtrip_keeps_elements() {
         macro_rules! check {
             ($($type:ty: $values:expr;)+) => {$(
                 let values: &[$type] = &$values;
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn halves_have_their_values() {
+    fn float16_converts_exactly() {
         for (bits, value) in [
             (0x3c00, 1.0),
             (0xc000, -2.0),

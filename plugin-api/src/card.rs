@@ -1,10 +1,11 @@
-//! The card: what a library says of itself without being run.
+//! The card: the description of a library that can be read without running its code.
 //!
-//! Owns: its bytes (magic, length, JSON), built by const evaluation on the plugin's side and parsed on the host's.
-//! Never: finds the section in a library's file (the host's), decides what may be loaded (the host's).
+//! This file has the bytes of a card: they are written by const evaluation in a plugin, and parsed in a host. Finding
+//! them in a library's file, and deciding what may be loaded, is the host's task.
 //!
-//! The bytes: [`MAGIC`], the JSON's length as little-endian `u32`, the JSON as UTF-8; what follows is ignored. They
-//! are in section [`SECTION`] (on Apple's systems `__DATA,__kymhost`). Readers ignore keys that they do not know.
+//! The bytes are [`MAGIC`], the length of the JSON as little-endian `u32`, then the JSON as UTF-8. Anything after it
+//! is ignored. They stand in the section [`SECTION`] (on Apple's systems `__DATA,__kymhost`). Readers ignore unknown
+//! keys.
 //!
 //! ```
 //! use kymhost_plugin_api::card::{Card, MAGIC};
@@ -23,35 +24,36 @@ use crate::{Artifact, ArtifactKind, Indexer, Json, Output};
 use std::collections::HashSet;
 use std::fmt;
 
-/// What a card begins with.
+/// The first bytes of a card.
 pub const MAGIC: [u8; 8] = *b"KYMCARD\n";
 /// The section's name in ELF and PE files.
 pub const SECTION: &str = ".kymhost";
-/// The segment and section's names in Mach-O files.
+/// The names of the segment and section in Mach-O files.
 pub const SECTION_MACHO: (&str, &str) = ("__DATA", "__kymhost");
-/// The form of the JSON. Raised only where an old reader would read it wrongly.
+/// The version of the JSON's form. It is raised only if an older reader would misread the new form.
 pub const CARD_FORMAT: i64 = 1;
-/// The binary contract that this crate's plugins speak.
+/// The binary contract of plugins that are built with this crate.
 pub const DOOR: &str = "abi_stable-0.11";
-/// The API of this crate: its version less the patch number.
+/// The API version of this crate: its own version without the patch number.
 pub const API: ApiVersion =
     ApiVersion { major: number(env!("CARGO_PKG_VERSION_MAJOR")), minor: number(env!("CARGO_PKG_VERSION_MINOR")) };
-/// The least minor version of a host that a plugin of this crate can do with. Raised with a method that has no
-/// sensible way to be missing.
+/// The lowest minor version of a host that a plugin of this crate can run in. It is raised with a method that has no
+/// sensible default.
 pub const NEEDS_API_MINOR: u32 = 0;
-/// The target triple that this crate was built for.
+/// The target triple for which this crate was built.
 pub const TARGET: &str = env!("KYMHOST_TARGET");
-/// How long a card's JSON may be: far more than there is now, since a reader of today must take later cards.
+/// The longest JSON of a card that is read, in bytes. It is far above today's cards, because today's readers must
+/// take later cards.
 pub const MAX_CARD_BYTES: usize = 1024 * 1024;
-/// How long one text of a card may be, in bytes.
+/// The longest text in a card, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
-/// How long the JSON Schema of an indexer's params may be, in bytes.
+/// The longest JSON Schema of an indexer's params, in bytes.
 const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 
-/// The least minor version of a host for a plugin that hands it artifacts.
+/// The lowest minor version of a host for a plugin that hands it artifacts.
 const WRITES_NEED_API_MINOR: u32 = 1;
 
-/// What a plugin of these indexers needs.
+/// The lowest API of a host for a plugin of these indexers.
 const fn needs_api(entries: &[CardEntry]) -> ApiVersion {
     let mut minor = NEEDS_API_MINOR;
     let mut i = 0;
@@ -63,9 +65,11 @@ const fn needs_api(entries: &[CardEntry]) -> ApiVersion {
     }
     ApiVersion { major: API.major, minor }
 }
+
+/// The length of [`MAGIC`] and the number after it, in bytes.
 const HEADER: usize = MAGIC.len() + 4;
 
-/// A version of the plugin API. Within one major version a greater minor one has more, and nothing else.
+/// A version of the plugin API. A higher minor version has everything of a lower one of the same major version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ApiVersion {
     /// Changes when the contract breaks.
@@ -83,11 +87,11 @@ impl fmt::Display for ApiVersion {
 const fn number(digits: &str) -> u32 {
     match u32::from_str_radix(digits, 10) {
         Ok(value) => value,
-        Err(_) => panic!("a version number is no number"),
+        Err(_) => panic!("a part of the crate's version is not a number"),
     }
 }
 
-/// The artifact that holds an indexer's run marker: its own choice, else `<NAME>_run`.
+/// The artifact that holds an indexer's run marker: its `MARKER`, or `<NAME>_run` if that is empty.
 pub(crate) fn marker_name<I: Indexer>() -> String {
     if I::MARKER.is_empty() {
         format!("{}_run", I::NAME)
@@ -96,7 +100,7 @@ pub(crate) fn marker_name<I: Indexer>() -> String {
     }
 }
 
-/// What `export_plugin!` puts into the card for one indexer.
+/// What `export_plugin!` writes into the card for one indexer.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy)]
 pub struct CardEntry {
@@ -110,7 +114,7 @@ pub struct CardEntry {
 }
 
 impl CardEntry {
-    /// The entry of an indexer. What a host would refuse stops the build.
+    /// The entry of an indexer. If a host would refuse one of its constants, the build fails.
     pub const fn of<I: Indexer>() -> Self {
         assert!(
             is_name(I::NAME),
@@ -139,7 +143,7 @@ impl CardEntry {
                 is_text(name),
                 "each of an indexer's WRITES is a text of 1 to 256 bytes without control characters"
             );
-            // Of another form it is another file.
+            // The marker is a JSON artifact; another kind of this name is another file.
             let is_json = matches!(I::WRITES[i].kind(), ArtifactKind::Json);
             assert!(!(is_json && is_marker_name::<I>(name)), "an indexer's WRITES may not name its run marker");
             let mut j = i + 1;
@@ -165,7 +169,7 @@ impl CardEntry {
     }
 }
 
-/// Whether it is what [`marker_name`] gives.
+/// Whether `name` equals [`marker_name`].
 const fn is_marker_name<I: Indexer>(name: &str) -> bool {
     if !I::MARKER.is_empty() {
         return are_equal(name, I::MARKER);
@@ -196,7 +200,7 @@ const fn are_texts(texts: &[&str]) -> bool {
     true
 }
 
-/// `[a-z0-9_]+` without the prefix that hosts put before it; short enough for `<NAME>_run` and for file systems.
+/// Whether it is `[a-z0-9_]+`, without the prefix that hosts add, and short enough that `<NAME>_run` is a file name.
 const fn is_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     if let [b'k', b'y', b'm', b'_', ..] = bytes {
@@ -212,7 +216,7 @@ const fn is_name(name: &str) -> bool {
     !bytes.is_empty() && bytes.len() <= 200
 }
 
-/// What [`Card::parse`] takes for a text.
+/// Whether [`Card::parse`] accepts it as a text.
 const fn is_text(text: &str) -> bool {
     let bytes = text.as_bytes();
     let mut i = 0;
@@ -248,7 +252,7 @@ const fn assert_names_differ(entries: &[CardEntry]) {
     }
 }
 
-/// The length of the card of these indexers.
+/// The length of the card of these indexers, in bytes.
 #[doc(hidden)]
 pub const fn encoded_len(entries: &[CardEntry]) -> usize {
     assert_names_differ(entries);
@@ -277,7 +281,7 @@ pub const fn encode<const N: usize>(entries: &[CardEntry]) -> [u8; N] {
     card
 }
 
-/// Counts what it writes, and writes what there is room for: one pass with no room gives the length.
+/// Counts the bytes that it writes, and writes those for which there is room. A pass without room gives the length.
 struct Writer<'a> {
     bytes: &'a mut [u8],
     len: usize,
@@ -326,7 +330,7 @@ impl Writer<'_> {
         self.raw(",\"params_artifacts\":[");
         self.texts(entry.params_artifacts);
         self.raw("]");
-        // What an indexer does not have, its card does not name: it stays that of a plugin of 1.0.
+        // Keys without a value are left out, so that the card of a plugin that uses nothing new stays as in 1.0.
         if !entry.writes.is_empty() {
             self.raw(",\"writes\":[");
             let mut i = 0;
@@ -430,27 +434,27 @@ impl Writer<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Card {
-    /// The API that the plugin was built with.
+    /// The API version that the plugin was built with.
     pub api: ApiVersion,
-    /// The least API that its host must have.
+    /// The lowest API version of a host that can run the plugin.
     pub needs_api: ApiVersion,
     /// Its binary contract, e.g. [`DOOR`].
     pub door: String,
-    /// The version of the library that it was built with: for Rust, of this crate.
+    /// The version of the library that it was built with; for Rust this crate.
     pub sdk: String,
-    /// The compiler.
+    /// The compiler that built it.
     pub rustc: String,
-    /// The target triple.
+    /// The target triple that it was built for.
     pub target: String,
-    /// Its indexers, at least one.
+    /// Its indexers; there is at least one.
     pub indexers: Vec<CardIndexer>,
 }
 
-/// What a card says of one indexer.
+/// The part of a card about one indexer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CardIndexer {
-    /// Its name.
+    /// Its name, which is that of its table without the prefix.
     pub name: String,
     /// Its analysis version.
     pub analysis_version: String,
@@ -458,61 +462,61 @@ pub struct CardIndexer {
     pub marker: String,
     /// The JSON artifacts that hold its params.
     pub params_artifacts: Vec<String>,
-    /// The artifacts that it writes; those of kinds that this reader does not know are left out.
+    /// The artifacts that it writes. Kinds that this reader does not know are left out.
     pub writes: Vec<Artifact>,
     /// The artifacts that it reads and another indexer may write.
     pub reads: Vec<String>,
-    /// The JSON Schema of its params, as text; empty where it declares none.
+    /// The JSON Schema of its params as text; empty if it declares none.
     pub params_schema: String,
 }
 
-/// Why bytes are no card.
+/// Why bytes are not a card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CardError {
     /// They do not begin with [`MAGIC`].
     NoMagic,
-    /// They end too early.
+    /// They end before the card does.
     Truncated {
         /// Bytes needed.
         expected: usize,
         /// Bytes there.
         found: usize,
     },
-    /// The JSON would be longer than [`MAX_CARD_BYTES`].
+    /// The JSON is longer than [`MAX_CARD_BYTES`].
     TooLong {
-        /// Its length.
+        /// Its length in bytes.
         found: u32,
     },
-    /// It is no JSON.
+    /// The text is not JSON.
     NotJson(ParseError),
-    /// Its form is newer than this reader.
+    /// The form of the JSON is newer than this reader.
     NewerFormat {
-        /// The form.
+        /// The version of the form.
         found: i64,
     },
-    /// A key is missing or not what it should be.
+    /// A key is missing, or its value is not valid.
     Key {
         /// The key.
         key: &'static str,
         /// What it should be.
         expected: &'static str,
     },
-    /// Two indexers have one name.
+    /// Two indexers have the same name.
     DuplicateIndexer(String),
 }
 
 impl fmt::Display for CardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoMagic => write!(f, "the card does not begin with its magic bytes"),
+            Self::NoMagic => write!(f, "the card does not begin with the magic bytes KYMCARD"),
             Self::Truncated { expected, found } => {
                 write!(f, "the card is cut off: expected {expected} bytes, found {found}")
             }
             Self::TooLong { found } => {
                 write!(f, "the card is too long: {found} bytes, at most {MAX_CARD_BYTES} are read")
             }
-            Self::NotJson(error) => write!(f, "the card is no JSON: {error}"),
+            Self::NotJson(error) => write!(f, "the card is not JSON: {error}"),
             Self::NewerFormat { found } => {
                 write!(f, "the card has format {found}, this kymhost reads up to {CARD_FORMAT}; upgrade kymhost")
             }
@@ -525,10 +529,10 @@ impl fmt::Display for CardError {
 impl std::error::Error for CardError {}
 
 impl Card {
-    /// Reads a card from its section's bytes, which may be any.
+    /// Reads a card from the bytes of its section, which may be anything.
     ///
     /// # Errors
-    /// Where they are no card that this reader understands.
+    /// [`CardError`] if they are not a card that this reader understands.
     pub fn parse(section: &[u8]) -> Result<Self, CardError> {
         Self::from_json(json_text(section)?)
     }
@@ -614,8 +618,9 @@ fn texts(entry: &Object, key: &'static str) -> Result<Vec<String>, CardError> {
     }
 }
 
-/// The schema of a card's indexer as text: a text as it is, an object (which a preprocessor can write, where it cannot escape
-/// one) as canonical JSON, an empty one as none. `None` where it is neither, or too long.
+/// The schema of an indexer in a card, as text. A text is taken as it is. An object becomes canonical JSON: the C
+/// preprocessor can write an object, but cannot escape a text. An empty object is an empty text. `None` if it is
+/// neither, or too long.
 #[doc(hidden)]
 pub fn schema_of(schema: &Json) -> Option<String> {
     let text = match schema {
@@ -627,10 +632,10 @@ pub fn schema_of(schema: &Json) -> Option<String> {
     (text.len() <= MAX_SCHEMA_BYTES).then_some(text)
 }
 
-/// The artifacts of a card's list of those that an indexer writes; kinds that this reader does not know are left out.
+/// The artifacts in a card's list `writes`. Kinds that this reader does not know are left out.
 ///
 /// # Errors
-/// Where it is no list of objects with a name and a kind.
+/// If it is not a list of objects, each with a name and a kind.
 #[doc(hidden)]
 pub fn writes_of(list: &Json) -> Result<Vec<Artifact>, CardError> {
     let wrong = || CardError::Key { key: "writes", expected: "a list of objects with a name and a kind" };
@@ -643,7 +648,7 @@ pub fn writes_of(list: &Json) -> Result<Vec<Artifact>, CardError> {
     Ok(writes)
 }
 
-/// What a card calls a kind of artifact. CSV is never written.
+/// The name of a kind of artifact in a card. CSV is never written.
 const fn kind_name(kind: ArtifactKind) -> &'static str {
     match kind {
         ArtifactKind::Json => "json",
@@ -663,7 +668,7 @@ fn text(object: &Object, key: &'static str) -> Result<String, CardError> {
         .ok_or(CardError::Key { key, expected: "a text of 1 to 256 bytes without control characters" })
 }
 
-/// Texts end up in messages of a few lines: no control characters, no great lengths.
+/// Texts of a card appear in messages, so control characters and long texts are refused.
 fn checked(value: Option<&Json>) -> Option<String> {
     let text = value?.as_str()?;
     (!text.is_empty() && text.len() <= MAX_TEXT_BYTES && !text.chars().any(char::is_control)).then(|| text.to_owned())
@@ -686,10 +691,11 @@ fn version(object: &Object, key: &'static str) -> Result<ApiVersion, CardError> 
 #[cfg(test)]
 mod tests;
 
-/// Makes a library of one or more indexers, each named by the path of a unit struct: `export_plugin!(Stalls, Diameters);`.
+/// Makes a library of one or more indexers, each named by the path of a unit struct: `export_plugin!(Stalls,
+/// Diameters);`.
 ///
-/// To be used once in a `cdylib` crate. A name or version that a host would refuse stops the build. The crate may not `#![forbid(unsafe_code)]`: exporting symbols counts as such;
-/// `#![deny(unsafe_code)]` is fine.
+/// Use it once in a `cdylib` crate. A name or version that a host would refuse stops the build. The crate may not
+/// have `#![forbid(unsafe_code)]`, because exporting a symbol counts as unsafe; `#![deny(unsafe_code)]` is fine.
 #[macro_export]
 macro_rules! export_plugin {
     ($($indexer:path),+ $(,)?) => {
@@ -716,7 +722,7 @@ macro_rules! export_plugin {
                 const CARD: &'static [u8] = &CARD;
             }
 
-            // abi_stable's root symbol.
+            // The name of abi_stable's root symbol.
             #[unsafe(export_name = "_1as_0lib_1header_0root_bmodule_bloader")]
             static ROOT: $crate::ffi::LibHeader = $crate::ffi::lib_header::<Exports>();
         };

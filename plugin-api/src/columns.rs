@@ -1,21 +1,29 @@
 //! The cells of a table artifact, column by column, for indexers that need no Arrow of their own.
-//! Owns: which types of columns give numbers, truth values or text, and errors that name artifact and column. Never: reads files.
+//!
+//! This file decides which column types can be read as numbers, truth values or text, and makes errors that name
+//! artifact and column. It reads no files.
+//!
+//! It converts cells itself. Arrow's `cast` handles every pair of types: one call adds 10 MB to a plugin.
 
 use crate::{Error, ErrorKind, Result, Table};
-use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch};
-use arrow::compute::{cast_with_options, CastOptions};
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use arrow::array::types::{
+    ArrowPrimitiveType, Decimal128Type, Decimal256Type, Decimal32Type, Decimal64Type, DecimalType, Float16Type,
+    Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Int8Type, UInt16Type, UInt32Type, UInt64Type, UInt8Type,
+};
+use arrow::array::{Array, AsArray as _, RecordBatch};
+use arrow::datatypes::DataType;
 
-/// A table artifact read by its columns, from [`Record::columns`](crate::Record::columns).
+/// A table artifact read column by column; see [`Record::columns`](crate::Record::columns).
 ///
-/// Types are taken as pandas leaves them: whole numbers may have become floats because one was missing, and an empty table may have lost
-/// its columns and their types. So a table without rows gives an empty column of any name and type.
+/// A file that pandas wrote may have lost types: a column of integers with a missing value holds floats, and a table
+/// without rows may have no columns. Therefore floats can be read as integers if all are whole, and a table without
+/// rows gives an empty column for any name and type.
 ///
 /// ```
 /// use kymhost_plugin_api::prelude::*;
 ///
-/// /// The duration of each event of one region.
-/// fn durations(record: &Record, roi_id: i64) -> Result<Vec<f64>> {
+/// /// The duration of each event of one region, in seconds.
+/// fn durations_s(record: &Record, roi_id: i64) -> Result<Vec<f64>> {
 ///     let Some(events) = record.columns("velocity_events/events")? else { return Ok(Vec::new()) };
 ///     let (starts, stops) = (events.f64("t_start_s")?, events.f64("t_end_s")?);
 ///     let of_roi = events.i64("roi_id")?.into_iter().enumerate().filter(|(_, id)| *id == Some(roi_id));
@@ -25,7 +33,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 #[derive(Debug, Clone)]
 pub struct Columns {
     rows: RecordBatch,
-    /// What it was read from, for messages.
+    /// The file that the table was read from, for messages.
     key: String,
 }
 
@@ -37,7 +45,7 @@ impl Columns {
         Ok(Self { rows, key })
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.rows.num_rows()
     }
@@ -47,7 +55,7 @@ impl Columns {
         self.len() == 0
     }
 
-    /// The columns' names, in order.
+    /// The names of the columns, in their order.
     pub fn names(&self) -> Vec<&str> {
         self.rows.schema_ref().fields().iter().map(|field| field.name().as_str()).collect()
     }
@@ -57,32 +65,41 @@ impl Columns {
         self.rows.column_by_name(name).is_some()
     }
 
-    /// All of it, as Arrow has it.
+    /// The whole table as an Arrow batch.
     pub fn batch(&self) -> &RecordBatch {
         &self.rows
     }
 
-    /// A column of numbers, integers too; what is missing is `NaN`, as in pandas.
+    /// One number per row, from a column of integers, floats or decimals. A missing cell is `NaN`, as in pandas.
     ///
     /// # Errors
-    /// [`ErrorKind::Unreadable`], with artifact and column, where there is no such column or it has no numbers.
+    /// [`ErrorKind::Unreadable`] if the column is missing or holds no numbers. The message names artifact and column.
     pub fn f64(&self, name: &str) -> Result<Vec<f64>> {
-        let column = self.column_as(name, DataType::Float64, "numbers", DataType::is_numeric)?;
-        Ok(column.as_primitive::<Float64Type>().iter().map(|value| value.unwrap_or(f64::NAN)).collect())
+        let cells = self.cells_of(name, "numbers", float_cells)?;
+        Ok(cells.into_iter().map(|cell| cell.unwrap_or(f64::NAN)).collect())
     }
 
-    /// A column of integers, or of floats that are whole or missing (`NaN`).
+    /// One integer per row, from a column of integers, or of floats that are whole. A missing cell or `NaN` is `None`.
     ///
     /// # Errors
-    /// As [`f64`](Self::f64), and where a number is not whole, or too large for `i64`.
+    /// [`ErrorKind::Unreadable`] if the column is missing or holds no numbers, or if a number is not whole or does not
+    /// fit: an integer must fit `i64`, a float must be at most 2⁵³.
     pub fn i64(&self, name: &str) -> Result<Vec<Option<i64>>> {
         let is_float = self.rows.column_by_name(name).is_some_and(|column| column.data_type().is_floating());
         if !is_float {
-            let column = self.column_as(name, DataType::Int64, "whole numbers", DataType::is_integer)?;
-            return Ok(column.as_primitive::<Int64Type>().iter().collect());
+            let fit = |cell: Option<i128>| match cell.map(i64::try_from) {
+                None => Ok(None),
+                Some(Ok(value)) => Ok(Some(value)),
+                Some(Err(_)) => Err(self.bad(format!(
+                    "has {} in column '{name}', expected whole numbers up to {}",
+                    cell.unwrap_or_default(),
+                    i64::MAX
+                ))),
+            };
+            return self.cells_of(name, "whole numbers", integer_cells)?.into_iter().map(fit).collect();
         }
         let whole = |value: f64| {
-            // Beyond 2⁵³ not every whole number is a float.
+            // Above 2⁵³ a float no longer holds every whole number.
             if value.is_nan() {
                 Ok(None)
             } else if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 {
@@ -94,45 +111,110 @@ impl Columns {
         self.f64(name)?.into_iter().map(whole).collect()
     }
 
-    /// A column of truth values.
+    /// One truth value per row. A missing cell is `None`.
     ///
     /// # Errors
-    /// As [`f64`](Self::f64).
+    /// [`ErrorKind::Unreadable`] if the column is missing or holds no truth values.
     pub fn bool(&self, name: &str) -> Result<Vec<Option<bool>>> {
-        let column = self.column_as(name, DataType::Boolean, "truth values", |is| *is == DataType::Boolean)?;
-        Ok(column.as_boolean().iter().collect())
+        self.cells_of(name, "truth values", |column| Some(column.as_boolean_opt()?.iter().collect()))
     }
 
-    /// A column of text.
+    /// One text per row. A missing cell is `None`.
     ///
     /// # Errors
-    /// As [`f64`](Self::f64).
+    /// [`ErrorKind::Unreadable`] if the column is missing or holds no text.
     pub fn text(&self, name: &str) -> Result<Vec<Option<String>>> {
-        let column = self.column_as(name, DataType::LargeUtf8, "text", DataType::is_string)?;
-        Ok(column.as_string::<i64>().iter().map(|cell| cell.map(str::to_owned)).collect())
+        self.cells_of(name, "text", text_cells)
     }
 
-    fn column_as(&self, name: &str, to: DataType, what: &str, fits: fn(&DataType) -> bool) -> Result<ArrayRef> {
+    /// The cells of one column as `read` gives them; `None` from `read` means that the type does not fit.
+    fn cells_of<T: Clone>(
+        &self,
+        name: &str,
+        expected: &str,
+        read: impl Fn(&dyn Array) -> Option<Vec<Option<T>>>,
+    ) -> Result<Vec<Option<T>>> {
         if self.is_empty() {
-            return Ok(arrow::array::new_empty_array(&to));
+            return Ok(Vec::new());
         }
         let Some(column) = self.rows.column_by_name(name) else {
             return Err(self.bad(format!("has no column '{name}', but {}", self.names().join(", "))));
         };
-        let is = match column.data_type() {
-            DataType::Dictionary(_, values) => values,
-            other => other,
+        let (values, keys) = match column.as_any_dictionary_opt() {
+            Some(dictionary) => (dictionary.values(), Some(dictionary)),
+            None => (column, None),
         };
-        if !fits(is) && *is != DataType::Null {
-            return Err(self.bad(format!("has {is} in column '{name}', expected {what}")));
+        let cells = if *values.data_type() == DataType::Null {
+            vec![None; values.len()]
+        } else {
+            read(values).ok_or_else(|| {
+                self.bad(format!("has {} in column '{name}', expected {expected}", values.data_type()))
+            })?
+        };
+        let Some(dictionary) = keys else { return Ok(cells) };
+        if cells.is_empty() {
+            return Ok(vec![None; column.len()]);
         }
-        cast_with_options(column, &to, &CastOptions { safe: false, ..CastOptions::default() })
-            .map_err(|error| self.bad(format!("has a column '{name}' that does not fit: {error}")))
+        let (keys, places) = (dictionary.keys(), dictionary.normalized_keys());
+        let cell = |(row, place): (usize, usize)| cells.get(place).filter(|_| keys.is_valid(row)).cloned().flatten();
+        Ok(places.into_iter().enumerate().map(cell).collect())
     }
 
     fn bad(&self, why: String) -> Error {
         Error::new(ErrorKind::Unreadable, format!("{} {why}", self.key))
     }
+}
+
+fn primitive_cells<A: ArrowPrimitiveType, T>(
+    column: &dyn Array,
+    convert: impl Fn(A::Native) -> T,
+) -> Option<Vec<Option<T>>> {
+    Some(column.as_primitive_opt::<A>()?.iter().map(|cell| cell.map(&convert)).collect())
+}
+
+fn float_cells(column: &dyn Array) -> Option<Vec<Option<f64>>> {
+    match column.data_type() {
+        DataType::Float16 => primitive_cells::<Float16Type, _>(column, f64::from),
+        DataType::Float32 => primitive_cells::<Float32Type, _>(column, f64::from),
+        DataType::Float64 => primitive_cells::<Float64Type, _>(column, |value| value),
+        DataType::Int64 => primitive_cells::<Int64Type, _>(column, |value| value as f64),
+        DataType::UInt64 => primitive_cells::<UInt64Type, _>(column, |value| value as f64),
+        DataType::Decimal32(_, scale) => decimal_cells::<Decimal32Type>(column, *scale),
+        DataType::Decimal64(_, scale) => decimal_cells::<Decimal64Type>(column, *scale),
+        DataType::Decimal128(_, scale) => decimal_cells::<Decimal128Type>(column, *scale),
+        DataType::Decimal256(_, scale) => decimal_cells::<Decimal256Type>(column, *scale),
+        // All other integers are exact in a double.
+        _ => Some(integer_cells(column)?.into_iter().map(|cell| cell.map(|value| value as f64)).collect()),
+    }
+}
+
+/// The double that is nearest to each decimal: its text, read as Rust reads a float.
+fn decimal_cells<D: DecimalType>(column: &dyn Array, scale: i8) -> Option<Vec<Option<f64>>> {
+    primitive_cells::<D, _>(column, |value| D::format_decimal(value, u8::MAX, scale).parse().unwrap_or(f64::NAN))
+}
+
+fn integer_cells(column: &dyn Array) -> Option<Vec<Option<i128>>> {
+    match column.data_type() {
+        DataType::Int8 => primitive_cells::<Int8Type, _>(column, i128::from),
+        DataType::Int16 => primitive_cells::<Int16Type, _>(column, i128::from),
+        DataType::Int32 => primitive_cells::<Int32Type, _>(column, i128::from),
+        DataType::Int64 => primitive_cells::<Int64Type, _>(column, i128::from),
+        DataType::UInt8 => primitive_cells::<UInt8Type, _>(column, i128::from),
+        DataType::UInt16 => primitive_cells::<UInt16Type, _>(column, i128::from),
+        DataType::UInt32 => primitive_cells::<UInt32Type, _>(column, i128::from),
+        DataType::UInt64 => primitive_cells::<UInt64Type, _>(column, i128::from),
+        _ => None,
+    }
+}
+
+fn text_cells(column: &dyn Array) -> Option<Vec<Option<String>>> {
+    let owned = |cell: Option<&str>| cell.map(str::to_owned);
+    Some(match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().iter().map(owned).collect(),
+        DataType::LargeUtf8 => column.as_string::<i64>().iter().map(owned).collect(),
+        DataType::Utf8View => column.as_string_view().iter().map(owned).collect(),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -172,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_are_taken_as_pandas_leaves_them() {
+    fn columns_pandas_types_are_converted() {
         let file = "images/image-1/analysis/t.csv.gz";
         let has = |what: &str, name: &str, expected: &str| {
             format!("! {file} has {what} in column '{name}', expected {expected}")
@@ -237,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_named() {
+    fn columns_missing_column_is_named() {
         let table = || Table::builder().column("a", vec![1_u64, u64::MAX])?.column("b", vec!["x", "y"])?.build();
         let record = TestRecord::new().table("t", table().expect("a table"));
         let found = look(record.clone(), "c");
@@ -247,7 +329,7 @@ mod tests {
         }
         let large = look(record, "a");
         assert!(
-            large[2].starts_with("! images/image-1/analysis/t.parquet has a column 'a' that does not fit"),
+            large[2].starts_with("! images/image-1/analysis/t.parquet has 18446744073709551615 in column 'a'"),
             "{large:?}"
         );
         // Parquet goes first, a table without rows needs no columns, and absent is none.

@@ -1,42 +1,136 @@
-//! CSV artifacts as pandas' `read_csv` reads them.
+//! Reads CSV artifacts by the rules of pandas' `read_csv`.
 //!
-//! Owns: splitting, missing words, the types of columns. Never: files, compression, keys.
-//! It is the host's, and stands here so that `testing` gives an indexer just what the host would. Authors use none of it by name.
+//! This file splits the text into cells, recognises missing values and decides the type of each column. It does not
+//! know about files, compression or keys. It belongs to the host, and is in this crate so that the module `testing`
+//! gives an indexer exactly what the host would. Authors do not use it by name.
 //!
-//! Splits by itself instead of with the `csv` crate, which does not tell an unclosed quote, nor a blank line from a
-//! quoted blank. Where pandas guesses (long rows, equal names, numbers out of range), this is an error.
+//! It does not use the `csv` crate, which cannot report an unclosed quote and cannot distinguish a blank line from a
+//! quoted blank cell. If pandas would guess (rows longer than the header, equal column names, numbers out of range),
+//! this is an error.
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, NullArray, UInt64Array};
 use arrow::array::{RecordBatch, RecordBatchOptions, StringArray};
 use arrow::compute::{cast_with_options, CastOptions};
 use arrow::datatypes::{DataType, Field, Schema};
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
-/// Cells of one file at most, those that pad short rows included: a small file could otherwise claim any memory.
+/// The maximum number of cells of a file, including those that pad short rows. Without it a small file with many
+/// columns could claim any amount of memory.
 const MAX_CELLS: usize = 1 << 26;
 
-/// Words that stand for a missing value, quoted or not.
+/// Cells with these texts are missing values, quoted or not.
 const MISSING: [&str; 19] = [
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
     "NULL", "NaN", "None", "n/a", "nan", "null",
 ];
 
-/// Reads a whole file. Columns without any value are doubles; in a file without rows they have no type.
+/// Why a file cannot be read as a table. The texts name the line or column, but not the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CsvError {
+    /// The text is not UTF-8.
+    NotUtf8 {
+        /// Offset of the first byte that is not, in bytes.
+        offset: usize,
+    },
+    /// There is no line that is not blank.
+    NoHeader,
+    /// Two columns have the same name.
+    DuplicateColumn {
+        /// The name.
+        name: String,
+    },
+    /// A row has more cells than the header.
+    LongRow {
+        /// The line, counted from 1.
+        line: usize,
+        /// Cells in that line.
+        found: usize,
+        /// Cells in the header.
+        expected: usize,
+    },
+    /// The table has more than `MAX_CELLS` cells.
+    TooManyCells,
+    /// The file ends inside a quoted cell.
+    UnclosedQuote {
+        /// The line in which the quote opens, counted from 1.
+        line: usize,
+    },
+    /// No type fits all cells of a column.
+    Column {
+        /// The column.
+        name: String,
+        /// Why.
+        why: ColumnError,
+    },
+    /// Arrow refuses the columns.
+    Table {
+        /// Arrow's message.
+        why: String,
+    },
+}
+
+/// Why no type fits all cells of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ColumnError {
+    /// A number is out of the range of int64, uint64 and double.
+    OutOfRange,
+    /// One integer is negative, another is above the range of int64.
+    NoCommonInteger,
+}
+
+impl fmt::Display for CsvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotUtf8 { offset } => write!(f, "byte {offset} is not UTF-8"),
+            Self::NoHeader => write!(f, "it has no header line"),
+            Self::DuplicateColumn { name } => write!(f, "two columns are named '{name}'"),
+            Self::LongRow { line, found, expected } => {
+                write!(f, "line {line} has {found} cells, the header has {expected}")
+            }
+            Self::TooManyCells => write!(f, "it has more than {MAX_CELLS} cells (rows times columns)"),
+            Self::UnclosedQuote { line } => write!(f, "the quote that opens in line {line} is never closed"),
+            Self::Column { name, why } => write!(f, "column '{name}' has {why}"),
+            Self::Table { why } => f.write_str(why),
+        }
+    }
+}
+
+impl fmt::Display for ColumnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OutOfRange => "a number out of the range of int64, uint64 and double",
+            Self::NoCommonInteger => {
+                "integers below 0 and others above the range of int64: no integer type holds both"
+            }
+        })
+    }
+}
+
+impl std::error::Error for CsvError {}
+
+/// Reads a whole file: one column per name of the header, all nullable.
+///
+/// Each column gets the first type that fits all its cells: int64, uint64, double, bool, text. A column without any
+/// value is a double. In a file without rows, columns have the type null.
 ///
 /// # Errors
-/// Why it is no table, as pandas has it, and in which line or column.
-pub fn parse(bytes: &[u8]) -> Result<RecordBatch, String> {
+/// [`CsvError`] if the file breaks a rule of pandas' parser, or if pandas would guess.
+pub fn parse(bytes: &[u8]) -> Result<RecordBatch, CsvError> {
     read_all(bytes, |_, column| column.to_array())
 }
 
-/// Reads a whole file that was written from columns of these types: what only the types tell apart comes back as it was.
-/// Cells are missing where they are empty and not quoted; no other word is. A column that is not named, or that no longer fits its type,
-/// is read as [`parse`] reads it.
+/// Reads a whole file that was written from columns of these types, and restores the types.
+///
+/// Only empty cells without quotes are missing; no other word is. A column that is not in `types`, or whose cells no
+/// longer fit the type, is read as [`parse`] reads it.
 ///
 /// # Errors
-/// As [`parse`].
-pub fn parse_typed(bytes: &[u8], types: &HashMap<String, DataType>) -> Result<RecordBatch, String> {
+/// [`CsvError`], as [`parse`].
+pub fn parse_typed(bytes: &[u8], types: &HashMap<String, DataType>) -> Result<RecordBatch, CsvError> {
     read_all(bytes, |name, column| match types.get(name).and_then(|kind| column.to_type(kind)) {
         Some(values) => Ok(values),
         None => column.to_array(),
@@ -45,15 +139,15 @@ pub fn parse_typed(bytes: &[u8], types: &HashMap<String, DataType>) -> Result<Re
 
 fn read_all(
     bytes: &[u8],
-    mut read_column: impl FnMut(&str, &Column<'_>) -> Result<ArrayRef, String>,
-) -> Result<RecordBatch, String> {
-    let text = std::str::from_utf8(bytes).map_err(|error| format!("byte {} is not UTF-8", error.valid_up_to()))?;
+    mut read_column: impl FnMut(&str, &Column<'_>) -> Result<ArrayRef, ColumnError>,
+) -> Result<RecordBatch, CsvError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| CsvError::NotUtf8 { offset: error.valid_up_to() })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut splitter = Splitter { text, at: 0, line: 1 };
 
     let mut header = Cells::default();
     if !splitter.read_row(&mut header)? {
-        return Err("it has no header line".into());
+        return Err(CsvError::NoHeader);
     }
     let width = header.len();
     let names = (0..width).map(|column| match header.get(column) {
@@ -63,7 +157,7 @@ fn read_all(
     let names: Vec<String> = names.collect();
     let mut seen = HashSet::new();
     if let Some(name) = names.iter().find(|name| !seen.insert(name.as_str())) {
-        return Err(format!("two columns are named '{name}'"));
+        return Err(CsvError::DuplicateColumn { name: name.clone() });
     }
 
     let mut cells = Cells::default();
@@ -77,10 +171,10 @@ fn read_all(
         rows += 1;
         let found = cells.len() - before;
         if found > width {
-            return Err(format!("line {line} has {found} cells, the header has {width}"));
+            return Err(CsvError::LongRow { line, found, expected: width });
         }
         if before + width > MAX_CELLS {
-            return Err(format!("it has more than {MAX_CELLS} cells (rows times columns)"));
+            return Err(CsvError::TooManyCells);
         }
         cells.pad(width - found);
     }
@@ -89,21 +183,21 @@ fn read_all(
     let mut columns = Vec::with_capacity(width);
     for (place, name) in names.into_iter().enumerate() {
         let column = Column { cells: &cells, place, width, rows };
-        let values = read_column(&name, &column).map_err(|why| format!("column '{name}' {why}"))?;
+        let values = read_column(&name, &column).map_err(|why| CsvError::Column { name: name.clone(), why })?;
         fields.push(Field::new(name, values.data_type().clone(), true));
         columns.push(values);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
-        .map_err(|error| error.to_string())
+        .map_err(|error| CsvError::Table { why: error.to_string() })
 }
 
-/// The texts of cells, row after row.
+/// The texts of all cells, row by row.
 #[derive(Default)]
 struct Cells {
     text: String,
     ends: Vec<usize>,
-    /// Which cells began with a quote: empty ones that did are texts, to those who wrote them.
+    /// Whether each cell began with a quote. An empty cell that did is an empty text; one that did not is missing.
     quoted: Vec<bool>,
 }
 
@@ -127,7 +221,7 @@ impl Cells {
         self.quoted.resize(self.ends.len(), false);
     }
 
-    /// The text of a cell that is not both empty and without quotes.
+    /// The text of a cell, unless it is empty and without quotes.
     fn given(&self, place: usize) -> Option<&str> {
         let text = self.get(place);
         (!text.is_empty() || self.quoted.get(place).copied().unwrap_or_default()).then_some(text)
@@ -137,13 +231,13 @@ impl Cells {
 struct Splitter<'a> {
     text: &'a str,
     at: usize,
-    /// Of the byte at `at`, for messages.
+    /// The line of the byte at `at`, counted from 1, for messages.
     line: usize,
 }
 
 impl<'a> Splitter<'a> {
-    /// Skips lines of blanks and tabs; tells the number of the line that follows.
-    /// A line ends with `\n` or `\r`; of `\r\n` the second ends a blank line.
+    /// Skips lines of blanks and tabs, and returns the number of the next line. A line ends with `\n`, `\r` or
+    /// `\r\n`.
     fn skip_blank_lines(&mut self) -> usize {
         let mut place = self.at;
         while let Some(&byte) = self.text.as_bytes().get(place) {
@@ -158,15 +252,15 @@ impl<'a> Splitter<'a> {
         self.line
     }
 
-    /// Goes on behind the byte before `next`, which ends a line.
+    /// Continues at `next`; the byte before it ends a line.
     fn end_line(&mut self, next: usize) {
         let is_pair = self.text.as_bytes().get(next.wrapping_sub(2)..next) == Some(b"\r\n");
         self.line += usize::from(!is_pair);
         self.at = next;
     }
 
-    /// Appends the cells of the next line that is not blank; `false` where there is none.
-    fn read_row(&mut self, cells: &mut Cells) -> Result<bool, String> {
+    /// Appends the cells of the next line that is not blank. Returns `false` at the end of the text.
+    fn read_row(&mut self, cells: &mut Cells) -> Result<bool, CsvError> {
         self.skip_blank_lines();
         if self.at >= self.text.len() {
             return Ok(false);
@@ -175,8 +269,8 @@ impl<'a> Splitter<'a> {
         Ok(true)
     }
 
-    /// Appends one cell; `true` when a comma ended it.
-    fn read_cell(&mut self, cells: &mut Cells) -> Result<bool, String> {
+    /// Appends one cell. Returns whether a comma ended it.
+    fn read_cell(&mut self, cells: &mut Cells) -> Result<bool, CsvError> {
         let quoted = self.byte() == Some(b'"');
         if quoted {
             let first_line = self.line;
@@ -185,18 +279,18 @@ impl<'a> Splitter<'a> {
                 let (quoted, _) = self
                     .rest()
                     .split_once('"')
-                    .ok_or_else(|| format!("the quote that opens in line {first_line} is never closed"))?;
+                    .ok_or(CsvError::UnclosedQuote { line: first_line })?;
                 cells.text.push_str(quoted);
                 self.line += quoted.matches('\n').count();
                 self.at += quoted.len() + 1;
-                // Two quotes stand for one.
+                // Two quotes in a quoted cell stand for one.
                 if self.byte() != Some(b'"') {
                     break;
                 }
                 cells.text.push('"');
             }
         }
-        // From here to the cell's end a quote is a character as any other.
+        // Between the closing quote and the end of the cell, a quote is an ordinary character.
         let rest = self.rest();
         let length = rest.bytes().position(|byte| matches!(byte, b',' | b'\n' | b'\r')).unwrap_or(rest.len());
         cells.text.push_str(rest.get(..length).unwrap_or_default());
@@ -224,13 +318,13 @@ impl<'a> Splitter<'a> {
     }
 }
 
-/// What one cell can be read as; the first that fits.
+/// The first type that fits one cell.
 enum Cell {
     Missing,
     Int(i64),
-    /// Above the range of `i64`.
+    /// An integer above the range of `i64`.
     UInt(u64),
-    /// An integer beyond both, or a number too large for a double.
+    /// An integer outside the range of both, or a number too large for a double.
     OutOfRange,
     Float(f64),
     Bool(bool),
@@ -246,7 +340,7 @@ fn read(cell: &str) -> Cell {
         "False" | "FALSE" | "false" => return Cell::Bool(false),
         _ => {}
     }
-    // Infinities stand without blanks, numbers may have C's around them.
+    // Infinities may not have blanks around them; numbers may have those that C's `isspace` accepts.
     let unsigned = cell.strip_prefix(['+', '-']).unwrap_or(cell);
     if unsigned.eq_ignore_ascii_case("inf") || unsigned.eq_ignore_ascii_case("infinity") {
         return Cell::Float(if cell.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY });
@@ -284,12 +378,14 @@ impl<'a> Column<'a> {
         (0..self.rows).map(move |row| read(cells.get(row * width + place)))
     }
 
-    /// The values as this type; `None` where one does not fit it, or where texts do not tell values of such a type.
+    /// The values as this type. `None` if one does not fit, or if text cannot represent values of this type without
+    /// loss.
     fn to_type(&self, kind: &DataType) -> Option<ArrayRef> {
         let is_text = matches!(kind, DataType::Utf8 | DataType::LargeUtf8);
         let texts = StringArray::from_iter((0..self.rows).map(|row| {
             let place = row * self.width + self.place;
-            // In a table of one column a missing value is written as an empty text: the line would be blank.
+            // In a table of one column, a missing value is written as an empty text, because an empty line would be
+            // skipped.
             let empty_is_text = is_text && self.width > 1;
             self.cells.given(place).filter(|text| empty_is_text || !text.is_empty())
         }));
@@ -320,7 +416,7 @@ impl<'a> Column<'a> {
     }
 
     /// The values, of the first type that fits every cell: int64, uint64, double, bool, text.
-    fn to_array(&self) -> Result<ArrayRef, String> {
+    fn to_array(&self) -> Result<ArrayRef, ColumnError> {
         let (mut has_int, mut has_negative, mut has_uint, mut has_float) = (false, false, false, false);
         let (mut has_bool, mut has_text, mut has_out_of_range) = (false, false, false);
         for cell in self.cells() {
@@ -346,7 +442,7 @@ impl<'a> Column<'a> {
             return Ok(Arc::new(LargeStringArray::from_iter(values)));
         }
         if has_out_of_range {
-            return Err("has a number out of the range of int64, uint64 and double".into());
+            return Err(ColumnError::OutOfRange);
         }
         if has_bool {
             return Ok(Arc::new(BooleanArray::from_iter(self.cells().map(|cell| match cell {
@@ -355,7 +451,7 @@ impl<'a> Column<'a> {
             }))));
         }
         if has_uint && has_negative && !has_float {
-            return Err("has integers below 0 and others above the range of int64: no integer type holds both".into());
+            return Err(ColumnError::NoCommonInteger);
         }
         if has_float || (!has_number && self.rows > 0) {
             return Ok(Arc::new(Float64Array::from_iter(self.cells().map(|cell| match cell {

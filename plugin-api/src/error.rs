@@ -1,33 +1,36 @@
 //! The one error type that crosses from an indexer to its host.
-//! Owns: kind and message. Never: backtraces or sources (they do not cross the boundary).
+//!
+//! It has a kind for programs and a message for people. It has no backtrace and no source, because these cannot cross
+//! the binary boundary.
 
 use std::fmt;
 
-/// What an indexer's methods return.
+/// The result of an indexer's methods.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What sort of failure an [`Error`] tells of. The numbers are part of the binary contract.
+/// What kind of failure an [`Error`] reports. The numbers are part of the binary contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum ErrorKind {
-    /// The indexer gave up; its message says why.
+    /// The indexer cannot analyse this image. The message says why.
     Failed = 0,
-    /// The indexer panicked; the message is the panic's.
+    /// The indexer panicked. The message is that of the panic.
     Panicked = 1,
-    /// Something in the record is there but cannot be read; the message names its key.
+    /// Something in the record exists but cannot be read. The message names its key.
     Unreadable = 2,
-    /// The host is older than the function that was called.
+    /// The host is older than the function that was called. Its user should upgrade kymhost.
     Unsupported = 3,
-    /// The indexer stopped because it was asked to.
+    /// The indexer stopped because [`Run::cancelled`](crate::Run::cancelled) asked it to.
     Cancelled = 4,
-    /// The rows are no proper table.
+    /// A table breaks Arrow's specification, or its columns have different lengths or equal names.
     BadTable = 5,
 }
 
-/// An error as text with a kind. Every `std` error becomes one through `?`.
+/// An error: a kind and a message. `?` converts every `std` error into one, of kind [`ErrorKind::Failed`], with the
+/// messages of its sources appended.
 ///
-/// It does not itself implement [`std::error::Error`]: that is what lets `?` take all others.
+/// It does not implement [`std::error::Error`] itself, because then `?` could not convert all others.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,
@@ -40,17 +43,17 @@ impl Error {
         Self::new(ErrorKind::Failed, message)
     }
 
-    /// An error of any kind.
+    /// An error of the given kind.
     pub fn new(kind: ErrorKind, message: impl fmt::Display) -> Self {
         Self { kind, message: message.to_string() }
     }
 
-    /// What sort of failure this is.
+    /// The kind of failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The text for people.
+    /// The message for people.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -74,6 +77,7 @@ impl<E: std::error::Error> From<E> for Error {
         let mut source = error.source();
         while let Some(cause) = source {
             let text = cause.to_string();
+            // Many errors repeat the text of their source; it should appear once.
             if !message.contains(&text) {
                 message.push_str(": ");
                 message.push_str(&text);

@@ -1,8 +1,10 @@
 //! JSON as Python reads and writes it: a value, a parser and a printer.
 //!
-//! Owns: Python's dialect (`NaN`, big integers, last duplicate wins). Never: I/O, hashing.
-//! serde_json cannot serve: it refuses `NaN`, stops at depth 128, and its
-//! `arbitrary_precision` feature would change every other crate of the build.
+//! This file implements Python's dialect: `NaN` and infinities, integers of any size, and the last of duplicate keys
+//! wins. It does no I/O and no hashing.
+//!
+//! serde_json cannot be used: it refuses `NaN`, stops at depth 128, and its feature `arbitrary_precision` would
+//! change every other crate of the build.
 //!
 //! ```
 //! use kymhost_plugin_api::json::{Json, ParseError};
@@ -18,19 +20,18 @@ use indexmap::IndexMap;
 use std::borrow::Cow;
 use std::fmt;
 
-/// A JSON object. Keys keep the order in which they first came, as in a Python `dict`.
+/// A JSON object. Keys keep the order in which they first appeared, as in a Python `dict`.
 pub type Object = IndexMap<String, Json>;
 
-/// How deep arrays and objects may nest.
+/// How deeply arrays and objects may be nested.
 pub const MAX_DEPTH: usize = 900;
-/// How many digits an integer may have (Python's own bound).
+/// How many digits an integer may have, which is Python's own limit.
 pub const MAX_INT_DIGITS: usize = 4300;
 
 /// A JSON value as Python's `json` sees it.
 ///
-/// Values are equal as they are kept: `1` is not `1.0`, which have different hashes too; `NaN`, as everywhere, equals
-/// nothing, itself included (compare [`crate::canonical_json`] texts where it should); the order of an object's
-/// members does not count.
+/// Equality compares what is kept. `1` is not `1.0`; they have different hashes too. `NaN` equals nothing, not even
+/// itself; compare [`crate::canonical_json`] texts if it should. The order of an object's members does not matter.
 ///
 /// ```
 /// use kymhost_plugin_api::Json;
@@ -46,9 +47,9 @@ pub enum Json {
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number without fraction or exponent, of any size.
+    /// A number without fraction and exponent, of any size.
     Int(Int),
-    /// Any other number, `NaN` and the infinities included.
+    /// Any other number, including `NaN` and the infinities.
     Float(f64),
     /// Text.
     String(String),
@@ -65,12 +66,12 @@ pub struct Int(IntRepr);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum IntRepr {
     Small(i64),
-    /// Normalised decimal text that does not fit an `i64`.
+    /// Decimal text without leading zeros, of a value that does not fit an `i64`.
     Big(Box<str>),
 }
 
 impl Int {
-    /// The value, where it fits.
+    /// The value, if it fits an `i64`.
     pub fn as_i64(&self) -> Option<i64> {
         match self.0 {
             IntRepr::Small(value) => Some(value),
@@ -78,7 +79,7 @@ impl Int {
         }
     }
 
-    /// The value, where it fits.
+    /// The value, if it fits a `u64`.
     pub fn as_u64(&self) -> Option<u64> {
         match &self.0 {
             IntRepr::Small(value) => u64::try_from(*value).ok(),
@@ -86,7 +87,7 @@ impl Int {
         }
     }
 
-    /// Whether it is below 0.
+    /// Whether it is less than 0.
     pub fn is_negative(&self) -> bool {
         match &self.0 {
             IntRepr::Small(value) => *value < 0,
@@ -94,7 +95,7 @@ impl Int {
         }
     }
 
-    /// From text that the parser has seen to be `-?(0|[1-9][0-9]*)`.
+    /// From text that the parser has checked to be `-?(0|[1-9][0-9]*)`.
     fn from_checked_text(text: &str) -> Self {
         Self(text.parse().map_or_else(|_| IntRepr::Big(text.into()), IntRepr::Small))
     }
@@ -121,13 +122,13 @@ impl fmt::Display for Int {
     }
 }
 
-/// Why a text is no JSON, and where.
+/// Why a text is not JSON, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParseError {
-    /// What was expected or found.
+    /// What was expected and what was found.
     pub message: String,
-    /// Byte offset into the text.
+    /// The position in the text, in bytes.
     pub offset: usize,
 }
 
@@ -140,17 +141,18 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 impl Json {
-    /// Reads a whole text, as Python's `json.loads` does.
+    /// Parses a whole text, as Python's `json.loads` does.
     ///
     /// # Errors
-    /// What Python refuses, and nesting deeper than [`MAX_DEPTH`], lone surrogates, text that is not UTF-8.
+    /// [`ParseError`] for everything that Python refuses, for nesting deeper than [`MAX_DEPTH`], for lone surrogates,
+    /// and for text that is not UTF-8.
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
         let text = std::str::from_utf8(text)
             .map_err(|error| ParseError { message: "bytes that are not UTF-8".into(), offset: error.valid_up_to() })?;
         Parser { text, at: 0 }.document()
     }
 
-    /// The text that Python's `json.dumps(value, indent=2)` gives: what kymflow keeps in files.
+    /// The text that Python's `json.dumps(value, indent=2)` gives. kymflow and kymhost write it to files.
     pub fn to_file_text(&self) -> String {
         self.print(Style { indent: true, ascii: true, sorted: false })
     }
@@ -161,7 +163,7 @@ impl Json {
         printer.out
     }
 
-    /// An object of these members; the last of equal keys wins.
+    /// An object with these members. The last of equal keys wins.
     pub fn object<K: Into<String>>(members: impl IntoIterator<Item = (K, Json)>) -> Self {
         Self::Object(members.into_iter().map(|(key, value)| (key.into(), value)).collect())
     }
@@ -179,7 +181,7 @@ impl Json {
         matches!(self, Self::Null)
     }
 
-    /// The truth value, if this is one.
+    /// The truth value, if this is `true` or `false`.
     pub fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -187,7 +189,7 @@ impl Json {
         }
     }
 
-    /// The text, if this is one.
+    /// The text, if this is a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -195,7 +197,7 @@ impl Json {
         }
     }
 
-    /// The number as a float (integers too), if this is a number.
+    /// The number as a float, if this is a number. Integers are rounded to the nearest float.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Float(value) => Some(*value),
@@ -205,7 +207,7 @@ impl Json {
         }
     }
 
-    /// The integer, if this is one and fits.
+    /// The integer, if this is one and fits an `i64`.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Int(value) => value.as_i64(),
@@ -213,7 +215,7 @@ impl Json {
         }
     }
 
-    /// The integer, if this is one and fits.
+    /// The integer, if this is one and fits a `u64`.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Self::Int(value) => value.as_u64(),
@@ -238,7 +240,7 @@ impl Json {
     }
 }
 
-/// The text of Python's `json.dumps(value, separators=(",", ":"))`: one line, ASCII, keys in their order.
+/// The text that Python's `json.dumps(value, separators=(",", ":"))` gives: one line, ASCII, keys in their order.
 impl fmt::Display for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.print(Style { indent: false, ascii: true, sorted: false }))
@@ -288,14 +290,14 @@ impl<T: Into<Json>> FromIterator<T> for Json {
     }
 }
 
-/// A container whose end has not come yet.
+/// A container whose end has not been read yet.
 enum Open {
     Array(Vec<Json>),
-    /// With the key whose value is due.
+    /// The members so far, and the key whose value comes next.
     Object(Object, String),
 }
 
-/// Open containers are kept on the heap, so that nesting costs no stack.
+/// Open containers are kept on the heap, so that nesting needs no stack.
 struct Parser<'a> {
     text: &'a str,
     at: usize,
@@ -304,7 +306,7 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     fn document(mut self) -> Result<Json, ParseError> {
         if self.text.starts_with('\u{feff}') {
-            return Err(self.error("a byte order mark, which JSON does not have,"));
+            return Err(self.error("a byte order mark, which JSON does not allow,"));
         }
         let mut open: Vec<Open> = Vec::new();
         loop {
@@ -343,7 +345,7 @@ impl<'a> Parser<'a> {
                 Some(b'I') => self.word("Infinity", Json::Float(f64::INFINITY))?,
                 _ => return Err(self.unexpected("a value")),
             };
-            // The value is whole: it goes into its container, which may thereby be whole itself.
+            // The value is complete: add it to its container, which may then be complete too.
             loop {
                 let token = self.next_token();
                 match open.last_mut() {
@@ -385,7 +387,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Skips blanks; the byte that follows stays where it is.
+    /// Skips white space and returns the byte after it without consuming that.
     fn next_token(&mut self) -> Option<u8> {
         let rest = self.text.as_bytes().get(self.at..)?;
         for (skipped, &byte) in rest.iter().enumerate() {
@@ -407,7 +409,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A member's key and its colon.
+    /// Reads a member's key and its colon.
     fn key(&mut self) -> Result<String, ParseError> {
         if self.byte() != Some(b'"') {
             return Err(self.unexpected("a key in double quotes"));
@@ -470,7 +472,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Skips digits; tells how many.
+    /// Skips digits and returns their number.
     fn digits(&mut self) -> usize {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let count = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
@@ -478,7 +480,7 @@ impl<'a> Parser<'a> {
         count
     }
 
-    /// Text in quotes: borrowed where nothing in it is escaped.
+    /// Reads text in quotes. It is borrowed if nothing in it is escaped.
     fn string(&mut self) -> Result<Cow<'a, str>, ParseError> {
         self.at += 1;
         let run = self.plain_run();
@@ -498,13 +500,13 @@ impl<'a> Parser<'a> {
                     text.push(self.escaped()?);
                 }
                 Some(byte) if byte < 0x20 => return Err(self.error("a control character in a text")),
-                _ => return Err(self.error("a text without closing quote")),
+                _ => return Err(self.error("a text without a closing quote")),
             }
             text.push_str(self.plain_run());
         }
     }
 
-    /// Skips to the next byte that ends or interrupts a text.
+    /// Skips to the next byte that ends the text or needs care.
     fn plain_run(&mut self) -> &'a str {
         let rest = self.rest();
         let length = rest.bytes().position(|byte| byte == b'"' || byte == b'\\' || byte < 0x20).unwrap_or(rest.len());
@@ -512,7 +514,7 @@ impl<'a> Parser<'a> {
         rest.get(..length).unwrap_or_default()
     }
 
-    /// What stands for the escape that begins behind its backslash.
+    /// The character of the escape sequence after its backslash.
     fn escaped(&mut self) -> Result<char, ParseError> {
         let character = match self.byte() {
             Some(same @ (b'"' | b'\\' | b'/')) => char::from(same),
@@ -534,18 +536,18 @@ impl<'a> Parser<'a> {
         if (0xd800..0xdc00).contains(&code) && self.rest().starts_with("\\u") {
             self.at += 1;
             let low = self.code_unit()?;
-            // What is no low surrogate leaves the high one alone, which is refused below.
+            // If this is not a low surrogate, the high one stands alone and is refused below.
             if (0xdc00..0xe000).contains(&low) {
                 code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
             }
         }
         char::from_u32(code).ok_or_else(|| {
             self.at = start;
-            self.error("a lone surrogate, which is no character,")
+            self.error("a lone surrogate, which is not a character,")
         })
     }
 
-    /// `uXXXX`
+    /// Reads `uXXXX`.
     fn code_unit(&mut self) -> Result<u32, ParseError> {
         let mut code = 0;
         for place in 1..=4 {
@@ -579,14 +581,14 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// What a text looks like.
+/// How a value is printed.
 #[derive(Clone, Copy)]
 pub(crate) struct Style {
-    /// One element a line, two blanks a level; else no blank at all.
+    /// One element per line, indented by two blanks per level; otherwise no blanks at all.
     pub(crate) indent: bool,
-    /// Everything but printable ASCII is escaped; else only what must be.
+    /// Escape everything but printable ASCII; otherwise only what must be escaped.
     pub(crate) ascii: bool,
-    /// Keys by code point; else in their order.
+    /// Sort keys by code point; otherwise keep their order.
     pub(crate) sorted: bool,
 }
 
@@ -610,7 +612,7 @@ impl Printer {
         }
     }
 
-    // Kept out of `value`, whose frame is on the stack once a level.
+    // Not inlined into `value`, whose stack frame exists once per level.
     #[inline(never)]
     fn int(&mut self, value: &Int) {
         use fmt::Write as _;
@@ -640,7 +642,7 @@ impl Printer {
         }
         self.out.push('{');
         self.depth += 1;
-        // UTF-8 sorts by bytes as Python sorts by code points.
+        // The order of UTF-8 bytes is the order of code points, by which Python sorts.
         if self.style.sorted && !members.keys().is_sorted() {
             let mut sorted: Vec<(&String, &Json)> = members.iter().collect();
             sorted.sort_unstable_by_key(|(key, _)| *key);
@@ -688,7 +690,7 @@ impl Printer {
         let must_escape = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\' || (ascii && byte >= 0x7f);
         self.out.push('"');
         let mut rest = text;
-        // What must be escaped is ASCII or the first byte of a character: both stand at a boundary.
+        // A byte that must be escaped is ASCII or the first byte of a character, so it is at a character boundary.
         while let Some((plain, behind)) =
             rest.bytes().position(must_escape).and_then(|place| rest.split_at_checked(place))
         {
@@ -725,7 +727,7 @@ impl Printer {
     }
 }
 
-/// A float as Python's `repr` gives it, `NaN` and the infinities as its `json` spells them.
+/// Prints a float as Python's `repr` does, and `NaN` and infinities as Python's `json` does.
 #[inline(never)]
 fn push_float(out: &mut String, value: f64) {
     if !value.is_finite() {
@@ -741,7 +743,7 @@ fn push_float(out: &mut String, value: f64) {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let mantissa = mantissa.strip_prefix('-').unwrap_or(mantissa);
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    // The digits, and where among them the point stands.
+    // All digits, and the position of the decimal point among them.
     let mut digits = [0u8; 32];
     let mut count = 0;
     for (slot, digit) in digits.iter_mut().zip(whole.bytes().chain(fraction.bytes())) {

@@ -1,26 +1,27 @@
-//! The run marker: what a run leaves for each image.
-//! Owns: its fields and the rules by which one is valid. Never: where it is kept.
+//! The run marker, which a run leaves for each image.
+//!
+//! This file has its fields and the rules by which a marker is valid. It does not know where markers are kept.
 
 use crate::json::{Int, Object};
 use crate::Json;
 
 const MARKER_VERSION: &str = "1";
 
-/// A valid run marker's fields.
+/// The fields of a valid run marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RunMarker {
-    /// Whose run it was. No rule looks at it.
+    /// The indexer that ran. No rule uses it.
     pub indexer_name: String,
     /// The params hash of the run.
     pub params_hash: String,
-    /// The indexer's analysis version at the run.
+    /// The indexer's analysis version at the time of the run.
     pub analysis_version: String,
     /// How many rows the run gave for this image.
     pub n_rows: u64,
-    /// When, in nanoseconds since the Unix epoch, UTC.
+    /// When it ran: nanoseconds since the Unix epoch, UTC.
     pub ran_utc_epoch_ns: i64,
-    /// `"ok"`; no rule looks at it.
+    /// Always `"ok"` in markers that kymhost writes. No rule uses it.
     pub status: String,
 }
 
@@ -43,10 +44,10 @@ impl RunMarker {
         }
     }
 
-    /// Reads a marker of version `"1"`; `None` where it is not a valid one.
+    /// Reads a marker of version `"1"`. `None` if it is not valid.
     ///
-    /// As in Python, `true` and `false` are the integers 1 and 0, a float is none. Integers above the range of the
-    /// field become its largest value: the marker stays valid.
+    /// As in Python, `true` and `false` are the integers 1 and 0, and a float is not an integer. An integer above the
+    /// range of its field becomes the largest value of the range; the marker stays valid.
     pub fn from_json(payload: &Json) -> Option<Self> {
         let fields = payload.as_object()?;
         if text(fields, "marker_version")? != MARKER_VERSION {
@@ -69,7 +70,7 @@ impl RunMarker {
         })
     }
 
-    /// The payload that is kept, in kymflow's order of fields.
+    /// The JSON that is kept, with the fields in kymflow's order.
     pub fn to_json(&self) -> Json {
         Json::object([
             ("marker_version", MARKER_VERSION.into()),
@@ -87,7 +88,7 @@ fn text<'a>(fields: &'a Object, name: &str) -> Option<&'a str> {
     fields.get(name)?.as_str()
 }
 
-/// An integer from 0 up, as Python's `isinstance(value, int) and value >= 0`.
+/// An integer of at least 0, as Python's `isinstance(value, int) and value >= 0`.
 fn natural(value: &Json) -> Option<u64> {
     match value {
         Json::Bool(value) => Some(u64::from(*value)),
@@ -96,7 +97,7 @@ fn natural(value: &Json) -> Option<u64> {
     }
 }
 
-/// What Python's `str.strip` strips: beyond Unicode's white space, the four separators U+001C to U+001F.
+/// Whether Python's `str.strip` removes it: Unicode white space and the four separators U+001C to U+001F.
 fn is_python_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A valid marker's text with one field's value replaced, or left out.
+    /// The text of a valid marker in which one field has another value, or is left out.
     fn marker(field: &str, value: Option<&str>) -> Option<RunMarker> {
         let mut fields = vec![
             ("marker_version", r#""1""#),
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_of_validity() {
+    fn marker_each_field_is_validated() {
         let texts = ["marker_version", "indexer_name", "params_hash", "analysis_version", "status"];
         for field in texts {
             for value in ["1", "true", "null", "[]", "{}", "1.0"] {
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_as_python_counts_them() {
+    fn marker_integers_follow_python() {
         let n_rows = |value| marker("n_rows", Some(value)).map(|marker| marker.n_rows);
         assert_eq!(n_rows("false"), Some(0));
         assert_eq!(n_rows("true"), Some(1));
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kept_text_is_kymflows() {
+    fn marker_text_equals_kymflow() {
         let text = RunMarker::new("radon", "h", "v@1", 3, 7).to_json().to_file_text();
         assert_eq!(
             text,
@@ -190,7 +191,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(
+        fn marker_roundtrip_is_equal(
             (name, hash, version) in ("[a-z0-9_]{1,8}", ".{0,8}", ".{0,8}"),
             (n_rows, time) in (any::<u64>(), 1..i64::MAX),
         ) {
@@ -200,7 +201,7 @@ mod tests {
         }
 
         #[test]
-        fn any_payload_gives_a_marker_or_none(value in crate::json::arbitrary::json(), field in 0..7usize) {
+        fn marker_any_payload_does_not_panic(value in crate::json::arbitrary::json(), field in 0..7usize) {
             let _ = RunMarker::from_json(&value);
             let mut fields = RunMarker::new("n", "h", "v", 1, 1).to_json();
             if let Json::Object(fields) = &mut fields {

@@ -1,9 +1,10 @@
-//! Rows on their way from an indexer to the host, or of an artifact the other way.
-//! Owns: the safe face of Arrow C data. Never: Parquet or CSV (the host's).
+//! A table: an indexer's rows, or the contents of a table artifact.
+//!
+//! This file is the safe API over Arrow C data. It does not know Parquet or CSV; the host does.
 
 use crate::ffi::ArrowTable;
 
-/// A table: named columns of one length, as Arrow C data.
+/// Named columns of one length, kept as Arrow C data.
 #[derive(Debug)]
 pub struct Table {
     data: ArrowTable,
@@ -23,7 +24,7 @@ impl Table {
         self.data.num_rows()
     }
 
-    /// The columns' names, in order.
+    /// The names of the columns, in their order. A name that is missing or not UTF-8 is empty.
     pub fn column_names(&self) -> Vec<String> {
         self.data.column_names()
     }
@@ -42,29 +43,29 @@ mod with_arrow {
     use std::sync::Arc;
 
     impl Table {
-        /// A table of a batch; nothing is copied. Schema metadata is left behind.
+        /// Makes a table of a batch, without copying. Schema metadata is dropped, that of fields is kept.
         ///
         /// # Errors
-        /// [`ErrorKind::BadTable`] where a column's type has no form in Arrow C data.
+        /// [`ErrorKind::BadTable`] if the type of a column cannot be expressed in Arrow C data.
         pub fn from_batch(batch: RecordBatch) -> Result<Self> {
             ArrowTable::from_batch(batch).map(Self::from_c_table)
         }
 
-        /// The table as a batch, checked in full; nothing is copied.
+        /// The table as a batch, without copying. All of it is checked.
         ///
         /// # Errors
-        /// [`ErrorKind::BadTable`] where it is no proper table.
+        /// [`ErrorKind::BadTable`] if the data breaks Arrow's specification or columns differ in length.
         pub fn into_batch(self) -> Result<RecordBatch> {
             self.into_c_table().into_batch()
         }
 
-        /// Builds a table column by column.
+        /// Starts a table that is built column by column.
         pub fn builder() -> TableBuilder {
             TableBuilder::default()
         }
     }
 
-    /// Builds a [`Table`] column by column, for indexers that need no Arrow of their own.
+    /// Builds a [`Table`] column by column, without naming Arrow types.
     #[derive(Debug, Default)]
     pub struct TableBuilder {
         fields: Vec<Field>,
@@ -75,7 +76,8 @@ mod with_arrow {
         /// Adds a column.
         ///
         /// # Errors
-        /// [`ErrorKind::BadTable`] where the name is empty or taken, or the length differs from that of the columns before.
+        /// [`ErrorKind::BadTable`] if the name is empty or used before, or if the length differs from that of the
+        /// earlier columns.
         pub fn column(mut self, name: impl Into<String>, values: impl IntoColumn) -> Result<Self> {
             let name = name.into();
             let bad = |why: String| Err(Error::new(ErrorKind::BadTable, why));
@@ -100,10 +102,10 @@ mod with_arrow {
             Ok(self)
         }
 
-        /// The table.
+        /// Finishes the table. Without any column it has no rows.
         ///
         /// # Errors
-        /// [`ErrorKind::BadTable`] where a column's type has no form in Arrow C data.
+        /// [`ErrorKind::BadTable`] if the type of a column cannot be expressed in Arrow C data.
         pub fn build(self) -> Result<Table> {
             let rows = self.columns.first().map_or(0, |column| column.len());
             let batch = RecordBatch::try_new_with_options(
@@ -116,8 +118,8 @@ mod with_arrow {
         }
     }
 
-    /// What [`TableBuilder::column`] takes: a `Vec` of numbers, bools or text, with `Option` where cells may be
-    /// missing, or any Arrow array.
+    /// A value that [`TableBuilder::column`] accepts: a `Vec` of numbers, bools or text, a `Vec` of `Option`s of
+    /// these if cells may be missing, or any Arrow array.
     pub trait IntoColumn {
         /// The column as an Arrow array.
         fn into_column(self) -> ArrayRef;
@@ -163,7 +165,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn a_built_table_is_the_batch_that_one_would_think() -> Result<()> {
+    fn built_table_has_values_and_nulls() -> Result<()> {
         let table = Table::builder()
             .column("f", vec![1.5, -0.0])?
             .column("of", vec![None, Some(2.0)])?
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_is_refused() -> Result<()> {
+    fn builder_bad_column_is_refused() -> Result<()> {
         let begun = || Table::builder().column("a", vec![1.0, 2.0]);
         for (columns, words) in [
             (begun()?.column("a", vec![1.0, 2.0]), "two columns 'a'"),
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_cross_whole() -> Result<()> {
+    fn batch_roundtrip_keeps_all_columns() -> Result<()> {
         let columns = |batch: &RecordBatch| -> Vec<_> { batch.columns().to_vec() };
         let full = Table::builder()
             .column("a", vec![1.0, 2.0, 3.0])?

@@ -1,7 +1,8 @@
-//! Testing an indexer without a host: a record in memory, and a host made for tests.
+//! Tests of an indexer without a host: a record in memory, and a host for tests.
 //!
-//! Owns: what a test says of a record ([`TestRecord`], [`Roi`]), calling an indexer as kymhost does ([`TestHost`]), what came of it
-//! ([`Outcome`], [`Rows`]). Never: reads files; is part of the binary contract.
+//! This module has what a test adds to a record ([`TestRecord`], [`Roi`]), calls an indexer as kymhost does
+//! ([`TestHost`]), and gives the result ([`Outcome`], [`Rows`]). It reads no files, and is not part of the binary
+//! contract.
 //!
 //! It is behind the feature `testing`:
 //!
@@ -10,8 +11,8 @@
 //! kymhost-plugin-api = { version = "1", features = ["testing"] }
 //! ```
 //!
-//! A [`TestRecord`] says what an image has, a [`TestHost`] runs an indexer on it, and the [`Outcome`] tells the rows, and what the
-//! indexer read to make them:
+//! A [`TestRecord`] has the contents of an image, a [`TestHost`] runs an indexer on it, and the [`Outcome`] has the
+//! rows and what the indexer read:
 //!
 //! ```
 //! use kymhost_plugin_api::prelude::*;
@@ -46,12 +47,12 @@
 //! assert_eq!(outcome.rows().i64("n_slow"), [Some(2)]);
 //! assert_eq!(outcome.read(), ["array velocity", "json slow/params"]);
 //!
-//! // Without params the default counts, and the host learns that they were looked for.
+//! // Without params the default applies, and the host learns that they were looked up.
 //! let outcome = TestHost::new(Slow).extract(&record.clone().without("slow/params"));
 //! assert_eq!(outcome.rows().i64("n_slow"), [Some(0)]);
 //! assert_eq!(outcome.missed(), ["json slow/params"]);
 //!
-//! // What is broken is an error that names it; no panic.
+//! // A broken artifact is an error that names it, not a panic.
 //! let outcome = TestHost::new(Slow).extract(&record.clone().json_text("slow/params", "{"));
 //! assert_eq!(outcome.error().kind(), ErrorKind::Unreadable);
 //!
@@ -59,11 +60,12 @@
 //! # }
 //! ```
 //!
-//! All calls go through the same binary contract as in a real host, so a test sees what the host would see: a panic is an
-//! error of kind [`Panicked`](crate::ErrorKind::Panicked), rows are checked, `params_hash` is asked for before and after the
-//! extraction. What the host does besides (files, workers, time and memory limits) needs the host: `kymhost plugin check`.
+//! All calls go through the same binary contract as in a real host, so a test sees what the host would see: a panic
+//! is an error of kind [`Panicked`](crate::ErrorKind::Panicked), rows are checked, and `params_hash` is called before
+//! and after the extraction. Files, workers, and limits of time and memory need the real host: `kymhost plugin
+//! check`.
 //!
-//! Nearly all works without the feature `arrow` too; only what looks into cells needs it.
+//! Nearly everything works without the feature `arrow`. Only methods that read cells need it.
 
 mod host;
 mod outcome;

@@ -1,4 +1,4 @@
-//! The card's bytes, written and read.
+//! A card's bytes are written as documented, and read from any bytes without a panic.
 
 use super::*;
 use crate::{Record, Result, Run, Table};
@@ -37,8 +37,9 @@ fn section(json: &str) -> Vec<u8> {
     bytes
 }
 
+/// What a plugin writes into its card is what a host reads; bytes after the card are ignored.
 #[test]
-fn what_is_written_is_read() {
+fn card_roundtrip_is_equal() {
     let card = Card::parse(&CARD).expect("our own card");
     assert_eq!((card.api, card.needs_api), (API, ApiVersion { major: 1, minor: 0 }));
     assert_eq!((card.door.as_str(), card.sdk.as_str()), (DOOR, env!("CARGO_PKG_VERSION")));
@@ -65,8 +66,9 @@ fn what_is_written_is_read() {
     assert_eq!(Card::parse(&padded), Ok(card), "what follows is ignored");
 }
 
+/// `WRITES`, `READS` and `PARAMS_SCHEMA` appear on the card, and writing needs API 1.1.
 #[test]
-fn what_an_indexer_writes_and_reads_is_on_its_card() {
+fn card_lists_writes_reads_and_schema() {
     struct Maker;
     impl Indexer for Maker {
         const NAME: &'static str = "maker";
@@ -84,7 +86,7 @@ fn what_an_indexer_writes_and_reads_is_on_its_card() {
     const BOTH: &[CardEntry] = &[CardEntry::of::<Plain>(), CardEntry::of::<Maker>()];
     const LEN: usize = encoded_len(BOTH);
     let card = Card::parse(&encode::<LEN>(BOTH)).expect("our own card");
-    assert_eq!(card.needs_api, ApiVersion { major: 1, minor: 1 }, "who writes artifacts needs a host that takes them");
+    assert_eq!(card.needs_api, ApiVersion { major: 1, minor: 1 }, "a plugin that writes artifacts needs a host that accepts them");
     let [plain, maker] = &card.indexers[..] else { panic!("{card:?}") };
     assert_eq!((plain.writes.len(), plain.reads.len(), plain.params_schema.as_str()), (0, 0, ""));
     assert_eq!(
@@ -101,8 +103,9 @@ fn what_an_indexer_writes_and_reads_is_on_its_card() {
     );
 }
 
+/// Wrong `writes`, `reads` or `params_schema` are an error that names the key; unknown kinds are left out.
 #[test]
-fn what_is_written_and_read_is_checked() {
+fn card_bad_writes_or_reads_is_refused() {
     let parse = |more: &str| {
         let base = r#""card":1,"api":"1.0","needs_api":"1.0","door":"d","sdk":"s","rustc":"r","target":"t""#;
         let json = format!(r#"{{{base},"indexers":[{{"name":"a","analysis_version":"v","marker":"m",{more}}}]}}"#);
@@ -128,7 +131,7 @@ fn what_is_written_and_read_is_checked() {
 }
 
 #[test]
-fn control_characters_are_escaped() {
+fn card_control_characters_are_escaped() {
     const CONTROL: &[CardEntry] = &[CardEntry {
         name: "a\n\u{1f}\u{0}b",
         analysis_version: "",
@@ -143,8 +146,9 @@ fn control_characters_are_escaped() {
     assert!(text.contains(r#"{"name":"a\u000a\u001f\u0000b""#), "{text}");
 }
 
+/// Unknown keys are ignored; missing or wrong values of known keys are errors that name the key.
 #[test]
-fn readers_are_strict_where_it_matters_and_lenient_where_not() {
+fn card_wrong_key_is_refused_unknown_ignored() {
     let base = r#""card":1,"api":"1.0","needs_api":"1.0","door":"d","sdk":"s","rustc":"r","target":"t""#;
     let one = r#""indexers":[{"name":"a","analysis_version":"v","marker":"m"}]"#;
     let key = |key: &'static str| move |error: &CardError| matches!(error, CardError::Key { key: k, .. } if *k == key);
@@ -200,7 +204,7 @@ fn readers_are_strict_where_it_matters_and_lenient_where_not() {
 }
 
 #[test]
-fn bytes_that_are_no_card_are_refused() {
+fn card_bad_bytes_are_refused() {
     let too_long = [&MAGIC[..], &u32::MAX.to_le_bytes(), b"{}"].concat();
     for (bytes, expected) in [
         (&b""[..], CardError::Truncated { expected: 12, found: 0 }),
@@ -217,7 +221,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn any_bytes_give_a_card_or_an_error(
+    fn card_any_bytes_do_not_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         at in 0..CARD.len(),
         replaced in any::<u8>(),

@@ -1,13 +1,13 @@
-//! What pandas 3.1 makes of small files, case by case; and that nothing makes the reader panic.
+//! Small files are read as pandas 3.1 reads them, and no bytes make the reader panic.
 
 use super::*;
 use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
 
-/// A file in short: `name:type=cell|cell` for each column, `;` between them.
+/// A table in short: `name:type=cell|cell` for each column, with `;` between columns.
 fn short(bytes: &[u8]) -> Result<String, String> {
-    let batch = parse(bytes)?;
+    let batch = parse(bytes).map_err(|error| error.to_string())?;
     let column = |(field, values): (&Arc<Field>, &ArrayRef)| {
         let dtype = match field.data_type() {
             DataType::Int64 => "int64",
@@ -28,8 +28,8 @@ fn short(bytes: &[u8]) -> Result<String, String> {
 }
 
 #[test]
-fn columns_have_the_first_type_that_fits() {
-    // Cells of one column, split at `|`; then its type and values, or the beginning of the error.
+fn csv_column_has_first_type_that_fits() {
+    // The cells of one column, separated by `|`; then its type and values, or the beginning of the error.
     let cases: &[(&str, Result<&str, &str>)] = &[
         ("1|+1|-1|01|-0| 1|1 |\t1\t|\u{b}1\u{c}", Ok("int64=1|1|-1|1|0|1|1|1|1")),
         ("\"1\"|\" 2 \"", Ok("int64=1|2")),
@@ -71,7 +71,7 @@ fn columns_have_the_first_type_that_fits() {
             Err(expected) => assert!(found.clone().unwrap_err().starts_with(expected), "{cells}: {found:?}"),
         }
     }
-    // One cell alone that pandas takes for text, and keeps as it stands.
+    // One cell that pandas takes for text and keeps unchanged.
     for cell in [
         "1_000", "1e", "e5", "1e+", "1d5", "0x10", "0b1", "1f", "1L", "1j", "--1", "+-1", "1 2", "1.5.2", "1e1.5", ".",
         "-", "+", "e", ".e5", "-.", "NAN", "+nan", "Nan", " nan", "NaN ", " ", " inf", "inf ", "tRue", "True ",
@@ -82,7 +82,7 @@ fn columns_have_the_first_type_that_fits() {
 }
 
 #[test]
-fn files_are_split_as_pandas_splits_them() {
+fn csv_is_split_like_pandas() {
     let cases: &[(&[u8], &str)] = &[
         (b"a,b", "a:null=;b:null="),
         (b"a,b\r\n", "a:null=;b:null="),
@@ -138,7 +138,7 @@ fn files_are_split_as_pandas_splits_them() {
 }
 
 #[test]
-fn what_is_refused() {
+fn csv_ambiguous_file_is_refused() {
     let cases: &[(&[u8], &str)] = &[
         (b"", "it has no header line"),
         (b"\n\n  \n", "it has no header line"),
@@ -160,7 +160,7 @@ fn what_is_refused() {
 }
 
 #[test]
-fn a_small_file_cannot_claim_any_memory() {
+fn csv_too_many_cells_is_refused() {
     let mut bytes: Vec<u8> = (0..100_000).flat_map(|column| format!("c{column},").into_bytes()).collect();
     bytes.extend(b"\n".iter().chain(b"1\n".repeat(10_000).iter()));
     assert!(short(&bytes).unwrap_err().starts_with("it has more than"));
@@ -168,12 +168,12 @@ fn a_small_file_cannot_claim_any_memory() {
 
 proptest! {
     #[test]
-    fn any_bytes_give_a_table_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+    fn csv_any_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = parse(&bytes);
     }
 
     #[test]
-    fn any_near_csv_gives_a_table_or_an_error(
+    fn csv_any_near_csv_does_not_panic(
         text in prop::collection::vec(prop::sample::select(vec![
             ",", "\n", "\r", "\"", "a", "b", " ", "1", "-", ".5", "e9", "NaN", "True", "inf", "é",
         ]), 0..30).prop_map(|parts| parts.concat()),
@@ -182,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_quoted_is_read_back(
+    fn csv_quoted_cells_roundtrip(
         rows in prop::collection::vec(prop::collection::vec("[a-c\",\n\r é]{0,5}", 3), 1..5),
     ) {
         let quote = |row: &Vec<String>| {

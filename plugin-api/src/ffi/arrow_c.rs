@@ -1,7 +1,7 @@
-//! The Arrow C Data Interface, in structs of our own, so that plugin and host may use different Arrow versions.
+//! The Arrow C Data Interface in structs of this crate, so that plugin and host may use different versions of Arrow.
 //!
-//! Owns: <https://arrow.apache.org/docs/format/CDataInterface.html> and one struct array per table.
-//! Never: depends on Arrow but for the conversions behind the `arrow` feature.
+//! This file follows <https://arrow.apache.org/docs/format/CDataInterface.html>: a table is one struct array. Arrow
+//! itself is only used by the conversions behind a feature.
 #![allow(non_local_definitions)]
 
 #[cfg(feature = "arrow")]
@@ -9,21 +9,21 @@ use crate::{Error, ErrorKind, Result};
 use abi_stable::StableAbi;
 use std::ffi::{c_char, c_void, CStr};
 
-/// Arrow's `struct ArrowArray`. Frozen by its specification.
+/// Arrow's `struct ArrowArray`, which its specification freezes.
 ///
-/// Whoever holds it owns it, and releases it once by dropping it, from any thread.
+/// The holder owns it and releases it once, by dropping it, from any thread.
 #[repr(C)]
 #[derive(StableAbi, Debug)]
 pub struct ArrowArray {
-    /// Elements.
+    /// The number of elements.
     pub length: i64,
-    /// Nulls; -1 where not counted.
+    /// The number of nulls; -1 if they were not counted.
     pub null_count: i64,
-    /// Elements to skip.
+    /// The number of elements to skip.
     pub offset: i64,
-    /// Entries of `buffers`.
+    /// The number of entries of `buffers`.
     pub n_buffers: i64,
-    /// Entries of `children`.
+    /// The number of entries of `children`.
     pub n_children: i64,
     /// The buffers.
     pub buffers: *mut *const c_void,
@@ -33,39 +33,39 @@ pub struct ArrowArray {
     /// The dictionary.
     #[sabi(unsafe_opaque_field)]
     pub dictionary: *mut ArrowArray,
-    /// Frees everything below; `None` once that is done.
+    /// Frees everything below; `None` once that has happened.
     #[sabi(unsafe_opaque_field)]
     pub release: Option<unsafe extern "C" fn(*mut ArrowArray)>,
-    /// The producer's.
+    /// Belongs to the producer.
     pub private_data: *mut c_void,
 }
 
-/// Arrow's `struct ArrowSchema`. Frozen by its specification.
+/// Arrow's `struct ArrowSchema`, which its specification freezes.
 ///
-/// Whoever holds it owns it, and releases it once by dropping it, from any thread.
+/// The holder owns it and releases it once, by dropping it, from any thread.
 #[repr(C)]
 #[derive(StableAbi, Debug)]
 pub struct ArrowSchema {
-    /// The type.
+    /// The type, in the specification's format strings.
     pub format: *const c_char,
     /// The column's name.
     pub name: *const c_char,
     /// Key-value pairs.
     pub metadata: *const c_char,
-    /// Nullable and the like.
+    /// Bit flags, e.g. whether the column is nullable.
     pub flags: i64,
-    /// Entries of `children`.
+    /// The number of entries of `children`.
     pub n_children: i64,
     /// The children.
     #[sabi(unsafe_opaque_field)]
     pub children: *mut *mut ArrowSchema,
-    /// The dictionary's type.
+    /// The type of the dictionary's values.
     #[sabi(unsafe_opaque_field)]
     pub dictionary: *mut ArrowSchema,
-    /// Frees everything below; `None` once that is done.
+    /// Frees everything below; `None` once that has happened.
     #[sabi(unsafe_opaque_field)]
     pub release: Option<unsafe extern "C" fn(*mut ArrowSchema)>,
-    /// The producer's.
+    /// Belongs to the producer.
     pub private_data: *mut c_void,
 }
 
@@ -87,7 +87,7 @@ impl Drop for ArrowSchema {
     }
 }
 
-// SAFETY: the specification forbids producers to tie data to a thread, and nothing here mutates behind `&`.
+// SAFETY: the specification forbids producers to bind data to a thread, and nothing here mutates behind `&`.
 unsafe impl Send for ArrowArray {}
 // SAFETY: as above.
 unsafe impl Sync for ArrowArray {}
@@ -96,7 +96,7 @@ unsafe impl Send for ArrowSchema {}
 // SAFETY: as above.
 unsafe impl Sync for ArrowSchema {}
 
-/// A table on its way: a struct array whose children are the columns. Frozen.
+/// A table that crosses the boundary: a struct array with one child per column. Frozen.
 #[repr(C)]
 #[derive(StableAbi, Debug)]
 pub struct ArrowTable {
@@ -107,12 +107,12 @@ pub struct ArrowTable {
 }
 
 impl ArrowTable {
-    /// The number of rows that it says it has.
+    /// The number of rows that the struct array claims; 0 if it is negative.
     pub fn num_rows(&self) -> usize {
         usize::try_from(self.array.length).unwrap_or(0)
     }
 
-    /// The columns' names; those that are no text or missing are empty.
+    /// The names of the columns. A name that is missing or not UTF-8 is empty.
     pub fn column_names(&self) -> Vec<String> {
         let count = usize::try_from(self.schema.n_children).unwrap_or(0);
         if self.schema.children.is_null() {
@@ -120,8 +120,8 @@ impl ArrowTable {
         }
         (0..count)
             .map(|index| {
-                // SAFETY: the specification promises `n_children` valid pointers; what made this value promised the
-                // specification (`Table::from_c_data`).
+                // SAFETY: the specification promises `n_children` valid pointers, and the maker of this value promised
+                // to follow the specification (`Table::from_c_data`).
                 let child = unsafe { *self.schema.children.add(index) };
                 if child.is_null() {
                     return String::new();
@@ -137,7 +137,7 @@ impl ArrowTable {
             .collect()
     }
 
-    /// Refuses columns of different lengths, which Arrow would silently cut to the shortest use.
+    /// Refuses columns of different lengths. Arrow would silently cut all of them to the shortest.
     #[cfg(feature = "arrow")]
     fn check_lengths(&self) -> Result<()> {
         let bad = |why: String| Error::new(ErrorKind::BadTable, why);
@@ -197,11 +197,12 @@ mod conversions {
     );
 
     impl ArrowTable {
-        /// Exports a batch without copying. Schema metadata is left behind, that of fields crosses.
+        /// Exports a batch without copying. Schema metadata is dropped, that of fields is kept.
         pub fn from_batch(batch: RecordBatch) -> Result<Self> {
             let (array, schema) = to_ffi(&StructArray::from(batch).into_data())
                 .map_err(|error| Error::new(ErrorKind::BadTable, error))?;
-            // SAFETY: both are the specification's struct, and both release on drop, which a transmute moves over.
+            // SAFETY: both are the specification's struct, and both release on drop, so a transmute moves the
+            // ownership.
             Ok(unsafe {
                 Self {
                     array: transmute::<FFI_ArrowArray, ArrowArray>(array),
@@ -210,22 +211,22 @@ mod conversions {
             })
         }
 
-        /// Imports it without copying (buffers that are not aligned are), and checks all of it.
+        /// Imports the table without copying, except for buffers that are not aligned, and checks all of it.
         ///
         /// # Errors
-        /// [`ErrorKind::BadTable`] where it is no proper table.
+        /// [`ErrorKind::BadTable`] if the data breaks Arrow's specification, or columns differ in length.
         pub fn into_batch(self) -> Result<RecordBatch> {
             self.check_lengths()?;
-            // Arrow asserts some of what a foreign producer may get wrong.
+            // Arrow asserts some of the things that a foreign producer may get wrong.
             catch_unwind(AssertUnwindSafe(|| import(self)))
                 .unwrap_or_else(|payload| Err(super::super::guard::payload_text(payload)))
-                .map_err(|why| Error::new(ErrorKind::BadTable, format!("the rows are no valid Arrow data: {why}")))
+                .map_err(|why| Error::new(ErrorKind::BadTable, format!("the rows are not valid Arrow data: {why}")))
         }
     }
 
     fn import(table: ArrowTable) -> Result<RecordBatch, String> {
         let ArrowTable { array, schema } = table;
-        // SAFETY: as in `from_batch`, the other way round.
+        // SAFETY: as in `from_batch`, in the other direction.
         let (array, schema) = unsafe {
             (transmute::<ArrowArray, FFI_ArrowArray>(array), transmute::<ArrowSchema, FFI_ArrowSchema>(schema))
         };
@@ -237,7 +238,7 @@ mod conversions {
             // Arrow's import takes the text of an empty slice for absent, and its validation then refuses the offsets.
             return Ok(RecordBatch::new_empty(Arc::new(Schema::new(fields))));
         }
-        // SAFETY: whoever made the table promised the specification; lengths are checked above, contents below.
+        // SAFETY: the table's maker promised the specification. Lengths are checked above, contents below.
         let mut data = unsafe { from_ffi(array, &schema) }.map_err(|error| error.to_string())?;
         data.align_buffers();
         data.validate_full().map_err(|error| error.to_string())?;
@@ -251,15 +252,15 @@ mod conversions {
 }
 
 impl crate::Table {
-    /// A table of Arrow C data, for those who bring their own Arrow.
+    /// A table of Arrow C data, for plugins that use an Arrow library of their own.
     ///
     /// # Safety
-    /// Both must be as the Arrow C Data Interface specifies: a struct array, a child a column, and its schema.
+    /// Both must follow the Arrow C Data Interface: a struct array with one child per column, and its schema.
     pub unsafe fn from_c_data(array: ArrowArray, schema: ArrowSchema) -> Self {
         Self::from_c_table(ArrowTable { array, schema })
     }
 
-    /// The table's Arrow C data. The caller owns it.
+    /// The table as Arrow C data. The caller owns both structs; dropping them releases them.
     pub fn into_c_data(self) -> (ArrowArray, ArrowSchema) {
         let ArrowTable { array, schema } = self.into_c_table();
         (array, schema)

@@ -1,23 +1,24 @@
-//! The C door: the structs of `include/kymhost_plugin.h`, as Rust sees them.
+//! The structs of `include/kymhost_plugin.h` as Rust sees them.
 //!
-//! Owns: their layout, and that as a text for the golden file. Never: does anything; the host's side is in `c_serve`.
+//! This file has their layout, and the layout as text for the golden file. It contains no behaviour: the host's side
+//! is in `c_serve`.
 //!
-//! Rules for every change within one major version: members are added at the end only, in the header and here; none is
-//! moved, renamed, retyped or removed. [`layout`] is compared with the header and with the golden file by a test.
+//! Within one major version members are added at the end only, in the header and here. None is moved, renamed,
+//! retyped or removed. A test compares [`layout`] with the header and with the golden file.
 #![allow(missing_docs)]
 
 use super::{ArrowArray, ArrowSchema};
 use std::ffi::{c_char, c_int, c_void};
 use std::mem::{offset_of, size_of};
 
-/// What the card of a library with this door calls it.
+/// What the card of a C library has as `door`.
 pub const DOOR: &str = "c-1";
-/// The one function that such a library exports: [`Entry`].
+/// The one function that a C library exports; its type is [`Entry`].
 pub const ENTRY: &str = "kymhost_plugin_c1";
 
-/// Done.
+/// The status of a call that succeeded.
 pub const OK: c_int = 0;
-/// There is none.
+/// The status of a call that succeeded, but found nothing.
 pub const ABSENT: c_int = 1;
 
 /// `kymhost_text`. Frozen.
@@ -144,12 +145,13 @@ pub struct Plugin {
 /// The type of the function [`ENTRY`].
 pub type Entry = unsafe extern "C" fn() -> *const Plugin;
 
-/// The least that a plugin's struct has: what there was in 1.0.
+/// The least size of a plugin's struct in bytes: that of API 1.0.
 pub const INDEXER_1_0_BYTES: usize = offset_of!(Indexer, read_old_marker) + size_of::<*const c_void>();
-/// The least that a plugin's struct has: what there was in 1.0.
+/// The least size of a plugin's struct in bytes: that of API 1.0.
 pub const PLUGIN_1_0_BYTES: usize = offset_of!(Plugin, n_indexers) + size_of::<usize>();
 
-/// Each struct of the header with its members: a line `struct NAME SIZE`, then lines `NAME.MEMBER OFFSET SIZE`.
+/// Each struct of the header with its members: a line `struct NAME SIZE`, then lines `NAME.MEMBER OFFSET SIZE`, in
+/// bytes.
 pub fn layout() -> String {
     fn size_at<T, M>(_: fn(&T) -> &M) -> usize {
         size_of::<M>()

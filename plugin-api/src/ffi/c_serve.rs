@@ -1,8 +1,9 @@
-//! The host's side of the C door: its records and runs behind the structs that C plugins call, and what takes their
+//! The host's side for C plugins: its records and runs behind the structs that they call, and what takes their
 //! answers.
 //!
-//! Owns: keeping what a plugin borrowed until its method has returned, catching the host's panics, bounding what a plugin
-//! gives. Never: used by a plugin, trusts a pointer's target further than the header promises.
+//! This file keeps what a plugin borrowed until its method has returned, catches the host's panics, and limits how
+//! much a plugin may give. A plugin does not use it. It trusts a plugin's pointers only as far as the header
+//! promises.
 
 use super::c_door::{self, Artifacts, Out, Text, ABSENT, OK};
 use super::{artifact_kind, guard, ArrowArray, ArrowSchema, HostRecord, HostRun};
@@ -12,19 +13,19 @@ use std::mem::size_of;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Mutex, PoisonError};
 
-/// How long a name may be that a plugin asks for, in bytes.
+/// The longest name that a plugin may ask for, in bytes.
 const MAX_NAME_BYTES: usize = 4 << 10;
 /// How much of a plugin's log line or error is read, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
-/// How much a plugin's method may give, in bytes.
+/// How much a method of a plugin may give, in bytes.
 pub const MAX_GIVEN_BYTES: usize = 64 << 20;
 
-/// The status that tells of an error.
+/// The status that reports an error of this kind.
 fn status_of(kind: ErrorKind) -> c_int {
     -(kind as c_int) - 1
 }
 
-/// The kind that a status tells of; none for what is no error of this version.
+/// The kind of error that a status reports; `None` if it is not an error of this version.
 fn kind_of(status: c_int) -> Option<ErrorKind> {
     [
         ErrorKind::Failed,
@@ -38,7 +39,7 @@ fn kind_of(status: c_int) -> Option<ErrorKind> {
     .find(|kind| status_of(*kind) == status)
 }
 
-/// The bytes of a zero-terminated text, at most `most` of them; whether the zero was found.
+/// The bytes of a zero-terminated text, at most `most` of them, and whether the zero was found.
 ///
 /// # Safety
 /// `text` is null, or readable up to its zero byte or `most` bytes, whichever comes first, for as long as `'a`.
@@ -58,7 +59,7 @@ unsafe fn bytes_until_zero<'a>(text: *const c_char, most: usize) -> (&'a [u8], b
 /// A zero-terminated text that a plugin gives, of at most `most` bytes.
 ///
 /// # Errors
-/// What is wrong with it, e.g. `is NULL`.
+/// What is wrong with it, e.g. `is NULL`, to follow the name of the value.
 ///
 /// # Safety
 /// `text` is null, or readable up to its zero byte or `most` bytes, whichever comes first, for as long as `'a`.
@@ -74,7 +75,7 @@ pub unsafe fn given_text<'a>(text: *const c_char, most: usize) -> Result<&'a str
     std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())
 }
 
-/// The same for a message: cut where it is too long, mended where it is not UTF-8, empty where it is null.
+/// The same for a message: cut if it is too long, repaired if it is not UTF-8, empty if it is null.
 ///
 /// # Safety
 /// As [`given_text`].
@@ -89,9 +90,9 @@ fn zero_terminated(text: &str) -> CString {
     CString::new(bytes).unwrap_or_default()
 }
 
-/// What a plugin borrowed, kept until its method has returned. Boxed parts do not move while the list grows.
+/// Something that a plugin borrowed, kept until its method has returned. Boxed parts do not move when the list grows.
 enum Kept {
-    /// Text with a zero byte behind it.
+    /// Text, followed by a zero byte.
     Bytes {
         _owner: Vec<u8>,
     },
@@ -112,7 +113,7 @@ struct KeptArray {
     _axes: Vec<CString>,
     _axis_pointers: Vec<*const c_char>,
     _bytes: Vec<u8>,
-    /// The elements, where the host's own bytes are not aligned for them.
+    /// The elements, if the host's own bytes are not aligned for them.
     _aligned: Vec<u64>,
 }
 
@@ -129,15 +130,15 @@ struct RecordState<'a> {
     kept: Mutex<Vec<Kept>>,
 }
 
-/// A host's record as C plugins take it. What it gave lives as long as it.
+/// A host's record as C plugins take it. What it gave to a plugin lives as long as it does.
 pub struct CRecord<'a> {
     face: c_door::Record,
-    /// What `face.context` points to.
+    /// The target of `face.context`.
     _state: Box<RecordState<'a>>,
 }
 
 impl<'a> CRecord<'a> {
-    /// The record behind the struct.
+    /// Makes the struct of a record.
     pub fn new(record: &'a dyn HostRecord) -> Self {
         let image_id = zero_terminated(guard::value("", || record.image_id()));
         let state = Box::new(RecordState { record, image_id, kept: Mutex::default() });
@@ -156,7 +157,7 @@ impl<'a> CRecord<'a> {
         Self { face, _state: state }
     }
 
-    /// What a plugin's method takes; it must not be used once this is dropped.
+    /// The pointer that a plugin's method takes. It must not be used after this value is dropped.
     pub fn as_ptr(&self) -> *const c_door::Record {
         &self.face
     }
@@ -250,21 +251,21 @@ impl RecordState<'_> {
     }
 }
 
-/// Writes where a plugin wants it, unless that is nowhere.
+/// Writes a value to where a plugin wants it; does nothing if that is null.
 ///
 /// # Safety
 /// `place` is null or may be written.
 unsafe fn put<T>(place: *mut T, value: T) {
     if !place.is_null() {
-        // SAFETY: the caller's promise; what stood there has no destructor that anybody relies on.
+        // SAFETY: the caller's promise. Nobody relies on a destructor of the value that is overwritten.
         unsafe { place.write(value) };
     }
 }
 
-/// Does what one function of a record does, and gives the status; an error's text goes to `error`.
+/// Runs the body of a record's function and returns the status. The text of an error goes to `error`.
 ///
 /// # Safety
-/// `record` is null or a [`CRecord`]'s, still alive; `error` is null or may be written.
+/// `record` is null or comes from a [`CRecord`] that is still alive; `error` is null or may be written.
 unsafe fn answer(
     record: *const c_door::Record,
     error: *mut Text,
@@ -298,12 +299,13 @@ unsafe fn name<'a>(text: *const c_char) -> Result<&'a str> {
 
 fn check_place<T>(place: *mut T) -> Result<()> {
     if place.is_null() {
-        return Err(Error::msg("there is no place for the answer: its pointer is NULL"));
+        return Err(Error::msg("the pointer for the result is NULL"));
     }
     Ok(())
 }
 
-// The functions of `kymhost_record`. SAFETY of all: the header's promises, which are `answer`'s, `name`'s and `put`'s.
+// The functions of `kymhost_record`. SAFETY of all: the header's promises, which are those of `answer`, `name` and
+// `put`.
 
 unsafe extern "C" fn image_id_of(record: *const c_door::Record) -> *const c_char {
     if record.is_null() {
@@ -348,7 +350,7 @@ unsafe extern "C" fn table(
                 _ => {
                     return Err(Error::new(
                         ErrorKind::Unsupported,
-                        format!("this kymhost knows no table artifacts of kind {kind}; upgrade kymhost"),
+                        format!("this kymhost does not know table artifacts of kind {kind}; upgrade kymhost"),
                     ))
                 }
             };
@@ -432,19 +434,20 @@ unsafe extern "C" fn artifacts(record: *const c_door::Record, place: *mut *const
 
 struct RunState<'a> {
     run: &'a dyn HostRun,
-    /// Texts of errors, which live until the plugin's method has returned. Boxed by `Vec`, so they do not move.
+    /// Texts of errors, which live until the plugin's method has returned. A `Vec` keeps its bytes in place when it
+    /// moves.
     texts: Mutex<Vec<Vec<u8>>>,
 }
 
 /// A host's run as C plugins take it.
 pub struct CRun<'a> {
     face: c_door::Run,
-    /// What `face.context` points to.
+    /// The target of `face.context`.
     _state: Box<RunState<'a>>,
 }
 
 impl<'a> CRun<'a> {
-    /// The run behind the struct.
+    /// Makes the struct of a run.
     pub fn new(run: &'a dyn HostRun) -> Self {
         let state = Box::new(RunState { run, texts: Mutex::default() });
         let face = c_door::Run {
@@ -461,16 +464,16 @@ impl<'a> CRun<'a> {
         Self { face, _state: state }
     }
 
-    /// What a plugin's method takes; it must not be used once this is dropped.
+    /// The pointer that a plugin's method takes. It must not be used after this value is dropped.
     pub fn as_ptr(&self) -> *const c_door::Run {
         &self.face
     }
 }
 
-/// Does what one function of a run does; `otherwise` where there is no run, or the host panics.
+/// Runs the body of a run's function. Returns `otherwise` if there is no run or the host panics.
 ///
 /// # Safety
-/// `run` is null or a [`CRun`]'s, still alive.
+/// `run` is null or comes from a [`CRun`] that is still alive.
 unsafe fn of_run<T>(run: *const c_door::Run, otherwise: T, body: impl FnOnce(&dyn HostRun) -> T) -> T {
     if run.is_null() {
         return otherwise;
@@ -481,7 +484,7 @@ unsafe fn of_run<T>(run: *const c_door::Run, otherwise: T, body: impl FnOnce(&dy
 }
 
 unsafe extern "C" fn cancelled(run: *const c_door::Run) -> c_int {
-    // SAFETY: the header's promise. A host that panicked here is in no state to take rows.
+    // SAFETY: the header's promise. A host that panicked here is in no state to accept rows.
     c_int::from(unsafe { of_run(run, true, |run| run.cancelled()) })
 }
 
@@ -506,10 +509,10 @@ unsafe extern "C" fn progress(run: *const c_door::Run, fraction: f64) {
     unsafe { of_run(run, (), |run| run.progress(fraction)) }
 }
 
-/// Hands the host's run an artifact, and gives the status; an error's text goes to `error`.
+/// Hands an artifact to the host's run and returns the status. The text of an error goes to `error`.
 ///
 /// # Safety
-/// `run` is null or a [`CRun`]'s, still alive; `error` is null or may be written.
+/// `run` is null or comes from a [`CRun`] that is still alive; `error` is null or may be written.
 unsafe fn hand_over(run: *const c_door::Run, error: *mut Text, body: impl FnOnce(&dyn HostRun) -> Result<()>) -> c_int {
     const NO_RUN: &std::ffi::CStr = c"the run is NULL";
     if run.is_null() {
@@ -544,7 +547,7 @@ unsafe extern "C" fn put_json(
     length: usize,
     error: *mut Text,
 ) -> c_int {
-    // SAFETY: the header's promises: a name, and so many bytes of text.
+    // SAFETY: the header's promises: a name, and `length` bytes of text.
     unsafe {
         hand_over(run, error, |run| {
             if length > MAX_GIVEN_BYTES || (json.is_null() && length > 0) {
@@ -563,9 +566,9 @@ unsafe extern "C" fn put_table(
     schema: *mut ArrowSchema,
     error: *mut Text,
 ) -> c_int {
-    // SAFETY: the header's promises: each is null, or Arrow C data that is the host's from now on.
+    // SAFETY: the header's promises: each is null, or Arrow C data that the host owns from now on.
     let given = unsafe { (taken_array(array), taken_schema(schema)) };
-    // SAFETY: the header's promises: a name. What was taken is released here, whatever is wrong with the rest.
+    // SAFETY: the header's promise: a name. The data that was taken is released here, even if anything else is wrong.
     unsafe {
         hand_over(run, error, move |run| {
             let (Some(data), Some(of)) = given else {
@@ -579,7 +582,8 @@ unsafe extern "C" fn put_table(
     }
 }
 
-/// Moves Arrow C data out, as Arrow's specification has it: the caller's struct is then released for the caller. `None` for null.
+/// Moves Arrow C data out, as Arrow's specification describes: the caller's struct is then marked as released. `None`
+/// for null.
 ///
 /// # Safety
 /// `array` is null, or points to a valid struct that the caller gives away.
@@ -595,10 +599,10 @@ unsafe fn taken_array(array: *mut ArrowArray) -> Option<ArrowArray> {
     }
 }
 
-/// As [`taken_array`].
+/// As [`taken_array`], for a schema.
 ///
 /// # Safety
-/// As there.
+/// `schema` is null, or points to a valid struct that the caller gives away.
 unsafe fn taken_schema(schema: *mut ArrowSchema) -> Option<ArrowSchema> {
     if schema.is_null() {
         return None;
@@ -617,14 +621,14 @@ unsafe extern "C" fn put_array(
     array: *const c_door::Array,
     error: *mut Text,
 ) -> c_int {
-    // SAFETY: the header's promises: a name, and an array with all that it points to.
+    // SAFETY: the header's promises: a name, and an array with everything that it points to.
     unsafe { hand_over(run, error, |run| run.put_array(name(artifact)?, given_array(array)?)) }
 }
 
-/// An array of a plugin's, copied.
+/// A copy of a plugin's array.
 ///
 /// # Safety
-/// `array` is null, or a struct of the size that it says with all that it points to.
+/// `array` is null, or a struct of the size that it claims, with everything that it points to.
 unsafe fn given_array(array: *const c_door::Array) -> Result<array::Array> {
     const MAX_AXES: usize = 32;
     if array.is_null() || !array.is_aligned() {
@@ -639,7 +643,7 @@ unsafe fn given_array(array: *const c_door::Array) -> Result<array::Array> {
     let dtype = u8::try_from(face.dtype)
         .ok()
         .and_then(array::DType::from_number)
-        .ok_or_else(|| Error::msg(format!("the array's dtype {} is none", face.dtype)))?;
+        .ok_or_else(|| Error::msg(format!("the array has the unknown dtype {}", face.dtype)))?;
     let has_parts = face.n_axes == 0 || !(face.shape.is_null() || face.axes.is_null());
     if face.n_axes > MAX_AXES || !has_parts || (face.data.is_null() && face.n_bytes > 0) {
         return Err(Error::msg("the array has more than 32 axes, or no shape, axes or data"));
@@ -649,20 +653,20 @@ unsafe fn given_array(array: *const c_door::Array) -> Result<array::Array> {
         // SAFETY: both have `n_axes` entries.
         let (length, axis) = unsafe { (*face.shape.add(place), *face.axes.add(place)) };
         shape.push(usize::try_from(length).map_err(|_| Error::msg("the array's shape does not fit this machine"))?);
-        // SAFETY: zero-terminated, as the header has it.
+        // SAFETY: the header promises a zero-terminated text.
         let axis = unsafe { given_text(axis, MAX_NAME_BYTES) };
         axes.push(axis.map_err(|why| Error::msg(format!("the name of axis {place} {why}")))?.to_owned());
     }
     let expected = shape.iter().try_fold(dtype.size(), |product, length| product.checked_mul(*length));
     if expected != Some(face.n_bytes) {
         return Err(Error::msg(format!(
-            "the array has {} bytes, which is not what its shape and dtype say",
+            "the array has {} bytes, which does not match its shape and dtype",
             face.n_bytes
         )));
     }
     let bytes = match face.n_bytes {
         0 => Vec::new(),
-        // SAFETY: the header has so many bytes stand there.
+        // SAFETY: the header promises `n_bytes` bytes there.
         count => unsafe { std::slice::from_raw_parts(face.data.cast::<u8>(), count) }.to_vec(),
     };
     array::Array::new(dtype, shape, axes, bytes)
@@ -672,14 +676,14 @@ unsafe fn given_array(array: *const c_door::Array) -> Result<array::Array> {
 struct OutState {
     bytes: Vec<u8>,
     error: String,
-    /// It was more than is taken.
+    /// Whether the plugin gave more than `MAX_GIVEN_BYTES`.
     is_too_much: bool,
 }
 
 /// Takes what one call of a plugin's method gives.
 pub struct COut {
     face: Box<Out>,
-    /// What `face.context` points to; of a box.
+    /// The target of `face.context`; it comes from a box.
     state: *mut OutState,
 }
 
@@ -690,35 +694,35 @@ impl Default for COut {
 }
 
 impl COut {
-    /// Nothing given yet.
+    /// A receiver to which nothing has been given yet.
     pub fn new() -> Self {
         let state = Box::into_raw(Box::<OutState>::default());
         let face = Out { struct_size: size_of::<Out>(), context: state.cast(), write: Some(write), error: Some(error) };
         Self { face: Box::new(face), state }
     }
 
-    /// What a plugin's method takes; it must not be used once this is dropped.
+    /// The pointer that a plugin's method takes. It must not be used after this value is dropped.
     pub fn as_ptr(&mut self) -> *mut Out {
         &mut *self.face
     }
 
-    /// What the method gave, by the status that it returned; none for [`ABSENT`].
+    /// What the method gave, according to the status that it returned; `None` for [`ABSENT`].
     ///
     /// # Errors
-    /// What the plugin told, or that its status means nothing.
+    /// The plugin's error, or that the status has no meaning.
     pub fn finish(self, status: c_int) -> Result<Option<Vec<u8>>> {
-        // SAFETY: the state is ours alone again: the method has returned.
+        // SAFETY: the method has returned, so nobody else uses the state.
         let state = std::mem::take(unsafe { &mut *self.state });
         match status {
             OK if state.is_too_much => {
-                Err(Error::msg(format!("the indexer gave more than {MAX_GIVEN_BYTES} bytes, the most that is taken")))
+                Err(Error::msg(format!("the indexer gave more than {MAX_GIVEN_BYTES} bytes, which is the limit")))
             }
             OK => Ok(Some(state.bytes)),
             ABSENT => Ok(None),
             status => match kind_of(status) {
                 Some(kind) => Err(Error::new(kind, state.error)),
                 None if status < 0 && !state.error.is_empty() => Err(Error::msg(state.error)),
-                None => Err(Error::msg(format!("the indexer returned the status {status}, which means nothing here"))),
+                None => Err(Error::msg(format!("the indexer returned the unknown status {status}"))),
             },
         }
     }
@@ -726,7 +730,7 @@ impl COut {
 
 impl Drop for COut {
     fn drop(&mut self) {
-        // SAFETY: made by `Box::into_raw` in `new`, and freed here only.
+        // SAFETY: it was made by `Box::into_raw` in `new`, and is freed only here.
         drop(unsafe { Box::from_raw(self.state) });
     }
 }
@@ -735,7 +739,7 @@ unsafe extern "C" fn write(out: *mut Out, bytes: *const c_void, length: usize) -
     if out.is_null() || (bytes.is_null() && length > 0) {
         return status_of(ErrorKind::Failed);
     }
-    // SAFETY: `COut::new` set the context; one thread at a time is the header's rule.
+    // SAFETY: `COut::new` set the context, and the header allows one thread at a time.
     let state = unsafe { &mut *(*out).context.cast::<OutState>() };
     let fits = state.bytes.len().checked_add(length).is_some_and(|total| total <= MAX_GIVEN_BYTES);
     if !fits || state.bytes.try_reserve(length).is_err() {
@@ -743,7 +747,7 @@ unsafe extern "C" fn write(out: *mut Out, bytes: *const c_void, length: usize) -
         return status_of(ErrorKind::Failed);
     }
     if length > 0 {
-        // SAFETY: the header has the plugin give so many bytes there, and it is at most `MAX_GIVEN_BYTES`.
+        // SAFETY: the header promises `length` bytes there, and it is at most `MAX_GIVEN_BYTES`.
         state.bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), length) });
     }
     OK
@@ -755,6 +759,6 @@ unsafe extern "C" fn error(out: *mut Out, text: *const c_char) {
     }
     // SAFETY: as in `write`.
     let state = unsafe { &mut *(*out).context.cast::<OutState>() };
-    // SAFETY: the header has it be zero-terminated.
+    // SAFETY: the header promises a zero-terminated text.
     state.error = unsafe { given_message(text) };
 }

@@ -1,5 +1,6 @@
-//! The plugin's side: an author's [`Indexer`] behind the trait object, and what a library exports.
-//! Owns: catching its panics. Never: used by a host.
+//! The plugin's side of the boundary: an author's [`Indexer`] behind the trait object, and what a library exports.
+//!
+//! This file catches the plugin's panics. A host does not use it.
 
 use super::contract::{Answer, IndexerAbi, IndexerAbi_TO, IndexerObject, Module, ModuleRef, RecordRef, RunRef};
 use super::{guard, ArrowTable};
@@ -40,7 +41,7 @@ impl<I: Indexer> IndexerAbi for Adapter<I> {
     fn read_old_marker(&self, payload: RSlice<'_, u8>) -> Answer<ROption<RVec<u8>>> {
         guard::answer(|| {
             let payload = Json::parse(payload.as_slice())
-                .map_err(|error| Error::new(ErrorKind::Unreadable, format!("the marker is no JSON: {error}")))?;
+                .map_err(|error| Error::new(ErrorKind::Unreadable, format!("the marker is not JSON: {error}")))?;
             Ok(match self.indexer.read_old_marker(&payload) {
                 Some(marker) => RSome(marker.to_json().to_file_text().into_bytes().into()),
                 None => RNone,
@@ -58,18 +59,18 @@ impl<I: Indexer> IndexerAbi for Adapter<I> {
     }
 }
 
-/// An indexer as the host gets it.
+/// The trait object of an indexer, as the host gets it.
 pub fn indexer_object<I: Indexer>(indexer: I) -> IndexerObject {
     IndexerAbi_TO::from_value(Adapter { indexer, marker: marker_name::<I>() }, TD_Opaque)
 }
 
-/// One indexer of this library.
+/// One indexer of this library, which is made when the host asks for it.
 pub struct Registration {
     make: fn() -> IndexerObject,
 }
 
 impl Registration {
-    /// Registers what makes the object.
+    /// Registers the function that makes the object.
     pub const fn new(make: fn() -> IndexerObject) -> Self {
         Self { make }
     }
@@ -77,7 +78,7 @@ impl Registration {
 
 inventory::collect!(Registration);
 
-/// What `export_plugin!` hands to the root module.
+/// The type that `export_plugin!` hands to the root module.
 pub trait Export: 'static {
     /// The library's card.
     const CARD: &'static [u8];
@@ -87,19 +88,19 @@ extern "C" fn indexers() -> Answer<RVec<IndexerObject>> {
     guard::answer(|| {
         let mut objects: Vec<_> =
             inventory::iter::<Registration>.into_iter().map(|registration| (registration.make)()).collect();
-        // The order in which constructors ran is the linker's.
+        // Constructors run in the linker's order, so the list is sorted.
         objects.sort_by(|a, b| a.name().as_str().cmp(b.name().as_str()));
         Ok(objects.into())
     })
 }
 
 fn module<E: Export>() -> ModuleRef {
-    // Called once in a library's life.
+    // Leaks once per library, because it is called once.
     Module { indexers, card: RSlice::from_slice(E::CARD) }.leak_into_prefix()
 }
 
 extern "C" fn construct<E: Export>() -> RootModuleResult {
-    // Catches panics itself.
+    // It catches panics itself.
     __call_root_module_loader(module::<E>)
 }
 

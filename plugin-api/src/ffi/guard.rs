@@ -1,5 +1,6 @@
-//! Keeps panics on their own side of the boundary.
-//! Owns: turning a panic into an error. Never: touches the panic hook, which goes on printing.
+//! Keeps a panic on the side of the boundary on which it happens, and turns it into an error.
+//!
+//! This file does not touch the panic hook, which still prints the panic.
 
 use super::contract::{Answer, ErrorAbi};
 use crate::{ErrorKind, Result};
@@ -7,9 +8,10 @@ use abi_stable::std_types::{RErr, ROk};
 use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-/// Runs one method's body; a panic becomes [`ErrorKind::Panicked`] with the payload's text.
+/// Runs the body of a method. A panic becomes [`ErrorKind::Panicked`] with the text of its payload.
 pub(super) fn answer<T>(body: impl FnOnce() -> Result<T>) -> Answer<T> {
-    // After a panic the body's captures are not looked at again by us; an indexer's own state is its author's.
+    // After a panic this function does not use the captures again. An indexer's own state is its author's
+    // responsibility.
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(value)) => ROk(value),
         Ok(Err(error)) => RErr(error.into()),
@@ -17,7 +19,7 @@ pub(super) fn answer<T>(body: impl FnOnce() -> Result<T>) -> Answer<T> {
     }
 }
 
-/// Runs a body that has no way to tell of errors; a panic gives `otherwise`.
+/// Runs the body of a method that cannot report errors. A panic gives `otherwise`.
 pub(super) fn value<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         payload_text(payload);
@@ -33,7 +35,8 @@ pub(super) fn payload_text(payload: Box<dyn Any + Send>) -> String {
     match payload.downcast::<&'static str>() {
         Ok(text) => (*text).to_owned(),
         Err(payload) => {
-            // Its Drop is foreign code, and a panic in it would end the process: let it leak.
+            // Dropping the payload runs foreign code, and a panic in it would end the process. So the payload is
+            // leaked.
             std::mem::forget(payload);
             "a panic without text".to_owned()
         }

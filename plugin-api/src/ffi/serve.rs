@@ -1,5 +1,6 @@
-//! The host's side: its records and runs behind the trait objects that plugins call.
-//! Owns: catching the host's panics, so that none crosses into a plugin. Never: used by a plugin.
+//! The host's side of the boundary: its records and runs behind the trait objects that plugins call.
+//!
+//! This file catches the host's panics, so that none crosses into a plugin. A plugin does not use it.
 
 use super::contract::{Answer, ArrayAbi, RecordAbi, RecordAbi_TO, RecordRef, RunAbi, RunAbi_TO, RunRef};
 use super::{artifact_kind, guard, ArrowTable};
@@ -8,51 +9,51 @@ use crate::{Artifact, ArtifactKind, Error, ErrorKind, LogLevel, Record, Result, 
 use abi_stable::sabi_trait::TD_Opaque;
 use abi_stable::std_types::{ROption, RSlice, RStr, RString, RVec, Tuple2};
 
-/// What a host's record can do; each is what the method of [`crate::Record`] of that name gives.
-/// Absent is `None`; there but unreadable is [`ErrorKind::Unreadable`] with the key in its message.
+/// A host's record. Each method does what the method of [`crate::Record`] of the same name promises: absent is
+/// `None`, and something that exists but cannot be read is [`ErrorKind::Unreadable`] with the key in its message.
 pub trait HostRecord: Send + Sync {
     /// The image's id.
     fn image_id(&self) -> &str;
-    /// The text of a JSON artifact.
+    /// The text of the JSON artifact `name`.
     fn json(&self, name: &str) -> Result<Option<Vec<u8>>>;
-    /// A table artifact of one kind, Parquet or CSV.
+    /// The table artifact `name` of one kind, Parquet or CSV.
     fn table(&self, name: &str, kind: ArtifactKind) -> Result<Option<Table>>;
     /// The pixels.
     fn pixels(&self) -> Result<Option<Array>>;
-    /// An array artifact.
+    /// The array artifact `name`.
     fn array(&self, name: &str) -> Result<Option<Array>>;
-    /// Where an artifact is kept, or would be; for messages.
+    /// The key under which an artifact is kept, or would be; for messages.
     fn key(&self, name: &str, kind: ArtifactKind) -> String;
-    /// The attributes' JSON text.
+    /// The text of the attributes, a JSON object.
     fn attributes(&self) -> Result<Vec<u8>>;
     /// The artifacts, sorted by name.
     fn artifacts(&self) -> Result<Vec<Artifact>>;
 }
 
-/// What a host's run can do.
+/// A host's run.
 pub trait HostRun: Send + Sync {
     /// Whether to stop.
     fn cancelled(&self) -> bool;
     /// How many threads the extraction may use.
     fn threads(&self) -> usize;
-    /// A line for the log.
+    /// Writes a line to the log.
     fn log(&self, level: LogLevel, message: &str);
-    /// How much of the image is done, 0 to 1.
+    /// Reports which fraction of the image is done, 0 to 1.
     fn progress(&self, fraction: f64);
-    /// Takes a JSON artifact's text, which may be any bytes.
+    /// Accepts the text of a JSON artifact, which may be any bytes.
     ///
     /// # Errors
-    /// Where it cannot be taken: not declared, handed over twice, no JSON.
+    /// If the artifact is not declared, was handed over before, or is not JSON.
     fn put_json(&self, name: &str, text: &[u8]) -> Result<()>;
-    /// Takes a table artifact, unchecked.
+    /// Accepts a table artifact, which is not checked yet.
     ///
     /// # Errors
-    /// As [`HostRun::put_json`].
+    /// If the artifact is not declared or was handed over before, or the table is not valid.
     fn put_table(&self, name: &str, table: Table) -> Result<()>;
-    /// Takes an array artifact.
+    /// Accepts an array artifact.
     ///
     /// # Errors
-    /// As [`HostRun::put_json`].
+    /// If the artifact is not declared or was handed over before.
     fn put_array(&self, name: &str, array: Array) -> Result<()>;
 }
 
@@ -107,31 +108,32 @@ impl<R: HostRun + ?Sized> HostRun for &R {
     }
 }
 
-/// A host's record as plugins take it.
+/// Makes a host's record available to plugins.
 pub struct ServedRecord<R>(pub R);
 
 impl<R: HostRecord> ServedRecord<R> {
-    /// What an [`super::contract::IndexerAbi`] method takes.
+    /// The record as a method of [`super::contract::IndexerAbi`] takes it.
     pub fn to_ref(&self) -> RecordRef<'_> {
         RecordAbi_TO::from_ptr(self, TD_Opaque)
     }
 
-    /// What an [`crate::Indexer`] method takes: for a host, or a test, that has an indexer without a library.
+    /// The record as a method of [`crate::Indexer`] takes it: for a host or a test that calls an indexer without a
+    /// library.
     pub fn to_record(&self) -> Record<'_> {
         Record::new(self.to_ref())
     }
 }
 
-/// A host's run as plugins take it.
+/// Makes a host's run available to plugins.
 pub struct ServedRun<R>(pub R);
 
 impl<R: HostRun> ServedRun<R> {
-    /// What an [`super::contract::IndexerAbi`] method takes.
+    /// The run as a method of [`super::contract::IndexerAbi`] takes it.
     pub fn to_ref(&self) -> RunRef<'_> {
         RunAbi_TO::from_ptr(self, TD_Opaque)
     }
 
-    /// What an [`crate::Indexer`] method takes.
+    /// The run as a method of [`crate::Indexer`] takes it.
     pub fn to_run(&self) -> Run<'_> {
         Run::new(self.to_ref())
     }
@@ -151,7 +153,7 @@ impl<R: HostRecord> RecordAbi for ServedRecord<R> {
             }
             _ => Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("this kymhost knows no table artifacts of kind {kind}; upgrade kymhost"),
+                format!("this kymhost does not know table artifacts of kind {kind}; upgrade kymhost"),
             )),
         })
     }
@@ -180,7 +182,7 @@ impl<R: HostRecord> RecordAbi for ServedRecord<R> {
 
 impl<R: HostRun> RunAbi for ServedRun<R> {
     fn cancelled(&self) -> bool {
-        // A host that panicked here is in no state to take rows.
+        // A host that panicked here is in no state to accept rows, so the plugin should stop.
         guard::value(true, || self.0.cancelled())
     }
     fn threads(&self) -> u32 {

@@ -1,4 +1,4 @@
-//! Both sides of the boundary in one process: an indexer's object called with a served record.
+//! Both sides of the boundary in one process: an indexer's object is called with a served record.
 
 use super::contract::{ArrayAbi, ErrorAbi};
 use super::*;
@@ -8,7 +8,7 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
-/// A record that has one of everything named `a`, something broken named `broken`, and panics for `panic`.
+/// A record with one of everything named `a`, something unreadable named `broken`, and a panic for `panic`.
 struct Shelf;
 
 fn shelf<T>(name: &str, value: T) -> Result<Option<T>> {
@@ -26,7 +26,7 @@ fn pixels() -> Array {
 
 static RELEASED: AtomicUsize = AtomicUsize::new(0);
 
-/// Arrow C data of `rows` rows and no columns, which counts its release.
+/// Arrow C data with `rows` rows and no columns. It counts its releases.
 fn c_table(rows: i64) -> Table {
     unsafe extern "C" fn release_array(array: *mut ArrowArray) {
         RELEASED.fetch_add(1, Ordering::SeqCst);
@@ -62,7 +62,7 @@ fn c_table(rows: i64) -> Table {
         release: Some(release_schema),
         private_data: std::ptr::null_mut(),
     };
-    // SAFETY: a struct array without children, as the specification has it.
+    // SAFETY: a struct array without children, as the specification describes it.
     unsafe { Table::from_c_data(array, schema) }
 }
 
@@ -144,7 +144,7 @@ impl Log {
 }
 
 #[test]
-fn a_served_record_gives_what_the_host_has() {
+fn served_record_gives_host_values() {
     let served = ServedRecord(Shelf);
     let record = served.to_record();
     assert_eq!(record.image_id(), "image-1");
@@ -187,12 +187,12 @@ fn a_served_record_gives_what_the_host_has() {
     let error = record.json("no_json").expect_err("no JSON");
     assert_eq!(error.kind(), ErrorKind::Unreadable);
     assert!(error.message().contains("shelf/no_json.json"), "{error}");
-    // A host that cannot tell: the artifact is named all the same.
+    // A host that does not know the key: the text still names the artifact.
     assert_eq!(record.key("b", ArtifactKind::Csv), "the artifact 'b' of image image-1");
 }
 
 #[test]
-fn a_hosts_panic_stays_with_the_host() {
+fn host_panic_does_not_cross() {
     let served = ServedRun(Log::default());
     let run = served.to_run();
     assert!(run.cancelled());
@@ -204,7 +204,7 @@ fn a_hosts_panic_stays_with_the_host() {
 }
 
 #[test]
-fn artifacts_are_handed_over() {
+fn run_hands_over_artifacts() {
     let served = ServedRun(Log::default());
     let run = served.to_run();
     let put = |name: &str| {
@@ -225,7 +225,7 @@ fn artifacts_are_handed_over() {
     assert_eq!(refused.map_err(|error| error.kind), Err(ErrorKind::Unsupported as u8));
 }
 
-/// An indexer that does nothing, with these of its constants.
+/// An indexer that does nothing, with these constants.
 macro_rules! indexer_with {
     ($name:ident, $marker:literal, $writes:expr) => {
         struct $name;
@@ -244,9 +244,9 @@ macro_rules! indexer_with {
     };
 }
 
-/// The marker is a JSON artifact, of the default name where none is given.
+/// The marker is a JSON artifact; without a name of its own it has the default name.
 #[test]
-fn writes_may_not_name_the_run_marker() {
+fn writes_with_run_marker_is_refused() {
     use crate::card::CardEntry;
     indexer_with!(ByDefault, "", &[Output::json("own_run")]);
     indexer_with!(DefaultTable, "", &[Output::table("own_run")]);
@@ -268,7 +268,7 @@ fn writes_may_not_name_the_run_marker() {
 }
 
 #[test]
-fn what_an_indexer_declares_is_listed() {
+fn indexer_object_lists_declarations() {
     struct Maker;
     impl Indexer for Maker {
         const NAME: &'static str = "maker";
@@ -327,7 +327,7 @@ impl Indexer for Actor {
 }
 
 #[test]
-fn every_method_of_an_indexer_answers_whatever_it_does() {
+fn indexer_errors_and_panics_become_answers() {
     let record = ServedRecord(Shelf);
     let run = ServedRun(Log::default());
     let ok = |text: &str| Ok::<_, (u8, String)>(text.to_owned());
@@ -393,7 +393,7 @@ fn every_method_of_an_indexer_answers_whatever_it_does() {
 }
 
 #[test]
-fn unknown_numbers_have_a_meaning() {
+fn unknown_numbers_have_fallbacks() {
     for (kind, expected) in [(0, ErrorKind::Failed), (5, ErrorKind::BadTable), (200, ErrorKind::Failed)] {
         let error = Error::from(ErrorAbi { kind, message: "m".into() });
         assert_eq!((error.kind(), error.message()), (expected, "m"));
@@ -410,16 +410,16 @@ fn unknown_numbers_have_a_meaning() {
 }
 
 #[test]
-fn the_exported_name_is_the_one_that_abi_stable_looks_for() {
+fn exported_name_is_abi_stables() {
     assert_eq!(abi_stable::library::ROOT_MODULE_LOADER_NAME, "_1as_0lib_1header_0root_bmodule_bloader");
     assert!(include_str!("../card.rs").contains("export_name = \"_1as_0lib_1header_0root_bmodule_bloader\""));
 }
 
 #[test]
-fn c_data_is_released_once() {
+fn c_data_drop_releases_once() {
     let before = RELEASED.load(Ordering::SeqCst);
     drop(c_table(1));
-    // Other tests release too: at least ours.
+    // Other tests release tables too, so the count may be higher.
     assert!(RELEASED.load(Ordering::SeqCst) >= before + 2);
     let (mut array, mut schema) = c_table(1).into_c_data();
     array.release = None;
@@ -427,9 +427,9 @@ fn c_data_is_released_once() {
     drop((array, schema));
 }
 
-/// A C plugin that hands over a table gives both its parts away, whatever is wrong: also where one of them is NULL.
+/// A C plugin that hands over a table gives both structs away, whatever else is wrong: also if one of them is NULL.
 #[test]
-fn a_table_from_c_that_lacks_a_part_is_released() {
+fn c_table_without_part_is_released() {
     static GONE: AtomicUsize = AtomicUsize::new(0);
     unsafe extern "C" fn release_array(array: *mut ArrowArray) {
         GONE.fetch_add(1, Ordering::SeqCst);
@@ -460,7 +460,7 @@ fn a_table_from_c_that_lacks_a_part_is_released() {
         let before = GONE.load(Ordering::SeqCst);
         let of_array = if has_array { std::ptr::addr_of_mut!(array) } else { std::ptr::null_mut() };
         let of_schema = if has_schema { std::ptr::addr_of_mut!(schema) } else { std::ptr::null_mut() };
-        // SAFETY: a run that is alive or null, a text, C data given away.
+        // SAFETY: a run that is alive or null, a text, and C data that is given away.
         let found = unsafe { put_table(to, name.as_ptr(), of_array, of_schema, std::ptr::null_mut()) };
         let story = format!("array {has_array}, schema {has_schema}, {name:?}");
         assert_eq!(found == 0, status == 0, "{story}");
@@ -474,7 +474,7 @@ fn a_table_from_c_that_lacks_a_part_is_released() {
 mod with_arrow {
     use super::*;
 
-    /// A table of C data with columns of these lengths.
+    /// A table of C data whose columns have these lengths.
     fn with_lengths(rows: i64, lengths: &[i64]) -> ArrowTable {
         let columns = lengths.iter().enumerate().fold(Table::builder(), |builder, (index, _)| {
             builder.column(format!("c{index}"), vec![1.0, 2.0, 3.0]).expect("a column")
@@ -489,7 +489,7 @@ mod with_arrow {
     }
 
     #[test]
-    fn ragged_and_damaged_tables_are_refused() {
+    fn ragged_or_damaged_table_is_refused() {
         for (rows, lengths, expected) in [
             (3, &[3, 3][..], Ok(3)),
             (2, &[3, 3], Ok(2)),
@@ -517,7 +517,7 @@ mod with_arrow {
         unknown.schema.format = c"?what".as_ptr();
         assert_eq!(children.into_batch().map_err(|error| error.kind()), Err(ErrorKind::BadTable));
         for mut table in [no_struct, unknown] {
-            // The borrowed format is not the producer's to free: leak the little that hangs on it.
+            // The borrowed format does not belong to the producer, so its release must not run; the rest leaks.
             table.schema.release = None;
             assert_eq!(table.into_batch().map_err(|error| error.kind()), Err(ErrorKind::BadTable));
         }

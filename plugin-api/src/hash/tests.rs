@@ -1,4 +1,4 @@
-//! Canonical JSON against Python's own vectors, and against two other implementations.
+//! Canonical JSON equals Python's recorded vectors, Python itself and a second implementation.
 
 use super::*;
 use crate::json::arbitrary;
@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Past the test harness, which keeps what a passing test prints to itself.
+/// Writes past the test harness, which hides the output of passing tests.
 fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
@@ -19,9 +19,9 @@ fn shared() -> PathBuf {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from)
 }
 
-/// Vectors that Python made: a text, then what is canonical for it, or that Python refuses it.
+/// Vectors recorded from Python: a text, then its canonical form, or that Python refuses it.
 #[test]
-fn every_vector_of_the_predecessor() {
+fn canonical_json_equals_recorded_vectors() {
     for folder in ["pandas2", "pandas3"] {
         let file = shared().join("conformance").join(folder).join("params_hash.jsonl");
         let Ok(lines) = std::fs::read_to_string(&file) else {
@@ -47,7 +47,7 @@ fn every_vector_of_the_predecessor() {
 }
 
 #[test]
-fn known_hashes() {
+fn params_hash_known_values() {
     for (text, hash) in [
         ("{}", "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"),
         ("{\"a\":1}", "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"),
@@ -57,7 +57,7 @@ fn known_hashes() {
     }
 }
 
-/// A second implementation, as simple as can be, over serde_json's value.
+/// A second implementation, as simple as possible, over serde_json's value.
 fn naive_canonical(value: &serde_json::Value) -> String {
     use serde_json::Value;
     match value {
@@ -94,7 +94,8 @@ fn naive_string(text: &str) -> String {
     format!("\"{escaped}\"")
 }
 
-/// The shortest digits that give the value back, found by trying; of those the nearest, as `{:e}` rounds.
+/// The fewest digits that give the value back, found by trying. `{:e}` rounds, so they are the nearest of that
+/// length.
 fn naive_float(value: f64) -> String {
     let digits = (0..17).map(|places| format!("{value:.places$e}")).find(|text| text.parse::<f64>() == Ok(value));
     let digits = digits.unwrap();
@@ -102,7 +103,7 @@ fn naive_float(value: f64) -> String {
     let exponent: i32 = exponent.parse().unwrap();
     if (-4..16).contains(&exponent) {
         let places = mantissa.len().saturating_sub(if value.is_sign_negative() { 3 } else { 2 }) as i32 - exponent;
-        // Rounding at these places gives the same digits again: they are the value's at that precision.
+        // Rounding to this many places gives the same digits again: they are the value's digits at that precision.
         let text = format!("{value:.0$}", places.max(1) as usize);
         if places >= 0 {
             return text;
@@ -115,7 +116,7 @@ fn naive_float(value: f64) -> String {
     format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
 
-/// Not by way of text: serde_json rounds some floats that it reads.
+/// Converts without text, because serde_json rounds some floats when it reads them.
 fn to_serde(value: &Json) -> serde_json::Value {
     match value {
         Json::Null => serde_json::Value::Null,
@@ -130,12 +131,12 @@ fn to_serde(value: &Json) -> serde_json::Value {
 
 proptest! {
     #[test]
-    fn agrees_with_a_second_implementation(value in arbitrary::plain_json()) {
+    fn canonical_json_equals_naive_printer(value in arbitrary::plain_json()) {
         prop_assert_eq!(canonical_json(&value), naive_canonical(&to_serde(&value)));
     }
 
     #[test]
-    fn the_order_of_keys_does_not_matter(value in arbitrary::json()) {
+    fn params_hash_ignores_key_order(value in arbitrary::json()) {
         if let Json::Object(members) = &value {
             let turned = Json::object(members.clone().into_iter().rev());
             prop_assert_eq!(params_hash(&turned), params_hash(&value));
@@ -143,9 +144,9 @@ proptest! {
     }
 }
 
-/// One run of Python over many texts at once: what it makes of each must be what we make of it.
+/// Runs Python once over many texts: it must accept the same texts and print the same values.
 #[test]
-fn agrees_with_python() {
+fn canonical_json_equals_python() {
     const PROGRAM: &str = r#"
 import json, sys
 for line in sys.stdin:

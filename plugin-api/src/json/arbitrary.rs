@@ -1,14 +1,14 @@
-//! Random values for properties. Owns: what they look like. Never: what they must satisfy.
+//! Random JSON values for property tests. This file decides their shape, not what they must satisfy.
 
 use super::{Int, Json};
 use proptest::prelude::*;
 
-/// Any value, `NaN` and integers of any size included.
+/// Any value, including `NaN` and integers of any size.
 pub(crate) fn json() -> impl Strategy<Value = Json> {
     values(any::<f64>().boxed(), "-?[1-9][0-9]{0,60}".prop_map(|text| Int::from_checked_text(&text)).boxed())
 }
 
-/// Values that every JSON library reads alike: no `NaN`, no integer beyond 64 bits.
+/// Values that every JSON library reads alike: no `NaN`, and no integer beyond 64 bits.
 pub(crate) fn plain_json() -> impl Strategy<Value = Json> {
     let finite = any::<f64>().prop_filter("finite", |value| value.is_finite());
     values(finite.boxed(), prop_oneof![any::<i64>().prop_map(Int::from), any::<u64>().prop_map(Int::from)].boxed())

@@ -1,4 +1,4 @@
-//! What the parser and the printer promise, case by case, and as properties.
+//! The parser and printer keep their promises, for chosen texts and for random values.
 
 use super::arbitrary;
 use super::*;
@@ -10,7 +10,7 @@ fn canonical(text: &str) -> Result<String, ParseError> {
 }
 
 #[test]
-fn accepted_texts() {
+fn parse_accepts_what_python_accepts() {
     let cases: &[(&str, &str)] = &[
         (" \t\r\n1 \t\r\n", "1"),
         ("-0", "0"),
@@ -61,7 +61,7 @@ fn accepted_texts() {
 }
 
 #[test]
-fn refused_texts() {
+fn parse_refuses_and_gives_offset() {
     let cases: &[(&[u8], usize)] = &[
         (b"", 0),
         (b"  ", 2),
@@ -125,23 +125,23 @@ fn refused_texts() {
 }
 
 #[test]
-fn integers_have_at_most_4300_digits() {
+fn parse_integer_above_4300_digits_is_refused() {
     for (sign, zeros, accepted) in [("", 4299, true), ("-", 4299, true), ("", 4300, false), ("-", 4300, false)] {
         let text = format!("{sign}1{}", "0".repeat(zeros));
         assert_eq!(canonical(&text).ok(), accepted.then_some(text));
     }
-    // The bound is for integers only.
+    // The limit is for integers only.
     assert_eq!(canonical(&format!("0.{}1", "0".repeat(5000))).as_deref(), Ok("0.0"));
 }
 
 #[test]
-fn keys_keep_the_place_of_their_first() {
+fn parse_duplicate_key_keeps_first_place() {
     let value = Json::parse(br#"{"b": 1, "a": {"x": 1}, "b": [2], "a": null}"#).unwrap();
     assert_eq!(value.to_string(), r#"{"b":[2],"a":null}"#);
 }
 
 #[test]
-fn printed_texts() {
+fn print_equals_python() {
     let value =
         Json::parse(r#"{"b":[],"a":{},"l":[1,[2.5],{"é":"😀\u007f\n\"\\/"}],"n":NaN,"i":-Infinity}"#.as_bytes());
     let value = value.unwrap();
@@ -166,7 +166,7 @@ fn printed_texts() {
 }
 
 #[test]
-fn values_from_rust() {
+fn rust_values_convert_to_json() {
     let value = Json::object([
         ("bool", true.into()),
         ("ints", vec![Json::from(-1i32), 2u32.into(), i64::MIN.into(), u64::MAX.into(), 3usize.into()].into()),
@@ -188,9 +188,9 @@ fn values_from_rust() {
     assert_eq!(Json::parse(b"18446744073709551615").unwrap(), u64::MAX.into());
 }
 
-/// All that is done with a value, at the greatest depth, on the stack that a thread has by default in a debug build.
+/// Everything that is done with a value works at the greatest depth, with a thread's default stack in a debug build.
 #[test]
-fn deep_nesting_needs_little_stack() {
+fn deep_nesting_fits_default_stack() {
     let work = || {
         for (opening, closing) in [("[", "]"), (r#"{"a":"#, "}"), (r#"[{"b":1,"a":"#, "}]")] {
             let per_turn = opening.matches(['[', '{']).count();
@@ -217,7 +217,7 @@ fn same(a: &Json, b: &Json) -> bool {
 
 proptest! {
     #[test]
-    fn what_is_printed_is_read_back(value in arbitrary::json()) {
+    fn print_parse_roundtrip_is_equal(value in arbitrary::json()) {
         for text in [value.to_file_text(), value.to_string()] {
             prop_assert!(text.is_ascii());
             let read = Json::parse(text.as_bytes()).unwrap();
@@ -228,12 +228,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_give_a_value_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+    fn parse_any_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
         let _ = Json::parse(&bytes);
     }
 
     #[test]
-    fn any_near_json_gives_a_value_or_an_error(
+    fn parse_any_near_json_does_not_panic(
         text in prop::collection::vec(prop::sample::select(vec![
             "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u", "d83d", "dc00", "\\n", "-", "0", "17", ".", "e", "E+", "NaN",
             "Infinity", "null", "true", "a", " ", "\n", "\u{1}", "é", "😀", "\u{feff}",
@@ -246,7 +246,7 @@ proptest! {
     }
 
     #[test]
-    fn a_cut_or_damaged_text_gives_a_value_or_an_error(
+    fn parse_damaged_text_does_not_panic(
         value in arbitrary::json(), place in any::<prop::sample::Index>(), byte in any::<u8>(),
     ) {
         let mut text = canonical_json(&value).into_bytes();
@@ -257,7 +257,7 @@ proptest! {
     }
 
     #[test]
-    fn floats_are_read_back_to_the_bit(bits in any::<u64>()) {
+    fn float_roundtrip_keeps_every_bit(bits in any::<u64>()) {
         let value = f64::from_bits(bits);
         prop_assume!(!value.is_nan());
         let mut text = String::new();

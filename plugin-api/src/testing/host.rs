@@ -1,6 +1,6 @@
-//! A host made for tests.
-//! Owns: calling an indexer in the order and with the checks of the real host, and claims about two or more calls. Never: looks at
-//! what rows mean.
+//! A host for tests: it calls an indexer in the order and with the checks of the real host, and compares calls.
+//!
+//! This file does not interpret the rows.
 
 use super::outcome::Put;
 use super::record::{Seen, Served};
@@ -13,10 +13,10 @@ use abi_stable::std_types::RSlice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// How long a params hash may be, in bytes.
+/// The longest params hash that the host accepts, in bytes.
 const MAX_HASH_BYTES: usize = 1024;
 
-/// A host made for tests: it calls one indexer as kymhost does, through the same binary contract.
+/// A host for tests: it calls one indexer as kymhost does, through the same binary contract.
 ///
 /// ```
 /// # use kymhost_plugin_api::prelude::*;
@@ -59,7 +59,7 @@ impl TestHost {
     /// A host for this indexer, with one thread, that does not cancel.
     ///
     /// # Panics
-    /// Where `export_plugin!` would not build: for a bad name, version, marker or list of artifacts.
+    /// If `export_plugin!` would not build: because of a bad name, version, marker or list of artifacts.
     pub fn new<I: Indexer>(indexer: I) -> Self {
         let _ = CardEntry::of::<I>();
         let indexer = indexer_object(indexer);
@@ -73,18 +73,18 @@ impl TestHost {
         }
     }
 
-    /// What [`Run::threads`](crate::Run::threads) says; at least 1.
+    /// Sets what [`Run::threads`](crate::Run::threads) returns (default and minimum: 1).
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
         self
     }
 
-    /// Has [`Run::cancelled`](crate::Run::cancelled) say yes from the start.
+    /// Lets [`Run::cancelled`](crate::Run::cancelled) return `true` from the start.
     pub fn cancelled(self) -> Self {
         self.cancelled_after(0)
     }
 
-    /// Has [`Run::cancelled`](crate::Run::cancelled) say no `asks` times in each extraction, then yes.
+    /// Lets [`Run::cancelled`](crate::Run::cancelled) return `false` `asks` times in each extraction, then `true`.
     pub fn cancelled_after(mut self, asks: usize) -> Self {
         self.asks = Some(asks);
         self
@@ -97,20 +97,21 @@ impl TestHost {
     /// The params.
     ///
     /// # Errors
-    /// What the indexer gave; a panic is [`Panicked`](crate::ErrorKind::Panicked).
+    /// The indexer's error; a panic is [`Panicked`](crate::ErrorKind::Panicked).
     pub fn params(&self, record: &TestRecord) -> Result<Json> {
         self.params_of(&self.serve(record))
     }
 
     fn params_of(&self, record: &ServedRecord<Served<'_>>) -> Result<Json> {
         let text = self.indexer.params(record.to_ref()).into_result().map_err(Error::from)?;
-        Json::parse(&text).map_err(|error| Error::msg(format!("the params are no JSON: {error}")))
+        Json::parse(&text).map_err(|error| Error::msg(format!("the params are not JSON: {error}")))
     }
 
     /// The params hash.
     ///
     /// # Errors
-    /// What the indexer gave; a panic is [`Panicked`](crate::ErrorKind::Panicked). A hash that the host would not take.
+    /// The indexer's error; a panic is [`Panicked`](crate::ErrorKind::Panicked). Also if the host would refuse the
+    /// hash: it must have 1 to 1024 bytes.
     pub fn params_hash(&self, record: &TestRecord) -> Result<String> {
         self.params_hash_of(&self.serve(record))
     }
@@ -129,16 +130,16 @@ impl TestHost {
     /// What the indexer makes of a marker of an older form.
     ///
     /// # Errors
-    /// A panic, as [`Panicked`](crate::ErrorKind::Panicked).
+    /// If the indexer panics, with the kind [`Panicked`](crate::ErrorKind::Panicked).
     pub fn read_old_marker(&self, payload: &Json) -> Result<Option<RunMarker>> {
         let text = payload.to_file_text();
         let marker = self.indexer.read_old_marker(RSlice::from_slice(text.as_bytes())).into_result();
         let Some(marker) = marker.map_err(Error::from)?.into_option() else { return Ok(None) };
-        let marker = Json::parse(&marker).map_err(|error| Error::msg(format!("the marker is no JSON: {error}")))?;
+        let marker = Json::parse(&marker).map_err(|error| Error::msg(format!("the marker is not JSON: {error}")))?;
         Ok(RunMarker::from_json(&marker))
     }
 
-    /// Does one image: params hash, params, rows, and the params hash again, which must be the same.
+    /// Analyses one image: params hash, params, rows, and the params hash again, which must be the same.
     pub fn extract(&self, record: &TestRecord) -> Outcome {
         self.extract_with(record, self.threads)
     }
@@ -186,11 +187,11 @@ impl TestHost {
         }
     }
 
-    /// Fails unless the same record gives the same params hash, the same rows and the same artifacts: twice over, on another
-    /// thread, and with more threads to use. Errors too must be the same.
+    /// Checks that the same record gives the same params hash, rows, artifacts and errors each time: twice in a row,
+    /// on another thread, and with more threads to use.
     ///
     /// # Panics
-    /// Where they differ; the panic shows both.
+    /// If they differ; the message has both.
     #[cfg(feature = "arrow")]
     #[track_caller]
     pub fn assert_deterministic(&self, record: &TestRecord) {
@@ -220,20 +221,22 @@ impl TestHost {
         compare("with more threads", &self.extract_with(record, self.threads + 3));
     }
 
-    /// Fails unless the two records have different params hashes: what changed between them makes an image stale by its params.
+    /// Checks that the two records have different params hashes, so that the change between them makes an image
+    /// stale.
     ///
     /// # Panics
-    /// Where both are the same, or one fails.
+    /// If both are the same, or one fails.
     #[track_caller]
     pub fn assert_params_hash_changes(&self, before: &TestRecord, after: &TestRecord) {
         let (before, after) = (self.expect_hash(before), self.expect_hash(after));
         assert_ne!(before, after, "the params hash is the same for both records");
     }
 
-    /// Fails unless the two records have the same params hash: what changed between them is no matter of the params.
+    /// Checks that the two records have the same params hash, so that the params do not depend on the change between
+    /// them.
     ///
     /// # Panics
-    /// Where they differ, or one fails.
+    /// If they differ, or one fails.
     #[track_caller]
     pub fn assert_params_hash_stays(&self, before: &TestRecord, after: &TestRecord) {
         let params = |record| self.params(record).map(|params| params.to_string());
@@ -250,7 +253,7 @@ impl TestHost {
     }
 }
 
-/// The run that a test's extraction is part of.
+/// The run of an extraction in a test.
 struct TestRun<'a> {
     threads: usize,
     asks: Option<usize>,
@@ -262,7 +265,7 @@ struct TestRun<'a> {
 }
 
 impl TestRun<'_> {
-    /// Takes what is declared, once. What is not is refused before it is looked at.
+    /// Accepts an artifact that is declared, once. Its content is only looked at if it is declared.
     fn put(&self, name: &str, kind: ArtifactKind, content: impl FnOnce() -> Result<Put>) -> Result<()> {
         let artifact = Artifact::new(name, kind);
         if !self.writes.contains(&artifact) {
@@ -296,8 +299,8 @@ impl HostRun for TestRun<'_> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).push(fraction);
     }
     fn put_json(&self, name: &str, text: &[u8]) -> Result<()> {
-        let no_json = |error| Error::msg(format!("the artifact '{name}' is no JSON: {error}"));
-        self.put(name, ArtifactKind::Json, || Json::parse(text).map(Put::Json).map_err(no_json))
+        let not_json = |error| Error::msg(format!("the artifact '{name}' is not JSON: {error}"));
+        self.put(name, ArtifactKind::Json, || Json::parse(text).map(Put::Json).map_err(not_json))
     }
 
     fn put_table(&self, name: &str, table: Table) -> Result<()> {

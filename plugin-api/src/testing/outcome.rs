@@ -1,5 +1,7 @@
-//! What came of an extraction.
-//! Owns: rows, error, params, and what was read, said and looked for in vain. Never: decides how an indexer is called.
+//! The result of an extraction in a test: rows or error, params, artifacts, log, and what was read or looked up but
+//! absent.
+//!
+//! This file does not decide how an indexer is called.
 
 use crate::array::Array;
 use crate::{Artifact, ArtifactKind, Error, ErrorKind, Json, LogLevel, Result, Table};
@@ -14,7 +16,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema};
 #[cfg(feature = "arrow")]
 use std::sync::Arc;
 
-/// What came of one extraction, from [`TestHost::extract`](super::TestHost::extract).
+/// The result of one extraction, from [`TestHost::extract`](super::TestHost::extract).
 #[derive(Debug)]
 pub struct Outcome {
     pub(super) image_id: String,
@@ -26,11 +28,11 @@ pub struct Outcome {
     pub(super) log: Vec<(LogLevel, String)>,
     pub(super) progress: Vec<f64>,
     pub(super) artifacts: Vec<Artifact>,
-    /// One for each of `artifacts`.
+    /// The contents of `artifacts`, in the same order.
     pub(super) contents: Vec<Put>,
 }
 
-/// What an indexer handed over.
+/// An artifact that an indexer handed over.
 #[derive(Debug)]
 pub(super) enum Put {
     Json(Json),
@@ -40,7 +42,7 @@ pub(super) enum Put {
 
 #[cfg(feature = "arrow")]
 impl Put {
-    /// Whether both hold the same, to the bit: a `NaN` is the same as itself.
+    /// Whether both are the same, bit for bit: a `NaN` is the same as itself.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Json(one), Self::Json(other)) => one.to_file_text() == other.to_file_text(),
@@ -55,7 +57,7 @@ impl Outcome {
     /// The rows.
     ///
     /// # Panics
-    /// Where the image failed; the panic tells the error.
+    /// If the image failed; the message has the error.
     #[track_caller]
     pub fn rows(&self) -> &Rows {
         match &self.rows {
@@ -67,7 +69,7 @@ impl Outcome {
     /// Why the image failed.
     ///
     /// # Panics
-    /// Where it did not; the panic tells the rows.
+    /// If it did not fail; the message has the rows.
     #[track_caller]
     pub fn error(&self) -> &Error {
         match &self.rows {
@@ -81,7 +83,7 @@ impl Outcome {
         self.rows.as_ref()
     }
 
-    /// The rows for good.
+    /// Turns the outcome into the rows.
     ///
     /// # Errors
     /// Why the image failed.
@@ -92,7 +94,7 @@ impl Outcome {
     /// The params.
     ///
     /// # Panics
-    /// Where `params` failed; the panic tells the error.
+    /// If `params` failed; the message has the error.
     #[track_caller]
     pub fn params(&self) -> &Json {
         match &self.params {
@@ -104,7 +106,7 @@ impl Outcome {
     /// The params hash.
     ///
     /// # Panics
-    /// Where `params_hash` failed; the panic tells the error.
+    /// If `params_hash` failed; the message has the error.
     #[track_caller]
     pub fn params_hash(&self) -> &str {
         match &self.params_hash {
@@ -113,21 +115,21 @@ impl Outcome {
         }
     }
 
-    /// What was read of the record, by `params`, `params_hash` and `extract_rows`: sorted, each once, as the method of
-    /// [`Record`](crate::Record) and the name. `table` is `parquet` or `csv`, `metadata` is `json metadata`.
+    /// What `params`, `params_hash` and `extract_rows` read of the record: the method of [`Record`](crate::Record)
+    /// and the name, sorted, each once. `table` appears as `parquet` or `csv`, `metadata` as `json metadata`.
     ///
-    /// In kymhost, the image is done again when any of it changes. The indexer's own run marker is not among it.
+    /// In kymhost, the image is analysed again if any of it changes. The indexer's own run marker is not included.
     pub fn read(&self) -> &[String] {
         &self.read
     }
 
-    /// What was looked for in vain, in the same form. In kymhost, the image is done again when any of it appears.
+    /// What was looked up but absent, in the same form. In kymhost, the image is analysed again if any of it appears.
     pub fn missed(&self) -> &[String] {
         &self.missed
     }
 
-    /// The artifacts that were handed over by [`Run::put_json`](crate::Run::put_json) and its kin, in the order of the
-    /// indexer's `WRITES`. None where the image failed: the host throws them away then.
+    /// The artifacts that were handed over with [`Run::put_json`](crate::Run::put_json) and the like, in the order of
+    /// the indexer's `WRITES`. It is empty if the image failed, because the host discards them then.
     pub fn artifacts(&self) -> &[Artifact] {
         &self.artifacts
     }
@@ -144,7 +146,7 @@ impl Outcome {
     /// A JSON artifact that was handed over.
     ///
     /// # Panics
-    /// Where there is none of this name.
+    /// If there is none of this name.
     #[track_caller]
     pub fn json(&self, name: &str) -> &Json {
         match self.put(name, ArtifactKind::Json) {
@@ -156,7 +158,7 @@ impl Outcome {
     /// A table artifact that was handed over.
     ///
     /// # Panics
-    /// Where there is none of this name.
+    /// If there is none of this name.
     #[track_caller]
     pub fn table(&self, name: &str) -> &Rows {
         match self.put(name, ArtifactKind::Parquet) {
@@ -168,7 +170,7 @@ impl Outcome {
     /// An array artifact that was handed over.
     ///
     /// # Panics
-    /// Where there is none of this name.
+    /// If there is none of this name.
     #[track_caller]
     pub fn array(&self, name: &str) -> &Array {
         match self.put(name, ArtifactKind::Array) {
@@ -177,7 +179,7 @@ impl Outcome {
         }
     }
 
-    /// The lines for the log, in the order in which they came.
+    /// The lines of the log, in the order in which they were written.
     pub fn log(&self) -> &[(LogLevel, String)] {
         &self.log
     }
@@ -190,8 +192,8 @@ impl Outcome {
 
 /// Rows, checked as the host checks them.
 ///
-/// Columns come as a `Vec` of one `Option` a row, which compares with an array: `assert_eq!(rows.f64("mean"), [Some(0.5), None])`. `NaN`
-/// is a value, not a missing one, and equals nothing.
+/// A column is a `Vec` with one `Option` per row, which can be compared with an array: `assert_eq!(rows.f64("mean"),
+/// [Some(0.5), None])`. `NaN` is a value, not a missing one, and equals nothing.
 pub struct Rows {
     columns: Vec<String>,
     #[cfg(feature = "arrow")]
@@ -201,7 +203,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Takes an indexer's rows.
+    /// Checks an indexer's rows.
     pub(super) fn new(table: Table) -> Result<Self> {
         let columns = table.column_names();
         let bad = |why: String| Err(Error::new(ErrorKind::BadTable, why));
@@ -221,7 +223,7 @@ impl Rows {
         return Ok(Self { columns, table });
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         #[cfg(feature = "arrow")]
         return self.batch.num_rows();
@@ -229,12 +231,12 @@ impl Rows {
         return self.table.num_rows();
     }
 
-    /// Whether there are none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The columns' names, in order.
+    /// The names of the columns, in their order.
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
@@ -249,7 +251,7 @@ impl Rows {
 
 #[cfg(feature = "arrow")]
 impl Rows {
-    /// All of it, as Arrow has it.
+    /// The rows as an Arrow batch.
     pub fn batch(&self) -> &RecordBatch {
         &self.batch
     }
@@ -262,7 +264,7 @@ impl Rows {
         }
     }
 
-    /// A column as another type, which must hold all of its values.
+    /// A column converted to another type, which must hold all of its values.
     #[track_caller]
     fn column_as(&self, name: &str, to: &DataType, fits: fn(&DataType) -> bool) -> ArrayRef {
         let column = self.column(name);
@@ -274,20 +276,20 @@ impl Rows {
         }
     }
 
-    /// A column of floats, of any width.
+    /// A column of floats of any width.
     ///
     /// # Panics
-    /// Where there is no such column, or it is of another type.
+    /// If there is no such column, or it has another type.
     #[track_caller]
     pub fn f64(&self, name: &str) -> Vec<Option<f64>> {
         let column = self.column_as(name, &DataType::Float64, DataType::is_floating);
         column.as_primitive::<Float64Type>().iter().collect()
     }
 
-    /// A column of integers, of any width and sign.
+    /// A column of integers of any width and sign.
     ///
     /// # Panics
-    /// Where there is no such column, it is of another type, or a value does not fit.
+    /// If there is no such column, it has another type, or a value does not fit.
     #[track_caller]
     pub fn i64(&self, name: &str) -> Vec<Option<i64>> {
         let column = self.column_as(name, &DataType::Int64, DataType::is_integer);
@@ -297,7 +299,7 @@ impl Rows {
     /// A column of truth values.
     ///
     /// # Panics
-    /// Where there is no such column, or it is of another type.
+    /// If there is no such column, or it has another type.
     #[track_caller]
     pub fn bool(&self, name: &str) -> Vec<Option<bool>> {
         let column = self.column_as(name, &DataType::Boolean, |is| *is == DataType::Boolean);
@@ -307,7 +309,7 @@ impl Rows {
     /// A column of text.
     ///
     /// # Panics
-    /// Where there is no such column, or it is of another type.
+    /// If there is no such column, or it has another type.
     #[track_caller]
     pub fn text(&self, name: &str) -> Vec<Option<&str>> {
         let column = self.column(name);
@@ -347,7 +349,7 @@ impl fmt::Debug for Rows {
     }
 }
 
-/// Columns without dictionaries, run ends and views, in which tables are not kept.
+/// The rows without dictionaries, run ends and views, because the host does not keep tables in these forms.
 #[cfg(feature = "arrow")]
 pub(super) fn plain(rows: RecordBatch) -> RecordBatch {
     let to = |is: &DataType| match is {

@@ -1,5 +1,7 @@
-//! An image's record in memory.
-//! Owns: what there is, what is broken, and serving it as the host serves a dataset's. Never: calls an indexer.
+//! The record of an image in memory, for tests.
+//!
+//! This file has what exists and what is broken, and serves it as the host serves a dataset's record. It does not
+//! call an indexer.
 
 #[cfg(feature = "arrow")]
 use super::outcome::{Outcome, Put};
@@ -16,16 +18,16 @@ type MakeTable = dyn Fn() -> Result<Table> + Send + Sync;
 #[derive(Clone)]
 enum Content {
     Json(Json),
-    /// A JSON artifact's text, which need be none.
+    /// The text of a JSON artifact, which need not be valid.
     Text(Vec<u8>),
     Table(Arc<MakeTable>),
     Array(Array),
     Unreadable,
 }
 
-/// An image's record in memory, for tests: what it does not say is absent.
+/// The record of an image in memory, for tests. What is not added is absent.
 ///
-/// Each method adds something, or puts it in place of what had the name before; `clone` makes variants.
+/// Each method adds something, or replaces what had the name before. Use `clone` to make variants.
 ///
 /// ```
 /// use kymhost_plugin_api::testing::{Roi, TestRecord};
@@ -40,7 +42,7 @@ enum Content {
 /// ```
 ///
 /// # Panics
-/// The methods panic where a test contradicts itself, e.g. with more elements than the shape has; they say so.
+/// Methods panic if a test contradicts itself, e.g. if there are more elements than the shape has; their docs say so.
 #[derive(Clone)]
 #[must_use]
 pub struct TestRecord {
@@ -58,7 +60,7 @@ impl Default for TestRecord {
 }
 
 impl TestRecord {
-    /// A record of the image `image-1` that has nothing.
+    /// An empty record of the image `image-1`.
     pub fn new() -> Self {
         Self {
             image_id: "image-1".into(),
@@ -69,7 +71,7 @@ impl TestRecord {
         }
     }
 
-    /// Another id for the image.
+    /// Sets the image's id (default: `image-1`).
     pub fn image_id(mut self, image_id: impl Into<String>) -> Self {
         self.image_id = image_id.into();
         self
@@ -80,37 +82,38 @@ impl TestRecord {
         self
     }
 
-    /// A JSON artifact.
+    /// Adds a JSON artifact.
     pub fn json(self, name: impl Into<String>, value: impl Into<Json>) -> Self {
         self.with(name, ArtifactKind::Json, Content::Json(value.into()))
     }
 
-    /// A JSON artifact's text as it would stand in the file, broken or not.
+    /// Adds a JSON artifact with this text, valid or not.
     pub fn json_text(self, name: impl Into<String>, text: impl AsRef<[u8]>) -> Self {
         self.with(name, ArtifactKind::Json, Content::Text(text.as_ref().to_vec()))
     }
 
-    /// A table artifact that is kept as Parquet.
+    /// Adds a table artifact that is kept as Parquet.
     ///
     /// # Panics
-    /// Where the table is not a proper one.
+    /// If the table is not valid.
     #[cfg(feature = "arrow")]
     #[track_caller]
     pub fn table(self, name: impl Into<String>, table: Table) -> Self {
         let rows = match table.into_batch() {
             Ok(rows) => super::outcome::plain(rows),
-            Err(error) => panic!("the record's table is no proper one: {error}"),
+            Err(error) => panic!("the record's table is not valid: {error}"),
         };
         self.table_from(name, move || Table::from_batch(rows.clone()))
     }
 
-    /// A table artifact that is kept as Parquet, made anew for each read: for those without the feature `arrow`, whose tables
+    /// Adds a table artifact that is kept as Parquet and made for each read: without the feature `arrow` a table
     /// cannot be copied.
     pub fn table_from(self, name: impl Into<String>, make: impl Fn() -> Result<Table> + Send + Sync + 'static) -> Self {
         self.with(name, ArtifactKind::Parquet, Content::Table(Arc::new(make)))
     }
 
-    /// A table artifact that is kept as CSV, of this text, broken or not. It is read by the host's own rules (those of pandas).
+    /// Adds a table artifact that is kept as CSV with this text, valid or not. It is read as the host reads it, by
+    /// pandas' rules.
     #[cfg(feature = "arrow")]
     pub fn csv(self, name: impl Into<String>, text: impl Into<String>) -> Self {
         let (name, text) = (name.into(), text.into());
@@ -122,61 +125,62 @@ impl TestRecord {
         self.with(name, ArtifactKind::Csv, Content::Table(Arc::new(read)))
     }
 
-    /// A table artifact that is kept as CSV, made anew for each read: as [`table_from`](Self::table_from).
+    /// Adds a table artifact that is kept as CSV and made for each read, as [`table_from`](Self::table_from).
     pub fn csv_from(self, name: impl Into<String>, make: impl Fn() -> Result<Table> + Send + Sync + 'static) -> Self {
         self.with(name, ArtifactKind::Csv, Content::Table(Arc::new(make)))
     }
 
-    /// An array artifact of these elements, in C order, with the axes that the host gives by default (`y`, `x` for two).
+    /// Adds an array artifact of these elements in C order. Axes get the host's default names: `y`, `x` for two.
     ///
     /// # Panics
-    /// Where the shape has not as many elements.
+    /// If the shape does not have that many elements.
     #[track_caller]
     pub fn array<T: Element, const N: usize>(self, name: impl Into<String>, elements: &[T], shape: [usize; N]) -> Self {
         self.array_from(name, array(elements, &shape))
     }
 
-    /// An array artifact.
+    /// Adds an array artifact.
     pub fn array_from(self, name: impl Into<String>, array: Array) -> Self {
         self.with(name, ArtifactKind::Array, Content::Array(array))
     }
 
-    /// The image's pixels, in C order, with the axes that the host gives by default: of two, `y` (lines, time), then `x` (space).
+    /// Sets the image's pixels, in C order. Axes get the host's default names: for two, `y` (lines, time), then `x`
+    /// (space).
     ///
     /// # Panics
-    /// Where the shape has not as many elements.
+    /// If the shape does not have that many elements.
     #[track_caller]
     pub fn pixels<T: Element, const N: usize>(self, elements: &[T], shape: [usize; N]) -> Self {
         self.pixels_from(array(elements, &shape))
     }
 
-    /// The image's pixels, with axes of their own.
+    /// Sets the image's pixels, with the axis names of this array.
     pub fn pixels_from(mut self, pixels: Array) -> Self {
         self.pixels = Some(Content::Array(pixels));
         self
     }
 
-    /// The metadata: the JSON artifact `metadata`.
+    /// Sets the metadata: the JSON artifact `metadata`.
     pub fn metadata(self, metadata: Json) -> Self {
         self.json("metadata", metadata)
     }
 
-    /// One more region of interest in the metadata, which is made where there is none.
+    /// Adds a region of interest to the metadata, which is made if there is none.
     ///
     /// # Panics
-    /// Where the metadata is no object, or its `rois` no list.
+    /// If the metadata is not an object, or its `rois` are not a list.
     #[track_caller]
     pub fn roi(self, roi: Roi) -> Self {
         self.edit_metadata(|metadata| match metadata.entry("rois".to_owned()).or_insert(Json::Array(Vec::new())) {
             Json::Array(rois) => rois.push(roi.to_json()),
-            other => panic!("the metadata's rois are no list, but {other}"),
+            other => panic!("the metadata's rois are not a list, but {other}"),
         })
     }
 
-    /// Puts the size of a pixel into the metadata's header: seconds from line to line, µm from pixel to pixel.
+    /// Sets the size of a pixel in the metadata's header: seconds per line and µm per pixel.
     ///
     /// # Panics
-    /// Where the metadata is no object, or its `header` none.
+    /// If the metadata or its `header` is not an object.
     #[track_caller]
     pub fn voxels(self, seconds_per_line: f64, um_per_pixel: f64) -> Self {
         self.edit_metadata(|metadata| match metadata.entry("header".to_owned()).or_insert(Json::object::<&str>([])) {
@@ -184,7 +188,7 @@ impl TestRecord {
                 header.insert("voxels".into(), vec![seconds_per_line, um_per_pixel].into());
                 header.insert("voxels_units".into(), vec!["s", "um"].into());
             }
-            other => panic!("the metadata's header is no object, but {other}"),
+            other => panic!("the metadata's header is not an object, but {other}"),
         })
     }
 
@@ -194,42 +198,43 @@ impl TestRecord {
         let made = || Content::Json(Json::object([("version", "2.0".into())]));
         match self.artifacts.entry(key).or_insert_with(made) {
             Content::Json(Json::Object(metadata)) => edit(metadata),
-            _ => panic!("the metadata is no JSON object"),
+            _ => panic!("the metadata is not a JSON object"),
         }
         self
     }
 
-    /// The record's group attributes. `updated_utc` is left out, as the host does; `axes` are those of the pixels where they
-    /// are not given.
+    /// Sets the record's group attributes. As in the host, `updated_utc` is left out, and `axes` are those of the
+    /// pixels if they are not given.
     pub fn attributes(mut self, attributes: Json) -> Self {
         self.attributes = Content::Json(attributes);
         self
     }
 
-    /// An artifact that is there, but cannot be read.
+    /// Adds an artifact that exists but cannot be read.
     pub fn unreadable(self, name: impl Into<String>, kind: ArtifactKind) -> Self {
         self.with(name, kind, Content::Unreadable)
     }
 
-    /// Pixels that are there, but cannot be read.
+    /// Sets pixels that exist but cannot be read.
     pub fn unreadable_pixels(mut self) -> Self {
         self.pixels = Some(Content::Unreadable);
         self
     }
 
-    /// Attributes that cannot be read.
+    /// Makes the attributes unreadable.
     pub fn unreadable_attributes(mut self) -> Self {
         self.attributes = Content::Unreadable;
         self
     }
 
-    /// A list of artifacts that cannot be read.
+    /// Makes the list of artifacts unreadable.
     pub fn unreadable_list(mut self) -> Self {
         self.is_listable = false;
         self
     }
 
-    /// Adds the artifacts that an indexer handed over, as the host keeps them: for testing another indexer that reads them.
+    /// Adds the artifacts that an indexer handed over, as the host keeps them: for tests of an indexer that reads
+    /// them.
     #[cfg(feature = "arrow")]
     pub fn artifacts_of(mut self, outcome: &Outcome) -> Self {
         for (artifact, content) in outcome.artifacts.iter().zip(&outcome.contents) {
@@ -246,10 +251,10 @@ impl TestRecord {
         self
     }
 
-    /// Takes away what has this name, of any kind.
+    /// Removes the artifacts of this name, of any kind.
     ///
     /// # Panics
-    /// Where there is nothing of this name: a test that takes away nothing tests nothing.
+    /// If there is none: a test that removes nothing tests nothing.
     #[track_caller]
     pub fn without(mut self, name: &str) -> Self {
         let before = self.artifacts.len();
@@ -258,7 +263,7 @@ impl TestRecord {
         self
     }
 
-    /// Takes away the pixels.
+    /// Removes the pixels.
     pub fn without_pixels(mut self) -> Self {
         self.pixels = None;
         self
@@ -268,7 +273,7 @@ impl TestRecord {
         &self.image_id
     }
 
-    /// Where a dataset keeps such an artifact.
+    /// The key under which a dataset keeps this artifact.
     fn key_of(&self, name: &str, kind: ArtifactKind) -> String {
         let image = &self.image_id;
         match kind {
@@ -300,7 +305,7 @@ impl TestRecord {
     }
 }
 
-/// An array with the axes that the host gives where none are named.
+/// An array with the axis names that the host gives by default.
 #[track_caller]
 fn array<T: Element>(elements: &[T], shape: &[usize]) -> Array {
     let axes: Vec<String> = match shape.len() {
@@ -316,17 +321,17 @@ fn array<T: Element>(elements: &[T], shape: &[usize]) -> Array {
     }
 }
 
-/// What was read of a record, and what was looked for in vain: the method of [`crate::Record`], and the name.
+/// What was read of a record, and what was looked up but absent: the method of [`crate::Record`] and the name.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) read: BTreeSet<String>,
     pub(super) missed: BTreeSet<String>,
 }
 
-/// A record as one indexer is served it.
+/// A record as it is served to one indexer.
 pub(super) struct Served<'a> {
     pub(super) record: &'a TestRecord,
-    /// The indexer's own run marker, which is no input, and which no listing shows.
+    /// The indexer's own run marker, which is not an input and which no list contains.
     pub(super) marker_name: &'a str,
     pub(super) seen: Mutex<Seen>,
 }

@@ -1,11 +1,12 @@
-//! A region of interest as the metadata has it.
-//! Owns: the enveloped form that kymflow and kymhost write. Never: clamps or checks bounds (an indexer's own affair).
+//! A region of interest as the metadata keeps it.
+//!
+//! This file writes the form of kymflow and kymhost. It does not check bounds, which is the indexer's task.
 
 use crate::Json;
 
-/// A region of interest for [`TestRecord::roi`](super::TestRecord::roi), in the form that is kept in the metadata.
+/// A region of interest for [`TestRecord::roi`](super::TestRecord::roi), in the form that the metadata keeps.
 ///
-/// Bounds are taken as they are, so that a test can have them outside the image, empty or the wrong way round.
+/// Bounds are kept as given, so that a test can put them outside the image, or make them empty or reversed.
 ///
 /// ```
 /// use kymhost_plugin_api::testing::Roi;
@@ -22,13 +23,13 @@ pub struct Roi {
     note: String,
     channel: i64,
     z: i64,
-    /// First and stop of `x` (space), then of `y` (time).
+    /// First and stop of `x` (space), then of `y` (time), in pixels and lines.
     bounds: [Json; 4],
     meta: Json,
 }
 
 impl Roi {
-    /// A rectangle (`roi_type` `"rect"`) without extent: give it [`lines`](Self::lines) and [`pixels`](Self::pixels).
+    /// A rectangle (`roi_type` `"rect"`) without extent; add [`lines`](Self::lines) and [`pixels`](Self::pixels).
     pub fn rect(roi_id: impl Into<Json>) -> Self {
         Self {
             id: roi_id.into(),
@@ -42,19 +43,19 @@ impl Roi {
         }
     }
 
-    /// A region of `roi_type` `"mask"`, which has no rectangle: an indexer that needs one must refuse it.
+    /// A region with `roi_type` `"mask"`, which has no rectangle: an indexer that needs one must refuse it.
     pub fn mask(roi_id: impl Into<Json>) -> Self {
         Self { kind: "mask", ..Self::rect(roi_id) }
     }
 
-    /// Its lines (time, `y`, `dim0`): from `start`, up to and without `stop`.
+    /// Its lines (time, `y`, `dim0`), from `start` to before `stop`.
     pub fn lines(mut self, start: impl Into<Json>, stop: impl Into<Json>) -> Self {
         let [x0, x1, ..] = self.bounds;
         self.bounds = [x0, x1, start.into(), stop.into()];
         self
     }
 
-    /// Its pixels along a line (space, `x`, `dim1`): from `start`, up to and without `stop`.
+    /// Its pixels along a line (space, `x`, `dim1`), from `start` to before `stop`.
     pub fn pixels(mut self, start: impl Into<Json>, stop: impl Into<Json>) -> Self {
         let [_, _, y0, y1] = self.bounds;
         self.bounds = [start.into(), stop.into(), y0, y1];
@@ -73,25 +74,25 @@ impl Roi {
         self
     }
 
-    /// Its channel; 0 unless told otherwise.
+    /// Its channel (default: 0).
     pub fn channel(mut self, channel: i64) -> Self {
         self.channel = channel;
         self
     }
 
-    /// Its plane; 0 unless told otherwise.
+    /// Its plane (default: 0).
     pub fn z(mut self, z: i64) -> Self {
         self.z = z;
         self
     }
 
-    /// What else is kept with it.
+    /// Its `meta`: anything else that is kept with it.
     pub fn meta(mut self, meta: Json) -> Self {
         self.meta = meta;
         self
     }
 
-    /// An element of the metadata's `rois`.
+    /// The region as an element of the metadata's `rois`.
     pub fn to_json(self) -> Json {
         let [x0, x1, y0, y1] = self.bounds;
         let data = match self.kind {

@@ -1,4 +1,4 @@
-//! That the host made for tests sees what a real one would, and that its claims can fail.
+//! The host for tests behaves like the real one, and its assertions can fail.
 
 use super::*;
 use crate::array::{Array, DType};
@@ -6,14 +6,14 @@ use crate::prelude::*;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What a closure panics with; `None` where it does not.
+/// The message with which a closure panics; `None` if it does not.
 fn panic_of(body: impl FnOnce()) -> Option<String> {
     let payload = catch_unwind(AssertUnwindSafe(body)).err()?;
     let text = payload.downcast_ref::<String>().cloned();
     Some(text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
 }
 
-/// An indexer of two functions.
+/// An indexer made of two functions.
 struct Fake<P, R>(P, R);
 
 impl<P, R> Indexer for Fake<P, R>
@@ -36,7 +36,7 @@ fn no_params(_: &Record<'_>) -> Result<Json> {
     Ok(Json::Null)
 }
 
-/// A host whose indexer does this with its record, and gives up.
+/// A host whose indexer does this with its record, then fails with "done".
 fn probe(body: impl Fn(&Record<'_>) -> Result<()> + Send + Sync + 'static) -> TestHost {
     TestHost::new(Fake(no_params, move |record: &Record<'_>, _: &Run<'_>| {
         body(record)?;
@@ -58,7 +58,7 @@ fn full() -> TestRecord {
 }
 
 #[test]
-fn a_record_gives_what_was_said() {
+fn record_gives_what_was_added() {
     let host = probe(|record| {
         assert_eq!(record.image_id(), "here");
         assert_eq!(record.json("b")?, Some(1.into()));
@@ -83,7 +83,7 @@ fn a_record_gives_what_was_said() {
 }
 
 #[test]
-fn what_is_unreadable_is_an_error_that_names_it() {
+fn unreadable_artifact_error_names_key() {
     type Read = fn(&Record<'_>) -> Result<()>;
     let whole = || TestRecord::new().pixels(&[1_u8], [1, 1]);
     let cases: [(TestRecord, Read, &str, &str); 8] = [
@@ -105,7 +105,7 @@ fn what_is_unreadable_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_record_can_be_changed() {
+fn record_without_removes_artifact() {
     let look = |record: &TestRecord| {
         let host = TestHost::new(Fake(
             |record: &Record<'_>| {
@@ -129,7 +129,7 @@ fn a_record_can_be_changed() {
 }
 
 #[test]
-fn metadata_is_made_of_its_parts() {
+fn metadata_has_rois_and_voxels() {
     let metadata = |record: &TestRecord| {
         TestHost::new(Fake(
             |record: &Record<'_>| Ok(record.metadata()?.into()),
@@ -152,9 +152,9 @@ fn metadata_is_made_of_its_parts() {
     let given = TestRecord::new().metadata(Json::object([("rois", Json::Array(vec![1.into()])), ("x", 2.into())]));
     assert_eq!(metadata(&given.roi(rect)).as_deref(), Ok(&*format!(r#"{{"rois":[1,{rect_text}],"x":2}}"#)));
     for (metadata, words) in [
-        (TestRecord::new().metadata(5.into()), "no JSON object"),
-        (TestRecord::new().json_text("metadata", "{}"), "no JSON object"),
-        (TestRecord::new().metadata(Json::object([("rois", 5.into())])), "rois are no list"),
+        (TestRecord::new().metadata(5.into()), "not a JSON object"),
+        (TestRecord::new().json_text("metadata", "{}"), "not a JSON object"),
+        (TestRecord::new().metadata(Json::object([("rois", 5.into())])), "rois are not a list"),
     ] {
         let text = panic_of(|| drop(metadata.roi(Roi::mask(1)))).unwrap_or_default();
         assert!(text.contains(words), "{text:?} lacks {words:?}");
@@ -162,7 +162,7 @@ fn metadata_is_made_of_its_parts() {
 }
 
 #[test]
-fn a_run_is_as_the_test_says() {
+fn run_threads_and_cancel_follow_test() {
     let host = || {
         TestHost::new(Fake(no_params, |_: &Record<'_>, run: &Run<'_>| {
             let mut step = 0;
@@ -179,7 +179,7 @@ fn a_run_is_as_the_test_says() {
         (host().threads(3).cancelled(), "0 steps with 3 threads", 0),
         (host().threads(0).cancelled_after(2), "2 steps with 1 threads", 2),
     ] {
-        // The count begins anew with each extraction.
+        // The count restarts with each extraction.
         for _ in 0..2 {
             let outcome = host.extract(&TestRecord::new());
             assert_eq!((outcome.error().kind(), outcome.error().message()), (ErrorKind::Cancelled, message));
@@ -190,7 +190,7 @@ fn a_run_is_as_the_test_says() {
 }
 
 #[test]
-fn panics_and_bad_hashes_are_errors() {
+fn panic_or_bad_hash_is_error() {
     let panicking = TestHost::new(Fake(
         |record: &Record<'_>| match record.json("params")? {
             Some(params) => Ok(params),
@@ -242,7 +242,7 @@ fn panics_and_bad_hashes_are_errors() {
     }
 }
 
-/// Hands over what its params say: `["j", 5]` a JSON artifact, `["a"]` an array, `["fail"]` fails.
+/// Does what its params say: `["j", 5]` hands over a JSON artifact, `["a"]` an array, `["fail"]` fails.
 #[cfg(feature = "arrow")]
 struct Writer;
 
@@ -274,14 +274,14 @@ impl Indexer for Writer {
 
 #[cfg(feature = "arrow")]
 #[test]
-fn what_is_handed_over_is_collected() {
+fn handed_over_artifacts_are_collected() {
     let extract = |orders: &[&str]| {
         let orders: Json = orders.iter().copied().collect();
         TestHost::new(Writer).extract(&TestRecord::new().csv("rows", "x\n1\n").json("orders", orders))
     };
     let outcome = extract(&["t", "hello", "a"]);
     let names: Vec<&str> = outcome.artifacts().iter().map(|artifact| artifact.name.as_str()).collect();
-    // As declared, however they came.
+    // In the order of the declaration, whatever the order of the calls.
     assert_eq!(names, ["w/j", "w/a", "w/t"]);
     assert_eq!(outcome.json("w/j"), &Json::from("hello"));
     assert_eq!(outcome.array("w/a").to_vec(), Some(vec![true]));
@@ -313,7 +313,7 @@ fn what_is_handed_over_is_collected() {
 }
 
 #[test]
-fn claims_about_params_hashes_can_fail() {
+fn params_hash_assertions_can_fail() {
     let host = TestHost::new(Fake(
         |record: &Record<'_>| record.json("p").map(Option::unwrap_or_default),
         |_: &Record<'_>, _: &Run<'_>| Err(Error::msg("none")),
@@ -334,7 +334,7 @@ fn claims_about_params_hashes_can_fail() {
 }
 
 #[test]
-fn names_that_no_card_takes_are_refused() {
+fn bad_indexer_name_is_refused() {
     struct Bad;
     impl Indexer for Bad {
         const NAME: &'static str = "Bad Name";
@@ -350,7 +350,7 @@ fn names_that_no_card_takes_are_refused() {
 }
 
 #[test]
-fn arrays_have_the_axes_that_the_host_gives() {
+fn arrays_get_default_axis_names() {
     let axes = |array: Array| array.axes().join(" ");
     let of = |record: TestRecord| {
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -391,7 +391,7 @@ mod with_arrow {
     }
 
     #[test]
-    fn cells_come_as_they_are() -> Result<()> {
+    fn rows_cells_have_their_types() -> Result<()> {
         let table = Table::builder()
             .column("f", vec![Some(1.5), None])?
             .column("f32", vec![0.5_f32, -0.5])?
@@ -438,7 +438,7 @@ mod with_arrow {
     }
 
     #[test]
-    fn tables_are_found_as_the_host_finds_them() -> Result<()> {
+    fn table_prefers_parquet_over_csv() -> Result<()> {
         let table = || Table::builder().column("a", vec![1_i64, 2, 3])?.build();
         let csv = TestRecord::new().csv("t", "x,y\n1,\n2,b\n");
         let outcome = copy().extract(&csv);
@@ -463,7 +463,7 @@ mod with_arrow {
     }
 
     #[test]
-    fn rows_are_checked_as_the_host_checks_them() {
+    fn rows_bad_column_names_are_refused() {
         let make = |names: [&'static str; 2]| {
             let column = || Arc::new(Int8Array::from(vec![1])) as ArrayRef;
             let fields = names.map(|name| arrow::datatypes::Field::new(name, arrow::datatypes::DataType::Int8, true));
@@ -479,7 +479,8 @@ mod with_arrow {
         assert_eq!(make(["a", "b"]).rows().len(), 1);
     }
 
-    /// The same rows always, and an artifact that the `order` decides: another one each time, only once, or a steady `NaN`.
+    /// Gives the same rows always. Its artifact depends on `order`: different each time, only the first time, or
+    /// always `NaN`.
     #[derive(Default)]
     struct Drift(AtomicU32);
 
@@ -503,7 +504,7 @@ mod with_arrow {
     }
 
     #[test]
-    fn the_claim_of_determinism_can_fail() -> Result<()> {
+    fn determinism_assertion_can_fail() -> Result<()> {
         let count = AtomicU32::new(0);
         let host = |rows: fn(u32, usize) -> f64| {
             let count = AtomicU32::new(0);
@@ -513,7 +514,7 @@ mod with_arrow {
         };
         let record = TestRecord::new();
         host(|_, _| 1.0).assert_deterministic(&record);
-        // NaN is the same row.
+        // A `NaN` equals itself in this comparison.
         host(|_, _| f64::NAN).assert_deterministic(&record);
         for (words, rows) in [
             (
