@@ -1,7 +1,7 @@
-//! Cookbook: how many events each region has, from the table artifact of another plugin, one row a region.
+//! Cookbook: the number of events of each region, from another plugin's table artifact; one row per region.
 //!
-//! What it shows: rows grouped by a column, in an order that depends on nothing but the data; columns that an artifact may lack; and `READS`, by
-//! which a run of both plugins does the other one first.
+//! It shows: rows grouped by a column, in an order that depends only on the data; columns that an artifact may lack;
+//! and `READS`, which makes a run of both plugins do the other one first.
 
 use kymhost_plugin_api::prelude::*;
 use std::collections::BTreeMap;
@@ -20,7 +20,8 @@ impl Indexer for EventSummary {
     }
 
     fn extract_rows(&self, record: &Record, _run: &Run) -> Result<Table> {
-        // Sorted by region. A `HashMap` would give another order each time, and `kymhost verify` would call the plugin not deterministic.
+        // Sorted by region. A `HashMap` would give a different order each time, and `kymhost verify` would report
+        // differing rows.
         let mut regions: BTreeMap<Option<i64>, Summary> = BTreeMap::new();
         if let Some(events) = record.columns(EVENTS)? {
             let (starts, stops) = (events.f64("t_start_s")?, events.f64("t_end_s")?);
@@ -48,7 +49,7 @@ struct Summary {
     n_events: i64,
     /// Events without an end.
     n_open: i64,
-    /// Of those that have one.
+    /// The sum over the events that have an end.
     total_duration_s: f64,
     max_score: Option<f64>,
 }
@@ -56,7 +57,7 @@ struct Summary {
 impl Summary {
     fn add(&mut self, duration_s: f64, score: f64) {
         self.n_events += 1;
-        // One missing number must not make the sum of all others missing.
+        // One missing number must not make the whole sum missing.
         if duration_s.is_finite() {
             self.total_duration_s += duration_s;
         } else {
@@ -76,7 +77,7 @@ mod tests {
     const COLUMNS: [&str; 5] = ["roi_id", "n_events", "n_open", "total_duration_s", "max_score"];
 
     #[test]
-    fn events_are_summed_up_by_region() {
+    fn events_are_counted_per_region() {
         let text = "roi_id,t_start_s,t_end_s,score\n2,0,1,0.5\n1,0,0.25,\n2,5,,0.75\n1,1,1.25,\n,3,4,1\n";
         let outcome = TestHost::new(EventSummary).extract(&TestRecord::new().csv(EVENTS, text));
         let rows = outcome.rows();
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn regions_may_have_become_floats_and_scores_may_lack() {
+    fn float_regions_without_scores_are_read() {
         let events = Table::builder()
             .column("roi_id", vec![1.0, 1.0])
             .and_then(|table| table.column("t_start_s", vec![0.0, 1.0])?.column("t_end_s", vec![0.5, 1.5])?.build());
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn without_events_there_are_no_rows() {
+    fn no_events_give_no_rows() {
         for record in [TestRecord::new(), TestRecord::new().csv(EVENTS, "roi_id,t_start_s,t_end_s\n")] {
             let outcome = TestHost::new(EventSummary).extract(&record);
             assert!(outcome.rows().is_empty());
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_events_are_an_error_and_the_order_is_steady() {
+    fn unreadable_events_are_error() {
         let host = TestHost::new(EventSummary);
         let broken = host.extract(&TestRecord::new().unreadable(EVENTS, ArtifactKind::Parquet));
         assert_eq!(broken.error().kind(), ErrorKind::Unreadable);

@@ -1,7 +1,7 @@
-//! Cookbook: the velocity during each event, a join of two artifacts, one row an event.
+//! Cookbook: the velocity during each event, which joins two artifacts; one row per event.
 //!
-//! What it shows: two table artifacts joined by region and time; what to do where one of the two is not there (yet); artifacts that other indexers
-//! may write, declared in `READS`.
+//! It shows: two table artifacts joined by region and time; what to do if one of them is absent; and `READS`, for
+//! artifacts that other indexers may write.
 
 use kymhost_plugin_api::prelude::*;
 
@@ -13,7 +13,7 @@ const VELOCITIES: &str = "radon/results";
 impl Indexer for EventVelocity {
     const NAME: &'static str = "event_velocity";
     const ANALYSIS_VERSION: &'static str = "cookbook.event_velocity@1";
-    /// In a run of several indexers, those that write these go first.
+    /// In a run of several indexers, those that write these artifacts run first.
     const READS: &'static [&'static str] = &[EVENTS, VELOCITIES];
 
     fn params(&self, _record: &Record) -> Result<Json> {
@@ -21,7 +21,8 @@ impl Indexer for EventVelocity {
     }
 
     fn extract_rows(&self, record: &Record, _run: &Run) -> Result<Table> {
-        // Both are read in any case, so that kymhost knows of both: when either comes, goes or changes, the image is done again.
+        // Both are always read, so that kymhost knows both: if either appears, disappears or changes, the image is
+        // analysed again.
         let (events, velocities) = (record.columns(EVENTS)?, record.columns(VELOCITIES)?);
         let Some(events) = events else { return table(&[]) };
         let samples = match &velocities {
@@ -30,7 +31,7 @@ impl Indexer for EventVelocity {
                 times: columns.f64("time")?,
                 velocities: columns.f64("velocity")?,
             },
-            // Events without velocities keep their rows, with empty cells: the join of a lab that has not come that far.
+            // Events without velocities keep their rows, with empty cells.
             None => Samples::default(),
         };
         let (roi_ids, starts, stops) = (events.i64("roi_id")?, events.f64("t_start_s")?, events.f64("t_end_s")?);
@@ -53,11 +54,11 @@ struct Samples {
 }
 
 impl Samples {
-    /// The finite velocities of a region from one time to another, both included. A time that is missing (`NaN`) includes none.
+    /// The finite velocities of a region between two times, both included. A missing time (`NaN`) gives none.
     fn between(&self, roi_id: Option<i64>, start_s: f64, stop_s: f64) -> Vec<f64> {
         let samples = self.roi_ids.iter().zip(&self.times).zip(&self.velocities);
         let inside = samples.filter(|((of, time), velocity)| {
-            // A region that is missing is no region: it is not the same as another one that is missing.
+            // A missing region does not equal another missing one.
             roi_id.is_some() && **of == roi_id && (start_s..=stop_s).contains(*time) && velocity.is_finite()
         });
         inside.map(|(_, velocity)| *velocity).collect()
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn events_have_the_velocities_of_their_region_and_time() {
+    fn event_has_velocities_of_its_region_and_time() {
         // The event; then the number of its samples and their mean.
         for (event, n_samples, mean) in [
             ("1,0,1", 2, Some(1.5)),
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn either_may_be_absent() {
+    fn absent_artifacts_are_inputs() {
         let both = with_velocities(events("1,0,1\n"));
         for (record, rows) in [
             (both.clone(), 1),
@@ -133,7 +134,7 @@ mod tests {
             let outcome = extract(&record);
             assert_eq!(outcome.rows().len(), rows);
             assert_eq!(outcome.rows().columns(), ["roi_id", "t_start_s", "n_samples", "mean_mm_s"]);
-            // Whatever is there: both are inputs.
+            // Both are inputs, whether they exist or not.
             let looked_for = [outcome.read(), outcome.missed()].concat();
             for name in [EVENTS, VELOCITIES] {
                 assert!(looked_for.contains(&format!("csv {name}")), "{looked_for:?} lacks {name}");
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_another_sort_is_an_error() {
+    fn events_without_column_is_error() {
         let outcome = extract(&TestRecord::new().csv(EVENTS, "roi_id,begin\n1,0\n"));
         let message = outcome.error().message();
         assert!(message.contains("events.csv.gz has no column 't_start_s', but roi_id, begin"), "{message}");

@@ -1,7 +1,7 @@
-//! Cookbook: statistics of an image's pixels, one row an image.
+//! Cookbook: statistics of an image's pixels, one row per image.
 //!
-//! What it shows: pixels of any type as numbers, an image without pixels (no row), values that are missing (no cell), and a table that has
-//! the same columns whether it has rows or not.
+//! It shows: pixels of any type as numbers; no row for an image without pixels; empty cells for missing values; the
+//! same columns with and without rows.
 
 use kymhost_plugin_api::prelude::*;
 
@@ -12,13 +12,13 @@ impl Indexer for Intensity {
     const ANALYSIS_VERSION: &'static str = "cookbook.intensity@1";
 
     fn params(&self, _record: &Record) -> Result<Json> {
-        // There is nothing to set. The pixels need not be here: kymhost sees that they are read below.
+        // There is nothing to set. The pixels need not be here: kymhost notices that they are read below.
         Ok(Json::Null)
     }
 
     fn extract_rows(&self, record: &Record, _run: &Run) -> Result<Table> {
         let images: Vec<Statistics> = match record.pixels()? {
-            // An image that has not been measured is not an error: it has no row, until it gets pixels.
+            // An image without pixels is not an error: it has no row until it gets pixels.
             None => Vec::new(),
             Some(pixels) => match pixels.to_f64_vec() {
                 Some(values) => vec![Statistics::of(&values)],
@@ -39,12 +39,12 @@ impl Indexer for Intensity {
 
 export_plugin!(Intensity);
 
-/// Of the values that are numbers; without any, there is no mean and so on.
+/// The statistics of the values that are numbers. Without any number there is no mean and so on.
 struct Statistics {
     n_pixels: usize,
     n_nan: usize,
     mean: Option<f64>,
-    /// Of the population.
+    /// The standard deviation of the population.
     std: Option<f64>,
     min: Option<f64>,
     max: Option<f64>,
@@ -54,9 +54,9 @@ impl Statistics {
     fn of(pixels: &[f64]) -> Self {
         let values = || pixels.iter().copied().filter(|value| !value.is_nan());
         let count = values().count();
-        // `then` keeps 0 / 0 out of the table.
+        // `then` avoids 0 / 0.
         let mean = (count > 0).then(|| values().sum::<f64>() / count as f64);
-        // Around the mean: the sum of squares less the square of the sum would lose digits.
+        // Two passes: the sum of squares minus the square of the sum would lose digits.
         let std = mean.map(|mean| (values().map(|value| (value - mean).powi(2)).sum::<f64>() / count as f64).sqrt());
         Self {
             n_pixels: pixels.len(),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_left_out() {
+    fn nan_pixels_are_left_out() {
         let record = TestRecord::new().pixels(&[1.0, f64::NAN, 3.0], [1, 3]);
         let outcome = TestHost::new(Intensity).extract(&record);
         assert_eq!((outcome.rows().i64("n_nan"), outcome.rows().f64("mean")), (vec![Some(1)], vec![Some(2.0)]));
@@ -114,16 +114,16 @@ mod tests {
     }
 
     #[test]
-    fn without_pixels_there_is_no_row() {
+    fn no_pixels_give_no_row() {
         let outcome = TestHost::new(Intensity).extract(&TestRecord::new());
         assert!(outcome.rows().is_empty());
         assert_eq!(outcome.rows().columns(), COLUMNS);
-        // kymhost does the image when it gets pixels.
+        // kymhost analyses the image when it gets pixels.
         assert_eq!(outcome.missed(), ["pixels"]);
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_error() {
+    fn unreadable_or_complex_pixels_are_error() {
         let broken = TestHost::new(Intensity).extract(&TestRecord::new().unreadable_pixels());
         assert_eq!(broken.error().kind(), ErrorKind::Unreadable);
         let complex = Array::new(DType::Complex64, vec![1, 1], vec!["y".into(), "x".into()], vec![0; 8]).unwrap();

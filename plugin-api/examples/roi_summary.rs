@@ -1,7 +1,7 @@
-//! Cookbook: statistics of the pixels in each region of interest, one row a region.
+//! Cookbook: statistics of the pixels in each region of interest, one row per region.
 //!
-//! What it shows: regions from the metadata in both of their forms, bounds that are clamped to the image and put in order, a region that has
-//! no rectangle (an error that names it), and params that are what the user has set: the regions.
+//! It shows: regions from the metadata in both of their forms; bounds that are clamped to the image and put in order;
+//! an error that names a region without a rectangle; and params that the user has set: the regions.
 
 use kymhost_plugin_api::prelude::*;
 
@@ -11,7 +11,7 @@ impl Indexer for RoiSummary {
     const NAME: &'static str = "roi_summary";
     const ANALYSIS_VERSION: &'static str = "cookbook.roi_summary@1";
 
-    /// The regions: `kymhost explain` then shows which of them was changed.
+    /// The regions, so that `kymhost explain` shows which of them changed.
     fn params(&self, record: &Record) -> Result<Json> {
         let metadata = record.metadata()?.unwrap_or_default();
         Ok(metadata.get("rois").cloned().unwrap_or(Json::Array(Vec::new())))
@@ -39,7 +39,7 @@ impl Indexer for RoiSummary {
 
 export_plugin!(RoiSummary);
 
-/// A rectangle as it is kept, its bounds unchecked.
+/// A rectangle as the metadata keeps it, with unchecked bounds.
 struct Roi {
     id: i64,
     lines: [i64; 2],
@@ -47,7 +47,7 @@ struct Roi {
 }
 
 impl Roi {
-    /// Reads the form with an envelope (`roi_id`, `data`), else the flat one (`id`, `dim0_start` …).
+    /// Reads the enveloped form (`roi_id`, `data`) or the flat one (`id`, `dim0_start` …).
     fn read(roi: &Json) -> Result<Self> {
         let number = |of: &Json, key: &str| {
             let value = of.get(key).and_then(Json::as_f64).filter(|value| value.is_finite());
@@ -60,7 +60,7 @@ impl Roi {
                 lines: pair(data, "y0", "y1")?,
                 pixels: pair(data, "x0", "x1")?,
             }),
-            // A wrong row is worse than none: whoever drew the mask should learn that it was not measured.
+            // A wrong row is worse than none: the user should learn that the mask was not measured.
             (Some(kind), _) => Err(Error::msg(format!("the region {roi} is a {kind}; only a rect can be measured"))),
             (None, _) => Ok(Self {
                 id: number(roi, "id")? as i64,
@@ -71,7 +71,7 @@ impl Roi {
     }
 }
 
-/// Bounds in order and within an axis; empty where they are outside.
+/// Bounds in order and within an axis; empty if they are outside.
 fn bounds([first, stop]: [i64; 2], length: usize) -> std::ops::Range<usize> {
     let within = |bound: i64| usize::try_from(bound).unwrap_or(0).min(length);
     within(first.min(stop))..within(first.max(stop))
@@ -101,7 +101,7 @@ impl Summary {
     }
 }
 
-/// The same columns, whether there are rows or not.
+/// The table has the same columns with and without rows.
 fn table(rows: &[Summary]) -> Result<Table> {
     let floats = |of: fn(&Summary) -> Option<f64>| rows.iter().map(of).collect::<Vec<_>>();
     Table::builder()
@@ -125,9 +125,9 @@ mod tests {
     }
 
     #[test]
-    fn regions_are_clamped_and_put_in_order() {
+    fn regions_are_clamped_and_ordered() {
         let roi = || Roi::rect(1);
-        // The region; then its number of pixels, mean, least and greatest.
+        // The region; then its number of pixels, mean, minimum and maximum.
         let cases = [
             (roi().lines(0, 2).pixels(0, 3), 6, Some((3.5, 1.0, 6.0))),
             (roi().lines(1, 2).pixels(1, 3), 2, Some((5.5, 5.0, 6.0))),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_are_read_and_nan_is_left_out() {
+    fn flat_region_is_read_without_nan() {
         let flat = r#"{"rois": [{"id": 4, "dim0_start": 0, "dim0_stop": 1, "dim1_start": 0, "dim1_stop": 2}]}"#;
         let record = TestRecord::new().pixels(&[1.0, f64::NAN], [1, 2]).json_text("metadata", flat);
         let outcome = TestHost::new(RoiSummary).extract(&record);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_measured_is_named() {
+    fn unmeasurable_region_is_named() {
         let no_stop = r#"{"rois": [{"roi_id": 1, "roi_type": "rect", "data": {"x0": 0, "x1": 1, "y0": 0}}]}"#;
         for (record, words) in [
             (image().roi(Roi::mask(8).name("branch")), "\"name\":\"branch\""),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn without_regions_or_pixels_there_are_no_rows() {
+    fn no_regions_or_pixels_give_no_rows() {
         let roi = Roi::rect(1).lines(0, 2).pixels(0, 3);
         let columns = ["roi_id", "n_pixels", "mean", "std", "min", "max"];
         for record in [image(), image().metadata(Json::Null), image().roi(roi).without_pixels()] {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moved_region_makes_the_image_stale() {
+    fn moved_region_changes_params_hash() {
         let with = |stop: i64| image().roi(Roi::rect(1).lines(0, stop).pixels(0, 3));
         let host = TestHost::new(RoiSummary);
         host.assert_params_hash_changes(&with(1), &with(2));

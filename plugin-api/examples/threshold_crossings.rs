@@ -1,13 +1,13 @@
-//! Cookbook: when a velocity crosses a threshold, one row a crossing.
+//! Cookbook: the times at which a velocity crosses a threshold, one row per crossing.
 //!
-//! What it shows: params with defaults, of which unknown and wrong ones are refused rather than overlooked; a schema for `kymhost params`;
-//! and a table artifact read by its columns, with gaps in it.
+//! It shows: params with defaults, where unknown and wrong ones are errors; a schema for `kymhost params`; and a
+//! table artifact with gaps that is read column by column.
 
 use kymhost_plugin_api::prelude::*;
 
 struct ThresholdCrossings;
 
-/// The artifact that people write.
+/// The artifact that users write.
 const PARAMS: &str = "threshold_crossings/params";
 
 impl Indexer for ThresholdCrossings {
@@ -24,7 +24,7 @@ impl Indexer for ThresholdCrossings {
         "additionalProperties": false
     }"#;
 
-    /// All params, the defaults among them: so one hash stands for one way of computing, whether it was written down or not.
+    /// All params including defaults, so that the hash is the same whether a default is written down or not.
     fn params(&self, record: &Record) -> Result<Json> {
         let params = Params::read(record)?;
         Ok(Json::object([("threshold_mm_s", params.threshold_mm_s.into()), ("direction", params.direction.into())]))
@@ -36,7 +36,7 @@ impl Indexer for ThresholdCrossings {
         if let Some(results) = record.columns("radon/results")? {
             let (roi_ids, times) = (results.i64("roi_id")?, results.f64("time")?);
             let velocities = results.f64("velocity")?;
-            // Two neighbours in the table, of one region.
+            // Two neighbouring rows of the same region.
             for at in 1..results.len() {
                 if roi_ids[at - 1] == roi_ids[at] {
                     let (before, after) = ((times[at - 1], velocities[at - 1]), (times[at], velocities[at]));
@@ -76,7 +76,7 @@ impl Params {
                     .as_str()
                     .filter(|way| ["up", "down", "both"].contains(way))
                     .map(|way| params.direction = way.to_owned()),
-                // A slip of the pen must not silently give the default.
+                // A misspelled name must not silently give the default.
                 _ => {
                     return Err(Self::refused(
                         record,
@@ -89,13 +89,13 @@ impl Params {
         Ok(params)
     }
 
-    /// An error that says in which file to mend what.
+    /// An error that names the file to correct.
     fn refused(record: &Record, why: String) -> Error {
         Error::msg(format!("{}: {why}", record.key(PARAMS, ArtifactKind::Json)))
     }
 
-    /// Where the line between two samples crosses the threshold, and which way. A sample on the threshold counts as above it; next to a gap (`NaN`)
-    /// nothing is known, and nothing is made up.
+    /// Where the line between two samples crosses the threshold, and in which direction. A sample on the threshold
+    /// counts as above it. Next to a gap (`NaN`) there is no crossing.
     fn crossing(&self, before: (f64, f64), after: (f64, f64)) -> Option<(f64, &'static str)> {
         let limit = self.threshold_mm_s;
         let way = match (before.1 >= limit, after.1 >= limit) {
@@ -128,13 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn crossings_are_found_between_samples() {
+    fn crossings_are_interpolated() {
         let cases: &[(&str, &[&str])] = &[
             ("1,0,0\n1,1,2\n1,2,2\n1,4,0\n", &["1 0.5 up", "1 3 down"]),
-            // A sample on the threshold is above it; touching it from below is up and down.
+            // A sample on the threshold is above it: touching it from below is up and down.
             ("1,0,0\n1,1,1\n1,2,0\n", &["1 1 up", "1 1 down"]),
             ("1,0,1\n1,1,1\n1,2,2\n", &[]),
-            // Neither a gap nor the next region is crossed.
+            // Neither a gap nor the boundary between regions is a crossing.
             ("1,0,0\n1,1,\n1,2,2\n", &[]),
             ("1,0,0\n1,1,inf\n", &[]),
             ("1,0,0\n2,1,2\n2,2,0\n", &["2 1.5 down"]),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn params_have_defaults_and_no_slips() {
+    fn params_wrong_value_is_refused() {
         let with = |text: &str| record("1,0,0\n1,1,4\n1,2,0\n").json_text(PARAMS, text);
         assert_eq!(crossings(&with("{}")), ["1 0.25 up", "1 1.75 down"]);
         assert_eq!(crossings(&with(r#"{"threshold_mm_s": 2}"#)), ["1 0.5 up", "1 1.5 down"]);
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_has_the_hash_of_what_it_stands_for() {
+    fn params_hash_default_equals_explicit() {
         let host = TestHost::new(ThresholdCrossings);
         let with = |text: &str| record("").json_text(PARAMS, text);
         host.assert_params_hash_stays(&record(""), &with(r#"{"threshold_mm_s": 1.0}"#));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_is_json_and_has_the_defaults() {
+    fn schema_has_the_defaults() {
         let schema = Json::parse(ThresholdCrossings::PARAMS_SCHEMA.as_bytes()).unwrap();
         let properties = schema.get("properties").and_then(Json::as_object).unwrap();
         let defaults =

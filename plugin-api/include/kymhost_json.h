@@ -1,13 +1,12 @@
 /* Reads JSON documents without a library: enough for params.
  *
- * Static functions only; plain C99, usable from C++. Nothing is allocated: every value is a piece of the document, and
- * lives as long as it. The documents are those of kymhost_record_json, which the host has checked to be JSON; other
- * text is refused or gives no value, never reads beyond its end. Python's NaN, Infinity and -Infinity are numbers.
+ * Everything is a static function in plain C99, usable from C++. Nothing is allocated: every value is a part of the
+ * document and lives as long as that. The documents are those of kymhost_record_json, which the host has checked to be
+ * JSON. Other text gives no value; it is never read beyond its end. Python's NaN, Infinity and -Infinity are numbers.
  *
  *     kymhost_text value;
  *     double threshold = 0.5;
- *     if (kymhost_json_member(json, "threshold", &value) && !kymhost_json_number(value, &threshold)) … no number …
- */
+ *     if (kymhost_json_member(json, "threshold", &value) && !kymhost_json_number(value, &threshold)) … not a number … */
 #ifndef KYMHOST_JSON_H
 #define KYMHOST_JSON_H
 
@@ -20,7 +19,7 @@
 extern "C" {
 #endif
 
-/* What a value may be nested in, at most. */
+/* How deeply a value may be nested. */
 #define KYMHOST_JSON_DEPTH 200
 
 /* The text without the white space around it. */
@@ -36,7 +35,7 @@ static inline kymhost_text kymhost_json_trim_(kymhost_text text) {
     return text;
 }
 
-/* Where the value that begins at `at` ends: the place after it, or 0 where there is none. */
+/* The place after the value that begins at `at`, or 0 if there is no value. */
 static inline size_t kymhost_json_end_(kymhost_text text, size_t at) {
     size_t depth = 0;
     int in_string = 0;
@@ -88,8 +87,8 @@ static inline int kymhost_json_is_null(kymhost_text value) {
     return value.length == 4 && memcmp(value.data, "null", 4) == 0;
 }
 
-/* The member `name` of an object: 1 and its value, or 0 where it has none or is no object. Of two members of one name
- * the last counts, as in Python. Names that are written with escapes are not found. */
+/* The member `name` of an object: 1 and its value, or 0 if it has none or is not an object. Of two members of the same
+ * name the last one is used, as in Python. Names that are written with escapes are not found. */
 static inline int kymhost_json_member(kymhost_text object, const char *name, kymhost_text *value) {
     size_t at = 1;
     size_t name_length = strlen(name);
@@ -117,7 +116,7 @@ static inline int kymhost_json_member(kymhost_text object, const char *name, kym
     return found;
 }
 
-/* A number: 1, or 0 where the value is none. */
+/* A number: 1, or 0 if the value is not a number. */
 static inline int kymhost_json_number(kymhost_text value, double *number) {
     char digits[64];
     char *end;
@@ -149,7 +148,7 @@ static inline int kymhost_json_number(kymhost_text value, double *number) {
     return 1;
 }
 
-/* true or false: 1, or 0 where the value is neither. */
+/* true or false: 1, or 0 if the value is neither. */
 static inline int kymhost_json_bool(kymhost_text value, int *truth) {
     value = kymhost_json_trim_(value);
     if (value.length == 4 && memcmp(value.data, "true", 4) == 0) {
@@ -162,7 +161,7 @@ static inline int kymhost_json_bool(kymhost_text value, int *truth) {
     return 1;
 }
 
-/* A string without escapes, as a piece of the document (so not zero-terminated): 1, or 0 where the value is none. */
+/* A string without escapes, as a part of the document (so not zero-terminated): 1, or 0 if the value is not one. */
 static inline int kymhost_json_string(kymhost_text value, kymhost_text *string) {
     value = kymhost_json_trim_(value);
     if (value.length < 2 || value.data[0] != '"' || value.data[value.length - 1] != '"') return 0;
@@ -172,7 +171,7 @@ static inline int kymhost_json_string(kymhost_text value, kymhost_text *string) 
     return 1;
 }
 
-/* Whether a text is this one. */
+/* Whether the text equals `expected`. */
 static inline int kymhost_text_is(kymhost_text text, const char *expected) {
     return text.length == strlen(expected) && memcmp(text.data, expected, text.length) == 0;
 }

@@ -1,32 +1,32 @@
-/* The C door of kymhost: all that a plugin in C (or in any language that speaks C) needs.
+/* The C door of kymhost: everything that a plugin in C needs, or in any language that can call C.
  *
- * Plain C99, usable from C++, no dependencies. The contract in words: docs/authors/plugin-abi.md. A complete plugin with
- * comments: plugins/intensity_c. Beside this file: kymhost_table.h builds and reads tables, kymhost_json.h reads JSON.
+ * Plain C99, usable from C++, no dependencies. The contract in words: docs/authors/plugin-abi.md. A complete plugin
+ * with comments: plugins/intensity_c. Next to this file: kymhost_table.h builds and reads tables, kymhost_json.h reads
+ * JSON.
  *
- * A plugin is a dynamic library that holds one or more indexers. It fills in functions and names them once:
+ * A plugin is a dynamic library with one or more indexers. It defines functions and names them once:
  *
  *     #define STALLS                                                                                    \
  *         KYMHOST_INDEXER("stalls", "mylab.stalls@1", "stalls_run", KYMHOST_NAMES("stalls/params"),     \
  *                         stalls_params, NULL, stalls_extract_rows, NULL)
  *     KYMHOST_PLUGIN(STALLS)
  *
- * Rules that hold for everything here:
+ * Rules for everything here:
  *
- * - Memory. What the host gives through a record (texts, JSON, pixels, lists) is the host's: it may be read, never
- *   written or freed, until the plugin's method returns. What a plugin gives goes through a `kymhost_out`, which
- *   copies. So no memory is freed by another allocator than the one that gave it. Only tables have an owner: whoever
- *   receives an ArrowArray and ArrowSchema calls their release callbacks, once.
- * - Threads. The host calls a plugin's functions from any thread; several at once only where it runs plugins in its own
- *   process (`--in-process`). A plugin may use record and run from threads of its own, several at once, as long as
- *   these threads end before the plugin's method returns.
- * - Texts are UTF-8. Texts with a length also end with a zero byte that the length does not count.
- * - Statuses. 0 is done, 1 is "there is none", negative numbers are errors (KYMHOST_FAILED and so on).
- * - Growth. Every struct begins with `struct_size`, the bytes that its maker's struct has, and grows at its end only. A
- *   member beyond `struct_size` is missing (KYMHOST_HAS). The functions below that begin with kymhost_record_,
- *   kymhost_run_ and kymhost_out_ look for themselves: what an older host lacks gives KYMHOST_UNSUPPORTED and a text
- *   that says so. Exceptions, frozen for ever: kymhost_text and Arrow's two structs.
- * - No C++ exception, longjmp or the like may leave a plugin's function.
- */
+ * - Memory. The host owns what it gives through a record (texts, JSON, pixels, lists). A plugin may read it until the
+ *   plugin's method returns, and must not write or free it. A plugin gives its results through a `kymhost_out`, which
+ *   copies them. So memory is always freed by the allocator that made it. Only tables change their owner: the receiver
+ *   of an ArrowArray and ArrowSchema calls their release callbacks, once.
+ * - Threads. The host calls a plugin's functions from any thread. It makes several calls at once only if it runs
+ *   plugins in its own process (`--in-process`). A plugin may use record and run from several threads of its own at
+ *   once, if these threads end before the plugin's method returns.
+ * - Texts are UTF-8. A text with a length is followed by a zero byte that the length does not count.
+ * - Statuses. 0 is success, 1 means absent, negative numbers are errors (KYMHOST_FAILED and so on).
+ * - Growth. Every struct begins with `struct_size`, the size in bytes of its maker's struct, and grows at its end
+ *   only. A member beyond `struct_size` is missing (KYMHOST_HAS). The functions below that begin with kymhost_record_,
+ *   kymhost_run_ and kymhost_out_ check that: if the host is too old for one, it returns KYMHOST_UNSUPPORTED and a
+ *   text that says so. kymhost_text and Arrow's two structs are frozen and have no `struct_size`.
+ * - No C++ exception, longjmp or the like may leave a plugin's function. */
 #ifndef KYMHOST_PLUGIN_H
 #define KYMHOST_PLUGIN_H
 
@@ -36,13 +36,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The plugin API that this header speaks. */
+/* The plugin API of this header. */
 #define KYMHOST_API_MAJOR 1
 #define KYMHOST_API_MINOR 1
-/* The version of this header, as the card's `sdk` tells it. */
+/* The version of this header, which the card has as `sdk`. */
 #define KYMHOST_SDK "1.1.0"
-/* The least API of a host that the plugin can do with, "major.minor". Define it before the include where a plugin can
- * do nothing without a later function: "1.1" where it hands over artifacts. */
+/* The lowest API of a host that the plugin can run in, "major.minor". Define it before the include if the plugin
+ * cannot work without a later function: "1.1" if it hands over artifacts. */
 #ifndef KYMHOST_NEEDS_API
 #define KYMHOST_NEEDS_API "1.0"
 #endif
@@ -92,28 +92,28 @@ struct ArrowArray {
 /* --- Numbers --- */
 
 /* Statuses. Negative ones are errors; a later, unknown one counts as KYMHOST_FAILED. */
-#define KYMHOST_OK 0           /* done */
-#define KYMHOST_ABSENT 1       /* there is none; nothing was given */
-#define KYMHOST_FAILED (-1)    /* the indexer gave up */
-#define KYMHOST_PANICKED (-2)  /* the other side came to an end that it did not foresee */
-#define KYMHOST_UNREADABLE (-3) /* an artifact is there but cannot be read */
+#define KYMHOST_OK 0           /* success */
+#define KYMHOST_ABSENT 1       /* it does not exist; there is no result */
+#define KYMHOST_FAILED (-1)    /* the indexer cannot analyse this image */
+#define KYMHOST_PANICKED (-2)  /* the other side ended in an unexpected way */
+#define KYMHOST_UNREADABLE (-3) /* an artifact exists but cannot be read */
 #define KYMHOST_UNSUPPORTED (-4) /* the host is older than the function that was called */
 #define KYMHOST_CANCELLED (-5) /* the indexer stopped because it was asked to */
-#define KYMHOST_BAD_TABLE (-6) /* the rows are no proper table */
+#define KYMHOST_BAD_TABLE (-6) /* the table breaks Arrow's specification, or its columns do not fit together */
 
-/* What form an artifact is kept in. A list may name later ones: skip what you do not know. */
+/* The kind of an artifact. A list may contain later ones: skip those that you do not know. */
 #define KYMHOST_KIND_JSON 0
 #define KYMHOST_KIND_PARQUET 1
 #define KYMHOST_KIND_CSV 2
 #define KYMHOST_KIND_ARRAY 3
 
-/* How loud a log line is. */
+/* The severity of a log line. */
 #define KYMHOST_LOG_ERROR 0
 #define KYMHOST_LOG_WARN 1
 #define KYMHOST_LOG_INFO 2
 #define KYMHOST_LOG_DEBUG 3
 
-/* The type of an array's elements. A later host may know more: treat what you do not know as an error of yours. */
+/* The type of an array's elements. A later host may have more: report an error for one that you do not know. */
 #define KYMHOST_DTYPE_BOOL 0 /* one byte, 0 or 1 */
 #define KYMHOST_DTYPE_INT8 1
 #define KYMHOST_DTYPE_INT16 2
@@ -126,53 +126,54 @@ struct ArrowArray {
 #define KYMHOST_DTYPE_FLOAT16 9
 #define KYMHOST_DTYPE_FLOAT32 10
 #define KYMHOST_DTYPE_FLOAT64 11
-#define KYMHOST_DTYPE_COMPLEX64 12  /* real, imaginary as two float */
-#define KYMHOST_DTYPE_COMPLEX128 13 /* real, imaginary as two double */
+#define KYMHOST_DTYPE_COMPLEX64 12  /* real and imaginary part, each a float */
+#define KYMHOST_DTYPE_COMPLEX128 13 /* real and imaginary part, each a double */
 
 /* --- Structs --- */
 
-/* A text or bytes, borrowed. `data` is never NULL where a function gave it, and data[length] is 0. Frozen. */
+/* A borrowed text or bytes. If a function gave it, `data` is not NULL and data[length] is 0. Frozen. */
 typedef struct kymhost_text {
     const char *data;
     size_t length;
 } kymhost_text;
 
-/* Pixels or an array artifact: C order, native byte order. The host makes it and frees it after the plugin's method has
- * returned; until then any thread may read it. */
+/* Pixels or an array artifact in C order and native byte order. The host makes it, and frees it after the plugin's
+ * method has returned; until then any thread may read it. */
 typedef struct kymhost_array {
     size_t struct_size;
     /* KYMHOST_DTYPE_… */
     int dtype;
-    /* Axes: entries of `shape` and `axes`. 0 for a single value. */
+    /* The number of axes, which is the number of entries of `shape` and `axes`. 0 for a single value. */
     size_t n_axes;
-    /* Lengths, slowest axis first. */
+    /* The length of each axis, slowest first. */
     const uint64_t *shape;
     /* A name for each axis, e.g. "y" (time, line scans) and "x" (space, pixels of a line). */
     const char *const *axes;
     /* The elements, aligned for their type. Not NULL. */
     const void *data;
-    /* Bytes of all elements. */
+    /* The size of all elements in bytes. */
     size_t n_bytes;
 } kymhost_array;
 
 /* The list of a record's artifacts. The host makes it and frees it after the plugin's method has returned. */
 typedef struct kymhost_artifacts {
     size_t struct_size;
-    /* Entries of `names` and `kinds`. */
+    /* The number of entries of `names` and `kinds`. */
     size_t length;
-    /* Sorted. */
+    /* The names, sorted. */
     const char *const *names;
-    /* KYMHOST_KIND_… of each. */
+    /* The kind of each, KYMHOST_KIND_…. */
     const uint8_t *kinds;
 } kymhost_artifacts;
 
-/* One image: reads only. The host makes it; it lives until the plugin's method returns. Call its members through the
- * functions kymhost_record_… below, which say what each does. What is read through it, or looked for in vain, the host
- * remembers: when any of it changes, the image is done again. What is read by other ways goes unseen. */
+/* One image, read-only. The host makes it; it lives until the plugin's method returns. Call its members through the
+ * functions kymhost_record_… below, which document them. The host remembers what is read through it, and what is
+ * looked up but absent: if any of it changes, the image is analysed again. The host does not see data that is read in
+ * other ways. */
 typedef struct kymhost_record kymhost_record;
 struct kymhost_record {
     size_t struct_size;
-    /* The host's. */
+    /* Belongs to the host. */
     void *context;
     const char *(*image_id)(const kymhost_record *record);
     int (*json)(const kymhost_record *record, const char *name, kymhost_text *json, kymhost_text *error);
@@ -191,7 +192,7 @@ struct kymhost_record {
 typedef struct kymhost_run kymhost_run;
 struct kymhost_run {
     size_t struct_size;
-    /* The host's. */
+    /* Belongs to the host. */
     void *context;
     int (*cancelled)(const kymhost_run *run);
     uint32_t (*threads)(const kymhost_run *run);
@@ -205,72 +206,72 @@ struct kymhost_run {
     /* 1.1 ends here. */
 };
 
-/* Takes what a plugin's method gives, by copying it. The host makes it; it lives until the plugin's method returns. One
- * thread at a time. Call its members through kymhost_out_write and kymhost_fail. */
+/* Receives what a plugin's method gives, and copies it. The host makes it; it lives until the plugin's method returns.
+ * Only one thread may use it at a time. Call its members through kymhost_out_write and kymhost_fail. */
 typedef struct kymhost_out kymhost_out;
 struct kymhost_out {
     size_t struct_size;
-    /* The host's. */
+    /* Belongs to the host. */
     void *context;
     int (*write)(kymhost_out *out, const void *bytes, size_t length);
     void (*error)(kymhost_out *out, const char *text);
     /* 1.0 ends here. */
 };
 
-/* One indexer. The plugin makes it, as a constant: it and all that it points to live as long as the process, and nobody
- * frees them. KYMHOST_INDEXER and KYMHOST_PLUGIN build it. */
+/* One indexer. The plugin makes it as a constant: it and everything that it points to live as long as the process, and
+ * are never freed. KYMHOST_INDEXER and KYMHOST_PLUGIN build it. */
 typedef struct kymhost_indexer {
     size_t struct_size;
-    /* The table's name, less its prefix: [a-z0-9_]+, 1 to 200 bytes, not beginning with kym_. */
+    /* The name of the table without its prefix: [a-z0-9_]+, 1 to 200 bytes, not beginning with kym_. */
     const char *name;
-    /* Changes whenever the same inputs would give other rows, e.g. "mylab.stalls@1". 1 to 256 bytes. */
+    /* Changes whenever the same inputs would give different rows, e.g. "mylab.stalls@1". 1 to 256 bytes. */
     const char *analysis_version;
     /* The artifact that holds the run marker, usually NAME "_run". 1 to 256 bytes. */
     const char *marker_name;
-    /* The JSON artifacts that hold the params, a JSON list of texts (KYMHOST_NAMES). For people and tools. */
+    /* The JSON artifacts that hold the params, as a JSON list of texts (KYMHOST_NAMES). For people and tools. */
     const char *params_artifacts;
-    /* Writes the params as JSON to `out`: what the rows depend on besides the data. Their hash decides staleness, so
-     * they must depend on nothing but the record.
-     * Thread: any. `record` and `out` are borrowed until it returns. Gives KYMHOST_OK or an error (kymhost_fail). */
+    /* Writes the params to `out` as JSON: everything besides the data that the rows depend on. Their hash decides
+     * whether an image is stale, so they must depend on nothing but the record. Thread: any. `record` and `out` are
+     * borrowed until it returns. Returns KYMHOST_OK or an error (kymhost_fail). */
     int (*params)(const kymhost_record *record, kymhost_out *out);
-    /* Writes the params hash to `out`, 1 to 1024 bytes. NULL: the host hashes what `params` gives, by the rule of
-     * docs/reference/dataset-format.md; that is what nearly every plugin wants.
-     * Thread: any. `record` and `out` are borrowed until it returns. Gives KYMHOST_OK or an error. */
+    /* Writes the params hash to `out`, 1 to 1024 bytes. Nearly every plugin has NULL here: the host then hashes the
+     * result of `params` by the rule of docs/reference/dataset-format.md. Thread: any. `record` and `out` are borrowed
+     * until it returns. Returns KYMHOST_OK or an error. */
     int (*params_hash)(const kymhost_record *record, kymhost_out *out);
-    /* This image's rows: one struct array, a child a column (kymhost_table.h builds it). The host adds image_id,
-     * analysis_version and params_hash.
-     * Thread: any. `record`, `run` and `out` are borrowed until it returns; `out` takes the text of an error, no bytes.
-     * `array` and `schema` are the host's memory, all zero before the call. Where they are filled, the host owns them
-     * and calls their release callbacks, once, from any thread, whatever was returned. Gives KYMHOST_OK or an error. */
+    /* The rows of this image: one struct array with one child per column (kymhost_table.h builds it). The host adds
+     * image_id, analysis_version and params_hash. Thread: any. `record`, `run` and `out` are borrowed until it
+     * returns; `out` takes the text of an error, but no bytes. `array` and `schema` are the host's memory, all zero
+     * before the call. If they are filled, the host owns them and calls their release callbacks once, from any thread,
+     * whatever the status. Returns KYMHOST_OK or an error. */
     int (*extract_rows)(const kymhost_record *record, const kymhost_run *run, struct ArrowArray *array,
                         struct ArrowSchema *schema, kymhost_out *out);
     /* Reads a run marker of an older form: JSON text in `payload`, borrowed until it returns. Writes a marker of
-     * version "1" as JSON to `out`. NULL: there are no older forms.
-     * Thread: any. Gives KYMHOST_OK, KYMHOST_ABSENT where it is no such marker, or an error. */
+     * version "1" to `out` as JSON. NULL: there are no older forms. Thread: any. Returns KYMHOST_OK, KYMHOST_ABSENT if
+     * it is not such a marker, or an error. */
     int (*read_old_marker)(kymhost_text payload, kymhost_out *out);
     /* 1.0 ends here. */
-    /* The artifacts that extract_rows may hand over, a JSON list of objects with `name` and `kind` ("json", "table",
-     * "array"): KYMHOST_WRITES. What is not named is refused. NULL: none. */
+    /* The artifacts that extract_rows may hand over, as a JSON list of objects with `name` and `kind` ("json",
+     * "table", "array"): KYMHOST_WRITES. Others are refused. NULL: none. */
     const char *writes;
-    /* The artifacts that it reads and another indexer may write, a JSON list of texts (KYMHOST_NAMES): when both run, the
-     * writer goes first. NULL: none. */
+    /* The artifacts that it reads and another indexer may write, as a JSON list of texts (KYMHOST_NAMES). If both run,
+     * the writer runs first. NULL: none. */
     const char *reads;
     /* The JSON Schema of the params, a JSON object. NULL: none. */
     const char *params_schema;
     /* 1.1 ends here. */
 } kymhost_indexer;
 
-/* What the library gives the host. The plugin makes it, as a constant, for the life of the process. */
+/* The struct that the library gives to the host. The plugin makes it as a constant, for the life of the process. */
 typedef struct kymhost_plugin {
     size_t struct_size;
-    /* The API of the header that it was built with. */
+    /* The API of the header that the plugin was built with. */
     uint32_t api_major;
     uint32_t api_minor;
     /* The card as loaded: KYMCARD\n, length, JSON; see docs/authors/plugin-abi.md. */
     const void *card;
-    /* Bytes of it. */
+    /* The size of the card in bytes. */
     size_t card_length;
-    /* The indexers, each by pointer, so that they may grow. */
+    /* The indexers, each by pointer, so that the struct can grow. */
     const kymhost_indexer *const *indexers;
     size_t n_indexers;
     /* 1.0 ends here. */
@@ -278,16 +279,16 @@ typedef struct kymhost_plugin {
 
 /* --- Growth --- */
 
-/* Whether the maker of the struct that `pointer` points to knew its member. */
+/* Whether the maker of the struct behind `pointer` knew its member. */
 #define KYMHOST_HAS(pointer, member)                                        \
     ((size_t)((const char *)&(pointer)->member - (const char *)(pointer)) + \
          sizeof((pointer)->member) <=                                       \
      (pointer)->struct_size)
 
-/* The same for a function, which may also be missing by being NULL. */
+/* The same for a function, which may also be NULL. */
 #define KYMHOST_CAN(pointer, function) (KYMHOST_HAS(pointer, function) && (pointer)->function != NULL)
 
-/* The answer of a function that the host lacks. */
+/* The result of a function that the host lacks. */
 static inline int kymhost_unsupported_(const char *text, kymhost_text *error) {
     if (error != NULL) {
         error->data = text;
@@ -300,9 +301,9 @@ static inline int kymhost_unsupported_(const char *text, kymhost_text *error) {
 
 /* --- Reading a record --- */
 
-/* Each of these may be called from any thread, several at once, until the plugin's method returns. What it gives lives
- * as long, and is the host's. `error` may be NULL; where an error is given it holds a text for people, which names the
- * file. Names are zero-terminated UTF-8 and borrowed until the call returns. */
+/* Each of these may be called from any thread, several at once, until the plugin's method returns. Results belong to
+ * the host and live equally long. `error` may be NULL. If the status is an error, it holds a text for people that
+ * names the file. Names are zero-terminated UTF-8 and borrowed until the call returns. */
 
 /* The image's id. Never NULL. */
 static inline const char *kymhost_record_image_id(const kymhost_record *record) {
@@ -310,7 +311,7 @@ static inline const char *kymhost_record_image_id(const kymhost_record *record) 
 }
 
 /* The JSON artifact `name`: KYMHOST_OK and valid JSON in Python's dialect (NaN, large integers) in `json`;
- * KYMHOST_ABSENT; KYMHOST_UNREADABLE where it is there but broken. The host frees the text. */
+ * KYMHOST_ABSENT; KYMHOST_UNREADABLE if it exists but cannot be read. The host frees the text. */
 static inline int kymhost_record_json(const kymhost_record *record, const char *name, kymhost_text *json,
                                       kymhost_text *error) {
     if (!KYMHOST_CAN(record, json)) return KYMHOST_UNSUPPORTED_("kymhost_record_json", error);
@@ -319,15 +320,15 @@ static inline int kymhost_record_json(const kymhost_record *record, const char *
 
 /* The table artifact `name` of one kind, KYMHOST_KIND_PARQUET or KYMHOST_KIND_CSV: KYMHOST_OK, KYMHOST_ABSENT,
  * KYMHOST_UNREADABLE, or KYMHOST_UNSUPPORTED for a kind that the host does not know. After KYMHOST_OK the caller owns
- * `array` and `schema` and calls both release callbacks, once, from any thread, at any time. Else neither is
- * touched. */
+ * `array` and `schema` and calls both release callbacks once, from any thread, at any time. Otherwise neither is
+ * changed. */
 static inline int kymhost_record_table_of(const kymhost_record *record, const char *name, int kind,
                                           struct ArrowArray *array, struct ArrowSchema *schema, kymhost_text *error) {
     if (!KYMHOST_CAN(record, table)) return KYMHOST_UNSUPPORTED_("kymhost_record_table_of", error);
     return record->table(record, name, kind, array, schema, error);
 }
 
-/* The table artifact `name`: Parquet, where there is none CSV. As kymhost_record_table_of. */
+/* The table artifact `name`: Parquet, or CSV if there is no Parquet. As kymhost_record_table_of. */
 static inline int kymhost_record_table(const kymhost_record *record, const char *name, struct ArrowArray *array,
                                        struct ArrowSchema *schema, kymhost_text *error) {
     int status = kymhost_record_table_of(record, name, KYMHOST_KIND_PARQUET, array, schema, error);
@@ -351,8 +352,8 @@ static inline int kymhost_record_array(const kymhost_record *record, const char 
     return record->array(record, name, array, error);
 }
 
-/* Where the artifact `name` of a kind is kept, or would be: for messages only. Never NULL; empty where the host cannot
- * tell. The host frees the text. */
+/* The key under which the artifact `name` of a kind is kept or would be, for messages. Never NULL; empty if the host
+ * does not know it. The host frees the text. */
 static inline const char *kymhost_record_key(const kymhost_record *record, const char *name, int kind) {
     return KYMHOST_CAN(record, key) ? record->key(record, name, kind) : "";
 }
@@ -380,32 +381,32 @@ static inline int kymhost_record_artifacts(const kymhost_record *record, const k
 
 /* Each of these may be called from any thread, several at once, until extract_rows returns. */
 
-/* Whether to stop: 1 or 0. Cheap; long loops ask now and then and return KYMHOST_CANCELLED. */
+/* Whether to stop: 1 or 0. It is cheap: long loops should ask now and then, and return KYMHOST_CANCELLED. */
 static inline int kymhost_run_cancelled(const kymhost_run *run) {
     return KYMHOST_CAN(run, cancelled) ? run->cancelled(run) : 0;
 }
 
-/* How many threads this extraction may use, its own included: at least 1. */
+/* How many threads this extraction may use, including its own: at least 1. */
 static inline uint32_t kymhost_run_threads(const kymhost_run *run) {
     return KYMHOST_CAN(run, threads) ? run->threads(run) : 1;
 }
 
-/* A line for the host's log; `level` is KYMHOST_LOG_…. The text is borrowed until the call returns. */
+/* Writes a line to the host's log; `level` is KYMHOST_LOG_…. The text is borrowed until the call returns. */
 static inline void kymhost_run_log(const kymhost_run *run, int level, const char *message) {
     if (KYMHOST_CAN(run, log)) run->log(run, level, message);
 }
 
-/* How much of this image is done, 0 to 1. */
+/* Reports which fraction of this image is done, 0 to 1. */
 static inline void kymhost_run_progress(const kymhost_run *run, double fraction) {
     if (KYMHOST_CAN(run, progress)) run->progress(run, fraction);
 }
 
-/* Since 1.1. Each of these hands the host an artifact of this image, in place of what was there before. It is kept when
- * the rows are: what an extraction that fails has handed over is thrown away. KYMHOST_OK; KYMHOST_FAILED where the
- * indexer's `writes` does not name it, it was handed over already, or it is not what it should be;
- * KYMHOST_BAD_TABLE; KYMHOST_UNSUPPORTED where the host is older than 1.1. Any thread of the extraction may call
- * them, several at once. `name` need live no longer than the call. `error` may be NULL; its text is the host's, until
- * extract_rows returns. */
+/* Since 1.1. Each of these hands the host an artifact of this image, which replaces an earlier one. The host keeps it
+ * together with the rows: if the extraction fails, the artifact is discarded. Returns KYMHOST_OK; KYMHOST_FAILED if
+ * the indexer's `writes` does not name it, it was handed over before, or it is not valid; KYMHOST_BAD_TABLE for a
+ * table that is not valid; KYMHOST_UNSUPPORTED if the host is older than 1.1. Any thread of the extraction may call
+ * them, several at once. `name` need only live until the call returns. `error` may be NULL; its text belongs to the
+ * host and lives until extract_rows returns. */
 
 /* A JSON artifact: `length` bytes of text, copied before the call returns. */
 static inline int kymhost_run_put_json(const kymhost_run *run, const char *name, const char *json, size_t length,
@@ -414,27 +415,27 @@ static inline int kymhost_run_put_json(const kymhost_run *run, const char *name,
     return run->put_json(run, name, json, length, error);
 }
 
-/* A table artifact: one struct array, a child a column. Whatever is returned, the host owns what both pointed to from then
- * on and calls the release callbacks; the caller's two structs are marked as released. Not so after KYMHOST_UNSUPPORTED
- * of an older host: then the caller still owns them. */
+/* A table artifact: one struct array with one child per column. Whatever the status, the host owns the contents of
+ * both structs from then on and calls the release callbacks; the caller's structs are marked as released. The
+ * exception is KYMHOST_UNSUPPORTED of an older host: then the caller still owns them. */
 static inline int kymhost_run_put_table(const kymhost_run *run, const char *name, struct ArrowArray *array,
                                         struct ArrowSchema *schema, kymhost_text *error) {
     if (!KYMHOST_CAN(run, put_table)) return KYMHOST_UNSUPPORTED_("kymhost_run_put_table", error);
     return run->put_table(run, name, array, schema, error);
 }
 
-/* An array artifact, all of it copied before the call returns; the caller keeps its own. Fill in all members of
- * `array`, `struct_size` with sizeof(kymhost_array). */
+/* An array artifact. All of it is copied before the call returns; the caller keeps its own. Set all members of
+ * `array`; `struct_size` is sizeof(kymhost_array). */
 static inline int kymhost_run_put_array(const kymhost_run *run, const char *name, const kymhost_array *array,
                                         kymhost_text *error) {
     if (!KYMHOST_CAN(run, put_array)) return KYMHOST_UNSUPPORTED_("kymhost_run_put_array", error);
     return run->put_array(run, name, array, error);
 }
 
-/* --- Giving --- */
+/* --- Giving results --- */
 
-/* Appends bytes to what the method gives. The host copies them before the call returns; the caller keeps its own. One
- * thread at a time. Gives KYMHOST_OK, or an error where it is too much; the method then returns that. */
+/* Appends bytes to the method's result. The host copies them before the call returns; the caller keeps its own. One
+ * thread at a time. Returns KYMHOST_OK, or an error if it is too much; the method should then return that. */
 static inline int kymhost_out_write(kymhost_out *out, const void *bytes, size_t length) {
     return KYMHOST_CAN(out, write) ? out->write(out, bytes, length) : KYMHOST_UNSUPPORTED;
 }
@@ -444,14 +445,15 @@ static inline int kymhost_out_text(kymhost_out *out, const char *text) {
     return kymhost_out_write(out, text, strlen(text));
 }
 
-/* Sets the text of the error that the method is about to return; the last one counts. Copied before the call returns.
- * One thread at a time. Gives `status`, so that a method ends with `return kymhost_error(out, KYMHOST_FAILED, "…");` */
+/* Sets the text of the error that the method is about to return; the last one is used. It is copied before the call
+ * returns. One thread at a time. Returns `status`, so that a method can end with `return kymhost_error(out,
+ * KYMHOST_FAILED, "…");` */
 static inline int kymhost_error(kymhost_out *out, int status, const char *text) {
     if (KYMHOST_CAN(out, error)) out->error(out, text);
     return status;
 }
 
-/* The same with a text as printf makes it, cut to 1023 bytes. */
+/* The same with a text in printf's format, cut to 1023 bytes. */
 #if defined(__GNUC__) || defined(__clang__)
 __attribute__((format(printf, 3, 4)))
 #endif
@@ -466,30 +468,32 @@ static inline int kymhost_fail(kymhost_out *out, int status, const char *format,
 
 /* --- The card and the exported function --- */
 
-/* Lists of names, as a JSON list in one literal. */
+/* Lists of names, each a JSON list in one literal. */
 #define KYMHOST_NO_NAMES "[]"
 #define KYMHOST_NAMES(a) "[\"" a "\"]"
 #define KYMHOST_NAMES2(a, b) "[\"" a "\",\"" b "\"]"
 #define KYMHOST_NAMES3(a, b, c) "[\"" a "\",\"" b "\",\"" c "\"]"
 #define KYMHOST_NAMES4(a, b, c, d) "[\"" a "\",\"" b "\",\"" c "\",\"" d "\"]"
 
-/* Artifacts that an indexer writes, as a JSON list in one literal: KYMHOST_WRITES(KYMHOST_WRITE("stalls/table", "table")). */
+/* The artifacts that an indexer writes, a JSON list in one literal: KYMHOST_WRITES(KYMHOST_WRITE("stalls/table",
+ * "table")). */
 #define KYMHOST_WRITE(name, kind) "{\"name\":\"" name "\",\"kind\":\"" kind "\"}"
 #define KYMHOST_WRITES(a) "[" a "]"
 #define KYMHOST_WRITES2(a, b) "[" a "," b "]"
 #define KYMHOST_WRITES3(a, b, c) "[" a "," b "," c "]"
 #define KYMHOST_NO_SCHEMA "{}"
 
-/* One indexer, to be named by a macro of the author's. The first three are string literals without quotes and
- * backslashes in them, the fourth is one of the lists above; then the four functions, of which `params_hash` and
- * `read_old_marker` may be NULL. The card and the struct are made from the same literals, so they cannot differ. */
+/* One indexer, as the value of a macro of yours. The first three arguments are string literals without quotes and
+ * backslashes in them, the fourth is one of the lists above. Then come the four functions; `params_hash` and
+ * `read_old_marker` may be NULL. Card and struct are made from the same literals, so they cannot differ. */
 #define KYMHOST_INDEXER(name, analysis_version, marker_name, params_artifacts, params, params_hash, extract_rows, \
                         read_old_marker)                                                                          \
     KYMHOST_MAKER(name, analysis_version, marker_name, params_artifacts, params, params_hash, extract_rows,       \
                   read_old_marker, KYMHOST_NO_NAMES, KYMHOST_NO_NAMES, KYMHOST_NO_SCHEMA)
 
-/* The same for an indexer that makes artifacts, reads those of others, or declares the schema of its params (since 1.1):
- * `writes` is one of the lists of KYMHOST_WRITES, `reads` a list of names, `params_schema` a JSON object in one literal. */
+/* The same for an indexer that writes artifacts, reads those of others, or declares the schema of its params (since
+ * 1.1): `writes` is one of the lists of KYMHOST_WRITES, `reads` a list of names, `params_schema` a JSON object in one
+ * literal. */
 #define KYMHOST_MAKER(name, analysis_version, marker_name, params_artifacts, params, params_hash, extract_rows, \
                       read_old_marker, writes, reads, params_schema)                                            \
     (name, analysis_version, marker_name, params_artifacts, params, params_hash, extract_rows, read_old_marker, \
@@ -593,12 +597,12 @@ static inline int kymhost_fail(kymhost_out *out, int status, const char *format,
     KYMHOST_EXTERN_C_ KYMHOST_EXPORT_ const kymhost_plugin *kymhost_plugin_c1(void) { return &kymhost_plugin_; }     \
     struct kymhost_plugin_is_named_once_
 
-/* Makes a library of one indexer, named by a macro that is a KYMHOST_INDEXER. To be used once in a library, without a
- * semicolon that matters. It defines the one function that a C plugin exports:
+/* Makes a library of one indexer; `one` is a macro whose value is a KYMHOST_INDEXER. Use it once in a library. It
+ * defines the one function that a C plugin exports:
  *
  *     const kymhost_plugin *kymhost_plugin_c1(void);
  *
- * The host calls it once, from any thread. What it gives lives as long as the process; nobody frees it. */
+ * The host calls it once, from any thread. Its result lives as long as the process and is never freed. */
 #define KYMHOST_PLUGIN(one)                                                        \
     static const kymhost_indexer kymhost_indexer_1_ = KYMHOST_STRUCT_ one;         \
     static const kymhost_indexer *const kymhost_indexer_list_[] = {&kymhost_indexer_1_}; \

@@ -1,6 +1,6 @@
-/* Builds tables, and reads those of artifacts, as Arrow C data, without an Arrow library.
+/* Builds tables as Arrow C data, and reads tables of artifacts, without an Arrow library.
  *
- * Static functions only; plain C99, usable from C++. Building:
+ * Everything is a static function in plain C99, usable from C++. To build:
  *
  *     kymhost_table table = KYMHOST_TABLE;
  *     int lines = kymhost_table_column(&table, "line_count", KYMHOST_INT64);
@@ -9,15 +9,14 @@
  *     kymhost_table_add_double(&table, mean, 17.5);
  *     return kymhost_table_finish(&table, array, schema, out);
  *
- * Errors (no memory, a column that is not there, another type, columns of different lengths) wait for
- * kymhost_table_finish, which tells the first. Reading:
+ * kymhost_table_finish reports the first error of all these calls: no memory, a column that does not exist, a wrong
+ * type, columns of different lengths. To read:
  *
  *     kymhost_cells speed;
  *     if (kymhost_cells_of(&array, &schema, "speed_mm_s", &speed) && kymhost_cell_double(&speed, row, &value)) …
  *
- * Threads: one table by one thread at a time; reading by any number. Ownership: a table is its maker's until
- * kymhost_table_finish or kymhost_table_free; a finished one is whoever's holds the array and the schema.
- */
+ * Threads: only one thread may build a table at a time; any number may read. Ownership: a table belongs to its maker
+ * until kymhost_table_finish or kymhost_table_free. A finished one belongs to the holder of array and schema. */
 #ifndef KYMHOST_TABLE_H
 #define KYMHOST_TABLE_H
 
@@ -35,7 +34,7 @@ extern "C" {
 #define KYMHOST_BOOL 'b'
 #define KYMHOST_UTF8 'u'
 
-/* What grows. */
+/* A buffer that grows. */
 typedef struct kymhost_buffer_ {
     unsigned char *data;
     size_t length;
@@ -47,21 +46,21 @@ typedef struct kymhost_column_ {
     char type;
     int64_t length;
     int64_t missing;
-    /* A bit for each cell that is there. */
+    /* One bit per cell, set if the cell has a value. */
     kymhost_buffer_ valid;
-    /* Cells, or for text the ends of each cell, as int32_t. */
+    /* The cells. For text, the end of each cell as int32_t. */
     kymhost_buffer_ cells;
     /* The text. */
     kymhost_buffer_ text;
 } kymhost_column_;
 
-/* A table on its way. Its members are nobody's affair. */
+/* A table that is being built. Its members are private. */
 typedef struct kymhost_table {
     kymhost_column_ *columns;
     int n_columns;
-    /* The first thing that went wrong, or NULL. A constant. */
+    /* The first error, or NULL. A constant. */
     const char *problem;
-    /* The column that it went wrong with, or -1. */
+    /* The column of the error, or -1. */
     int problem_column;
 } kymhost_table;
 
@@ -75,7 +74,7 @@ static inline void kymhost_table_problem_(kymhost_table *table, const char *prob
     }
 }
 
-/* Room for so many bytes more, zeroed; NULL without memory. */
+/* Room for `bytes` more bytes, zeroed; NULL if there is no memory. */
 static inline unsigned char *kymhost_buffer_more_(kymhost_buffer_ *buffer, size_t bytes) {
     unsigned char *at;
     if (buffer->capacity - buffer->length < bytes) {
@@ -104,7 +103,7 @@ static inline void kymhost_column_free_(kymhost_column_ *column) {
     memset(column, 0, sizeof *column);
 }
 
-/* Frees a table that will not be finished. A finished or empty one is left as it is. */
+/* Frees a table that will not be finished. It does nothing to a finished or empty one. */
 static inline void kymhost_table_free(kymhost_table *table) {
     int i;
     for (i = 0; i < table->n_columns; i++) kymhost_column_free_(&table->columns[i]);
@@ -113,7 +112,7 @@ static inline void kymhost_table_free(kymhost_table *table) {
     table->n_columns = 0;
 }
 
-/* Adds a column; gives its number. The name is copied. */
+/* Adds a column and returns its number. The name is copied. */
 static inline int kymhost_table_column(kymhost_table *table, const char *name, char type) {
     int number = table->n_columns;
     size_t length = strlen(name);
@@ -136,20 +135,20 @@ static inline int kymhost_table_column(kymhost_table *table, const char *name, c
     if (type != KYMHOST_INT64 && type != KYMHOST_DOUBLE && type != KYMHOST_BOOL && type != KYMHOST_UTF8) {
         kymhost_table_problem_(table, "has a type that kymhost_table.h does not build", number);
     } else if (type == KYMHOST_UTF8 && kymhost_buffer_more_(&columns[number].cells, sizeof(int32_t)) == NULL) {
-        /* Text begins with the first cell's beginning. */
-        kymhost_table_problem_(table, "finds no memory", number);
+        /* The ends of text cells begin with the start of the first cell. */
+        kymhost_table_problem_(table, "has no memory for another cell", number);
     }
     return number;
 }
 
-/* The next cell of a column: its validity bit is set, its bytes are zero. `type` 0 is any. NULL where it cannot be. */
+/* The next cell of a column: its validity bit is set, its bytes are zero. `type` 0 is any. NULL if there can be none. */
 static inline kymhost_column_ *kymhost_table_cell_(kymhost_table *table, int number, char type, int is_there,
                                                    unsigned char **cell) {
     kymhost_column_ *column;
     size_t bytes;
     if (table->problem != NULL) return NULL;
     if (number < 0 || number >= table->n_columns) {
-        kymhost_table_problem_(table, "a cell is for a column that there is not", -1);
+        kymhost_table_problem_(table, "a cell was added to a column that does not exist", -1);
         return NULL;
     }
     column = &table->columns[number];
@@ -160,11 +159,11 @@ static inline kymhost_column_ *kymhost_table_cell_(kymhost_table *table, int num
     bytes = column->type == KYMHOST_UTF8 ? sizeof(int32_t) : 8;
     if (column->type == KYMHOST_BOOL) bytes = column->length % 8 == 0 ? 1 : 0;
     if (column->length % 8 == 0 && kymhost_buffer_more_(&column->valid, 1) == NULL) {
-        kymhost_table_problem_(table, "finds no memory", number);
+        kymhost_table_problem_(table, "has no memory for another cell", number);
         return NULL;
     }
     if (bytes > 0 && kymhost_buffer_more_(&column->cells, bytes) == NULL) {
-        kymhost_table_problem_(table, "finds no memory", number);
+        kymhost_table_problem_(table, "has no memory for another cell", number);
         return NULL;
     }
     *cell = column->type == KYMHOST_BOOL ? column->cells.data + column->length / 8
@@ -205,7 +204,7 @@ static inline void kymhost_table_add_bool(kymhost_table *table, int column, int 
     if (made != NULL && value) *cell |= (unsigned char)(1u << ((made->length - 1) % 8));
 }
 
-/* UTF-8 of a length; copied. NULL is a missing one. */
+/* UTF-8 of this length in bytes; copied. NULL is a missing value. */
 static inline void kymhost_table_add_text(kymhost_table *table, int column, const char *text, size_t length) {
     unsigned char *cell;
     kymhost_column_ *made = kymhost_table_cell_(table, column, KYMHOST_UTF8, text != NULL, &cell);
@@ -218,7 +217,7 @@ static inline void kymhost_table_add_text(kymhost_table *table, int column, cons
     }
     place = kymhost_buffer_more_(&made->text, length);
     if (place == NULL) {
-        kymhost_table_problem_(table, "finds no memory", column);
+        kymhost_table_problem_(table, "has no memory for another cell", column);
         return;
     }
     memcpy(place, text, length);
@@ -226,12 +225,12 @@ static inline void kymhost_table_add_text(kymhost_table *table, int column, cons
     memcpy(cell, &end, sizeof end);
 }
 
-/* Zero-terminated UTF-8; copied. NULL is a missing one. */
+/* Zero-terminated UTF-8; copied. NULL is a missing value. */
 static inline void kymhost_table_add_utf8(kymhost_table *table, int column, const char *text) {
     kymhost_table_add_text(table, column, text, text == NULL ? 0 : strlen(text));
 }
 
-/* What a finished column or table holds. */
+/* The memory of a finished column or table. */
 typedef struct kymhost_held_ {
     kymhost_column_ column;
     const void *buffers[3];
@@ -246,7 +245,7 @@ static void kymhost_release_array_(struct ArrowArray *array) {
     kymhost_held_ *held = (kymhost_held_ *)array->private_data;
     int64_t i;
     for (i = 0; i < array->n_children; i++) {
-        /* A child may have been taken away on its own. */
+        /* The consumer may have taken a child away. */
         struct ArrowArray *child = array->children[i];
         if (child != NULL && child->release != NULL) child->release(child);
     }
@@ -275,7 +274,7 @@ static void kymhost_release_schema_(struct ArrowSchema *schema) {
     schema->release = NULL;
 }
 
-/* Ends a table with an error: nothing is given, all of it is freed. */
+/* Ends a table with an error: all of it is freed and nothing is given. */
 static inline int kymhost_table_give_up_(kymhost_table *table, kymhost_out *out, int status, const char *problem,
                                          int column) {
     const char *name = column >= 0 && column < table->n_columns ? table->columns[column].name : NULL;
@@ -288,17 +287,17 @@ static inline int kymhost_table_give_up_(kymhost_table *table, kymhost_out *out,
     return status;
 }
 
-/* Moves the columns into `array` and `schema`, which the caller then owns (an indexer gives them to the host). Whatever
- * it returns, the table is empty afterwards. Gives KYMHOST_OK, or sets the error's text in `out` and gives
+/* Moves the columns into `array` and `schema`, which the caller then owns (an indexer gives them to the host). The
+ * table is empty afterwards, whatever the status. Returns KYMHOST_OK, or sets the error's text in `out` and returns
  * KYMHOST_BAD_TABLE; then nothing is filled. */
 static inline int kymhost_table_finish(kymhost_table *table, struct ArrowArray *array, struct ArrowSchema *schema,
                                        kymhost_out *out) {
     static const char no_memory[] = "there is no memory for the table";
-    /* Not NULL where there is nothing to point to. */
+    /* A target for pointers to empty buffers, which should not be NULL. */
     static const int64_t nothing[1] = {0};
     int n = table->n_columns;
     size_t count = (size_t)n;
-    kymhost_held_ *held = NULL, *told = NULL;
+    kymhost_held_ *held = NULL, *held_types = NULL;
     int64_t rows = n > 0 ? table->columns[0].length : 0;
     int i;
     for (i = 0; i < n; i++) {
@@ -310,27 +309,27 @@ static inline int kymhost_table_finish(kymhost_table *table, struct ArrowArray *
         return kymhost_table_give_up_(table, out, KYMHOST_BAD_TABLE, table->problem, table->problem_column);
     }
     held = (kymhost_held_ *)calloc(1, sizeof *held);
-    told = (kymhost_held_ *)calloc(1, sizeof *told);
-    if (held != NULL && told != NULL && n > 0) {
+    held_types = (kymhost_held_ *)calloc(1, sizeof *held_types);
+    if (held != NULL && held_types != NULL && n > 0) {
         held->arrays = (struct ArrowArray *)calloc(count, sizeof *held->arrays);
         held->array_list = (struct ArrowArray **)calloc(count, sizeof *held->array_list);
-        told->schemas = (struct ArrowSchema *)calloc(count, sizeof *told->schemas);
-        told->schema_list = (struct ArrowSchema **)calloc(count, sizeof *told->schema_list);
+        held_types->schemas = (struct ArrowSchema *)calloc(count, sizeof *held_types->schemas);
+        held_types->schema_list = (struct ArrowSchema **)calloc(count, sizeof *held_types->schema_list);
     }
     memset(array, 0, sizeof *array);
     memset(schema, 0, sizeof *schema);
-    if (held == NULL || told == NULL ||
-        (n > 0 && (held->arrays == NULL || held->array_list == NULL || told->schemas == NULL ||
-                   told->schema_list == NULL))) {
+    if (held == NULL || held_types == NULL ||
+        (n > 0 && (held->arrays == NULL || held->array_list == NULL || held_types->schemas == NULL ||
+                   held_types->schema_list == NULL))) {
         if (held != NULL) {
             free(held->arrays);
             free(held->array_list);
             free(held);
         }
-        if (told != NULL) {
-            free(told->schemas);
-            free(told->schema_list);
-            free(told);
+        if (held_types != NULL) {
+            free(held_types->schemas);
+            free(held_types->schema_list);
+            free(held_types);
         }
         return kymhost_table_give_up_(table, out, KYMHOST_FAILED, no_memory, -1);
     }
@@ -342,24 +341,24 @@ static inline int kymhost_table_finish(kymhost_table *table, struct ArrowArray *
     array->release = kymhost_release_array_;
     schema->format = "+s";
     schema->name = "";
-    schema->children = told->schema_list;
-    schema->private_data = told;
+    schema->children = held_types->schema_list;
+    schema->private_data = held_types;
     schema->release = kymhost_release_schema_;
     for (i = 0; i < n; i++) {
         kymhost_column_ *column = &table->columns[i];
         struct ArrowArray *cells = &held->arrays[i];
-        struct ArrowSchema *type = &told->schemas[i];
+        struct ArrowSchema *type = &held_types->schemas[i];
         kymhost_held_ *own = (kymhost_held_ *)calloc(1, sizeof *own);
-        kymhost_held_ *own_told = (kymhost_held_ *)calloc(1, sizeof *own_told);
-        if (own == NULL || own_told == NULL) {
+        kymhost_held_ *own_types = (kymhost_held_ *)calloc(1, sizeof *own_types);
+        if (own == NULL || own_types == NULL) {
             free(own);
-            free(own_told);
+            free(own_types);
             array->release(array);
             schema->release(schema);
             return kymhost_table_give_up_(table, out, KYMHOST_FAILED, no_memory, -1);
         }
-        own_told->column.name = column->name;
-        own_told->format[0] = column->type;
+        own_types->column.name = column->name;
+        own_types->format[0] = column->type;
         column->name = NULL;
         own->column = *column;
         memset(column, 0, sizeof *column);
@@ -375,12 +374,12 @@ static inline int kymhost_table_finish(kymhost_table *table, struct ArrowArray *
         cells->release = kymhost_release_array_;
         held->array_list[i] = cells;
         array->n_children = i + 1;
-        type->format = own_told->format;
-        type->name = own_told->column.name;
+        type->format = own_types->format;
+        type->name = own_types->column.name;
         type->flags = ARROW_FLAG_NULLABLE;
-        type->private_data = own_told;
+        type->private_data = own_types;
         type->release = kymhost_release_schema_;
-        told->schema_list[i] = type;
+        held_types->schema_list[i] = type;
         schema->n_children = i + 1;
     }
     kymhost_table_free(table);
@@ -389,23 +388,23 @@ static inline int kymhost_table_finish(kymhost_table *table, struct ArrowArray *
 
 /* --- Reading --- */
 
-/* A column of somebody's table, borrowed from it. */
+/* A column of a table, borrowed from it. */
 typedef struct kymhost_cells {
     const struct ArrowArray *array;
-    /* Arrow's letter of the type. */
+    /* Arrow's format string of its type. */
     const char *format;
-    /* Added to every row. */
+    /* The offset that is added to every row. */
     int64_t offset;
-    /* Rows. */
+    /* The number of rows. */
     int64_t length;
 } kymhost_cells;
 
-/* The rows of a table. */
+/* The number of rows of a table. */
 static inline int64_t kymhost_table_rows(const struct ArrowArray *array) {
     return array->length;
 }
 
-/* The column `name` of a table: 1, or 0 where it has none. */
+/* The column `name` of a table: 1, or 0 if there is none. */
 static inline int kymhost_cells_of(const struct ArrowArray *array, const struct ArrowSchema *schema, const char *name,
                                    kymhost_cells *cells) {
     int64_t i;
@@ -422,7 +421,7 @@ static inline int kymhost_cells_of(const struct ArrowArray *array, const struct 
     return 0;
 }
 
-/* Whether a cell is there: 0 for a missing one and beyond the rows. */
+/* Whether a cell has a value: 0 for a missing one and beyond the rows. */
 static inline int kymhost_cell_is_there(const kymhost_cells *cells, int64_t row) {
     const unsigned char *valid;
     int64_t at = cells->offset + row;
@@ -438,7 +437,7 @@ static inline int kymhost_cell_is_there(const kymhost_cells *cells, int64_t row)
         *(value) = (result)element;                                          \
     } while (0)
 
-/* A cell of an integer column of any width: 1, or 0 where it is missing or the column is of another type. */
+/* A cell of an integer column of any width: 1, or 0 if it is missing or the column has another type. */
 static inline int kymhost_cell_int64(const kymhost_cells *cells, int64_t row, int64_t *value) {
     const unsigned char *bytes;
     int64_t at = cells->offset + row;
@@ -458,7 +457,7 @@ static inline int kymhost_cell_int64(const kymhost_cells *cells, int64_t row, in
     }
 }
 
-/* A cell of a column of any number type as double: 1, or 0 where it is missing or the column is of another type. */
+/* A cell of a column of any number type as a double: 1, or 0 if it is missing or the column has another type. */
 static inline int kymhost_cell_double(const kymhost_cells *cells, int64_t row, double *value) {
     const unsigned char *bytes;
     int64_t whole;
@@ -477,7 +476,7 @@ static inline int kymhost_cell_double(const kymhost_cells *cells, int64_t row, d
     }
 }
 
-/* A cell of a bool column, as 0 or 1: 1, or 0 where it is missing or the column is of another type. */
+/* A cell of a bool column as 0 or 1: 1, or 0 if it is missing or the column has another type. */
 static inline int kymhost_cell_bool(const kymhost_cells *cells, int64_t row, int *value) {
     int64_t at = cells->offset + row;
     if (!kymhost_cell_is_there(cells, row) || strcmp(cells->format, "b") != 0 || cells->array->n_buffers < 2) return 0;
@@ -485,8 +484,8 @@ static inline int kymhost_cell_bool(const kymhost_cells *cells, int64_t row, int
     return 1;
 }
 
-/* A cell of a text column, borrowed from the table, not zero-terminated: 1, or 0 where it is missing or the column is
- * of another type. */
+/* A cell of a text column, borrowed from the table, not zero-terminated: 1, or 0 if it is missing or the column has
+ * another type. */
 static inline int kymhost_cell_text(const kymhost_cells *cells, int64_t row, kymhost_text *value) {
     int64_t at = cells->offset + row;
     const unsigned char *ends;
@@ -511,7 +510,7 @@ static inline int kymhost_cell_text(const kymhost_cells *cells, int64_t row, kym
 
 #undef KYMHOST_READ_
 
-/* Releases a table that kymhost_record_table gave. One that was released already is left as it is. */
+/* Releases a table that kymhost_record_table gave. It does nothing if that has happened already. */
 static inline void kymhost_table_release(struct ArrowArray *array, struct ArrowSchema *schema) {
     if (array->release != NULL) array->release(array);
     if (schema->release != NULL) schema->release(schema);

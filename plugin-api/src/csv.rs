@@ -103,9 +103,7 @@ impl fmt::Display for ColumnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OutOfRange => "a number out of the range of int64, uint64 and double",
-            Self::NoCommonInteger => {
-                "integers below 0 and others above the range of int64: no integer type holds both"
-            }
+            Self::NoCommonInteger => "integers below 0 and others above the range of int64: no integer type holds both",
         })
     }
 }
@@ -276,10 +274,7 @@ impl<'a> Splitter<'a> {
             let first_line = self.line;
             loop {
                 self.at += 1;
-                let (quoted, _) = self
-                    .rest()
-                    .split_once('"')
-                    .ok_or(CsvError::UnclosedQuote { line: first_line })?;
+                let (quoted, _) = self.rest().split_once('"').ok_or(CsvError::UnclosedQuote { line: first_line })?;
                 cells.text.push_str(quoted);
                 self.line += quoted.matches('\n').count();
                 self.at += quoted.len() + 1;

@@ -1,8 +1,8 @@
-//! All that the author of a kymhost indexer needs.
+//! Everything that the author of a kymhost indexer needs.
 //!
-//! An *indexer* turns one image's record (a kymograph with its artifacts) into rows of a
-//! dataset-wide table. It is compiled to a dynamic library of its own, and goes on loading in
-//! every later kymhost of the same major version.
+//! An *indexer* turns one image's record (a kymograph with its artifacts) into rows of a table over the whole
+//! dataset. It is compiled to a dynamic library of its own, which every later kymhost of the same major version can
+//! load.
 //!
 //! ```no_run
 //! use kymhost_plugin_api::prelude::*;
@@ -27,23 +27,23 @@
 //! # fn main() {}
 //! ```
 //!
-//! The crate is built as `crate-type = ["cdylib"]`. The `arrow` feature (on by default) gives tables from
-//! and to Arrow batches, and Arrow itself as [`arrow`]; it is no part of the binary contract, nor is its version of
-//! this crate's promise: name it through this crate, and a minor version that brings a later Arrow harms nobody. Those who
-//! need a certain version switch the feature off and go through [`c_data`].
+//! Build the crate with `crate-type = ["cdylib"]`. With the feature `arrow` (on by default) tables can be made of and
+//! turned into Arrow batches, and Arrow itself is available as [`arrow`]. Use it through this crate: Arrow's version
+//! is not part of the binary contract, and a minor version of this crate may bring a later Arrow. If you need a
+//! particular version, switch the feature off and use [`c_data`].
 //!
-//! The author guide (`docs/authors/guide.md` in kymhost's repository) goes through all of it, from the first plugin to a published one; `examples/` has
-//! a cookbook.
+//! The author guide (`docs/authors/guide.md` in kymhost's repository) explains everything from the first plugin to a
+//! published one. `examples/` has a cookbook.
 //!
-//! The `testing` feature (off by default, meant for `[dev-dependencies]`) gives records in memory and a host made for tests, so that
-//! `cargo test` needs no program and no dataset.
+//! The feature `testing` (off by default, meant for `[dev-dependencies]`) has records in memory and a host for tests,
+//! so that `cargo test` needs no program and no dataset.
 
-/// The plugin in the authors' tutorial, compiled as it stands.
+/// The plugin of the authors' tutorial compiles.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/authors/tutorial.md")]
 mod tutorial {}
 
-/// The author guide's snippets, compiled and run as they stand.
+/// The snippets of the author guide compile and run.
 #[cfg(all(doctest, feature = "arrow"))]
 #[doc = include_str!("../../docs/authors/guide.md")]
 mod author_guide {}
@@ -84,7 +84,7 @@ pub use table::{IntoColumn, TableBuilder};
 #[cfg(feature = "arrow")]
 pub use arrow;
 
-/// The Arrow C Data Interface, for those who bring an Arrow of their own, or none: see [`Table::from_c_data`].
+/// The Arrow C Data Interface, for plugins that use another Arrow library or none: see [`Table::from_c_data`].
 ///
 /// ```
 /// use kymhost_plugin_api::Table;
@@ -93,7 +93,7 @@ pub use arrow;
 /// let table = Table::builder().column("velocity", vec![1.5, 2.5])?.build()?;
 /// let (array, schema) = table.into_c_data();
 /// assert_eq!((array.length, array.n_children, schema.n_children), (2, 1, 1));
-/// // SAFETY: the two are what a table has just given.
+/// // SAFETY: both were just given by a table.
 /// let table = unsafe { Table::from_c_data(array, schema) };
 /// assert_eq!(table.num_rows(), 2);
 /// # }
@@ -103,7 +103,7 @@ pub mod c_data {
     pub use crate::ffi::{ArrowArray, ArrowSchema};
 }
 
-/// What an indexer's file begins with.
+/// Everything that an indexer's file usually needs.
 ///
 /// ```
 /// use kymhost_plugin_api::prelude::*;

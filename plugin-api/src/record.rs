@@ -226,7 +226,9 @@ impl Record<'_> {
         let artifacts = self.inner.artifacts().into_result().map_err(Error::from)?;
         Ok(artifacts
             .into_iter()
-            .filter_map(|artifact| Some(Artifact::new(artifact.0.into_string(), ArtifactKind::from_number(artifact.1)?)))
+            .filter_map(|artifact| {
+                Some(Artifact::new(artifact.0.into_string(), ArtifactKind::from_number(artifact.1)?))
+            })
             .collect())
     }
 }

@@ -67,9 +67,12 @@ pub fn read(
     let refused = |why: String| FileError::beside(FileErrorKind::Sidecar, path, why);
     let limit = if form == Form::Npy { MAX_PIXEL_BYTES + (1 << 20) } else { MAX_SIDECAR_BYTES };
     let bytes = read_bounded(path, limit).map_err(refused)?;
-    let rows = |text: &[u8]| match types {
-        Some(types) => csv::parse_typed(text, types),
-        None => csv::parse(text),
+    let rows = |text: &[u8]| {
+        let rows = match types {
+            Some(types) => csv::parse_typed(text, types),
+            None => csv::parse(text),
+        };
+        rows.map_err(|error| error.to_string())
     };
     let content = match form {
         Form::Json => {

@@ -86,7 +86,11 @@ fn card_lists_writes_reads_and_schema() {
     const BOTH: &[CardEntry] = &[CardEntry::of::<Plain>(), CardEntry::of::<Maker>()];
     const LEN: usize = encoded_len(BOTH);
     let card = Card::parse(&encode::<LEN>(BOTH)).expect("our own card");
-    assert_eq!(card.needs_api, ApiVersion { major: 1, minor: 1 }, "a plugin that writes artifacts needs a host that accepts them");
+    assert_eq!(
+        card.needs_api,
+        ApiVersion { major: 1, minor: 1 },
+        "a plugin that writes artifacts needs a host that accepts them"
+    );
     let [plain, maker] = &card.indexers[..] else { panic!("{card:?}") };
     assert_eq!((plain.writes.len(), plain.reads.len(), plain.params_schema.as_str()), (0, 0, ""));
     assert_eq!(

@@ -50,7 +50,10 @@ impl TryFrom<ArrayAbi> for Array {
         let dtype = DType::from_number(array.dtype).ok_or_else(|| {
             Error::new(
                 ErrorKind::Unsupported,
-                format!("the array's dtype (number {}) is newer than this plugin's API; rebuild the plugin", array.dtype),
+                format!(
+                    "the array's dtype (number {}) is newer than this plugin's API; rebuild the plugin",
+                    array.dtype
+                ),
             )
         })?;
         let shape = array

@@ -146,8 +146,8 @@ const MORE: &[Edit] = &[
     ),
     (
         RUN,
-        "    /// A line for the host's log.",
-        "    /// Later.\n    pub fn later(&self) -> crate::Result<u64> {\n        self.inner.later(vec![1, 2].into()).into_result().map_err(Into::into)\n    }\n    /// A line for the host's log.",
+        "impl Run<'_> {\n",
+        "impl Run<'_> {\n    /// Later.\n    pub fn later(&self) -> crate::Result<u64> {\n        self.inner.later(vec![1, 2].into()).into_result().map_err(Into::into)\n    }\n",
     ),
 ];
 
@@ -166,7 +166,7 @@ const ARROW_57: &[Edit] = &[(MANIFEST, "arrow = { version = \"60.1\"", "arrow = 
 
 const LYING_LAYOUT: &[Edit] = &[
     (CONTRACT, "    pub shape: RVec<u64>,", "    pub shape: RVec<u32>,"),
-    ("plugin-api/src/ffi/mod.rs", ".map(|length| *length as u64)", ".map(|length| *length as u32)"),
+    ("plugin-api/src/ffi/convert.rs", ".map(|length| *length as u64)", ".map(|length| *length as u32)"),
 ];
 
 const LYING_METHOD: &[Edit] = &[

@@ -74,7 +74,7 @@ fn every_answer_of_a_plugin_in_c_is_taken_without_harm() {
         ("nothing_filled", FailureKind::BadTable, "did not fill in the array"),
         ("no_schema", FailureKind::BadTable, "did not fill in the schema"),
         ("filled_and_failed", FailureKind::Error, "filled and failed"),
-        ("no_format", FailureKind::BadTable, "no valid Arrow data"),
+        ("no_format", FailureKind::BadTable, "not valid Arrow data"),
         ("null_child", FailureKind::BadTable, "is missing"),
         ("not_utf8", FailureKind::Error, "caf\u{fffd} \u{fffd}[31m"),
         ("ragged_builder", FailureKind::BadTable, "column 'b' has another number of cells"),
