@@ -4,7 +4,7 @@
 //! metadata payload; `tables/sources.parquet`; the folder that an export makes. Never: touches a table of an indexer, prints.
 //!
 //! What is read here was written by strangers: every length is checked before anything is set aside for it, and a decoder that panics fails
-//! its file alone. The rules in words: `docs/guides/ingest.md`.
+//! its file alone. The rules in words: `docs/reference/recordings.md`.
 
 mod directory;
 mod export;
