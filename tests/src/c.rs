@@ -2,7 +2,8 @@
 //!
 //! Owns: finding the compiler, the flags that an author would use, where what is built stands. Never: writes into the source tree.
 
-use crate::{build_folders, repository, skip};
+use crate::build::build_folders;
+use crate::{repository, skip};
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::ffi::OsString;
 use std::fs;

@@ -12,10 +12,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// A hang fails a test after this long; nothing that works comes near it.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// A hang fails a test after this long. Nothing that works takes nearly as long, even on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Pipes close this soon after the program's end, unless a process that it started outlives it.
-const AFTERLIFE: Duration = Duration::from_secs(20);
+const AFTERLIFE: Duration = Duration::from_secs(60);
 
 /// One run of a program, of `kymhost` unless told otherwise.
 #[derive(Debug)]
@@ -210,6 +210,43 @@ pub fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+/// Starts a process and kills it after `moment`. If it has ended by then, another one is started and killed after half the
+/// time, and so on: one is always killed in the midst, however fast or busy the machine is. `start` also gives what
+/// belongs to the process, e.g. the dataset, and that of the killed one is returned.
+///
+/// # Panics
+/// If a process cannot be killed.
+#[track_caller]
+pub fn kill_in_the_midst<T>(mut moment: Duration, mut start: impl FnMut() -> (Child, T)) -> T {
+    for _ in 0..40 {
+        let (mut child, belongings) = start();
+        std::thread::sleep(moment);
+        child.kill().expect("kill the process");
+        let status = wait(&mut child, PATIENCE).expect("the process's end");
+        if status.code().is_none() {
+            return belongings;
+        }
+        moment /= 2;
+    }
+    panic!("the process ends before it can be killed");
+}
+
+/// Waits until `look` finds something. It looks often; the limit only ends a test that would otherwise hang.
+///
+/// # Panics
+/// If nothing is found in ten minutes.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

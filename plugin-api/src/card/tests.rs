@@ -222,8 +222,6 @@ fn card_bad_bytes_are_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn card_any_bytes_do_not_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..200),

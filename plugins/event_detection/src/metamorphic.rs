@@ -77,7 +77,7 @@ fn params(times: f64, speeds: f64) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(kymhost_test_cases::cases(48))]
 
     #[test]
     fn the_direction_of_flow_changes_nothing(trace in trace()) {

@@ -60,7 +60,7 @@ fn mean(outcome: &Outcome) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(kymhost_test_cases::cases(24))]
 
     /// By powers of two, so that nothing is rounded on the way.
     #[test]

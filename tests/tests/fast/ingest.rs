@@ -10,12 +10,14 @@ use kymhost_plugin_api::array::DType;
 use kymhost_plugin_api::{ArtifactKind, Json};
 use kymhost_tests::fixture::{Fixture, batch, floats, gzip, ints, parquet_bytes, texts};
 use kymhost_tests::tiff::{Kind, Layout, Packing, Page, Tiff, page};
-use kymhost_tests::{Output, Run, TestDir, assert_untouched, changed, copy_tree, library, shared, snapshot, wait};
+use kymhost_tests::{
+    Brake, Output, Run, TestDir, assert_untouched, changed, copy_tree, library, shared, snapshot, wait,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// A folder of recordings and a dataset that is not there yet.
 struct Lab {
@@ -870,19 +872,16 @@ fn half_an_export_is_no_recording() {
     }
     many.document(&["--json"], 0);
     let run = |out: &Path| Run::new(["dataset", "export", "--overwrite"]).arg(out).dataset(&many.data());
-    let begun = Instant::now();
-    run(&many.dir.join("measured")).output().expect_code(0);
-    let took = begun.elapsed();
+    let changes = changes_of_the_disk(run(&many.dir.join("measured")), &many.dir.join("changes"));
     let seed = fastrand::u64(..1 << 40);
     let mut random = fastrand::Rng::with_seed(seed);
-    let (mut killed, mut checked) = (0, 0);
+    let mut checked = 0;
     for kill in 0..16 {
-        // Every second one over what the one before it left.
+        // Every second one over what the one before it left, which has less to do.
         let out = many.dir.join(format!("out{}", kill / 2));
-        let mut child = run(&out).start(many.dir.path());
-        std::thread::sleep(took.mul_f64(random.f64()));
-        let _ = child.kill();
-        killed += usize::from(!wait(&mut child, Duration::from_secs(60)).expect("it was killed").success());
+        let at = random.usize(changes / 4..changes);
+        let killed = run(&out).env("KYMHOST_FAULT", format!("{at}:KILL")).output();
+        assert!(killed.signal() == Some(9) || kill % 2 == 1, "seed {seed}, kill {kill} at {at} of {changes}\n{killed}");
         for entry in fs::read_dir(out.join("images")).into_iter().flatten() {
             let folder = entry.unwrap().path();
             if folder.file_name().unwrap().to_string_lossy().starts_with('.') || !folder.join("image.tif").exists() {
@@ -897,7 +896,15 @@ fn half_an_export_is_no_recording() {
             }
         }
     }
-    assert!(killed > 0 && checked > 0, "seed {seed}: {killed} were killed, {checked} folders looked at");
+    assert!(checked > 0, "seed {seed}: {checked} folders looked at");
+}
+
+/// How many changes of the disk a run makes, by the log that builds for debugging write.
+fn changes_of_the_disk(run: Run, log: &Path) -> usize {
+    run.env("KYMHOST_FAULT_LOG", log).output().expect_code(0);
+    let changes = fs::read_to_string(log).expect("the log of changes").lines().count();
+    assert!(changes > 30, "the program numbers its changes only when built for debugging");
+    changes
 }
 
 /// `NAME.<part>/<name>.csv` beside `NAME.tif` is an artifact with a `/` in its name, and an analysis finds it.
@@ -1129,11 +1136,22 @@ fn a_moved_recording_is_told() {
     assert_eq!(lab.document(&["--json"], 0)["unchanged"], 3);
 }
 
-/// Killed at any moment: no image is half, the next run completes it, nothing is there twice.
+/// Killed before or in the midst of any change of the disk: no image is half, the next run completes it, nothing is there
+/// twice.
 #[test]
-fn killed_at_any_moment() {
+fn killed_at_some_changes() {
+    killed_at_any_change(6);
+}
+
+/// The same, many times.
+#[test]
+#[ignore = "slow"]
+fn killed_at_many_changes() {
+    killed_at_any_change(60);
+}
+
+fn killed_at_any_change(kills: usize) {
     const FILES: usize = 24;
-    const KILLS: usize = 25;
     let lab = Lab::new();
     let mut expected = Vec::new();
     for number in 0..FILES {
@@ -1142,23 +1160,18 @@ fn killed_at_any_moment() {
         lab.put(&format!("{number:02}.side.csv"), format!("n\n{number}\n"));
         expected.push(page.bytes);
     }
-    let begun = Instant::now();
-    let whole = {
-        let copy = lab.dir.join("measured.zarr");
-        Run::new(["dataset", "ingest"]).arg(lab.files()).dataset(&copy).output().expect_code(0);
-        begun.elapsed()
-    };
+    let measured = lab.dir.join("measured.zarr");
+    let run = Run::new(["dataset", "ingest"]).arg(lab.files()).dataset(&measured);
+    let changes = changes_of_the_disk(run, &lab.dir.join("changes"));
     let seed = fastrand::u64(..1 << 40);
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut killed, mut partial) = (0, 0);
-    for kill in 0..KILLS {
+    for kill in 0..kills {
         let data = lab.dir.join(format!("{kill}.zarr"));
         let run = || Run::new(["dataset", "ingest", "--json"]).arg(lab.files()).dataset(&data);
-        let mut child = run().start(lab.dir.path());
-        std::thread::sleep(whole.mul_f64(random.f64()));
-        let _ = child.kill();
-        let status = wait(&mut child, Duration::from_secs(60)).expect("it was killed");
-        killed += usize::from(!status.success());
+        let fault = format!("{}:{}", random.usize(1..changes), ["KILL", "TORN"][kill % 2]);
+        // Workers share the work as it comes, so that a run may make a change less than another.
+        killed += usize::from(run().env("KYMHOST_FAULT", fault).output().signal() == Some(9));
         // A kill before the dataset's last file leaves a folder that is none.
         if data.exists() && Dataset::open(&data).is_err() {
             fs::remove_dir_all(&data).unwrap();
@@ -1190,8 +1203,8 @@ fn killed_at_any_moment() {
         }
         fs::remove_dir_all(&data).unwrap();
     }
-    assert!(killed > KILLS / 4, "seed {seed}: only {killed} runs were killed");
-    eprintln!("{killed} of {KILLS} were killed, {partial} of them with some images done");
+    assert!(killed > kills / 2, "seed {seed}: only {killed} runs were killed");
+    eprintln!("{killed} of {kills} were killed, {partial} of them with some images done");
 }
 
 /// A signal ends it after what is done is published.
@@ -1202,16 +1215,17 @@ fn a_signal_publishes_what_is_done() {
         lab.put(&format!("{number:02}.tif"), Tiff::new(page(4000, 40, 2, Kind::Uint, number)).bytes());
     }
     let run = || Run::new(["dataset", "ingest", "--jobs", "1"]).arg(lab.files()).dataset(&lab.data());
-    let mut child = run().start(lab.dir.path());
-    let tmp = lab.data().join("index/kymhost/tmp");
-    let begun = Instant::now();
-    // Until it is at work.
-    while fs::read_dir(&tmp).map_or(0, Iterator::count) < 3 && begun.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(2));
+    let log = lab.dir.join("changes");
+    let mut brake = Brake::new(&log);
+    let mut child = run().env("KYMHOST_FAULT_LOG", &log).start(lab.dir.path());
+    // Until the first image is there.
+    while fs::read_dir(lab.data().join("images")).map_or(0, Iterator::count) == 0 {
+        brake.advance();
     }
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let status = wait(&mut child, Duration::from_secs(60)).expect("it ends");
+    brake.release();
+    let status = wait(&mut child, Duration::from_secs(600)).expect("it ends");
     assert_eq!(status.code(), Some(130));
     let done = lab.dataset().image_ids().unwrap().len();
     assert!((1..60).contains(&done), "{done} images were published");

@@ -9,7 +9,7 @@ use crate::battery::{Door, Fixture, check_refused, check_runs, indexer, load, ne
 use kymhost_plugin_api::card::{Card, MAGIC};
 use kymhost_tests::fixture::{Fixture as Dataset, image_id};
 use kymhost_tests::table::Table;
-use kymhost_tests::{Run, TestDir};
+use kymhost_tests::{Run, TestDir, crates_target};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
@@ -263,7 +263,7 @@ fn build(variant: &str) -> PathBuf {
         fs::copy(root().join("Cargo.lock"), &lock).expect("a copied lock file");
     }
 
-    let target = museum().join("target");
+    let target = crates_target();
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .current_dir(&workspace)
@@ -474,7 +474,7 @@ fn author_crate(name: &str, edition: &str, source: &str, profile: &str) -> (Path
     if !lock.exists() {
         fs::copy(root().join("Cargo.lock"), &lock).expect("a copied lock file");
     }
-    let target = museum().join("authors").join("target");
+    let target = crates_target();
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(&workspace).env("CARGO_TARGET_DIR", &target).args(["build", "--quiet", "--profile", profile]);
     let output = cargo.output().expect("cargo runs");
@@ -562,7 +562,7 @@ fn frozen() -> (PathBuf, PathBuf) {
     if !lock.exists() {
         fs::copy(root().join("Cargo.lock"), &lock).expect("a copied lock file");
     }
-    let target = museum().join("target");
+    let target = crates_target();
     for words in [
         &["rustc", "--quiet", "--lib", "--crate-type", "cdylib", "-p", "kymhost-abi-probe"][..],
         &["build", "--quiet", "-p", "museum-host"],

@@ -6,7 +6,7 @@
 //! `KYMHOST_WRITE_WALKTHROUGH=1 cargo test -p kymhost-tests --test plugins new_author` writes the log anew. Without it the crate is built
 //! without optimisation, which nothing but its speed depends on.
 
-use kymhost_tests::{Output, Run, TestDir, built, program, repository, skip};
+use kymhost_tests::{Output, Run, TestDir, built, crates_target, program, repository, skip};
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -249,7 +249,7 @@ impl Author {
     /// The crate is built in a folder that keeps its dependencies from one run of the tests to the next.
     fn share_dependencies(&self) {
         if self.folder.join("Cargo.toml").is_file() {
-            let shared = built().parent().expect("the target folder").join("new-author");
+            let shared = crates_target();
             fs::create_dir_all(&shared).expect("a folder for what is built");
             symlink(&shared, self.folder.join("target")).expect("a link to it");
         }

@@ -4,7 +4,7 @@
 //! `tests/plugins/c_wrong/checked.c` for the C door.
 
 use kymhost_tests::{
-    Output, Run, TestDir, assert_untouched, built, c, example, library, program, repository, snapshot,
+    Output, Run, TestDir, assert_untouched, built, c, example, library, program, repository, snapshot, wrong_plugin,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -166,9 +166,11 @@ fn in_c(wrong: &str) -> Option<PathBuf> {
     c::plugin(&format!("c_checked_{}", wrong.to_lowercase()), "tests/plugins/c_wrong/checked.c", &[define.as_str()])
 }
 
-/// The commands that build the wrong plugins and check one, as the docs give them: [`example`] and [`check`] do the same.
-const COMMANDS: [&str; 2] =
-    ["cargo build --workspace --examples", "kymhost plugin check target/debug/examples/libleaks.so"];
+/// The commands that build the wrong plugins and check one, as the docs give them: [`wrong_plugin`] and [`check`] do the same.
+const COMMANDS: [&str; 2] = [
+    "cargo build --workspace --examples --features kymhost-plugin-wrong/wrong",
+    "kymhost plugin check target/debug/examples/libleaks.so",
+];
 
 #[test]
 fn the_docs_give_the_commands() {
@@ -250,7 +252,7 @@ fn faults(case: &Case, library: &Path) -> Vec<String> {
 
 /// Checks every `of`-th case from this one on, so that the test harness does them in parallel.
 fn each_fails_its_own_check(part: usize, of: usize) {
-    let all = CASES.iter().map(|case| (case, Some(example(case.plugin))));
+    let all = CASES.iter().map(|case| (case, Some(wrong_plugin(case.plugin))));
     let all = all.chain(C_CASES.iter().map(|case| (case, in_c(case.plugin))));
     let mine = all.skip(part).step_by(of);
     let faults: Vec<String> = mine.filter_map(|(case, library)| Some(faults(case, &library?))).flatten().collect();
@@ -311,7 +313,7 @@ fn what_is_right_passes_all() {
     let ours = ours();
     assert!(ours.len() >= 3, "{ours:?}");
     let mut faults = Vec::new();
-    for library in [example("right")].into_iter().chain(ours) {
+    for library in [wrong_plugin("right")].into_iter().chain(ours) {
         let output = check(&library, &["--timeout", "240"]);
         for (name, (status, message)) in statuses(&output.json()) {
             if status != "passed" {
@@ -337,11 +339,11 @@ fn a_seed_makes_the_same_records_again() {
 
 #[test]
 fn a_check_that_does_not_end_has_crashed_and_the_others_go_on() {
-    let output = check(&example("hangs"), &["--only", "old_markers", "name", "--timeout", "8"]).expect_code(3);
+    let output = check(&wrong_plugin("hangs"), &["--only", "old_markers", "name", "--timeout", "30"]).expect_code(3);
     let found = statuses(&output.json());
     let of = |check: &str| found[check].0.as_str();
     assert_eq!((of("load"), of("name"), of("old_markers")), ("passed", "passed", "crashed"), "{found:?}");
-    assert!(found["old_markers"].1.contains("did not end within 8 s"), "{found:?}");
+    assert!(found["old_markers"].1.contains("did not end within 30 s"), "{found:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Looking at, installing and trusting plugins: `plugin inspect`, `add`, `remove`, `list`, `path`, `trust`.
 
 use kymhost_tests::fixture::Fixture;
-use kymhost_tests::{Output, Run, TestDir, library, program, skip};
+use kymhost_tests::{Output, Run, TestDir, crates_target, library, program, skip};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -148,7 +148,7 @@ fn inspect_tells_all_and_whether_it_loads() {
 fn what_a_run_refuses_for_its_name_is_not_said_to_load() {
     let dir = TestDir::new();
     let dataset = Fixture::with_images(dir.join("lab.zarr"), 1, 4);
-    let library = kymhost_tests::example("bad_name");
+    let library = kymhost_tests::wrong_plugin("bad_name");
     for command in [["plugin", "inspect"], ["run", "--plugin"]] {
         let run = Run::new(command).arg(&library).arg("--json");
         let run = if command[0] == "run" { run.arg("--dataset").arg(dataset.path()) } else { run };
@@ -444,8 +444,7 @@ fn a_crate_is_built_and_its_library_added() {
     fs::write(krate.join("src/lib.rs"), "this is no Rust").unwrap();
     let build = |words: &[&str]| {
         // Where its dependencies are kept from one run of the tests to the next; only their speed needs optimisation.
-        let target = kymhost_tests::built().parent().expect("the target folder").join("new-author");
-        let run = user.json(&["plugin", "add", "stalls"]).args(words).env("CARGO_TARGET_DIR", target);
+        let run = user.json(&["plugin", "add", "stalls"]).args(words).env("CARGO_TARGET_DIR", crates_target());
         let run = run.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
         let cargo_home = std::env::var_os("CARGO_HOME")
             .map(PathBuf::from)

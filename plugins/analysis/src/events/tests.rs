@@ -315,7 +315,7 @@ fn params() -> impl Strategy<Value = Params> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(kymhost_test_cases::cases(400))]
 
     #[test]
     fn events_are_those_of_the_rules(

@@ -201,7 +201,7 @@ fn slow_angle(pixels: &mut [f32], lines: usize, width: usize) -> f32 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(kymhost_test_cases::cases(40))]
 
     /// Batches with near-ties decided apart answer as every angle done exactly: also for symmetric windows, few grey values, lone pixels.
     #[test]

@@ -107,6 +107,7 @@ fn act(order: &Json) -> Result<Option<Table>> {
         "exit" => std::process::exit(7),
         "overflow" => drop(black_box(overflow(black_box(1)))),
         "hang" => hang(),
+        "hold" => hold(text(order, "file")),
         "hang_with_child" => hang_with_child(text(order, "file"))?,
         "eat" => eat(),
         "grab" => drop(black_box(vec![1_u8; 1 << 40])),
@@ -281,6 +282,13 @@ fn overflow(depth: u64) -> [u64; 64] {
     let mut frame = black_box([depth; 64]);
     frame[0] += overflow(depth + 1)[1];
     black_box(frame)
+}
+
+/// Waits until a file exists.
+fn hold(file: &str) {
+    while !std::path::Path::new(file).exists() {
+        sleep(Duration::from_millis(2));
+    }
 }
 
 fn hang() -> ! {

@@ -10,7 +10,9 @@
 //! - `scale`: true: the params hash also covers the artifact `reader/scale`, which the extraction does not read;
 //! - `float`: true: the column `value` has floats; `extra`: true: one more column;
 //! - `fail`: true: the extraction fails, as it does where a JSON artifact that is read has a true `fail`;
-//! - `sleep_ms`: how long the extraction takes longer.
+//! - `sleep_ms`: how much longer the extraction takes;
+//! - `hold`: a path: the extraction waits until this file exists, or until it is killed. While it waits, its process's id stands in
+//!   the file of the same name with `.holder` at its end.
 //!
 //! Each extraction adds its image's id, as a line, to the file that the environment names by `KYMHOST_READER_LOG`.
 
@@ -21,6 +23,7 @@ use kymhost_plugin_api::prelude::*;
 use sha2::{Digest as _, Sha256};
 use std::fs::OpenOptions;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 /// Reads as it is told.
@@ -44,6 +47,9 @@ impl Indexer for Reader {
         let params = told(record)?;
         if let Some(pause) = params.get("sleep_ms").and_then(Json::as_u64) {
             std::thread::sleep(Duration::from_millis(pause));
+        }
+        if let Some(gate) = params.get("hold").and_then(Json::as_str) {
+            hold(gate)?;
         }
         if flag(&params, "fail") {
             return Err(Error::msg("the params say: fail"));
@@ -89,6 +95,17 @@ impl Indexer for Reader {
         let number = seen.iter().take(4).fold(0_i64, |number, byte| number << 8 | i64::from(*byte));
         table(&params, rows, &digest, number)
     }
+}
+
+fn hold(gate: &str) -> Result<()> {
+    // In one step, so that a reader never sees half of it.
+    let half = format!("{gate}.{}", std::process::id());
+    std::fs::write(&half, std::process::id().to_string())?;
+    std::fs::rename(half, format!("{gate}.holder"))?;
+    while !Path::new(gate).exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
 }
 
 fn told(record: &Record<'_>) -> Result<Json> {
