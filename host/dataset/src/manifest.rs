@@ -262,7 +262,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(kymhost_test_cases::cases(16))]
         #[test]
         fn any_bytes_are_a_manifest_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200), pack: bool) {
             let packed = if pack { gzip::compress(&bytes).unwrap() } else { bytes };

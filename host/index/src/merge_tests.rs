@@ -725,7 +725,7 @@ fn model_merge(table: &mut Model, image: &str, hash: &str, rows: &RecordBatch) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(kymhost_test_cases::cases(100))]
     #[test]
     fn merging_at_once_is_merging_one_at_a_time(
         old in proptest::option::of(any::<bool>().prop_flat_map(arb_rows)),

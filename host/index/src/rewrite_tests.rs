@@ -562,7 +562,7 @@ fn through_a_file(table: Option<RecordBatch>) -> Option<RecordBatch> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(kymhost_test_cases::cases(16))]
     #[test]
     fn rewriting_a_file_is_merging_in_memory(
         first in proptest::option::of((arb_foreign(), 1..40usize)),

@@ -290,7 +290,7 @@ fn with_columns(rows: &RecordBatch, columns: Vec<(String, ArrayRef)>) -> RecordB
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(kymhost_test_cases::cases(16))]
     #[test]
     fn what_is_done_to_a_table_without_changing_values_changes_no_digest(
         table in arb_table(),

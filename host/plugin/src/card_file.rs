@@ -626,7 +626,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
+        #![proptest_config(kymhost_test_cases::cases(100))]
         #[test]
         fn any_bytes_give_a_card_or_an_error(bytes in prop_oneof![any_library(), prop::collection::vec(any::<u8>(), 0..300)]) {
             let _ = card_of(Cursor::new(bytes));

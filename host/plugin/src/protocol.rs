@@ -594,7 +594,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(256))]
+        #![proptest_config(kymhost_test_cases::cases(64))]
 
         #[test]
         fn frames_survive_any_cut(

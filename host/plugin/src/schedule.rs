@@ -226,7 +226,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
+        #![proptest_config(kymhost_test_cases::cases(50))]
         #[test]
         fn each_image_is_answered_once_in_order_and_only_the_guilty_fail(
             total in 0usize..120,

@@ -222,7 +222,7 @@ fn chunk_names_are_known() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(kymhost_test_cases::cases(64))]
 
     #[test]
     fn any_bytes_are_a_zarray_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

@@ -285,7 +285,7 @@ fn truncated_files_are_errors() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(kymhost_test_cases::cases(100))]
 
     #[test]
     fn damaged_files_are_tables_or_errors(at in proptest::collection::vec((0usize..10_000, any::<u8>()), 1..6)) {

@@ -133,7 +133,7 @@ fn what_cannot_be_read_is_the_safest_that_it_could_be() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(kymhost_test_cases::cases(16))]
 
     #[test]
     fn documents_survive_the_disk(
