@@ -21,4 +21,39 @@ pub use kymhost_index as index;
 
 pub use kymhost_author as author;
 
+#[cfg(feature = "program")]
+mod cli;
+#[cfg(feature = "program")]
+mod commands;
+#[cfg(feature = "program")]
+mod context;
+#[cfg(feature = "program")]
+mod dataset_choice;
+#[cfg(feature = "program")]
+mod demo;
+#[cfg(feature = "program")]
+mod error;
+#[cfg(feature = "program")]
+mod exit;
+#[cfg(feature = "program")]
+mod interrupt;
+#[cfg(feature = "program")]
+mod logging;
+#[cfg(feature = "program")]
+mod options;
+#[cfg(feature = "program")]
+mod output;
+#[cfg(feature = "program")]
+mod plugins;
+#[cfg(feature = "program")]
 pub mod program;
+#[cfg(feature = "program")]
+mod progress;
+#[cfg(feature = "program")]
+mod quantity;
+#[cfg(feature = "program")]
+mod shell_quote;
+#[cfg(all(test, feature = "program"))]
+mod test_values;
+#[cfg(feature = "program")]
+mod words;

@@ -1,7 +1,7 @@
 //! The demo: from recordings of known velocity to events, held against the truth, and what is done again when something changes.
 //!
 //! Owns: how far the plugins' answers may be from what was put in, and what the demo promises about folders. Never: the rule of
-//! comparison (the unit tests of `host/cli/src/program/demo/truth.rs`).
+//! comparison (the unit tests of `host/cli/src/demo/truth.rs`).
 
 use kymhost_tests::fixture::{Fixture, image_id};
 use kymhost_tests::table::Table;

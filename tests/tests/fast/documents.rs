@@ -23,7 +23,7 @@ const BEFORE: [&str; 6] = [
 ];
 
 /// Files whose words after `=> ` are codes.
-const CHOOSING: &str = "cli/error.rs";
+const CHOOSING: &str = "cli/src/error.rs";
 
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')

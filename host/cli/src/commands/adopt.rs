@@ -1,0 +1,168 @@
+//! `adopt`: existing rows count as up to date from now on.
+//!
+//! This file must not decide what is adopted: see [`kymhost_index`].
+
+use super::bodies::FailureBody;
+use super::several::interrupted;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::options::{OnePlugin, PoolArgs, pool_options};
+use crate::progress::Progress;
+use crate::words::{failure_lines, images};
+use crate::{output, plugins, quantity};
+use clap::Args;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use kymhost_index::{AdoptOptions, AdoptOutcome};
+use kymhost_plugin::{PoolOptions, open_pool};
+use serde::Serialize;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  kymhost adopt --plugin velocity_events --reason \"0.2 only renames a field\"
+  kymhost adopt --plugin velocity_events --reason \"checked by hand\" --image ID ID
+
+The rows stay as they are and count as made by the present version with the present params. The run
+markers keep what was there before, and the reason. `kymhost run --image ID --force` makes rows anew.";
+
+/// Arguments of `adopt`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct AdoptArgs {
+    /// Which indexer.
+    #[command(flatten)]
+    pub choice: OnePlugin,
+    /// Why the rows count; it is kept in the run markers
+    #[arg(long, value_name = "TEXT", required = true, value_parser = NonEmptyStringValueParser::new().try_map(some_words))]
+    pub reason: String,
+    /// Adopt these images only; repeatable
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub image: Vec<String>,
+    /// Wait so long for another run to let go of the table [default: 0]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
+    pub wait: Option<Duration>,
+    /// How.
+    #[command(flatten)]
+    pub pool: PoolArgs,
+}
+
+/// A text that says something: not blanks alone.
+fn some_words(text: String) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("say in some words why") } else { Ok(text) }
+}
+
+/// `adopt --json`
+#[derive(Debug, Serialize)]
+pub struct AdoptDocument<'a> {
+    indexer: &'a str,
+    table: &'a str,
+    adopted: u64,
+    already_fresh: u64,
+    nothing_to_adopt: u64,
+    failures: Vec<FailureBody<'a>>,
+}
+
+impl<'a> AdoptDocument<'a> {
+    /// The document of an adoption.
+    pub fn new(outcome: &'a AdoptOutcome) -> Self {
+        Self {
+            indexer: &outcome.indexer,
+            table: &outcome.table,
+            adopted: outcome.adopted,
+            already_fresh: outcome.already_fresh,
+            nothing_to_adopt: outcome.nothing_to_adopt,
+            failures: outcome.failures.iter().map(FailureBody::new).collect(),
+        }
+    }
+}
+
+/// Does `adopt`.
+pub fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, CliError> {
+    let dataset = context.open_dataset()?;
+    let plugin = plugins::chosen_one(&args.choice)?;
+    let interrupt = Interrupt::listen();
+    let pool = PoolOptions { stop: interrupt.stop(), ..pool_options(&args.pool) };
+    let options = AdoptOptions {
+        images: (!args.image.is_empty()).then(|| args.image.iter().cloned().collect()),
+        wait: args.wait.unwrap_or_default(),
+        ..AdoptOptions::new(args.reason.as_str())
+    };
+    let mut workforce = open_pool(&plugin, &dataset, &pool)?;
+    let mut progress = Progress::new(&plugin.indexer.name, context.quiet, context.verbose, &interrupt);
+    let outcome = kymhost_index::adopt(&dataset, &plugin.indexer, workforce.as_mut(), &options, &mut progress);
+    progress.finish();
+    let outcome = outcome.map_err(|error| interrupted(error, &plugin, &interrupt))?;
+    if !outcome.failures.is_empty() {
+        let head = format!("{}: images that could not be adopted; they are as they were:", outcome.indexer);
+        failure_lines(head, &outcome.failures).into_iter().for_each(output::say);
+    }
+    if !context.quiet {
+        output::say(summary(&outcome));
+    }
+    if context.json {
+        output::document(&AdoptDocument::new(&outcome))?;
+    }
+    let done = if outcome.failures.is_empty() { Exit::Done } else { Exit::SomeFailed };
+    Ok(Exit::combine(interrupt.exit().into_iter().chain([done])))
+}
+
+fn summary(outcome: &AdoptOutcome) -> String {
+    let AdoptOutcome { indexer, table, adopted, already_fresh, nothing_to_adopt, failures } = outcome;
+    format!(
+        "{indexer}: adopted {}, already fresh {already_fresh}, nothing to adopt {nothing_to_adopt}, failed {} -> {table}",
+        images(*adopted),
+        failures.len()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kymhost_index::ImageFailure;
+    use kymhost_plugin::{Failure, FailureKind};
+    use serde_json::json;
+
+    #[test]
+    fn the_summary_is_one_line() {
+        let outcome = AdoptOutcome {
+            indexer: "radon".into(),
+            table: "tables/kym_radon.parquet".into(),
+            adopted: 3,
+            already_fresh: 2,
+            nothing_to_adopt: 1,
+            failures: Vec::new(),
+        };
+        assert_eq!(
+            summary(&outcome),
+            "radon: adopted 3 images, already fresh 2, nothing to adopt 1, failed 0 -> tables/kym_radon.parquet"
+        );
+    }
+
+    fn value(document: &impl Serialize) -> serde_json::Value {
+        serde_json::to_value(document).unwrap()
+    }
+
+    #[test]
+    fn the_document_of_an_adoption() {
+        let outcome = AdoptOutcome {
+            indexer: "radon".into(),
+            table: "t".into(),
+            adopted: 1,
+            already_fresh: 2,
+            nothing_to_adopt: 3,
+            failures: vec![ImageFailure {
+                image_id: "i".into(),
+                failure: Failure::new(FailureKind::BadTable, "m".into()),
+            }],
+        };
+        assert_eq!(
+            value(&AdoptDocument::new(&outcome)),
+            json!({
+                "indexer": "radon", "table": "t", "adopted": 1, "already_fresh": 2, "nothing_to_adopt": 3,
+                "failures": [{"image_id": "i", "kind": "bad_table", "message": "m"}],
+            })
+        );
+    }
+}

@@ -1,0 +1,276 @@
+//! `dataset ingest`: which dataset, making it if there is none, and what became of each file.
+//!
+//! This file must not know how recordings are read: see [`kymhost_ingest`].
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::progress::FileProgress;
+use crate::{output, quantity, shell_quote};
+use clap::{Args, ValueEnum};
+use kymhost_dataset::Dataset;
+use kymhost_ingest::{FileOutcome, IngestOptions, Outcome, What};
+use kymhost_store::{Key, LocalStore, Store};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+const EXAMPLES: &str = "\
+Examples:
+  kymhost dataset ingest ~/recordings --dataset lab.zarr      makes lab.zarr where there is none
+  kymhost dataset ingest ~/recordings --dataset lab.zarr      again: only what is new or has changed
+  kymhost dataset ingest ~/recordings --dry-run               what it would do and what fails; writes nothing
+  kymhost dataset ingest one.tif two.tif --changed skip
+  kymhost dataset ingest ~/recordings --json | jq '.files[] | select(.outcome == \"failed\")'
+
+Beside NAME.tif are read:
+  NAME.txt                                   the Olympus header
+  NAME.json                                  kymflow's header, experiment metadata and ROIs
+  NAME.<artifact>.json|csv|csv.gz|parquet|npy    artifacts
+  NAME.<part>/<name>.csv and so on               artifacts with a / in their names: <part>/<name>
+
+A file that cannot be read is told, the others go in, and the exit code is 3. A recording that has changed
+keeps its image; so do ROIs and metadata that were edited in the dataset. Nothing is ever deleted.";
+
+/// Arguments of `dataset ingest`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DatasetIngestArgs {
+    /// Folders, searched with all below them, and TIFF files
+    #[arg(value_name = "FOLDER|FILE", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Recordings that have changed since they were ingested
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "reingest")]
+    pub changed: ChangedArg,
+    /// Read everything, write nothing; tell what would be done and what would fail
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Threads [default: the number of cores]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+}
+
+/// What is done with recordings that have changed since they were ingested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ChangedArg {
+    /// Their images get the new pixels and metadata
+    Reingest,
+    /// Their images stay as they are
+    Skip,
+}
+
+/// How many files of one sort the text names.
+const NAMED: usize = 20;
+
+/// `dataset ingest --json`
+#[derive(Debug, Serialize)]
+struct IngestDocument<'a> {
+    dataset: String,
+    /// Whether the dataset was made (or would be).
+    created: bool,
+    dry_run: bool,
+    added: usize,
+    reingested: usize,
+    unchanged: usize,
+    skipped_changed: usize,
+    failed: usize,
+    not_done: usize,
+    files: Vec<FileBody<'a>>,
+    vanished: Vec<VanishedBody<'a>>,
+    notes: &'a [String],
+}
+
+#[derive(Debug, Serialize)]
+struct FileBody<'a> {
+    path: String,
+    image_id: Option<&'a str>,
+    outcome: &'static str,
+    /// Why it counts as changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shape: Option<&'a [usize]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dtype: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorBody<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorBody<'a> {
+    kind: &'static str,
+    message: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct VanishedBody<'a> {
+    path: &'a str,
+    image_id: &'a str,
+}
+
+fn outcome_code(what: &What) -> &'static str {
+    match what {
+        What::Added => "added",
+        What::Reingested => "reingested",
+        What::Unchanged => "unchanged",
+        What::SkippedChanged => "skipped_changed",
+        What::Failed(_) => "failed",
+        What::NotDone => "not_done",
+    }
+}
+
+/// Does `dataset ingest`.
+pub fn ingest(context: &Context, args: &DatasetIngestArgs) -> Result<Exit, CliError> {
+    let begun = Instant::now();
+    let path = context.dataset_path(None).map_err(|error| match error.code {
+        "no_dataset" => error.help("say with --dataset PATH where the dataset is; it is made where there is none"),
+        _ => error,
+    })?;
+    let missing = is_missing(&path);
+    let opened = if missing { None } else { Some(Dataset::open(&path)?) };
+    let found = kymhost_ingest::find(&args.paths, &path)?;
+    // A dataset is not made for nothing.
+    let created = missing && !(found.recordings.is_empty() && found.failures.is_empty());
+    let dataset = if created && !args.dry_run { Some(Dataset::create(&path)?) } else { opened };
+    let interrupt = Interrupt::listen();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = IngestOptions {
+        jobs: args.jobs.map_or(cores, usize::from),
+        reingest: args.changed == ChangedArg::Reingest,
+        dry_run: args.dry_run || dataset.is_none(),
+        stop: interrupt.stop(),
+    };
+    let mut progress = FileProgress::new("ingest", context.quiet, context.verbose);
+    let outcome = kymhost_ingest::ingest(dataset.as_ref(), found, &options, &mut progress);
+    progress.finish();
+    let outcome = outcome?;
+    let count = |code: &str| outcome.files.iter().filter(|file| outcome_code(&file.what) == code).count();
+    let document = IngestDocument {
+        dataset: path.display().to_string(),
+        created,
+        dry_run: args.dry_run,
+        added: count("added"),
+        reingested: count("reingested"),
+        unchanged: count("unchanged"),
+        skipped_changed: count("skipped_changed"),
+        failed: count("failed"),
+        not_done: count("not_done"),
+        files: outcome.files.iter().map(file_body).collect(),
+        vanished: outcome
+            .vanished
+            .iter()
+            .map(|file| VanishedBody { path: &file.path, image_id: &file.image_id })
+            .collect(),
+        notes: &outcome.notes,
+    };
+    let failed = if document.failed > 0 { Exit::SomeFailed } else { Exit::Done };
+    let stopped = if document.not_done > 0 { interrupt.exit().unwrap_or(Exit::Done) } else { Exit::Done };
+    if context.json {
+        output::document(&document)?;
+    } else {
+        tell(context, &path, &document, &outcome, begun);
+    }
+    Ok(Exit::combine([failed, stopped]))
+}
+
+/// Whether there is nothing at a path, or an empty folder: where a dataset can be made.
+fn is_missing(path: &Path) -> bool {
+    if !path.exists() {
+        return true;
+    }
+    LocalStore::open(path)
+        .ok()
+        .and_then(|store| store.list(&Key::root()).ok().flatten())
+        .is_some_and(|all| all.is_empty())
+}
+
+fn file_body(file: &FileOutcome) -> FileBody<'_> {
+    let error = match &file.what {
+        What::Failed(error) => Some(ErrorBody { kind: error.kind.code(), message: &error.message }),
+        _ => None,
+    };
+    FileBody {
+        path: file.path.display().to_string(),
+        image_id: file.image_id.as_deref(),
+        outcome: outcome_code(&file.what),
+        why: file.why.as_deref(),
+        shape: file.pixels.as_ref().map(|(shape, _)| shape.as_slice()),
+        dtype: file.pixels.as_ref().map(|(_, dtype)| dtype.name()),
+        error,
+        notes: &file.notes,
+    }
+}
+
+fn tell(context: &Context, path: &Path, document: &IngestDocument<'_>, outcome: &Outcome, begun: Instant) {
+    // What failed is told also to who asked for quiet: as an error is.
+    let failed = outcome.files.iter().filter_map(|file| match &file.what {
+        What::Failed(error) => Some((file, error)),
+        _ => None,
+    });
+    let failed: Vec<String> = failed
+        .map(|(file, error)| {
+            format!("{}: {}: {}", file.path.display(), error.kind.code(), output::indented(&error.message))
+        })
+        .collect();
+    say_all(failed);
+    if context.quiet {
+        return;
+    }
+    let noted = outcome.files.iter().flat_map(|file| file.notes.iter().map(move |note| (file, note)));
+    say_all(noted.map(|(file, note)| format!("{}: note: {note}", file.path.display())).collect());
+    let changed = outcome.files.iter().filter(|file| file.why.is_some());
+    say_all(
+        changed
+            .map(|file| {
+                let why = file.why.as_deref().unwrap_or_default();
+                format!("{}: {}: {why}", file.path.display(), outcome_code(&file.what))
+            })
+            .collect(),
+    );
+    let gone = outcome.vanished.iter();
+    say_all(gone.map(|file| format!("{}: the file is gone; its image {} stays", file.path, file.image_id)).collect());
+    outcome.notes.iter().for_each(|note| output::say(format_args!("note: {note}")));
+    let dataset = path.display();
+    if outcome.files.is_empty() {
+        output::say("there is no TIFF (*.tif, *.tiff) in what was named; nothing was done");
+        return;
+    }
+    let verb = if document.dry_run { "would be " } else { "" };
+    let mut parts = vec![format!("{} {verb}added", document.added)];
+    for (count, words) in [
+        (document.reingested, format!("{verb}read again")),
+        (document.skipped_changed, "changed and skipped".to_owned()),
+        (document.failed, "failed".to_owned()),
+        (document.not_done, "not done".to_owned()),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {words}"));
+        }
+    }
+    parts.push(format!("{} unchanged", document.unchanged));
+    let took = quantity::show_duration(begun.elapsed());
+    let made = match (document.created, document.dry_run) {
+        (true, false) => format!("made {dataset}; "),
+        (true, true) => format!("{dataset} would be made; "),
+        _ => String::new(),
+    };
+    output::say(format_args!("{made}{} recordings: {} ({took})", outcome.files.len(), parts.join(", ")));
+    let next = if document.not_done > 0 {
+        "run the same command again to do the rest".to_owned()
+    } else if document.dry_run {
+        "everything was read, nothing was written; leave --dry-run out to do it".to_owned()
+    } else {
+        format!(
+            "next: kymhost status --dataset {} --plugin NAME (`kymhost plugin list` names them)",
+            shell_quote::quoted(path)
+        )
+    };
+    output::say(next);
+}
+
+fn say_all(lines: Vec<String>) {
+    output::bounded(lines.into_iter(), NAMED, " (--json tells all)").iter().for_each(output::say);
+}

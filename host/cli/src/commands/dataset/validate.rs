@@ -1,0 +1,78 @@
+//! `dataset validate`.
+//!
+//! This file must not judge: see [`kymhost_dataset::validate`].
+
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::options::DatasetPathArg;
+use crate::output;
+use clap::Args;
+use kymhost_dataset::{Dataset, Findings, Problem};
+use kymhost_store::{Key, LocalStore, Store};
+use serde::Serialize;
+use std::sync::Arc;
+
+const EXAMPLES: &str = "\
+Examples:
+  kymhost dataset validate lab.zarr
+  kymhost dataset validate lab.zarr --json | jq .problems
+
+Ends with exit code 5 when anything is wrong. Nothing is written.";
+
+/// Arguments of `dataset validate`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct DatasetValidateArgs {
+    /// Which dataset.
+    #[command(flatten)]
+    pub dataset: DatasetPathArg,
+}
+
+/// `dataset validate --json`
+#[derive(Debug, Serialize)]
+struct ProblemsDocument<'a> {
+    dataset: String,
+    problems: Vec<ProblemBody<'a>>,
+    notes: Vec<ProblemBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProblemBody<'a> {
+    key: &'a str,
+    message: &'a str,
+}
+
+impl<'a> ProblemBody<'a> {
+    fn all(problems: &'a [Problem]) -> Vec<Self> {
+        problems.iter().map(|problem| Self { key: &problem.key, message: &problem.message }).collect()
+    }
+}
+
+/// Does `dataset validate`.
+pub fn validate(context: &Context, args: &DatasetValidateArgs) -> Result<Exit, CliError> {
+    let path = context.dataset_path(args.dataset.path.as_deref())?;
+    let store = LocalStore::open(&path)?;
+    // What keeps a dataset from being opened is a problem like another; a folder that is none at all is an error.
+    if store.stat(&Key::new(".zgroup")?)?.is_none() && store.stat(&Key::new(".zattrs")?)?.is_none() {
+        Dataset::open(&path)?;
+    }
+    let Findings { problems, notes, .. } = kymhost_dataset::validate(Arc::new(store));
+    let dataset = path.display().to_string();
+    let exit = if problems.is_empty() { Exit::Done } else { Exit::Unusable };
+    if context.json {
+        let (problems, notes) = (ProblemBody::all(&problems), ProblemBody::all(&notes));
+        output::document(&ProblemsDocument { dataset, problems, notes })?;
+        return Ok(exit);
+    }
+    output::to_stdout(|out| problems.iter().try_for_each(|problem| writeln!(out, "{problem}")))?;
+    if !context.quiet {
+        notes.iter().for_each(|note| output::say(format_args!("note: {note}")));
+        match problems.len() {
+            0 => output::say(format_args!("{dataset}: nothing is wrong")),
+            1 => output::say(format_args!("{dataset}: 1 problem")),
+            count => output::say(format_args!("{dataset}: {count} problems")),
+        }
+    }
+    Ok(exit)
+}

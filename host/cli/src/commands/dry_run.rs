@@ -1,0 +1,289 @@
+//! `run --dry-run`: what a run would do. Writes nothing.
+//!
+//! This file must not decide what a run does: see [`kymhost_index`].
+
+use super::bodies::OrphanBody;
+use super::several::{in_order_of_arguments, interrupted, report};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::output;
+use crate::words::{image_line, images, rows};
+use kymhost_dataset::Dataset;
+use kymhost_index::order::{self, Order, wait_for};
+use kymhost_index::staleness::ImageReport;
+use kymhost_index::{Preview, RunOptions};
+use kymhost_plugin::{Plugin, PoolOptions, open_pool};
+use serde::Serialize;
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Write};
+
+/// How many images each list of the text names.
+const MAX_SHOWN: usize = 20;
+
+/// `run --dry-run --json`
+#[derive(Debug, Serialize)]
+pub struct PreviewDocument<'a> {
+    indexer: &'a str,
+    mode: &'static str,
+    table: &'a str,
+    dry_run: bool,
+    would_update: Vec<WouldBody<'a>>,
+    would_fail: Vec<WouldBody<'a>>,
+    would_prune: Vec<OrphanBody<'a>>,
+    refusal: Option<&'a str>,
+    pending_upstream: Vec<WouldBody<'a>>,
+}
+
+/// An image that would be tried.
+#[derive(Debug, Serialize)]
+struct WouldBody<'a> {
+    image_id: &'a str,
+    reason: &'static str,
+    inputs: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+}
+
+impl<'a> PreviewDocument<'a> {
+    /// The document of a dry run.
+    pub fn new(preview: &'a Preview) -> Self {
+        let would = |ids| -> Vec<WouldBody<'a>> {
+            reports(preview, ids)
+                .map(|report| WouldBody {
+                    image_id: &report.image_id,
+                    reason: report.reason.code(),
+                    inputs: &report.inputs,
+                    error: report.error.as_deref(),
+                })
+                .collect()
+        };
+        Self {
+            indexer: &preview.indexer,
+            mode: preview.mode.name(),
+            table: &preview.table,
+            dry_run: true,
+            would_update: would(&preview.would_update),
+            would_fail: would(&preview.would_fail),
+            would_prune: OrphanBody::all(&preview.would_prune),
+            refusal: preview.refusal.as_deref(),
+            pending_upstream: would(&preview.pending_upstream),
+        }
+    }
+}
+
+/// What a dry run judged of these images.
+fn reports<'a>(preview: &'a Preview, ids: &'a [String]) -> impl Iterator<Item = &'a ImageReport> {
+    let by_id: HashMap<&str, &ImageReport> =
+        preview.images.iter().map(|report| (report.image_id.as_str(), report)).collect();
+    ids.iter().filter_map(move |id| by_id.get(id.as_str()).copied())
+}
+
+/// Does `run --dry-run`.
+pub fn dry_run(
+    context: &Context,
+    dataset: &Dataset,
+    plugins: &[Plugin],
+    order: &Order,
+    options: &RunOptions,
+    pool: &PoolOptions,
+    exit_code: bool,
+) -> Result<Exit, CliError> {
+    let interrupt = Interrupt::listen();
+    let pool = PoolOptions { stop: interrupt.stop(), ..pool.clone() };
+    let mut results = Vec::with_capacity(plugins.len());
+    let mut awaited: Vec<BTreeSet<String>> = vec![BTreeSet::new(); plugins.len()];
+    for &place in &order.sequence {
+        let Some(plugin) = plugins.get(place) else { continue };
+        let mut preview = open_pool(plugin, dataset, &pool).map_err(CliError::from).and_then(|mut workforce| {
+            kymhost_index::dry_run(dataset, &plugin.indexer, workforce.as_mut(), options)
+                .map_err(|error| interrupted(error, plugin, &interrupt))
+        });
+        if let Ok(preview) = &mut preview {
+            let before = order.waits_for.get(place).into_iter().flatten();
+            let images = before.filter_map(|&other| awaited.get(other)).flatten().cloned().collect();
+            let waits_for_params = order.waits_for_params.get(place).copied().unwrap_or_default();
+            wait_for(preview, &images, options, waits_for_params);
+            if let Some(slot) = awaited.get_mut(place) {
+                *slot = order::awaited(preview);
+            }
+        }
+        results.push((place, preview));
+    }
+    let results = in_order_of_arguments(results);
+    let exit = |preview: &Preview| exit_of(preview, exit_code);
+    report(context, "runs", plugins, &results, PreviewDocument::new, Some(&write_text), exit)
+}
+
+fn exit_of(preview: &Preview, exit_code: bool) -> Exit {
+    let Preview { would_update, would_fail, would_prune, pending_upstream, refusal, .. } = preview;
+    let nothing =
+        would_update.is_empty() && would_fail.is_empty() && would_prune.is_empty() && pending_upstream.is_empty();
+    match refusal {
+        Some(_) => Exit::Refused,
+        None if exit_code && !nothing => Exit::StaleFound,
+        None => Exit::Done,
+    }
+}
+
+fn write_text(out: &mut dyn Write, preview: &Preview) -> io::Result<()> {
+    let Preview { indexer, mode, table, would_update, would_fail, would_prune, pending_upstream, refusal, .. } =
+        preview;
+    let pending = match pending_upstream.len() {
+        0 => String::new(),
+        count => format!(", {count} waiting for another indexer"),
+    };
+    writeln!(
+        out,
+        "{indexer}: of {}, would update {}, would fail {}{pending}, would remove the rows of {} ({mode}, {table})",
+        images(preview.images.len() as u64),
+        would_update.len(),
+        would_fail.len(),
+        would_prune.len(),
+    )?;
+    let lists = [
+        ("would update", would_update),
+        ("would fail", would_fail),
+        ("wait for another indexer of this run", pending_upstream),
+    ];
+    for (head, ids) in lists.into_iter().filter(|(_, ids)| !ids.is_empty()) {
+        let lines: Vec<String> = reports(preview, ids).map(image_line).collect();
+        write_list(out, head, lines)?;
+    }
+    if !would_prune.is_empty() {
+        let lines = would_prune.iter().map(|(image_id, count)| format!("{image_id}  {}", rows(*count))).collect();
+        write_list(out, "would remove the rows of images no longer in the dataset", lines)?;
+    }
+    if let Some(refusal) = refusal {
+        writeln!(out, "would be refused (exit code 6): {}", output::indented(refusal))?;
+    }
+    Ok(())
+}
+
+fn write_list(out: &mut dyn Write, head: &str, lines: Vec<String>) -> io::Result<()> {
+    writeln!(out, "{head}:")?;
+    for line in output::bounded(lines.into_iter(), MAX_SHOWN, " (--json lists all)") {
+        writeln!(out, "  {}", line.replace('\n', "\n  "))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_values::report;
+    use kymhost_index::Mode;
+    use kymhost_index::staleness::Reason;
+    use serde_json::json;
+
+    fn preview() -> Preview {
+        let mut changed = report("b", Reason::StaleInputChanged);
+        changed.inputs = vec!["data".into(), ".zattrs".into()];
+        let mut broken = report("c", Reason::StaleUnreadable);
+        broken.error = Some("broken\nJSON".into());
+        Preview {
+            indexer: "radon".into(),
+            mode: Mode::Incremental,
+            table: "tables/kym_radon.parquet".into(),
+            images: vec![report("a", Reason::FreshRows), changed, broken],
+            would_update: vec!["b".into()],
+            would_fail: vec!["c".into()],
+            pending_upstream: Vec::new(),
+            would_prune: vec![("gone".into(), 3)],
+            refusal: Some("none remains".into()),
+        }
+    }
+
+    fn nothing() -> Preview {
+        let (would_update, would_fail, would_prune) = (Vec::new(), Vec::new(), Vec::new());
+        Preview { would_update, would_fail, would_prune, refusal: None, ..preview() }
+    }
+
+    fn text(preview: &Preview) -> String {
+        let mut out = Vec::new();
+        write_text(&mut out, preview).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_text_names_what_would_be_done() {
+        let head = "radon: of 3 images, would update";
+        let tail = "(incremental, tables/kym_radon.parquet)\n";
+        assert_eq!(text(&nothing()), format!("{head} 0, would fail 0, would remove the rows of 0 {tail}"));
+        assert_eq!(
+            text(&preview()),
+            format!(
+                "{head} 1, would fail 1, would remove the rows of 1 {tail}\
+                 would update:\n  b  STALE_INPUT_CHANGED: data, .zattrs\n\
+                 would fail:\n  c  STALE_UNREADABLE: broken\n    JSON\n\
+                 would remove the rows of images no longer in the dataset:\n  gone  3 rows\n\
+                 would be refused (exit code 6): none remains\n"
+            )
+        );
+        let mut many = nothing();
+        many.would_prune = (0..MAX_SHOWN as u64 + 2).map(|number| (number.to_string(), number)).collect();
+        assert!(text(&many).contains("  0  0 rows\n  1  1 row\n  2  2 rows\n"), "{}", text(&many));
+        assert!(text(&many).ends_with("  19  19 rows\n  ... and 2 more (--json lists all)\n"), "{}", text(&many));
+    }
+
+    #[test]
+    fn exit_codes() {
+        let updates = Preview { would_update: vec!["b".into()], ..nothing() };
+        let fails = Preview { would_fail: vec!["c".into()], ..nothing() };
+        let prunes = Preview { would_prune: vec![("gone".into(), 3)], ..nothing() };
+        let mut waits = Preview { would_update: vec!["a".into(), "b".into()], ..nothing() };
+        let plain = RunOptions::new(Mode::Incremental);
+        wait_for(&mut waits, &["a".to_owned(), "nowhere".to_owned()].into(), &plain, false);
+        assert_eq!(
+            (&waits.would_update[..], &waits.pending_upstream[..]),
+            (&["b".to_owned()][..], &["a".to_owned()][..])
+        );
+        assert!(text(&waits).contains("would fail 0, 1 waiting for another indexer, would remove"), "{}", text(&waits));
+        assert!(text(&waits).contains("this run:\n  a  PENDING_UPSTREAM\n"), "{}", text(&waits));
+        waits.would_update.clear();
+        for (preview, plain, asked) in [
+            (nothing(), Exit::Done, Exit::Done),
+            (updates, Exit::Done, Exit::StaleFound),
+            (fails, Exit::Done, Exit::StaleFound),
+            (prunes, Exit::Done, Exit::StaleFound),
+            (waits, Exit::Done, Exit::StaleFound),
+            (preview(), Exit::Refused, Exit::Refused),
+        ] {
+            assert_eq!((exit_of(&preview, false), exit_of(&preview, true)), (plain, asked), "{preview:?}");
+        }
+    }
+
+    fn value(document: &impl Serialize) -> serde_json::Value {
+        serde_json::to_value(document).unwrap()
+    }
+
+    #[test]
+    fn the_document_of_a_dry_run() {
+        let mut changed = report("b", Reason::StaleInputChanged);
+        changed.inputs = vec!["data".into()];
+        let mut broken = report("c", Reason::StaleUnreadable);
+        broken.error = Some("bad".into());
+        let preview = Preview {
+            indexer: "radon".into(),
+            mode: Mode::Incremental,
+            table: "tables/kym_radon.parquet".into(),
+            images: vec![report("a", Reason::FreshRows), changed, broken],
+            would_update: vec!["b".into()],
+            would_fail: vec!["c".into()],
+            pending_upstream: vec!["a".into()],
+            would_prune: vec![("gone".into(), 3)],
+            refusal: None,
+        };
+        let document = json!({
+            "indexer": "radon", "mode": "incremental", "table": "tables/kym_radon.parquet", "dry_run": true,
+            "would_update": [{"image_id": "b", "reason": "STALE_INPUT_CHANGED", "inputs": ["data"]}],
+            "would_fail": [{"image_id": "c", "reason": "STALE_UNREADABLE", "inputs": [], "error": "bad"}],
+            "would_prune": [{"image_id": "gone", "rows": 3}], "refusal": null,
+            "pending_upstream": [{"image_id": "a", "reason": "FRESH_ROWS", "inputs": []}],
+        });
+        assert_eq!(value(&PreviewDocument::new(&preview)), document);
+        let refused = Preview { refusal: Some("no image remains".into()), ..preview };
+        assert_eq!(value(&PreviewDocument::new(&refused))["refusal"], "no image remains");
+    }
+}

@@ -1,0 +1,402 @@
+//! `explain`: every reason why one image is stale or fresh. Writes nothing.
+//!
+//! This file must not decide what is stale: see [`kymhost_index`].
+
+use super::bodies::ImageBody;
+use super::several::interrupted;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::options::{CompatArg, OnePlugin, PoolArgs, compat, pool_options};
+use crate::words::{note_meaning, reason_meaning};
+use crate::{output, plugins};
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use kymhost_dataset::{Dataset, DatasetError};
+use kymhost_index::staleness::ImageReport;
+use kymhost_index::{Cause, Difference, Explanation, IndexError};
+use kymhost_plugin::{PoolOptions, open_pool};
+use kymhost_store::StoreError;
+use serde::Serialize;
+use std::io::{self, Write};
+
+const EXAMPLES: &str = "\
+Examples:
+  kymhost explain 0b0f5a3c-2c3e-4a5f-9d0e-8b8b6f0c1d2e --plugin velocity_events
+  kymhost explain 0b0f --plugin velocity_events            the beginning of the id will do
+  kymhost explain 0b0f --plugin velocity_events --json | jq '.causes[].inputs'
+
+`status` reports one reason for each image; this tells every one that holds, with before and after.";
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ExplainArgs {
+    /// Image: its id, or the beginning of it that no other has
+    #[arg(value_name = "IMAGE", value_parser = NonEmptyStringValueParser::new())]
+    pub image: String,
+    /// Which indexer.
+    #[command(flatten)]
+    pub choice: OnePlugin,
+    /// Decide exactly as another program does
+    #[arg(long, value_enum, value_name = "PROGRAM")]
+    pub compat: Option<CompatArg>,
+    /// End with exit code 10 when the image is stale
+    #[arg(long)]
+    pub exit_code: bool,
+    /// How.
+    #[command(flatten)]
+    pub pool: PoolArgs,
+}
+
+/// How many images an error names.
+const MAX_NAMED: usize = 10;
+
+/// How many differences the text shows of one reason.
+const MAX_DIFFERENCES: usize = 50;
+
+/// What stands for something that is not there.
+const NOTHING: &str = "(nothing)";
+
+/// `explain --json`
+#[derive(Debug, Serialize)]
+pub struct ExplainDocument<'a> {
+    indexer: &'a str,
+    table: &'a str,
+    #[serde(flatten)]
+    image: ImageBody<'a>,
+    causes: Vec<CauseBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct CauseBody<'a> {
+    reason: &'static str,
+    meaning: &'static str,
+    before: Option<&'a str>,
+    after: Option<&'a str>,
+    params: Vec<DifferenceBody<'a>>,
+    inputs: Vec<DifferenceBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct DifferenceBody<'a> {
+    at: &'a str,
+    before: Option<&'a str>,
+    after: Option<&'a str>,
+}
+
+impl<'a> ExplainDocument<'a> {
+    /// The document of an explanation.
+    pub fn new(explanation: &'a Explanation) -> Self {
+        Self {
+            indexer: &explanation.indexer,
+            table: &explanation.table,
+            image: ImageBody::new(&explanation.report),
+            causes: explanation.causes.iter().map(CauseBody::new).collect(),
+        }
+    }
+}
+
+impl<'a> CauseBody<'a> {
+    fn new(cause: &'a Cause) -> Self {
+        Self {
+            reason: cause.reason.code(),
+            meaning: reason_meaning(cause.reason),
+            before: cause.before.as_deref(),
+            after: cause.after.as_deref(),
+            params: cause.params.iter().map(DifferenceBody::new).collect(),
+            inputs: cause.inputs.iter().map(DifferenceBody::new).collect(),
+        }
+    }
+}
+
+impl<'a> DifferenceBody<'a> {
+    fn new(difference: &'a Difference) -> Self {
+        Self { at: &difference.at, before: difference.before.as_deref(), after: difference.after.as_deref() }
+    }
+}
+
+/// Does `explain`.
+pub fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> {
+    let dataset = context.open_dataset()?;
+    let plugin = plugins::chosen_one(&args.choice)?;
+    let image_id = image(&dataset, &args.image)?;
+    let interrupt = Interrupt::listen();
+    let pool = PoolOptions { stop: interrupt.stop(), ..pool_options(&args.pool) };
+    let mut workforce = open_pool(&plugin, &dataset, &pool)?;
+    let rules = compat(args.compat);
+    let explanation = kymhost_index::explain(&dataset, &plugin.indexer, workforce.as_mut(), &image_id, rules)
+        .map_err(|error| interrupted(error, &plugin, &interrupt))?;
+    if context.json {
+        output::document(&ExplainDocument::new(&explanation))?;
+    } else {
+        output::to_stdout(|out| write_text(out, &explanation))?;
+    }
+    Ok(if args.exit_code && explanation.report.is_stale { Exit::StaleFound } else { Exit::Done })
+}
+
+/// The image that is meant: the one of this id, else the only one whose id begins so.
+fn image(dataset: &Dataset, text: &str) -> Result<String, CliError> {
+    match dataset.find_record(text) {
+        Err(DatasetError::UnknownImage { .. } | DatasetError::Store(StoreError::BadKey { .. })) => {}
+        // What is wrong with it is for the explanation to say.
+        _ => return Ok(text.to_owned()),
+    }
+    only_one(dataset.image_ids()?, text)
+}
+
+fn only_one(mut image_ids: Vec<String>, text: &str) -> Result<String, CliError> {
+    image_ids.retain(|id| id.starts_with(text));
+    match image_ids.len() {
+        0 => Err(IndexError::UnknownImages(vec![text.to_owned()]).into()),
+        1 => Ok(image_ids.swap_remove(0)),
+        count => {
+            let more = if count > MAX_NAMED { format!(" and {} more", count - MAX_NAMED) } else { String::new() };
+            image_ids.truncate(MAX_NAMED);
+            let named = image_ids.join(", ");
+            Err(CliError::usage("several_images", format!("{count} images begin with '{text}': {named}{more}"))
+                .help("give more of the id"))
+        }
+    }
+}
+
+/// An explanation for people.
+pub fn write_text(out: &mut dyn Write, explanation: &Explanation) -> io::Result<()> {
+    let Explanation { indexer, table, report, causes } = explanation;
+    writeln!(out, "{}: {}", report.image_id, if report.is_stale { "stale" } else { "fresh" })?;
+    writeln!(out, "  indexer     {indexer}")?;
+    writeln!(out, "  table       {table}, {}", rows(report))?;
+    writeln!(out, "  run marker  {}", marker(report))?;
+    for note in &report.notes {
+        writeln!(out, "  note        {}: {}", note.code(), note_meaning(*note))?;
+    }
+    if causes.is_empty() {
+        writeln!(out, "{}: {}", report.reason.code(), reason_meaning(report.reason))?;
+    }
+    causes.iter().try_for_each(|cause| write_cause(out, cause, report))
+}
+
+fn rows(report: &ImageReport) -> &'static str {
+    if report.table_rows_present { "with rows of it" } else { "without rows of it" }
+}
+
+fn marker(report: &ImageReport) -> String {
+    match (report.has_run_marker, report.marker_n_rows) {
+        (false, _) => "none".to_owned(),
+        (true, None) => "there".to_owned(),
+        (true, Some(1)) => "tells of 1 row".to_owned(),
+        (true, Some(count)) => format!("tells of {count} rows"),
+    }
+}
+
+fn write_cause(out: &mut dyn Write, cause: &Cause, report: &ImageReport) -> io::Result<()> {
+    writeln!(out, "{}: {}", cause.reason.code(), reason_meaning(cause.reason))?;
+    match (&cause.before, &cause.after) {
+        (Some(before), Some(after)) => write_before_and_after(out, "  ", Some(before), Some(after))?,
+        // Words that stand for themselves: there is no other side to them.
+        (Some(words), None) | (None, Some(words)) => write_words(out, words)?,
+        (None, None) => {
+            if let Some(error) = report.error.as_ref().filter(|_| cause.reason == report.reason) {
+                write_words(out, error)?;
+            }
+        }
+    }
+    write_differences(out, "params", &cause.params)?;
+    write_differences(out, "inputs", &cause.inputs)
+}
+
+fn write_words(out: &mut dyn Write, words: &str) -> io::Result<()> {
+    writeln!(out, "  {}", output::indented(words).replace('\n', "\n  "))
+}
+
+fn write_before_and_after(
+    out: &mut dyn Write,
+    indent: &str,
+    before: Option<&str>,
+    after: Option<&str>,
+) -> io::Result<()> {
+    for (name, value) in [("before", before), ("after", after)] {
+        let value = output::indented(value.unwrap_or(NOTHING)).replace('\n', &format!("\n{indent}        "));
+        writeln!(out, "{indent}{name:6}  {value}")?;
+    }
+    Ok(())
+}
+
+fn write_differences(out: &mut dyn Write, head: &str, differences: &[Difference]) -> io::Result<()> {
+    if differences.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "  {head}:")?;
+    for difference in differences.iter().take(MAX_DIFFERENCES) {
+        // The whole of the params is an empty pointer.
+        let at = if difference.at.is_empty() { "(all)" } else { &difference.at };
+        writeln!(out, "    {at}")?;
+        write_before_and_after(out, "      ", difference.before.as_deref(), difference.after.as_deref())?;
+    }
+    if differences.len() > MAX_DIFFERENCES {
+        writeln!(out, "    ... and {} more (--json lists all)", differences.len() - MAX_DIFFERENCES)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_values::report;
+    use kymhost_index::staleness::{Note, Reason};
+    use serde_json::json;
+
+    fn text(explanation: &Explanation) -> String {
+        let mut out = Vec::new();
+        write_text(&mut out, explanation).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn explanation(report: ImageReport, causes: Vec<Cause>) -> Explanation {
+        Explanation { indexer: "radon".into(), table: "tables/kym_radon.parquet".into(), report, causes }
+    }
+
+    fn cause(reason: Reason) -> Cause {
+        Cause { reason, before: None, after: None, params: Vec::new(), inputs: Vec::new() }
+    }
+
+    fn difference(at: &str, before: Option<&str>, after: Option<&str>) -> Difference {
+        Difference { at: at.into(), before: before.map(Into::into), after: after.map(Into::into) }
+    }
+
+    #[test]
+    fn a_fresh_image_is_short() {
+        let mut fresh = report("i", Reason::FreshRows);
+        fresh.marker_n_rows = Some(3);
+        fresh.notes = vec![Note::Adopted];
+        assert_eq!(
+            text(&explanation(fresh, Vec::new())),
+            format!(
+                "i: fresh\n  indexer     radon\n  table       tables/kym_radon.parquet, with rows of it\n  \
+                 run marker  tells of 3 rows\n  note        ADOPTED: {}\nFRESH_ROWS: its rows are up to date\n",
+                note_meaning(Note::Adopted)
+            )
+        );
+    }
+
+    #[test]
+    fn every_reason_has_its_before_and_after() {
+        let mut stale = report("i", Reason::StaleParamsChanged);
+        (stale.has_run_marker, stale.table_rows_present) = (false, false);
+        let params = Cause {
+            before: Some("aaa".into()),
+            after: Some("bbb".into()),
+            params: vec![difference("/a/b", Some("1"), Some("2")), difference("", Some("{}"), Some("null"))],
+            ..cause(Reason::StaleParamsChanged)
+        };
+        let inputs = Cause {
+            inputs: vec![difference("data", None, Some("an array\nof 3 chunks"))],
+            ..cause(Reason::StaleInputAppeared)
+        };
+        let text = text(&explanation(stale, vec![params, inputs]));
+        let (head, causes) = text.split_once("STALE_PARAMS_CHANGED: ").unwrap();
+        assert!(head.starts_with("i: stale\n") && head.contains("without rows") && head.contains("marker  none"));
+        assert_eq!(
+            causes,
+            "its params have changed since its rows were made\n  before  aaa\n  after   bbb\n  params:\n    \
+             /a/b\n      before  1\n      after   2\n    (all)\n      before  {}\n      after   null\n\
+             STALE_INPUT_APPEARED: something that its rows were made without is there now\n  inputs:\n    \
+             data\n      before  (nothing)\n      after   an array\n                of 3 chunks\n"
+        );
+    }
+
+    #[test]
+    fn what_has_one_side_only_is_told_as_it_is() {
+        let mut broken = report("i", Reason::StaleUnreadable);
+        broken.error = Some("no JSON".into());
+        let failed = Cause { before: Some("timeout: 1 s\nof 1".into()), ..cause(Reason::StaleLastRunFailed) };
+        let unreadable = || cause(Reason::StaleUnreadable);
+        let words = Cause { after: Some("broken".into()), ..unreadable() };
+        for (causes, expected) in [
+            (vec![unreadable()], "STALE_UNREADABLE: it cannot be judged\n  no JSON\n"),
+            (vec![words], "STALE_UNREADABLE: it cannot be judged\n  broken\n"),
+            (vec![failed], "its rows, if any, are of before\n  timeout: 1 s\n    of 1\n"),
+        ] {
+            let text = text(&explanation(broken.clone(), causes));
+            assert!(text.ends_with(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn differences_are_bounded() {
+        let many = (0..MAX_DIFFERENCES + 2).map(|i| difference(&format!("/{i}"), Some("1"), None)).collect();
+        let cause = Cause { params: many, ..cause(Reason::StaleParamsChanged) };
+        let text = text(&explanation(report("i", Reason::StaleParamsChanged), vec![cause]));
+        assert!(text.contains("/49\n") && !text.contains("/50\n"), "{text}");
+        assert!(text.ends_with("    ... and 2 more (--json lists all)\n"), "{text}");
+    }
+
+    #[test]
+    fn the_beginning_of_an_id_will_do_where_it_is_one_s() {
+        let ids = || ["aa1", "aa2", "b1"].map(str::to_owned).to_vec();
+        for (text, expected) in [
+            ("b", Ok("b1")),
+            ("aa2", Ok("aa2")),
+            ("aa", Err("several_images")),
+            ("c", Err("unknown_image")),
+            ("A", Err("unknown_image")),
+        ] {
+            let found = only_one(ids(), text);
+            assert_eq!(found.as_deref().map_err(|error| error.code), expected, "{text}");
+        }
+        let many = only_one((0..13).map(|i| format!("x{i:02}")).collect(), "x").unwrap_err();
+        assert!(many.message.contains("x09 and 3 more") && !many.message.contains("x10"), "{}", many.message);
+    }
+
+    fn value(document: &impl Serialize) -> serde_json::Value {
+        serde_json::to_value(document).unwrap()
+    }
+
+    #[test]
+    fn the_document_of_an_explanation() {
+        let difference = |at: &str, before: Option<&str>, after: Option<&str>| Difference {
+            at: at.into(),
+            before: before.map(Into::into),
+            after: after.map(Into::into),
+        };
+        let explanation = Explanation {
+            indexer: "radon".into(),
+            table: "tables/kym_radon.parquet".into(),
+            report: report("i", Reason::StaleParamsChanged),
+            causes: vec![
+                Cause {
+                    reason: Reason::StaleParamsChanged,
+                    before: Some("old".into()),
+                    after: Some("new".into()),
+                    params: vec![difference("/a", Some("1"), None)],
+                    inputs: Vec::new(),
+                },
+                Cause {
+                    reason: Reason::StaleInputAppeared,
+                    before: None,
+                    after: None,
+                    params: Vec::new(),
+                    inputs: vec![difference("data", None, Some("an array"))],
+                },
+            ],
+        };
+        assert_eq!(
+            value(&ExplainDocument::new(&explanation)),
+            json!({
+                "indexer": "radon", "table": "tables/kym_radon.parquet", "image_id": "i",
+                "reason": "STALE_PARAMS_CHANGED", "is_stale": true, "has_run_marker": true,
+                "table_rows_present": true, "marker_n_rows": null, "params_hash_matches": true,
+                "analysis_version_matches": false,
+                "causes": [
+                    {"reason": "STALE_PARAMS_CHANGED", "meaning": reason_meaning(Reason::StaleParamsChanged),
+                     "before": "old", "after": "new", "params": [{"at": "/a", "before": "1", "after": null}],
+                     "inputs": []},
+                    {"reason": "STALE_INPUT_APPEARED", "meaning": reason_meaning(Reason::StaleInputAppeared),
+                     "before": null, "after": null, "params": [],
+                     "inputs": [{"at": "data", "before": null, "after": "an array"}]},
+                ],
+            })
+        );
+    }
+}

@@ -1,0 +1,182 @@
+//! `params set` and `params unset`: everything is checked before anything is written.
+//!
+//! This file must not know what an edit or a schema means: see [`kymhost_index::params`].
+
+use super::images::{chosen, held};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::options::OnePlugin;
+use crate::words::images;
+use crate::{output, plugins};
+use clap::Args;
+use kymhost_dataset::{Record, artifact_keys};
+use kymhost_index::params::{Edit, ParamsError, edited};
+use kymhost_index::vouched_for;
+use kymhost_plugin::{IndexerInfo, Plugin, Schema, list_plugins, read_card};
+use kymhost_plugin_api::{Artifact, ArtifactKind, canonical_json};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+const EXAMPLES: &str = "\
+Examples:
+  kymhost params show --plugin radon_velocity
+  kymhost params set --plugin radon_velocity --all window_lines=32
+  kymhost params set --plugin event_detection --image ID baseline_drop.mad_k=4
+  kymhost params unset --plugin event_detection --all baseline_drop.mad_k";
+
+/// Arguments of `params set`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ParamsSetArgs {
+    /// What: a key, a dot and a key within it where there is one, and a value: JSON, or else a text as it stands. A key with a dot stands
+    /// in quotes: '"a.b"=1'
+    #[arg(value_name = "KEY=VALUE")]
+    pub edit: Vec<String>,
+    /// Which indexer.
+    #[command(flatten)]
+    pub choice: OnePlugin,
+    /// Change these images; repeatable
+    #[arg(long, value_name = "ID", num_args = 1.., required_unless_present = "all", conflicts_with = "all")]
+    pub image: Vec<String>,
+    /// Change every image
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// Arguments of `params unset`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ParamsUnsetArgs {
+    /// What: a key, a dot and a key within it where there is one. A key with a dot stands in quotes: '"a.b"'
+    #[arg(value_name = "KEY", required = true)]
+    pub edit: Vec<String>,
+    /// Which indexer.
+    #[command(flatten)]
+    pub choice: OnePlugin,
+    /// Which images.
+    #[command(flatten)]
+    pub images: ParamsImages,
+}
+
+/// Whose params are changed.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ParamsImages {
+    /// Change this image; repeatable (of `set` it takes several)
+    #[arg(long, value_name = "ID")]
+    pub image: Vec<String>,
+    /// Change every image
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `params set --json`, `params unset --json`
+#[derive(Debug, Serialize)]
+pub struct ParamsSetDocument<'a> {
+    /// The indexer.
+    pub indexer: &'a str,
+    /// The images whose params are others now.
+    pub changed: &'a [String],
+    /// How many images had them already.
+    pub unchanged: u64,
+}
+
+/// Does `params set`.
+pub fn set(context: &Context, args: &ParamsSetArgs) -> Result<Exit, CliError> {
+    // `--image ID ID KEY=VALUE`: no id has such a sign.
+    let (edits, ids): (Vec<&String>, Vec<&String>) = args.image.iter().partition(|word| word.contains('='));
+    let ids: Vec<String> = ids.into_iter().cloned().collect();
+    let edits: Vec<Edit> =
+        edits.into_iter().chain(&args.edit).map(|text| Edit::set(text)).collect::<Result<_, ParamsError>>()?;
+    if edits.is_empty() || (ids.is_empty() && !args.all) {
+        let what = if edits.is_empty() { "KEY=VALUE" } else { "--image ID or --all" };
+        return Err(CliError::usage("usage", format!("{what} is missing")).help("try --help"));
+    }
+    change(context, &args.choice, &ids, &edits)
+}
+
+/// Does `params unset`.
+pub fn unset(context: &Context, args: &ParamsUnsetArgs) -> Result<Exit, CliError> {
+    let edits: Result<Vec<Edit>, ParamsError> = args.edit.iter().map(|text| Edit::unset(text)).collect();
+    change(context, &args.choice, &args.images.image, &edits?)
+}
+
+/// `ids`: the images; none: all of them.
+fn change(context: &Context, choice: &OnePlugin, ids: &[String], edits: &[Edit]) -> Result<Exit, CliError> {
+    let dataset = context.open_dataset()?;
+    let plugin = plugins::chosen_one(choice)?;
+    let indexer = &plugin.indexer;
+    let schema = Schema::parse(&indexer.params_schema)?;
+    let writers = writers(choice, &plugin)?;
+    let mut prepared = Vec::new();
+    let (mut changed, mut unchanged) = (Vec::new(), 0);
+    for record in chosen(&dataset, ids)? {
+        let (name, before) = held(&record, indexer)?;
+        let key = key_of(&name);
+        // An indexer that is not installed here may have made it.
+        let vouched = vouched_for(&record)?;
+        if let Some(writer) = writers.get(&key).or_else(|| vouched.get(&key)) {
+            let message =
+                format!("the artifact '{name}' is written by the indexer '{writer}'; what is set here would be lost");
+            return Err(CliError::new(Exit::Refused, "written_by_plugin", message)
+                .help(format!("set the params of '{writer}': kymhost params set --plugin {writer} ...")));
+        }
+        let after = edited(before.as_ref(), edits).map_err(|error| no_params(error, &record, &name))?;
+        if let Some(schema) = &schema {
+            schema.check(&after)?;
+        }
+        if before.as_ref().is_some_and(|before| canonical_json(before) == canonical_json(&after)) {
+            unchanged += 1;
+            continue;
+        }
+        prepared.push(dataset.prepare_json(record.image_id(), &name, &after)?);
+        changed.push(record.image_id().to_owned());
+    }
+    dataset.put_json_many(&mut prepared.into_iter())?;
+    if context.json {
+        output::document(&ParamsSetDocument { indexer: &indexer.name, changed: &changed, unchanged })?;
+    }
+    if !context.quiet {
+        let count = images(changed.len() as u64);
+        output::say(format_args!("{}: changed the params of {count}, {unchanged} had them already", indexer.name));
+        if !changed.is_empty() {
+            output::say(format_args!("they are stale now: kymhost run --plugin {}", choice.plugin));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// What is in the place of an image's params is not theirs: says where.
+fn no_params(error: ParamsError, record: &Record, name: &str) -> CliError {
+    if !matches!(error, ParamsError::NoParams { .. }) {
+        return error.into();
+    }
+    let file = record.describe_artifact(name, ArtifactKind::Json);
+    CliError::new(
+        Exit::Refused,
+        "params_no_object",
+        format!("the artifact '{name}' ({file}): {error}; nothing was written"),
+    )
+    .help("see what it holds with `kymhost params show`; then make it an object, or move the file away")
+}
+
+fn key_of(name: &str) -> String {
+    let keys = artifact_keys(&Artifact::new(name, ArtifactKind::Json));
+    keys.ok().and_then(|keys| keys.into_iter().next()).unwrap_or_else(|| name.to_owned())
+}
+
+/// Which indexer writes which JSON artifact, among all that can be found, this one included.
+fn writers(choice: &OnePlugin, plugin: &Plugin) -> Result<BTreeMap<String, String>, CliError> {
+    let search = plugins::search_path(&choice.dirs)?;
+    let found = list_plugins(&search).into_iter().filter_map(|(_, plugins)| plugins.ok()).flatten();
+    let mut writers = BTreeMap::new();
+    // Those of its own library as well, which may stand anywhere.
+    let own: Vec<IndexerInfo> = read_card(&plugin.library)?.indexers.iter().map(IndexerInfo::from).collect();
+    for indexer in found.map(|plugin| plugin.indexer).chain(own) {
+        for artifact in indexer.writes.iter().filter(|artifact| artifact.kind == ArtifactKind::Json) {
+            writers.insert(key_of(&artifact.name), indexer.name.clone());
+        }
+    }
+    Ok(writers)
+}

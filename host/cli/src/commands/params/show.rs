@@ -1,0 +1,150 @@
+//! `params show`: the params of images.
+
+use super::images::{chosen, held};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::options::OnePlugin;
+use crate::words::images;
+use crate::{output, plugins};
+use clap::Args;
+use kymhost_plugin::IndexerInfo;
+use kymhost_plugin_api::{Json, canonical_json};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+const EXAMPLES: &str = "\
+Examples:
+  kymhost params show --plugin radon_velocity
+  kymhost params set --plugin radon_velocity --all window_lines=32
+  kymhost params set --plugin event_detection --image ID baseline_drop.mad_k=4
+  kymhost params unset --plugin event_detection --all baseline_drop.mad_k";
+
+/// Arguments of `params show`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ParamsShowArgs {
+    /// Which indexer.
+    #[command(flatten)]
+    pub choice: OnePlugin,
+    /// Show these images only; repeatable
+    #[arg(long, value_name = "ID", num_args = 1..)]
+    pub image: Vec<String>,
+}
+
+/// How many images one line of the text names.
+const MAX_SHOWN: usize = 5;
+
+/// `params show --json`
+#[derive(Debug, Serialize)]
+pub struct ParamsDocument<'a> {
+    indexer: &'a str,
+    params_artifacts: &'a [String],
+    /// The JSON Schema that the plugin declares; null where it declares none.
+    schema: Option<serde_json::Value>,
+    images: Vec<ImageParamsBody>,
+}
+
+impl<'a> ParamsDocument<'a> {
+    /// The params of these images.
+    pub fn new(indexer: &'a IndexerInfo, images: Vec<ImageParamsBody>) -> Self {
+        let schema = serde_json::from_str(&indexer.params_schema).ok();
+        Self { indexer: &indexer.name, params_artifacts: &indexer.params_artifacts, schema, images }
+    }
+}
+
+/// One image's params.
+#[derive(Debug, Serialize)]
+pub struct ImageParamsBody {
+    image_id: String,
+    artifact: Option<String>,
+    /// What the artifact holds; null where there is none, and where it holds what JSON does not know (`NaN`).
+    params: Option<serde_json::Value>,
+    /// What the artifact holds, as canonical JSON text.
+    params_text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip)]
+    shown: String,
+}
+
+impl ImageParamsBody {
+    /// An image, the artifact that holds its params or would, and them.
+    pub fn new(image_id: String, artifact: String, params: Option<&Json>) -> Self {
+        let shown = match params {
+            None => "none: all as by default".to_owned(),
+            Some(Json::Object(_)) => params.map(Json::to_file_text).unwrap_or_default(),
+            Some(other) => format!("no object, which params are: {}", other.to_file_text()),
+        };
+        let params_text = params.map(canonical_json);
+        let params = params_text.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        Self { image_id, artifact: Some(artifact), params, params_text, error: None, shown }
+    }
+
+    /// An image whose params cannot be read.
+    pub fn unreadable(image_id: String, error: &CliError) -> Self {
+        let shown = format!("unreadable: {}", error.message);
+        Self { image_id, artifact: None, params: None, params_text: None, error: Some(error.message.clone()), shown }
+    }
+
+    /// Whether they cannot be read.
+    pub fn is_broken(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// The image.
+    pub fn image_id(&self) -> &str {
+        &self.image_id
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        self.shown.clone()
+    }
+}
+
+/// Does `params show`.
+pub fn show(context: &Context, args: &ParamsShowArgs) -> Result<Exit, CliError> {
+    let dataset = context.open_dataset()?;
+    let plugin = plugins::chosen_one(&args.choice)?;
+    let indexer = &plugin.indexer;
+    let mut bodies = Vec::new();
+    for record in chosen(&dataset, &args.image)? {
+        let id = record.image_id().to_owned();
+        // One that cannot be read is told of, and the others are shown.
+        bodies.push(match held(&record, indexer) {
+            Ok((artifact, params)) => ImageParamsBody::new(id, artifact, params.as_ref()),
+            Err(error) if error.exit == Exit::Usage => return Err(error),
+            Err(error) => ImageParamsBody::unreadable(id, &error),
+        });
+    }
+    let is_broken = bodies.iter().any(ImageParamsBody::is_broken);
+    let exit = if is_broken { Exit::SomeFailed } else { Exit::Done };
+    if context.json {
+        output::document(&ParamsDocument::new(indexer, bodies))?;
+        return Ok(exit);
+    }
+    output::to_stdout(|out| {
+        let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for body in &bodies {
+            alike.entry(body.text()).or_default().push(body.image_id());
+        }
+        for (text, ids) in &alike {
+            let mut named: Vec<&str> = ids.iter().take(MAX_SHOWN).copied().collect();
+            let more = format!("and {} more", ids.len().saturating_sub(MAX_SHOWN));
+            if ids.len() > MAX_SHOWN {
+                named.push(&more);
+            }
+            writeln!(out, "{} ({}):", images(ids.len() as u64), named.join(", "))?;
+            writeln!(out, "  {}", text.replace('\n', "\n  "))?;
+        }
+        if indexer.params_schema.is_empty() {
+            writeln!(out, "the plugin declares no schema of its params")
+        } else {
+            let schema = Json::parse(indexer.params_schema.as_bytes()).map(|schema| schema.to_file_text());
+            let schema = schema.unwrap_or_else(|_| indexer.params_schema.clone());
+            writeln!(out, "what may be set (JSON Schema):\n  {}", schema.replace('\n', "\n  "))
+        }
+    })?;
+    Ok(exit)
+}

@@ -1,0 +1,132 @@
+//! `plugin info`.
+
+use super::bodies::{PluginDocument, table_key};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::options::PluginDirs;
+use crate::output;
+use crate::plugins::search_path;
+use clap::Args;
+use kymhost_plugin::{Plugin, find_plugin, read_card};
+use kymhost_plugin_api::card::{API, Card};
+use kymhost_plugin_api::{Artifact, ArtifactKind, Json};
+use serde::Serialize;
+
+const EXAMPLES: &str = "\
+Examples:
+  kymhost plugin info velocity_events
+  kymhost plugin info ./libstalls.so:stalls";
+
+/// Arguments of `plugin info`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct PluginInfoArgs {
+    /// Indexer: a NAME that is looked for, a library's PATH, or PATH:NAME where the library has several
+    #[arg(value_name = "NAME|PATH|PATH:NAME")]
+    pub plugin: String,
+    /// Where else to look.
+    #[command(flatten)]
+    pub dirs: PluginDirs,
+}
+
+/// `plugin info --json`: that, and all else that the library's card says.
+#[derive(Debug, Serialize)]
+pub struct PluginInfoDocument<'a> {
+    #[serde(flatten)]
+    plugin: PluginDocument<'a>,
+    api: String,
+    needs_api: String,
+    door: &'a str,
+    sdk: &'a str,
+    rustc: &'a str,
+    target: &'a str,
+    library_indexers: Vec<&'a str>,
+    writes: Vec<WrittenBody<'a>>,
+    reads: &'a [String],
+    /// Null where the plugin declares none, or one that is no JSON.
+    params_schema: Option<serde_json::Value>,
+}
+
+/// An artifact that an indexer writes.
+#[derive(Debug, Serialize)]
+struct WrittenBody<'a> {
+    name: &'a str,
+    kind: &'static str,
+}
+
+fn kind_word(kind: ArtifactKind) -> &'static str {
+    match kind {
+        ArtifactKind::Json => "json",
+        ArtifactKind::Parquet | ArtifactKind::Csv => "table",
+        _ => "array",
+    }
+}
+
+/// An artifact that an indexer writes, for people.
+fn artifact_text(artifact: &Artifact) -> String {
+    format!("{} ({})", artifact.name, kind_word(artifact.kind))
+}
+
+impl<'a> PluginInfoDocument<'a> {
+    /// The document of an indexer and its library's card.
+    pub fn new(plugin: &'a Plugin, card: &'a Card) -> Self {
+        Self {
+            plugin: PluginDocument::new(plugin),
+            api: card.api.to_string(),
+            needs_api: card.needs_api.to_string(),
+            door: &card.door,
+            sdk: &card.sdk,
+            rustc: &card.rustc,
+            target: &card.target,
+            library_indexers: card.indexers.iter().map(|indexer| indexer.name.as_str()).collect(),
+            writes: plugin
+                .indexer
+                .writes
+                .iter()
+                .map(|artifact| WrittenBody { name: &artifact.name, kind: kind_word(artifact.kind) })
+                .collect(),
+            reads: &plugin.indexer.reads,
+            params_schema: serde_json::from_str(&plugin.indexer.params_schema).ok(),
+        }
+    }
+}
+
+/// Does `plugin info`.
+pub fn info(context: &Context, args: &PluginInfoArgs) -> Result<Exit, CliError> {
+    let plugin = find_plugin(&args.plugin, &search_path(&args.dirs)?)?;
+    let card = read_card(&plugin.library)?;
+    if context.json {
+        output::document(&PluginInfoDocument::new(&plugin, &card))?;
+        return Ok(Exit::Done);
+    }
+    let indexer = &plugin.indexer;
+    let table = table_key(&indexer.name).unwrap_or_else(|| "(none: the name is not allowed)".to_owned());
+    let params =
+        if indexer.params_artifacts.is_empty() { "(not said)".to_owned() } else { indexer.params_artifacts.join(", ") };
+    output::to_stdout(|out| {
+        writeln!(out, "indexer           {}", indexer.name)?;
+        writeln!(out, "analysis version  {}", indexer.analysis_version)?;
+        writeln!(out, "table             {table}")?;
+        writeln!(out, "run marker        {}", indexer.marker_name)?;
+        writeln!(out, "params artifacts  {params}")?;
+        if !indexer.writes.is_empty() {
+            let writes: Vec<String> = indexer.writes.iter().map(artifact_text).collect();
+            writeln!(out, "writes            {}", writes.join(", "))?;
+        }
+        if !indexer.reads.is_empty() {
+            writeln!(out, "reads             {}", indexer.reads.join(", "))?;
+        }
+        writeln!(out, "library           {}", plugin.library.display())?;
+        let names: Vec<&str> = card.indexers.iter().map(|indexer| indexer.name.as_str()).collect();
+        writeln!(out, "its indexers      {}", names.join(", "))?;
+        writeln!(out, "plugin API        {}, needs {} at least (this kymhost has {API})", card.api, card.needs_api)?;
+        writeln!(out, "door              {}", card.door)?;
+        writeln!(out, "built with        plugin-api {}, {}, for {}", card.sdk, card.rustc, card.target)?;
+        if let Ok(schema) = Json::parse(indexer.params_schema.as_bytes()) {
+            writeln!(out, "params schema     {}", schema.to_file_text())?;
+        }
+        Ok(())
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,233 @@
+//! `plugin inspect`: what a library's file says, for any platform.
+//!
+//! This file must not read the library: see [`kymhost_author::inspect`].
+
+use super::bodies::table_key;
+use crate::context::Context;
+use crate::error::{CliError, ErrorBody};
+use crate::exit::Exit;
+use crate::output;
+use crate::plugins::user_trust;
+use clap::Args;
+use kymhost_author::inspect::{ExtraIndexerKeys, Inspection, inspect as look_at};
+use kymhost_plugin::Platform;
+use kymhost_plugin_api::card::{API, CardIndexer, TARGET};
+use serde::Serialize;
+use serde_json::Value;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  kymhost plugin inspect ./libstalls.so
+  kymhost plugin inspect stalls.dll --json | jq .platforms
+
+Nothing of the library is run. The exit code is 0 where this kymhost would load it, else 5.";
+
+/// Arguments of `plugin inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct PluginInspectArgs {
+    /// Library: an ELF, Mach-O or PE file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `plugin inspect --json`
+#[derive(Debug, Serialize)]
+pub struct InspectDocument<'a> {
+    library: String,
+    size_bytes: u64,
+    sha256: &'a str,
+    format: &'static str,
+    platforms: Vec<PlatformBody<'a>>,
+    api: String,
+    needs_api: String,
+    door: &'a str,
+    sdk: &'a str,
+    rustc: &'a str,
+    target: &'a str,
+    indexers: Vec<InspectedIndexerBody<'a>>,
+    other_keys: &'a [String],
+    host: HostBody,
+    loads: bool,
+    refusal: Option<ErrorBody<'a>>,
+}
+
+/// A processor architecture.
+#[derive(Debug, Serialize)]
+struct PlatformBody<'a> {
+    arch: &'a str,
+    bits: u8,
+    endian: &'static str,
+}
+
+/// What a card says of one indexer.
+#[derive(Debug, Serialize)]
+struct InspectedIndexerBody<'a> {
+    indexer: &'a str,
+    analysis_version: &'a str,
+    table: Option<String>,
+    marker: &'a str,
+    params_artifacts: &'a [String],
+    writes: Option<&'a Value>,
+    reads: Option<&'a Value>,
+    params_schema: Option<&'a Value>,
+    other_keys: &'a [String],
+}
+
+/// This program, as far as plugins are concerned.
+#[derive(Debug, Serialize)]
+struct HostBody {
+    version: &'static str,
+    api: String,
+    target: &'static str,
+}
+
+impl<'a> InspectDocument<'a> {
+    /// The document of a library's file, and why it would not be loaded.
+    pub fn new(found: &'a Inspection, refusal: Option<&'a CliError>) -> Self {
+        let card = &found.file.card;
+        let none: &'static ExtraIndexerKeys = &NO_EXTRA_KEYS;
+        let extra = found.extra.indexers.iter().chain(std::iter::repeat(none));
+        let indexer = |(indexer, extra): (&'a CardIndexer, &'a ExtraIndexerKeys)| InspectedIndexerBody {
+            indexer: &indexer.name,
+            analysis_version: &indexer.analysis_version,
+            table: table_key(&indexer.name),
+            marker: &indexer.marker,
+            params_artifacts: &indexer.params_artifacts,
+            writes: extra.writes.as_ref(),
+            reads: extra.reads.as_ref(),
+            params_schema: extra.params_schema.as_ref(),
+            other_keys: &extra.other_keys,
+        };
+        let platform = |platform: &'a Platform| PlatformBody {
+            arch: &platform.arch,
+            bits: platform.bits,
+            endian: if platform.is_big_endian { "big" } else { "little" },
+        };
+        Self {
+            library: found.library.display().to_string(),
+            size_bytes: found.size_bytes,
+            sha256: &found.sha256,
+            format: found.file.format.as_str(),
+            platforms: found.file.platforms.iter().map(platform).collect(),
+            api: card.api.to_string(),
+            needs_api: card.needs_api.to_string(),
+            door: &card.door,
+            sdk: &card.sdk,
+            rustc: &card.rustc,
+            target: &card.target,
+            indexers: card.indexers.iter().zip(extra).map(indexer).collect(),
+            other_keys: &found.extra.other_keys,
+            host: HostBody { version: env!("CARGO_PKG_VERSION"), api: API.to_string(), target: TARGET },
+            loads: refusal.is_none(),
+            refusal: refusal.map(ErrorBody::new),
+        }
+    }
+}
+
+static NO_EXTRA_KEYS: ExtraIndexerKeys =
+    ExtraIndexerKeys { writes: None, reads: None, params_schema: None, other_keys: Vec::new() };
+
+/// Does `plugin inspect`.
+pub fn inspect(context: &Context, args: &PluginInspectArgs) -> Result<Exit, CliError> {
+    let mut found = look_at(&args.file, user_trust())?;
+    let refusal = found.refusal.take().map(CliError::from);
+    if context.json {
+        output::document(&InspectDocument::new(&found, refusal.as_ref()))?;
+    } else {
+        output::to_stdout(|out| show(out, &found, refusal.as_ref()))?;
+    }
+    Ok(if refusal.is_none() { Exit::Done } else { Exit::Unusable })
+}
+
+fn show(out: &mut dyn Write, found: &Inspection, refusal: Option<&CliError>) -> io::Result<()> {
+    let card = &found.file.card;
+    writeln!(out, "library           {}", found.library.display())?;
+    writeln!(out, "size              {} bytes", found.size_bytes)?;
+    writeln!(out, "sha-256           {}", found.sha256)?;
+    writeln!(out, "format            {}", found.file.format.words())?;
+    for platform in &found.file.platforms {
+        writeln!(out, "architecture      {platform}")?;
+    }
+    writeln!(out, "plugin API        {}, needs {} at least (this kymhost has {API})", card.api, card.needs_api)?;
+    writeln!(out, "door              {}", card.door)?;
+    writeln!(out, "built with        plugin-api {}, {}, for {}", card.sdk, card.rustc, card.target)?;
+    let none = ExtraIndexerKeys::default();
+    for (place, indexer) in card.indexers.iter().enumerate() {
+        show_indexer(out, indexer, found.extra.indexers.get(place).unwrap_or(&none))?;
+    }
+    if !found.extra.other_keys.is_empty() {
+        writeln!(out, "other keys        {}", one_line(&found.extra.other_keys.join(", ")))?;
+    }
+    match refusal {
+        None => writeln!(out, "would be loaded   yes, by this kymhost {} on {TARGET}", env!("CARGO_PKG_VERSION")),
+        Some(error) => {
+            writeln!(out, "would be loaded   no: [{}] {}", error.code, output::indented(&error.message))?;
+            match &error.help {
+                Some(help) => writeln!(out, "help              {}", output::indented(help)),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+fn show_indexer(out: &mut dyn Write, indexer: &CardIndexer, extra: &ExtraIndexerKeys) -> io::Result<()> {
+    let params = indexer.params_artifacts.join(", ");
+    writeln!(out, "indexer           {}", indexer.name)?;
+    writeln!(out, "  version         {}", indexer.analysis_version)?;
+    writeln!(out, "  run marker      {}", indexer.marker)?;
+    writeln!(out, "  params          {}", if params.is_empty() { "(not said)" } else { &params })?;
+    for (what, value) in [("writes", &extra.writes), ("reads", &extra.reads), ("params schema", &extra.params_schema)] {
+        if let Some(value) = value {
+            writeln!(out, "  {what:<15} {}", in_words(value))?;
+        }
+    }
+    if !extra.other_keys.is_empty() {
+        writeln!(out, "  other keys      {}", one_line(&extra.other_keys.join(", ")))?;
+    }
+    Ok(())
+}
+
+/// A list of texts as a list, anything else as its JSON, of bounded length.
+fn in_words(value: &Value) -> String {
+    let texts = value.as_array().and_then(|all| all.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
+    let text = match (texts, value) {
+        (Some(texts), _) if texts.is_empty() => "(nothing)".to_owned(),
+        (Some(texts), _) => texts.join(", "),
+        (None, Value::String(text)) => text.clone(),
+        (None, other) => other.to_string(),
+    };
+    one_line(&text)
+}
+
+/// Texts of unknown keys were checked by nobody: one line, of bounded length, that no terminal obeys.
+fn one_line(text: &str) -> String {
+    const MAX_CHARS: usize = 500;
+    let mut line: String = text.chars().take(MAX_CHARS).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn foreign_values_are_shown_in_one_line() {
+        for (value, expected) in [
+            (json!([]), "(nothing)"),
+            (json!(["a", "b\n"]), "a, b?"),
+            (json!("x\u{1b}[31m"), "x?[31m"),
+            (json!({"type": "object"}), r#"{"type":"object"}"#),
+            (json!([1]), "[1]"),
+        ] {
+            assert_eq!(in_words(&value), expected);
+        }
+        assert_eq!(one_line(&"x".repeat(9000)).chars().count(), 501);
+    }
+}

@@ -1,0 +1,602 @@
+//! `run`: brings the tables of one or several indexers up to date.
+//!
+//! This file must not decide what is stale: see [`kymhost_index`].
+
+use super::bodies::FailureBody;
+use super::dry_run;
+use super::several::{in_order_of_arguments, interrupted, report, shared_listing};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::options::{CompatArg, PluginChoice, PoolArgs, compat, pool_options, reason};
+use crate::progress::Progress;
+use crate::words::{failure_lines, images};
+use crate::{output, plugins, quantity};
+use clap::{Args, ValueEnum};
+use kymhost_dataset::Dataset;
+use kymhost_index::rewrite::Widening;
+use kymhost_index::staleness::Reason;
+use kymhost_index::{Compat, Mode, OnSchemaChange, Orphans, RunOptions, RunOutcome, Selection, Stats, order};
+use kymhost_plugin::{IndexerInfo, Plugin, PoolOptions, open_pool};
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+const EXAMPLES: &str = "\
+Examples:
+  kymhost run --plugin velocity_events                     stale images only
+  kymhost run --plugin velocity_events --mode replace      every image
+  kymhost run --plugin velocity_events --plugin radon      two tables, one after the other
+  kymhost run --plugin ./libstalls.so --timeout 30 --max-memory 2G
+  kymhost run --plugin velocity_events --dry-run           what it would do; writes nothing
+  kymhost run --plugin velocity_events --image ID ID       these images only, where stale
+  kymhost run --plugin velocity_events --reason STALE_PARAMS_CHANGED --max-failures 10
+  kymhost run --plugin velocity_events --wait 60           wait for another run to end
+  kymhost run --plugin velocity_events --json | jq .stats
+
+An image that fails keeps its last good rows; the others are committed, and the exit code is 3.
+Rows of images that are no longer in the dataset are removed; where no image remains, or more than
+10 and over a fifth of the table's images are gone, only with --yes (else exit code 6, and nothing
+is written). A long run commits now and then, so that little is lost. Ctrl-C (or SIGTERM) stops the
+run after what is done is committed; a second one ends it at once.";
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct RunArgs {
+    /// Which indexers.
+    #[command(flatten)]
+    pub choice: PluginChoice,
+    /// Images to do: stale ones only, or every one
+    #[arg(long, short, value_enum, value_name = "MODE", default_value = "incremental")]
+    pub mode: ModeArg,
+    /// Do these images only; repeatable
+    #[arg(long, value_name = "ID", num_args = 1.., help_heading = "Which images")]
+    pub image: Vec<String>,
+    /// Do images with this reason only, as `status` names it; repeatable
+    #[arg(long, value_name = "CODE", num_args = 1.., ignore_case = true, hide_possible_values = true)]
+    #[arg(value_parser = reason(), help_heading = "Which images")]
+    pub reason: Vec<Reason>,
+    /// Do fresh images too
+    #[arg(long, help_heading = "Which images")]
+    pub force: bool,
+    /// Rows of images that are no longer in the dataset [default: prune, without --image]
+    #[arg(long, value_enum, value_name = "WHAT", help_heading = "Which images")]
+    pub orphans: Option<OrphansArg>,
+    /// Remove them also where very many are gone at once
+    #[arg(long, help_heading = "Which images")]
+    pub yes: bool,
+    /// Write nothing; tell what a run would do
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: end with exit code 10 when something would be done
+    #[arg(long, requires = "dry_run")]
+    pub exit_code: bool,
+    /// Stop at the first image that fails; what is done is committed
+    #[arg(long, conflicts_with = "max_failures")]
+    pub fail_fast: bool,
+    /// Stop after so many images that failed; what is done is committed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_failures: Option<u64>,
+    /// What to do when an image's rows have a type that does not go with the table's [default: fail]
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub on_schema_change: Option<OnSchemaChangeArg>,
+    /// Replace artifacts that the indexer makes and that somebody else made before it
+    #[arg(long)]
+    pub overwrite_artifacts: bool,
+    /// Wait so long for another run to let go of the table [default: 0]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
+    pub wait: Option<Duration>,
+    /// Commit what is done after so long, and again; less often where a commit is slow
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
+    #[arg(default_value = "30")]
+    pub checkpoint: Duration,
+    /// Decide and write exactly as another program does
+    #[arg(long, value_enum, value_name = "PROGRAM")]
+    pub compat: Option<CompatArg>,
+    /// How.
+    #[command(flatten)]
+    pub pool: PoolArgs,
+}
+
+/// Which images a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ModeArg {
+    /// Stale images only
+    Incremental,
+    /// Every image
+    Replace,
+}
+
+/// What becomes of rows of deleted images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OrphansArg {
+    /// Remove them
+    Prune,
+    /// Leave them
+    Keep,
+}
+
+/// What happens when a column's type changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnSchemaChangeArg {
+    /// The image fails and keeps its old rows
+    Fail,
+    /// Every image is extracted anew
+    Recompute,
+}
+
+/// `run --json`
+#[derive(Debug, Serialize)]
+pub struct RunDocument<'a> {
+    indexer: &'a str,
+    mode: &'static str,
+    table: &'a str,
+    stats: StatsBody,
+    failures: Vec<FailureBody<'a>>,
+    pruned_images: u64,
+    freshened: u64,
+    commits: u64,
+    checkpoint_sec: f64,
+    recomputed: bool,
+    stopped_by_failures: bool,
+    widened: Vec<WideningBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct WideningBody<'a> {
+    column: &'a str,
+    from: &'a str,
+    to: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct StatsBody {
+    updated: u64,
+    skipped_fresh: u64,
+    skipped_zero_rows: u64,
+    stale_missing_marker: u64,
+    stale_marker_table_mismatch: u64,
+    total_images: u64,
+    failed: u64,
+    not_run: u64,
+    skipped: u64,
+    missing: u64,
+}
+
+impl<'a> RunDocument<'a> {
+    /// The document of a run.
+    pub fn new(outcome: &'a RunOutcome) -> Self {
+        let Stats {
+            updated,
+            skipped_fresh,
+            skipped_zero_rows,
+            stale_missing_marker,
+            stale_marker_table_mismatch,
+            total_images,
+            failed,
+            not_run,
+            missing,
+        } = outcome.stats;
+        Self {
+            indexer: &outcome.indexer,
+            mode: outcome.mode.name(),
+            table: &outcome.table,
+            stats: StatsBody {
+                updated,
+                skipped_fresh,
+                skipped_zero_rows,
+                stale_missing_marker,
+                stale_marker_table_mismatch,
+                total_images,
+                failed,
+                not_run,
+                skipped: skipped(&outcome.stats),
+                missing,
+            },
+            failures: outcome.failures.iter().map(FailureBody::new).collect(),
+            pruned_images: outcome.pruned_images,
+            freshened: outcome.freshened,
+            commits: outcome.commits,
+            checkpoint_sec: outcome.checkpoint_time.as_secs_f64(),
+            recomputed: outcome.recomputed,
+            stopped_by_failures: outcome.stopped_by_failures,
+            widened: outcome
+                .widened
+                .iter()
+                .map(|widening| WideningBody { column: &widening.column, from: &widening.from, to: &widening.to })
+                .collect(),
+        }
+    }
+}
+
+/// Images that were left because they are fresh.
+fn skipped(stats: &Stats) -> u64 {
+    stats.skipped_fresh + stats.skipped_zero_rows
+}
+
+/// Does `run`.
+pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
+    let options = run_options(args)?;
+    let dataset = context.open_dataset()?;
+    let plugins = plugins::chosen(&args.choice)?;
+    let options = RunOptions { listing: shared_listing(&dataset, plugins.len())?, ..options };
+    let indexers: Vec<&IndexerInfo> = plugins.iter().map(|plugin| &plugin.indexer).collect();
+    for indexer in &indexers {
+        kymhost_index::check_compat(indexer, options.compat)?;
+    }
+    let order = order::order(&indexers)?;
+    if args.dry_run {
+        return dry_run::dry_run(
+            context,
+            &dataset,
+            &plugins,
+            &order,
+            &options,
+            &pool_options(&args.pool),
+            args.exit_code,
+        );
+    }
+    let interrupt = Interrupt::listen();
+    let pool = PoolOptions { stop: interrupt.stop(), ..pool_options(&args.pool) };
+    let mut results = Vec::with_capacity(plugins.len());
+    for &place in &order.sequence {
+        let Some(plugin) = plugins.get(place) else { continue };
+        let start = Instant::now();
+        let result = if interrupt.exit().is_some() {
+            Err(interrupt.error(&format!("interrupted before {} was begun", plugin.indexer.name)))
+        } else {
+            one(context, &dataset, plugin, &pool, &options, &interrupt)
+        };
+        match &result {
+            Ok(outcome) => say_outcome(context, outcome, start.elapsed()),
+            // Alone, it is told by the caller.
+            Err(error) if plugins.len() > 1 => output::error(error, false),
+            Err(_) => {}
+        }
+        results.push((place, result));
+    }
+    let results = in_order_of_arguments(results);
+    let combined = |exit| Exit::combine(interrupt.exit().into_iter().chain([exit]));
+    match report(context, "runs", &plugins, &results, RunDocument::new, None, exit_of) {
+        Ok(exit) => Ok(combined(exit)),
+        Err(error) => Err(CliError { exit: combined(error.exit), ..error }),
+    }
+}
+
+/// What the arguments ask for.
+fn run_options(args: &RunArgs) -> Result<RunOptions, CliError> {
+    let compat = compat(args.compat);
+    if compat == Compat::Kymflow {
+        let contradicted = [
+            (args.orphans == Some(OrphansArg::Prune), "--orphans prune", "removes no rows of deleted images"),
+            (
+                args.on_schema_change == Some(OnSchemaChangeArg::Recompute),
+                "--on-schema-change recompute",
+                "extracts no image anew for a column's type",
+            ),
+        ];
+        if let Some((_, option, why)) = contradicted.into_iter().find(|(given, ..)| *given) {
+            let message = format!("{option} does not go with --compat kymflow, which {why}");
+            return Err(CliError::usage("usage", message).help("leave one of the two out"));
+        }
+    }
+    let mode = match args.mode {
+        ModeArg::Incremental => Mode::Incremental,
+        ModeArg::Replace => Mode::Replace,
+    };
+    Ok(RunOptions {
+        compat,
+        selection: Selection {
+            images: (!args.image.is_empty()).then(|| args.image.iter().cloned().collect()),
+            reasons: args.reason.iter().copied().collect(),
+            force: args.force,
+        },
+        orphans: match args.orphans {
+            None | Some(OrphansArg::Prune) => Orphans::Prune,
+            Some(OrphansArg::Keep) => Orphans::Keep,
+        },
+        allow_mass_removal: args.yes,
+        max_failures: if args.fail_fast { Some(1) } else { args.max_failures },
+        on_schema_change: match args.on_schema_change {
+            None | Some(OnSchemaChangeArg::Fail) => OnSchemaChange::Fail,
+            Some(OnSchemaChangeArg::Recompute) => OnSchemaChange::Recompute,
+        },
+        wait: args.wait.unwrap_or_default(),
+        overwrite_artifacts: args.overwrite_artifacts,
+        checkpoint_interval: args.checkpoint,
+        ..RunOptions::new(mode)
+    })
+}
+
+/// Runs one indexer, with a progress bar where there is a terminal.
+pub fn one(
+    context: &Context,
+    dataset: &Dataset,
+    plugin: &Plugin,
+    pool: &PoolOptions,
+    options: &RunOptions,
+    interrupt: &Interrupt,
+) -> Result<RunOutcome, CliError> {
+    tracing::info!(
+        dataset = %dataset.store().root().display(),
+        library = %plugin.library.display(),
+        jobs = pool.jobs,
+        "{} {}, {}",
+        plugin.indexer.name,
+        plugin.indexer.analysis_version,
+        options.mode,
+    );
+    let mut workforce = open_pool(plugin, dataset, pool)?;
+    let mut progress = Progress::new(&plugin.indexer.name, context.quiet, context.verbose, interrupt);
+    let outcome = kymhost_index::run(dataset, &plugin.indexer, workforce.as_mut(), options, &mut progress);
+    progress.finish();
+    outcome.map_err(|error| interrupted(error, plugin, interrupt))
+}
+
+/// The exit code of one indexer's run.
+pub fn exit_of(outcome: &RunOutcome) -> Exit {
+    if outcome.failures.is_empty() && outcome.stats.failed == 0 { Exit::Done } else { Exit::SomeFailed }
+}
+
+fn say_outcome(context: &Context, outcome: &RunOutcome, took: Duration) {
+    if !context.quiet {
+        remarks(outcome, context.verbose).into_iter().for_each(output::say);
+    }
+    if !outcome.failures.is_empty() {
+        let head = format!("{}: images that failed; they keep their last good rows:", outcome.indexer);
+        failure_lines(head, &outcome.failures).into_iter().for_each(output::say);
+    }
+    if !context.quiet {
+        output::say(summary(outcome, took));
+    }
+}
+
+/// What is worth saying besides the images that were done: one line each.
+pub fn remarks(outcome: &RunOutcome, verbose: u8) -> Vec<String> {
+    let mut lines = Vec::new();
+    if outcome.recomputed {
+        lines.push("a column's type changed, so every image was extracted anew".to_owned());
+    }
+    for Widening { column, from, to } in &outcome.widened {
+        lines.push(format!("the column '{column}' was {from} and is {to} now"));
+    }
+    if outcome.pruned_images > 0 {
+        let images = images(outcome.pruned_images);
+        lines.push(format!("removed the rows of {images} no longer in the dataset"));
+    }
+    if outcome.stopped_by_failures {
+        lines.push("stopped, for so many images failed".to_owned());
+    }
+    if verbose > 0 && outcome.freshened > 0 {
+        let images = images(outcome.freshened);
+        lines.push(format!("renewed the run markers of {images}: inputs have other times, but the same content"));
+    }
+    if verbose > 0 && outcome.commits > 1 {
+        lines.push(format!("committed {} times", outcome.commits));
+    }
+    lines.iter().map(|line| format!("{}: {line}", outcome.indexer)).collect()
+}
+
+/// One line: what was done, how long it took, where the table is.
+pub fn summary(outcome: &RunOutcome, took: Duration) -> String {
+    let stats = &outcome.stats;
+    if stats.total_images == 0 {
+        let none = if outcome.decisions.is_empty() { "the dataset has no images" } else { "no image is asked for" };
+        let left = if outcome.pruned_images == 0 { "there is nothing to do" } else { "there was nothing else to do" };
+        return format!("{}: {none}, so {left}", outcome.indexer);
+    }
+    let not_run = if stats.not_run > 0 { format!(", not run {}", stats.not_run) } else { String::new() };
+    format!(
+        "{}: updated {}, skipped {}, missing {}, failed {}{not_run} ({}) -> {}",
+        outcome.indexer,
+        stats.updated,
+        skipped(stats),
+        stats.missing,
+        stats.failed,
+        quantity::show_duration(took),
+        outcome.table
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_values::report;
+    use clap::Parser;
+    use kymhost_index::ImageFailure;
+    use kymhost_index::Stats;
+    use kymhost_index::staleness::Reason;
+    use kymhost_plugin::{Failure, FailureKind};
+    use serde_json::json;
+    use std::collections::BTreeSet;
+
+    fn outcome(failed: usize) -> RunOutcome {
+        let failure = |i| ImageFailure {
+            image_id: format!("image-{i}"),
+            failure: Failure::new(FailureKind::Timeout, "too slow\nafter 1 s".into()),
+        };
+        RunOutcome {
+            indexer: "radon".into(),
+            mode: Mode::Replace,
+            table: "tables/kym_radon.parquet".into(),
+            stats: Stats {
+                total_images: 9 + failed as u64,
+                updated: 2,
+                skipped_fresh: 3,
+                skipped_zero_rows: 4,
+                missing: 1,
+                failed: failed as u64,
+                ..Stats::default()
+            },
+            failures: (0..failed).map(failure).collect(),
+            decisions: Vec::new(),
+            pruned_images: 0,
+            freshened: 0,
+            widened: Vec::new(),
+            commits: 1,
+            checkpoint_time: Duration::ZERO,
+            recomputed: false,
+            stopped_by_failures: false,
+        }
+    }
+
+    #[test]
+    fn the_summary_is_one_line() {
+        assert_eq!(
+            summary(&outcome(0), Duration::from_millis(120)),
+            "radon: updated 2, skipped 7, missing 1, failed 0 (0.12 s) -> tables/kym_radon.parquet"
+        );
+        let mut empty = outcome(0);
+        empty.stats = Stats::default();
+        assert_eq!(summary(&empty, Duration::ZERO), "radon: the dataset has no images, so there is nothing to do");
+        empty.decisions = vec![report("i", Reason::FreshRows)];
+        assert_eq!(summary(&empty, Duration::ZERO), "radon: no image is asked for, so there is nothing to do");
+        let mut pruned = outcome(0);
+        (pruned.stats, pruned.pruned_images) = (Stats::default(), 2);
+        assert!(summary(&pruned, Duration::ZERO).ends_with("so there was nothing else to do"));
+        let mut some_left = outcome(1);
+        some_left.stats.not_run = 5;
+        assert!(summary(&some_left, Duration::ZERO).contains("failed 1, not run 5 ("));
+    }
+
+    #[test]
+    fn what_else_was_done_is_said_before() {
+        assert_eq!(remarks(&outcome(0), 1), Vec::<String>::new());
+        let mut much = outcome(0);
+        much.widened = vec![Widening { column: "score".into(), from: "Int64".into(), to: "Float64".into() }];
+        (much.pruned_images, much.freshened, much.commits) = (1, 3, 4);
+        (much.recomputed, much.stopped_by_failures) = (true, true);
+        let plain = [
+            "radon: a column's type changed, so every image was extracted anew",
+            "radon: the column 'score' was Int64 and is Float64 now",
+            "radon: removed the rows of 1 image no longer in the dataset",
+            "radon: stopped, for so many images failed",
+        ];
+        let verbose = [
+            "radon: renewed the run markers of 3 images: inputs have other times, but the same content",
+            "radon: committed 4 times",
+        ];
+        assert_eq!(remarks(&much, 0), plain);
+        assert_eq!(remarks(&much, 1), [&plain[..], &verbose].concat());
+    }
+
+    /// The options of a line, or the code of its error.
+    fn options(line: &str) -> Result<RunOptions, CliError> {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: RunArgs,
+        }
+        let line = Line::try_parse_from(["run", "-p", "a"].into_iter().chain(line.split_whitespace())).unwrap();
+        run_options(&line.args)
+    }
+
+    #[test]
+    fn arguments_become_options() {
+        let check = |line: &str, expected: RunOptions| {
+            // There is nothing else to compare them by.
+            assert_eq!(format!("{:?}", options(line).unwrap()), format!("{expected:?}"), "{line}");
+        };
+        let plain = || RunOptions::new(Mode::Incremental);
+        let select = |selection| RunOptions { selection, ..plain() };
+        let ids = |ids: &[&str]| Some(ids.iter().map(|&id| id.to_owned()).collect());
+        check("", plain());
+        check("--mode replace", RunOptions::new(Mode::Replace));
+        check("--compat kymflow", RunOptions { compat: Compat::Kymflow, ..plain() });
+        check("--image b a b", select(Selection { images: ids(&["a", "b"]), ..Selection::default() }));
+        check(
+            "--reason stale_unknown --reason FRESH_ROWS",
+            select(Selection {
+                reasons: BTreeSet::from([Reason::StaleUnknown, Reason::FreshRows]),
+                ..Selection::default()
+            }),
+        );
+        check("--force", select(Selection { force: true, ..Selection::default() }));
+        check("--orphans prune", plain());
+        check("--orphans keep", RunOptions { orphans: Orphans::Keep, ..plain() });
+        check(
+            "--orphans keep --compat kymflow",
+            RunOptions { orphans: Orphans::Keep, compat: Compat::Kymflow, ..plain() },
+        );
+        check("--yes", RunOptions { allow_mass_removal: true, ..plain() });
+        check("--fail-fast", RunOptions { max_failures: Some(1), ..plain() });
+        check("--max-failures 7", RunOptions { max_failures: Some(7), ..plain() });
+        check("--on-schema-change fail", plain());
+        check("--on-schema-change recompute", RunOptions { on_schema_change: OnSchemaChange::Recompute, ..plain() });
+        check("--overwrite-artifacts", RunOptions { overwrite_artifacts: true, ..plain() });
+        check("--wait 2.5", RunOptions { wait: Duration::from_millis(2500), ..plain() });
+        check("--checkpoint 0.5", RunOptions { checkpoint_interval: Duration::from_millis(500), ..plain() });
+    }
+
+    #[test]
+    fn what_contradicts_the_predecessor_is_refused() {
+        for option in ["--orphans prune", "--on-schema-change recompute"] {
+            let error = options(&format!("--compat kymflow {option}")).unwrap_err();
+            assert_eq!((error.exit, error.code), (Exit::Usage, "usage"), "{option}");
+            assert!(error.message.starts_with(option) && error.help.is_some(), "{error:?}");
+        }
+        for line in ["--image a --force", "--reason STALE_UNKNOWN", "--on-schema-change fail", "--yes", "--fail-fast"] {
+            assert!(options(&format!("--compat kymflow {line}")).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_failed_image_is_exit_3() {
+        assert_eq!(exit_of(&outcome(0)), Exit::Done);
+        assert_eq!(exit_of(&outcome(1)), Exit::SomeFailed);
+    }
+
+    fn full_outcome() -> RunOutcome {
+        RunOutcome {
+            indexer: "velocity_events".into(),
+            mode: Mode::Incremental,
+            table: "tables/kym_velocity_events.parquet".into(),
+            stats: Stats {
+                updated: 1,
+                skipped_fresh: 2,
+                skipped_zero_rows: 3,
+                stale_missing_marker: 4,
+                stale_marker_table_mismatch: 5,
+                total_images: 6,
+                failed: 7,
+                not_run: 8,
+                missing: 9,
+            },
+            failures: vec![ImageFailure {
+                image_id: "i".into(),
+                failure: Failure::new(FailureKind::BadTable, "m".into()),
+            }],
+            decisions: Vec::new(),
+            pruned_images: 10,
+            freshened: 11,
+            widened: vec![Widening { column: "c".into(), from: "Int64".into(), to: "Float64".into() }],
+            commits: 12,
+            checkpoint_time: Duration::from_millis(1500),
+            recomputed: true,
+            stopped_by_failures: true,
+        }
+    }
+
+    fn run_value() -> serde_json::Value {
+        json!({
+            "indexer": "velocity_events",
+            "mode": "incremental",
+            "table": "tables/kym_velocity_events.parquet",
+            "stats": {
+                "updated": 1, "skipped_fresh": 2, "skipped_zero_rows": 3, "stale_missing_marker": 4,
+                "stale_marker_table_mismatch": 5, "total_images": 6, "failed": 7, "not_run": 8, "skipped": 5,
+                "missing": 9,
+            },
+            "failures": [{"image_id": "i", "kind": "bad_table", "message": "m"}],
+            "pruned_images": 10, "freshened": 11, "commits": 12, "checkpoint_sec": 1.5, "recomputed": true,
+            "stopped_by_failures": true,
+            "widened": [{"column": "c", "from": "Int64", "to": "Float64"}],
+        })
+    }
+
+    #[test]
+    fn the_document_of_a_run() {
+        assert_eq!(serde_json::to_value(RunDocument::new(&full_outcome())).unwrap(), run_value());
+    }
+}

@@ -1,0 +1,114 @@
+//! One indexer or several: the images are listed once, and results are reported in the order of the arguments.
+//!
+//! This file must not know what a command does with an indexer.
+
+use crate::context::Context;
+use crate::error::{CliError, ErrorBody};
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::output;
+use kymhost_dataset::Dataset;
+use kymhost_index::IndexError;
+use kymhost_plugin::Plugin;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// The images, listed once where several plugins need them.
+pub fn shared_listing(dataset: &Dataset, plugins: usize) -> Result<Option<Arc<Vec<String>>>, CliError> {
+    Ok(if plugins > 1 { Some(Arc::new(dataset.image_ids()?)) } else { None })
+}
+
+/// Results by their places among the arguments, from those in the order in which they came about.
+pub fn in_order_of_arguments<T>(mut results: Vec<(usize, T)>) -> Vec<T> {
+    results.sort_by_key(|(place, _)| *place);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// An index's error as ours; where the user interrupted it, with the signal's exit code.
+pub fn interrupted(error: IndexError, plugin: &Plugin, interrupt: &Interrupt) -> CliError {
+    match error {
+        IndexError::Interrupted => interrupt.error(&format!("{}: {}", plugin.indexer.name, IndexError::Interrupted)),
+        error => error.into(),
+    }
+}
+
+/// In a list of several plugins, what one gave: its document, or its error.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum OneOf<'a, T> {
+    /// Its document.
+    Document(T),
+    /// Its error.
+    Error { indexer: &'a str, error: ErrorBody<'a> },
+}
+
+/// Puts what each indexer gave on standard output, and says how the command ends.
+///
+/// One indexer has its own document, and its error is the command's. Several have one list, named `list`, with a document
+/// or an error for each.
+pub fn report<'a, T, D: Serialize>(
+    context: &Context,
+    list: &str,
+    plugins: &'a [Plugin],
+    results: &'a [Result<T, CliError>],
+    document: impl Fn(&'a T) -> D,
+    write_text: Option<&dyn Fn(&mut dyn Write, &T) -> io::Result<()>>,
+    exit: impl Fn(&T) -> Exit,
+) -> Result<Exit, CliError> {
+    if let [result] = results {
+        let value = result.as_ref().map_err(Clone::clone)?;
+        match write_text {
+            _ if context.json => output::document(&document(value))?,
+            Some(write_text) => output::to_stdout(|out| write_text(out, value))?,
+            None => {}
+        }
+        return Ok(exit(value));
+    }
+    if context.json {
+        let indexers = plugins.iter().map(|plugin| plugin.indexer.name.as_str());
+        output::document(&BTreeMap::from([(list, all_of(indexers, results, document))]))?;
+    }
+    if let Some(write_text) = write_text {
+        for result in results {
+            match result {
+                Ok(value) if !context.json => output::to_stdout(|out| write_text(out, value))?,
+                Ok(_) => {}
+                Err(error) => output::error(error, false),
+            }
+        }
+    }
+    Ok(Exit::combine(results.iter().map(|result| match result {
+        Ok(value) => exit(value),
+        Err(error) => error.exit,
+    })))
+}
+
+/// For each indexer its document or its error.
+fn all_of<'a, T, D>(
+    indexers: impl Iterator<Item = &'a str>,
+    results: &'a [Result<T, CliError>],
+    document: impl Fn(&'a T) -> D,
+) -> Vec<OneOf<'a, D>> {
+    let one = |(indexer, result): (&'a str, &'a Result<T, CliError>)| match result {
+        Ok(value) => OneOf::Document(document(value)),
+        Err(error) => OneOf::Error { indexer, error: ErrorBody::new(error) },
+    };
+    indexers.zip(results).map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn several_results_are_documents_or_errors() {
+        let results = [Ok(7), Err(CliError::new(Exit::Locked, "locked", "m").help("h"))];
+        assert_eq!(
+            serde_json::to_value(all_of(["a", "b"].into_iter(), &results, |number| json!({"n": number}))).unwrap(),
+            json!([{"n": 7}, {"indexer": "b", "error": {"code": "locked", "message": "m", "help": "h"}}])
+        );
+    }
+}

@@ -1,0 +1,244 @@
+//! `verify`: fresh images extracted again, and what differs. Writes nothing.
+//!
+//! This file must not compare rows: see [`kymhost_index`].
+
+use super::several::interrupted;
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::options::{OnePlugin, PoolArgs, pool_options};
+use crate::progress::Progress;
+use crate::words::images;
+use crate::{output, plugins};
+use clap::Args;
+use kymhost_index::{Verification, VerifyKind, VerifyOptions};
+use kymhost_plugin::{PoolOptions, open_pool};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+const EXAMPLES: &str = "\
+Examples:
+  kymhost verify --plugin velocity_events --sample 20
+  kymhost verify --plugin velocity_events --rows --json
+
+Fresh images are extracted twice, and the rows compared with each other and with those of the run:
+  not_deterministic       the two extractions differ: the plugin gives other rows each time
+  version_bump_forgotten  both agree, but not with the run's: the plugin was changed, but kept its
+                          analysis version
+  rows_changed            the rows in the table are not those that the run wrote
+  failed                  the extraction failed
+Exit code 3 when anything is found. Nothing is written; `kymhost run --image ID --force` does an
+image again.";
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct VerifyArgs {
+    /// Which indexer.
+    #[command(flatten)]
+    pub choice: OnePlugin,
+    /// Extract so many fresh images only, drawn evenly [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub sample: Option<u64>,
+    /// Look at the rows in the table too, also where nothing has touched it
+    #[arg(long)]
+    pub rows: bool,
+    /// How.
+    #[command(flatten)]
+    pub pool: PoolArgs,
+}
+
+/// How many findings the text names.
+const MAX_SHOWN: usize = 20;
+
+/// `verify --json`
+#[derive(Debug, Serialize)]
+pub struct VerifyDocument<'a> {
+    indexer: &'a str,
+    table: &'a str,
+    fresh: u64,
+    checked: u64,
+    findings: Vec<FindingBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct FindingBody<'a> {
+    image_id: &'a str,
+    kind: &'static str,
+    message: &'a str,
+    /// Where it is about one: its key below the image's group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact: Option<&'a str>,
+}
+
+impl<'a> VerifyDocument<'a> {
+    /// The document of a verification.
+    pub fn new(verification: &'a Verification) -> Self {
+        let findings = verification.findings.iter().map(|finding| FindingBody {
+            image_id: &finding.image_id,
+            kind: finding_kind(finding.kind),
+            message: &finding.message,
+            artifact: finding.artifact.as_deref(),
+        });
+        Self {
+            indexer: &verification.indexer,
+            table: &verification.table,
+            fresh: verification.fresh,
+            checked: verification.checked,
+            findings: findings.collect(),
+        }
+    }
+}
+
+/// What `verify` found, as a word for scripts.
+fn finding_kind(kind: VerifyKind) -> &'static str {
+    match kind {
+        VerifyKind::NotDeterministic => "not_deterministic",
+        VerifyKind::VersionBumpForgotten => "version_bump_forgotten",
+        VerifyKind::RowsChanged => "rows_changed",
+        VerifyKind::ArtifactDiffers => "artifact_differs",
+        VerifyKind::Failed => "failed",
+    }
+}
+
+/// What `verify` found, in plain words.
+fn finding_meaning(kind: VerifyKind) -> &'static str {
+    match kind {
+        VerifyKind::NotDeterministic => "two extractions of the same inputs gave different rows or artifacts",
+        VerifyKind::VersionBumpForgotten => {
+            "the plugin gives other rows than it gave to the run, under the same analysis version"
+        }
+        VerifyKind::RowsChanged => "the rows in the table are not those that the run wrote",
+        VerifyKind::ArtifactDiffers => "an artifact that is kept is not what the plugin gives now",
+        VerifyKind::Failed => "the extraction failed",
+    }
+}
+
+/// Does `verify`.
+pub fn verify(context: &Context, args: &VerifyArgs) -> Result<Exit, CliError> {
+    let dataset = context.open_dataset()?;
+    let plugin = plugins::chosen_one(&args.choice)?;
+    let interrupt = Interrupt::listen();
+    let pool = PoolOptions { stop: interrupt.stop(), ..pool_options(&args.pool) };
+    let options = VerifyOptions { sample: args.sample, rows: args.rows };
+    let mut workforce = open_pool(&plugin, &dataset, &pool)?;
+    let mut progress = Progress::new(&plugin.indexer.name, context.quiet, context.verbose, &interrupt);
+    let verification = kymhost_index::verify(&dataset, &plugin.indexer, workforce.as_mut(), &options, &mut progress);
+    progress.finish();
+    let verification = verification.map_err(|error| interrupted(error, &plugin, &interrupt))?;
+    if context.json {
+        output::document(&VerifyDocument::new(&verification))?;
+    } else {
+        output::to_stdout(|out| write_text(out, &verification))?;
+    }
+    let found = if verification.findings.is_empty() { Exit::Done } else { Exit::SomeFailed };
+    Ok(Exit::combine(interrupt.exit().into_iter().chain([found])))
+}
+
+fn write_text(out: &mut dyn Write, verification: &Verification) -> io::Result<()> {
+    let Verification { indexer, table, fresh, checked, findings } = verification;
+    let fresh = if *fresh == 1 { "1 fresh image".to_owned() } else { format!("{fresh} fresh images") };
+    let wrong = match findings.len() {
+        0 => "nothing is wrong".to_owned(),
+        1 => "1 finding".to_owned(),
+        count => format!("{count} findings"),
+    };
+    writeln!(out, "{indexer}: extracted {checked} of {fresh} again, {wrong} ({table})")?;
+    let kinds: BTreeSet<_> = findings.iter().map(|finding| finding.kind).collect();
+    let width = kinds.iter().map(|&kind| finding_kind(kind).len()).max().unwrap_or(0);
+    let digits = findings.len().to_string().len();
+    for kind in kinds {
+        let count = findings.iter().filter(|finding| finding.kind == kind).count();
+        writeln!(out, "  {:width$}  {count:>digits$}  {}", finding_kind(kind), finding_meaning(kind))?;
+    }
+    if findings.is_empty() {
+        return Ok(());
+    }
+    let concerned: BTreeSet<_> = findings.iter().map(|finding| &finding.image_id).collect();
+    writeln!(out, "found in {}:", images(concerned.len() as u64))?;
+    let lines = findings.iter().map(|finding| {
+        format!("{}  {}: {}", finding.image_id, finding_kind(finding.kind), output::indented(&finding.message))
+    });
+    for line in output::bounded(lines, MAX_SHOWN, " (--json lists all)") {
+        writeln!(out, "  {}", line.replace('\n', "\n  "))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kymhost_index::{VerifyFinding, VerifyKind};
+    use serde_json::json;
+
+    fn text(findings: Vec<VerifyFinding>) -> String {
+        let (indexer, table) = ("radon".to_owned(), "tables/kym_radon.parquet".to_owned());
+        let verification = Verification { indexer, table, fresh: 9, checked: 4, findings };
+        let mut out = Vec::new();
+        write_text(&mut out, &verification).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn finding(image_id: &str, kind: VerifyKind) -> VerifyFinding {
+        VerifyFinding { image_id: image_id.to_owned(), kind, artifact: None, message: "one\ntwo".to_owned() }
+    }
+
+    #[test]
+    fn nothing_wrong_is_one_line() {
+        let expected = "radon: extracted 4 of 9 fresh images again, nothing is wrong (tables/kym_radon.parquet)\n";
+        assert_eq!(text(Vec::new()), expected);
+    }
+
+    #[test]
+    fn findings_are_summed_and_listed() {
+        let findings = vec![
+            finding("a", VerifyKind::RowsChanged),
+            finding("a", VerifyKind::VersionBumpForgotten),
+            finding("b", VerifyKind::RowsChanged),
+        ];
+        assert_eq!(
+            text(findings),
+            format!(
+                "radon: extracted 4 of 9 fresh images again, 3 findings (tables/kym_radon.parquet)\n  \
+                 version_bump_forgotten  1  {}\n  rows_changed            2  {}\nfound in 2 images:\n  \
+                 a  rows_changed: one\n    two\n  a  version_bump_forgotten: one\n    two\n  \
+                 b  rows_changed: one\n    two\n",
+                finding_meaning(VerifyKind::VersionBumpForgotten),
+                finding_meaning(VerifyKind::RowsChanged)
+            )
+        );
+        let many = (0..MAX_SHOWN + 3).map(|i| finding(&i.to_string(), VerifyKind::Failed)).collect();
+        assert!(text(many).ends_with("\n  ... and 3 more (--json lists all)\n"));
+    }
+
+    fn value(document: &impl Serialize) -> serde_json::Value {
+        serde_json::to_value(document).unwrap()
+    }
+
+    #[test]
+    fn the_document_of_a_verification() {
+        let kinds = [
+            (VerifyKind::NotDeterministic, "not_deterministic"),
+            (VerifyKind::VersionBumpForgotten, "version_bump_forgotten"),
+            (VerifyKind::RowsChanged, "rows_changed"),
+            (VerifyKind::ArtifactDiffers, "artifact_differs"),
+            (VerifyKind::Failed, "failed"),
+        ];
+        let finding = |&(kind, _)| VerifyFinding { image_id: "i".into(), kind, artifact: None, message: "m".into() };
+        let verification = Verification {
+            indexer: "radon".into(),
+            table: "t".into(),
+            fresh: 9,
+            checked: 4,
+            findings: kinds.iter().map(finding).collect(),
+        };
+        let findings: Vec<_> =
+            kinds.iter().map(|(_, kind)| json!({"image_id": "i", "kind": kind, "message": "m"})).collect();
+        assert_eq!(
+            value(&VerifyDocument::new(&verification)),
+            json!({"indexer": "radon", "table": "t", "fresh": 9, "checked": 4, "findings": findings})
+        );
+    }
+}

@@ -1,0 +1,218 @@
+//! The two folders of a demo: the dataset, and beside it the recordings that it is made of.
+//! Owns: where they are, and that none is touched that a demo did not make. Never: what is in a recording.
+
+use super::kymographs::{self, COUNT, Kymograph};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::shell_quote::quoted;
+use kymhost_dataset::Dataset;
+use kymhost_plugin_api::Json;
+use kymhost_store::{Key, LocalStore, MAX_DOCUMENT_BYTES, Store};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The key by which a dataset that a demo made is known again.
+const MADE_BY: &str = "index/kymhost/demo.json";
+/// The same in the folder of the recordings. An ingest passes over such a name.
+const MADE_BY_FILE: &str = ".kymhost-demo.json";
+
+/// Makes both: new or in empty folders, or anew where an earlier demo made them. Nothing is done unless both can be.
+pub fn make(dir: &Path) -> Result<(Dataset, PathBuf), CliError> {
+    let recordings = recordings_of(dir);
+    let advice = |error: CliError| {
+        error.help(format!("name a folder that does not exist yet: kymhost demo {}", quoted(&unused_beside(dir))))
+    };
+    let before = if dir.symlink_metadata().is_ok() { made_before(dir).map_err(advice)? } else { None };
+    check_recordings(&recordings).map_err(advice)?;
+    let dataset = match before {
+        Some(dataset) => {
+            for image in dataset.image_ids()? {
+                dataset.delete_image(&image)?;
+            }
+            for table in dataset.table_names()? {
+                dataset.delete_table(&table)?;
+            }
+            dataset
+        }
+        None => {
+            let dataset = Dataset::create(dir)?;
+            dataset.store().put(&Key::new(MADE_BY)?, made_by().as_bytes())?;
+            dataset
+        }
+    };
+    let written = fs::create_dir_all(&recordings).and_then(|()| fs::write(recordings.join(MADE_BY_FILE), made_by()));
+    written.map_err(|error| cannot_write(&recordings, &error))?;
+    Ok((dataset, recordings))
+}
+
+/// Writes a recording: the TIFF, and beside it its scale and time.
+pub fn write(recordings: &Path, kymograph: &Kymograph) -> Result<PathBuf, CliError> {
+    let [tiff, json] = files_of(&kymograph.name).map(|name| recordings.join(name));
+    kymhost_ingest::write_tiff(&kymograph.pixels, &tiff)?;
+    fs::write(&json, kymograph.metadata.to_file_text()).map_err(|error| cannot_write(&json, &error))?;
+    Ok(tiff)
+}
+
+fn files_of(name: &str) -> [String; 2] {
+    [format!("{name}.tif"), format!("{name}.json")]
+}
+
+fn made_by() -> String {
+    Json::object([("made_by", Json::from("kymhost demo")), ("version", env!("CARGO_PKG_VERSION").into())])
+        .to_file_text()
+}
+
+fn cannot_write(path: &Path, why: &std::io::Error) -> CliError {
+    CliError::new(Exit::Unusable, "io", format!("cannot write {}: {why}", path.display()))
+}
+
+fn refused(dir: &Path, why: &str) -> CliError {
+    CliError::new(Exit::Refused, "not_ours", format!("{} {why}; it is left as it is", dir.display()))
+}
+
+/// The dataset that an earlier demo made in a folder; none in an empty one. Any other folder is refused.
+fn made_before(dir: &Path) -> Result<Option<Dataset>, CliError> {
+    if !dir.is_dir() {
+        return Err(refused(dir, "is no folder"));
+    }
+    let store = LocalStore::open(dir)?;
+    if store.list(&Key::root())?.is_none_or(|entries| entries.is_empty()) {
+        return Ok(None);
+    }
+    if store.get(&Key::new(MADE_BY)?, MAX_DOCUMENT_BYTES)?.is_none() {
+        return Err(refused(dir, "is there already and was not made by a demo"));
+    }
+    let dataset = Dataset::open(dir)?;
+    for image in dataset.image_ids()? {
+        // What cannot be read is nobody's of ours.
+        let metadata = dataset.record(&image)?.json("metadata").ok().flatten();
+        if !metadata.is_some_and(|metadata| kymographs::is_ours(&metadata)) {
+            return Err(refused(dir, "was made by a demo but holds images of yours"));
+        }
+    }
+    Ok(Some(dataset))
+}
+
+/// Whether a demo may write its recordings there: nowhere yet, into an empty folder, or over its own.
+fn check_recordings(folder: &Path) -> Result<(), CliError> {
+    if folder.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    if !folder.is_dir() {
+        return Err(refused(folder, "is no folder"));
+    }
+    let list = || fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>();
+    let entries = list().map_err(|error| cannot_write(folder, &error))?;
+    let ours: Vec<OsString> =
+        (0..COUNT).flat_map(|number| files_of(&kymographs::name(number))).map(OsString::from).collect();
+    let is_file = |name: &OsString| folder.join(name).symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+    let is_marked = entries.iter().any(|name| *name == MADE_BY_FILE && is_file(name));
+    match entries.iter().find(|name| !(*name == MADE_BY_FILE || ours.contains(name)) || !is_file(name)) {
+        _ if !entries.is_empty() && !is_marked => Err(refused(folder, "is there already and was not made by a demo")),
+        Some(_) => Err(refused(folder, "was made by a demo but holds files of yours")),
+        None => Ok(()),
+    }
+}
+
+/// `kymhost-demo.zarr` has its recordings in `kymhost-demo-recordings`.
+fn recordings_of(dir: &Path) -> PathBuf {
+    // `.` has no name of its own.
+    let named = if dir.file_name().is_some() { dir.to_path_buf() } else { dir.canonicalize().unwrap_or_default() };
+    named.with_file_name(format!("{}-recordings", stem(&named)))
+}
+
+/// A name like this one that is still free, as is that of its recordings.
+fn unused_beside(dir: &Path) -> PathBuf {
+    let numbered = (2..100).map(|number| dir.with_file_name(format!("{}-{number}.zarr", stem(dir))));
+    let is_free = |path: &PathBuf| path.symlink_metadata().is_err() && recordings_of(path).symlink_metadata().is_err();
+    numbered.into_iter().find(is_free).unwrap_or_else(|| dir.with_extension("new.zarr"))
+}
+
+fn stem(dir: &Path) -> String {
+    let name = dir.file_name().map_or_else(|| "kymhost-demo".to_owned(), |name| name.to_string_lossy().into_owned());
+    name.strip_suffix(".zarr").unwrap_or(&name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kymhost_plugin_api::array::Array;
+
+    fn outcome(path: &Path) -> Result<(), (Exit, &'static str)> {
+        make(path).map(drop).map_err(|error| (error.exit, error.code))
+    }
+
+    const NOT_OURS: Result<(), (Exit, &str)> = Err((Exit::Refused, "not_ours"));
+
+    fn add(dir: &Path, metadata: &Json) {
+        let pixels = Array::from_elements(&[1_u8, 2], vec![1, 2], vec!["y".into(), "x".into()]).unwrap();
+        let record = Dataset::open(dir).unwrap().add_image(None, &pixels, None).unwrap();
+        record.put_json("metadata", metadata).unwrap();
+    }
+
+    #[test]
+    fn only_what_a_demo_made_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.zarr");
+        assert_eq!(outcome(&path), Ok(()), "a new folder");
+        assert_eq!(outcome(&path), Ok(()), "one that a demo made");
+        add(&path, &kymographs::kymograph(0).unwrap().metadata);
+        assert_eq!(outcome(&path), Ok(()), "with an image that a demo made");
+        assert_eq!(Dataset::open(&path).unwrap().image_ids().unwrap(), Vec::<String>::new());
+        add(&path, &Json::Null);
+        assert_eq!(outcome(&path), NOT_OURS, "with another image");
+        assert_eq!(Dataset::open(&path).unwrap().image_ids().unwrap().len(), 1);
+
+        let other = folder.path().join("other");
+        fs::create_dir(&other).unwrap();
+        assert_eq!(outcome(&other), Ok(()), "an empty folder");
+        let mine = folder.path().join("mine");
+        fs::create_dir(&mine).unwrap();
+        fs::write(mine.join("notes.txt"), "mine").unwrap();
+        assert_eq!(outcome(&mine), NOT_OURS, "a folder with a file");
+        assert_eq!(fs::read(mine.join("notes.txt")).unwrap(), b"mine");
+        assert_eq!(outcome(&mine.join("notes.txt")), NOT_OURS, "a file");
+        assert!(!folder.path().join("mine-recordings").exists(), "a demo that is refused makes nothing");
+    }
+
+    #[test]
+    fn only_recordings_that_a_demo_made_are_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("demo.zarr");
+        let recordings = folder.path().join("demo-recordings");
+        fs::create_dir(&recordings).unwrap();
+        fs::write(recordings.join("vessel-1.tif"), "mine").unwrap();
+        assert_eq!(outcome(&path), NOT_OURS, "a file of one of our names, but no word of a demo");
+        assert!(!path.exists(), "a demo that is refused makes nothing");
+        fs::remove_file(recordings.join("vessel-1.tif")).unwrap();
+        assert_eq!(outcome(&path), Ok(()), "an empty folder");
+        write(&recordings, &kymographs::kymograph(0).unwrap()).unwrap();
+        assert_eq!(outcome(&path), Ok(()), "our own");
+        fs::write(recordings.join("mine.tif"), "mine").unwrap();
+        assert_eq!(outcome(&path), NOT_OURS, "another beside our own");
+        fs::remove_file(recordings.join("mine.tif")).unwrap();
+        fs::write(folder.path().join("mine.tif"), "mine").unwrap();
+        fs::remove_file(recordings.join("vessel-1.tif")).unwrap();
+        std::os::unix::fs::symlink("../mine.tif", recordings.join("vessel-1.tif")).unwrap();
+        assert_eq!(outcome(&path), NOT_OURS, "a link that leads out");
+        assert_eq!(fs::read(folder.path().join("mine.tif")).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn folders_are_named_after_the_dataset() {
+        for (dir, expected) in [
+            ("kymhost-demo.zarr", "kymhost-demo-recordings"),
+            ("/tmp/try", "/tmp/try-recordings"),
+            ("a/my demo.zarr", "a/my demo-recordings"),
+        ] {
+            assert_eq!(recordings_of(Path::new(dir)), Path::new(expected));
+        }
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(recordings_of(Path::new(".")).parent(), here.canonicalize().unwrap().parent());
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("demo-2.zarr")).unwrap();
+        fs::create_dir(folder.path().join("demo-3-recordings")).unwrap();
+        assert_eq!(unused_beside(&folder.path().join("demo.zarr")), folder.path().join("demo-4.zarr"));
+    }
+}

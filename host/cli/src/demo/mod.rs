@@ -1,0 +1,12 @@
+//! `demo`: the whole way from recordings of known velocity to a table of events, and what is done again after a change.
+
+mod args;
+mod folders;
+mod kymographs;
+mod lab;
+mod show;
+mod steps;
+mod truth;
+
+pub use args::DemoArgs;
+pub use steps::demo;

@@ -1,0 +1,320 @@
+//! What the demo shows to people; nothing with `--json`.
+//! Owns: words, tables of the answer, the commands that do the same. Never: does any of it.
+
+use super::args::DemoArgs;
+use super::kymographs::{COUNT, Kymograph, LINES, PIXELS, SECONDS_PER_LINE, UM_PER_PIXEL};
+use super::lab::{Answer, DETECTION, EDIT, EVENTS, INDEXERS, VELOCITY, internal, name_of};
+use super::truth::WINDOW_LINES;
+use crate::commands::table::rows as table;
+use crate::commands::{explain, run};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::shell_quote::quoted;
+use crate::words::reason_meaning;
+use crate::{output, quantity};
+use kymhost_dataset::Dataset;
+use kymhost_index::{Explanation, RunOutcome};
+use kymhost_ingest::{FileOutcome, What};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+/// How many rows of the table are shown.
+const ROWS: usize = 6;
+/// Which of its columns.
+const COLUMNS: [&str; 7] =
+    ["image_id", "event_type", "t_start_s", "t_end_s", "score", "baseline_before", "baseline_after"];
+/// How wide the table is where there is no terminal.
+const WIDTH: usize = 110;
+/// The finest step of an angle of `radon_velocity`.
+const STEP_DEG: f64 = 0.25;
+/// Images of one sort are named up to so many.
+const NAMED: usize = 2;
+
+/// Shows one step after the other.
+pub struct Show<'a> {
+    context: &'a Context,
+    args: &'a DemoArgs,
+    recordings: &'a Path,
+    /// The program, dataset and folders of plugins as they are typed.
+    program: String,
+    dataset: String,
+    plugin_dirs: String,
+    /// Which image was made of which recording.
+    names: BTreeMap<String, String>,
+    titles: usize,
+}
+
+impl<'a> Show<'a> {
+    pub fn new(context: &'a Context, args: &'a DemoArgs, recordings: &'a Path) -> Self {
+        let dirs = args.dirs.plugin_dir.iter().map(|dir| format!(" --plugin-dir {}", quoted(dir)));
+        Self {
+            context,
+            args,
+            recordings,
+            program: quoted(Path::new(&context.program)),
+            dataset: quoted(&args.dir),
+            plugin_dirs: dirs.collect(),
+            names: BTreeMap::new(),
+            titles: 0,
+        }
+    }
+
+    fn print(&self, text: &str) -> Result<(), CliError> {
+        if self.context.json {
+            return Ok(());
+        }
+        output::to_stdout(|out| out.write_all(text.as_bytes()))
+    }
+
+    /// A command line that does something with this dataset.
+    fn command(&self, words: &str) -> String {
+        format!("{} {words} --dataset {}", self.program, self.dataset)
+    }
+
+    /// The same for commands that need plugins.
+    fn plugin_command(&self, words: &str, plugins: &[&str]) -> String {
+        let plugins: String = plugins.iter().map(|plugin| format!(" --plugin {plugin}")).collect();
+        format!("{}{}", self.command(&format!("{words}{plugins}")), self.plugin_dirs)
+    }
+
+    fn ingest_command(&self) -> String {
+        self.command(&format!("dataset ingest {}", quoted(self.recordings)))
+    }
+
+    fn set_command(&self, image_id: &str, edit: &str) -> String {
+        self.command(&format!("params set --plugin {DETECTION}{} --image {image_id} {edit}", self.plugin_dirs))
+    }
+
+    pub fn title(&mut self, title: &str) -> Result<(), CliError> {
+        self.titles += 1;
+        self.print(&format!("\n{}. {title}\n", self.titles))
+    }
+
+    pub fn recordings(&mut self, kymographs: &[Kymograph], took: Duration) -> Result<(), CliError> {
+        let stalls: usize = kymographs.iter().map(|kymograph| kymograph.truth.stalls().len()).sum();
+        self.print("From line scans to a table of events, and what is done again when something changes.\n")?;
+        self.title("Recordings")?;
+        self.print(&format!(
+            "   {COUNT} line scans were made as TIFF files, in {} ({}). Each has {LINES} lines, {} ms apart, of {PIXELS} pixels,\n   \
+             {UM_PER_PIXEL} um apart. Dark cells go by, with a pulse and with noise, and {stalls} times the flow stalls. How fast they go and when\n   \
+             they stall, no file says: that stays in this program, to be compared with what is found.\n",
+            quoted(self.recordings),
+            quantity::show_duration(took),
+            SECONDS_PER_LINE * 1000.0,
+        ))
+    }
+
+    pub fn ingested(&mut self, kymographs: &[Kymograph], ids: &[String], took: Duration) -> Result<(), CliError> {
+        self.title("Into a dataset")?;
+        let mut text = format!("   $ {}\n", self.ingest_command());
+        let _ = writeln!(text, "   {} recordings were added ({})", ids.len(), quantity::show_duration(took));
+        for (kymograph, id) in kymographs.iter().zip(ids) {
+            self.names.insert(id.clone(), kymograph.name.clone());
+            let _ = writeln!(text, "     {}.tif is image {id}", kymograph.name);
+        }
+        self.print(&text)
+    }
+
+    pub fn run_command(&self) -> Result<(), CliError> {
+        self.print(&format!("   $ {}\n", self.plugin_command("run", &INDEXERS)))
+    }
+
+    /// One indexer's run: which images were done and why, in groups.
+    pub fn outcome(&self, outcome: &RunOutcome, took: Duration) -> Result<(), CliError> {
+        let mut text = format!("   {}\n", run::summary(outcome, took));
+        let mut groups: Vec<(&str, &str, &str, Vec<&str>)> = Vec::new();
+        for decision in &outcome.decisions {
+            let has_failed = outcome.failures.iter().any(|failure| failure.image_id == decision.image_id);
+            let what = match (has_failed, decision.is_stale) {
+                (true, _) => "failed",
+                (false, true) => "updated",
+                (false, false) => "skipped",
+            };
+            let (word, meaning) = (decision.reason.code(), reason_meaning(decision.reason));
+            let name = self.names.get(&decision.image_id).unwrap_or(&decision.image_id);
+            match groups.iter_mut().find(|group| (group.0, group.1) == (what, word)) {
+                Some(group) => group.3.push(name),
+                None => groups.push((what, word, meaning, vec![name])),
+            }
+        }
+        // What was done before what was not.
+        groups.sort_by_key(|group| group.0 == "skipped");
+        for (what, word, meaning, names) in groups {
+            let named = match names.len() {
+                count if count > NAMED => format!("{count} images"),
+                _ => names.join(" and "),
+            };
+            let _ = writeln!(text, "     {named:<9} {what:<7}  {word}: {meaning}");
+        }
+        for failure in &outcome.failures {
+            let message = output::indented(&failure.failure.message);
+            let _ = writeln!(text, "       {}: {}: {message}", failure.image_id, failure.failure.kind);
+        }
+        self.print(&text)
+    }
+
+    /// The answer beside the truth.
+    pub fn answers(&self, answers: &[Answer]) -> Result<(), CliError> {
+        self.print(&comparison(answers))
+    }
+
+    pub fn table(&self, dataset: &Dataset) -> Result<(), CliError> {
+        let Some(rows) = dataset.read_table(&format!("kym_{EVENTS}"), None)? else { return Ok(()) };
+        let places: Vec<usize> = COLUMNS.iter().filter_map(|column| rows.schema().index_of(column).ok()).collect();
+        let shown = rows.project(&places).map_err(|error| internal(format!("the table cannot be shown: {error}")))?;
+        let mut text = Vec::new();
+        table::head(&shown, ROWS, WIDTH, &mut text).map_err(|error| CliError::output(&error))?;
+        self.print(&format!(
+            "   $ {}\n   ({} rows, {} columns; here the first {} rows, and what tells most)\n\n{}",
+            self.command(&format!("table show {EVENTS}")),
+            rows.num_rows(),
+            rows.num_columns(),
+            rows.num_rows().min(ROWS),
+            String::from_utf8_lossy(&text)
+        ))
+    }
+
+    pub fn param_changed(&self, image_id: &str) -> Result<(), CliError> {
+        self.print(&format!("   $ {}\n", self.set_command(image_id, EDIT)))
+    }
+
+    pub fn read_again(&self, files: &[FileOutcome], tiff: &Path, took: Duration) -> Result<(), CliError> {
+        let again = files.iter().filter(|file| file.what == What::Reingested);
+        let again: Vec<String> = again.map(|file| name_of(&file.path)).collect();
+        let unchanged = files.iter().filter(|file| file.what == What::Unchanged).count();
+        self.print(&format!(
+            "   ({} is written)\n   $ {}\n   {} was read again, {unchanged} are unchanged ({})\n",
+            quoted(tiff),
+            self.ingest_command(),
+            again.join(" and "),
+            quantity::show_duration(took)
+        ))
+    }
+
+    /// What `explain` tells of an image.
+    pub fn explanation(&self, image_id: &str, explanation: &Explanation) -> Result<(), CliError> {
+        let mut text = Vec::new();
+        explain::write_text(&mut text, explanation).map_err(|error| CliError::output(&error))?;
+        let text = String::from_utf8_lossy(&text).trim_end().replace('\n', "\n   ");
+        let command = self.plugin_command(&format!("explain {image_id}"), &[VELOCITY]);
+        self.print(&format!("   $ {command}\n   {text}\n"))
+    }
+
+    pub fn next(&self, image_id: &str) -> Result<(), CliError> {
+        let commands = [
+            self.plugin_command("status", &INDEXERS),
+            self.command(&format!("table show {EVENTS}")),
+            self.command(&format!("table show {VELOCITY} --format csv")),
+            self.command("dataset view-table"),
+        ];
+        let change = [
+            self.set_command(image_id, "baseline_drop.abs_score_floor=1"),
+            self.plugin_command("status", &[DETECTION]),
+            self.plugin_command(&format!("explain {image_id}"), &[DETECTION]),
+            self.plugin_command("run", &INDEXERS),
+        ];
+        let own = self.args.dir.parent().unwrap_or(Path::new("")).join("my_indexer");
+        self.print(&format!(
+            "\nTry next:\n  {}\n\nor change a param and see that just this image is done again:\n  {}\n\nor write an indexer of your own:\n  {}\n",
+            commands.join("\n  "),
+            change.join("\n  "),
+            format_args!("{} plugin new {}", self.program, quoted(&own)),
+        ))
+    }
+}
+
+/// A number with its sign and a unit, or that there is none.
+fn signed(value: Option<f64>, digits: usize, unit: &str) -> String {
+    value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:+.digits$}{unit}"))
+}
+
+fn percent(value: Option<f64>) -> String {
+    value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.1} %"))
+}
+
+/// How much of a velocity half a step of the angle is: dv / v = dθ / (sin θ · cos θ).
+fn half_step_percent(velocity_mm_s: f64) -> f64 {
+    let theta = (velocity_mm_s.abs() * 1000.0 * SECONDS_PER_LINE / UM_PER_PIXEL).atan();
+    (STEP_DEG / 2.0).to_radians() / (theta.sin() * theta.cos()) * 100.0
+}
+
+/// The answer beside the truth, as a table and what it takes to read it.
+fn comparison(answers: &[Answer]) -> String {
+    let mut text = String::new();
+    let _ =
+        writeln!(text, "   {:<10}{:^30}   {:^20}   {:>18}", "", "mean speed, mm/s", "error of one window", "stalls");
+    let _ = writeln!(
+        text,
+        "   {:<10}{:>10}{:>10}{:>10}   {:>10}{:>10}   {:>6}{:>8}{:>8}{:>8}",
+        "recording", "true", "found", "error", "median", "95 %", "true", "found", "missed", "false"
+    );
+    for Answer { recording, comparison: found, .. } in answers {
+        let (flow, stalls) = (&found.flow, &found.stalls);
+        let _ = writeln!(
+            text,
+            "   {recording:<10}{:>10}{:>10}{:>10}   {:>10}{:>10}   {:>6}{:>8}{:>8}{:>8}",
+            signed(flow.true_mm_s, 3, ""),
+            signed(flow.found_mm_s, 3, ""),
+            signed(flow.mean_error_percent, 1, " %"),
+            percent(flow.median_error_percent),
+            percent(flow.p95_error_percent),
+            stalls.put_in,
+            stalls.found,
+            stalls.missed,
+            stalls.false_ones
+        );
+    }
+    let all = || answers.iter().map(|answer| &answer.comparison);
+    let step = all().filter_map(|found| found.flow.true_mm_s).map(half_step_percent).reduce(f64::max);
+    if let Some(step) = step {
+        let _ = writeln!(
+            text,
+            "   Speeds are where all of a window's {WINDOW_LINES} lines flow. An angle has steps of {STEP_DEG} degrees: by itself \
+             {step:.1} % of a speed, and\n   more is noise, and the method in windows so short (docs/guides/analyses.md). + is too fast."
+        );
+    }
+    if let Some(fastest) = all().filter_map(|found| found.still.max_speed_mm_s).reduce(f64::max) {
+        let _ = writeln!(text, "   Where nothing moves, at most {fastest:.3} mm/s was found.");
+    }
+    let starts = all().flat_map(|found| found.stalls.start_error_sec.iter());
+    if let Some(most) = starts.map(|error| error.abs()).reduce(f64::max) {
+        let _ = writeln!(text, "   A stall that was found begins at most {most:.3} s from where it truly does.");
+    }
+    let unknown: usize = all().map(|found| found.flow.unknown + found.still.unknown).sum();
+    let windows: usize = all().map(|found| found.flow.windows + found.still.windows).sum();
+    let _ = writeln!(
+        text,
+        "   {unknown} of {windows} windows have no velocity: a flash of light went over each recording."
+    );
+    let below: usize = all().map(|found| found.stalls.below_threshold).sum();
+    if below > 0 {
+        let drops = if below == 1 { "1 more drop is".to_owned() } else { format!("{below} more drops are") };
+        let _ = writeln!(
+            text,
+            "   {drops} in the table with a score below 1: not found, but put forward for a person to look at."
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_counts_least_at_45_degrees() {
+        // 0.5 um and 1 ms: 0.5 mm/s are 45 degrees.
+        let least = half_step_percent(0.5);
+        assert!((least - 0.436).abs() < 0.001, "{least}");
+        for velocity in [0.2, -0.2, 1.4] {
+            assert!(half_step_percent(velocity) > least, "{velocity}");
+        }
+        // What it says is what a step does.
+        let velocity = |theta_deg: f64| 0.5 * theta_deg.to_radians().tan();
+        let (slow, fast) = (velocity(69.875), velocity(70.125));
+        let expected = (fast - slow) / 2.0 / velocity(70.0) * 100.0;
+        assert!((half_step_percent(velocity(70.0)) - expected).abs() < 0.001);
+    }
+}

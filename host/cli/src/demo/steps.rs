@@ -1,0 +1,163 @@
+//! The steps of the demo, in their order, and its document.
+//!
+//! This file must not make recordings (`kymographs`), compare (`truth`) or choose words (`show`).
+
+use super::args::DemoArgs;
+use super::folders;
+use super::kymographs::{self, COUNT, Kymograph, kymograph};
+use super::lab::{Answer, EVENTS, INDEXERS, Lab, VELOCITY, internal};
+use super::show::Show;
+use crate::commands::run::{self, RunDocument};
+use crate::context::Context;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::interrupt::Interrupt;
+use crate::{output, plugins};
+use kymhost_index::{Compat, Mode, RunOptions, RunOutcome};
+use kymhost_plugin::{PoolOptions, find_plugin, open_pool};
+use kymhost_plugin_api::Error;
+use serde::Serialize;
+use std::time::Instant;
+
+/// The recording of which a param changes: the one without a stall, of which only candidates are put forward.
+const CHANGED: usize = 3;
+
+/// The one that is recorded again.
+const REPLACED: usize = 0;
+
+/// `demo --json`
+#[derive(Debug, Serialize)]
+struct DemoDocument<'a> {
+    dataset: String,
+    images: usize,
+    /// Of each step, what `velocity_events` did.
+    runs: Vec<RunDocument<'a>>,
+    recordings: String,
+    /// Of each recording, how far its first answer is from what was put in.
+    answers: &'a [Answer],
+    /// The one that was recorded again.
+    replaced: &'a Answer,
+    steps: Vec<StepBody<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct StepBody<'a> {
+    step: &'static str,
+    image_id: Option<&'a str>,
+    runs: Vec<RunDocument<'a>>,
+}
+
+/// What was run after something was done.
+struct Step {
+    name: &'static str,
+    /// The image that something was done to.
+    image_id: Option<String>,
+    outcomes: Vec<RunOutcome>,
+}
+
+/// Does `demo`.
+pub fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, CliError> {
+    let search = plugins::search_path(&args.dirs)?;
+    let plugins = INDEXERS.iter().map(|name| find_plugin(name, &search)).collect::<Result<Vec<_>, _>>()?;
+    let begun = Instant::now();
+    let kymographs = (0..COUNT).map(kymograph).collect::<Result<Vec<_>, _>>().map_err(unmakeable)?;
+    let (dataset, recordings) = folders::make(&args.dir)?;
+    let lab = Lab { dataset, recordings, plugins };
+    let mut show = Show::new(context, args, &lab.recordings);
+    for kymograph in &kymographs {
+        folders::write(&lab.recordings, kymograph)?;
+    }
+    show.recordings(&kymographs, begun.elapsed())?;
+
+    let begun = Instant::now();
+    let ids = lab.ingest_all(&kymographs)?;
+    show.ingested(&kymographs, &ids, begun.elapsed())?;
+
+    let mut steps = Vec::new();
+    show.title("From pixels to velocities, from velocities to events, and to one table of them")?;
+    steps.push(run_all(context, &lab, "all", None, &mut show)?);
+    let compared = kymographs.iter().zip(&ids).map(|(kymograph, id)| lab.answer(kymograph, id));
+    let answers = compared.collect::<Result<Vec<_>, _>>()?;
+    show.title("Is the answer right?")?;
+    show.answers(&answers)?;
+    show.title("The table")?;
+    show.table(&lab.dataset)?;
+
+    show.title("Nothing has changed, so there is nothing to do")?;
+    steps.push(run_all(context, &lab, "again", None, &mut show)?);
+
+    let (changed, id) = at(&kymographs, &ids, CHANGED)?;
+    show.title(&format!("A param of {} changes: no candidates below the threshold, please", changed.name))?;
+    lab.change_param(id)?;
+    show.param_changed(id)?;
+    steps.push(run_all(context, &lab, "param", Some(id), &mut show)?);
+
+    let (replaced, id) = at(&kymographs, &ids, REPLACED)?;
+    show.title(&format!("{} is recorded again: longer, and the blood flows the other way", replaced.name))?;
+    let again = kymographs::again(REPLACED).map_err(unmakeable)?;
+    let tiff = folders::write(&lab.recordings, &again)?;
+    let begun = Instant::now();
+    show.read_again(&lab.ingest()?, &tiff, begun.elapsed())?;
+    let mut workforce = open_pool(lab.plugin(VELOCITY)?, &lab.dataset, &PoolOptions::default())?;
+    let indexer = &lab.plugin(VELOCITY)?.indexer;
+    let explanation = kymhost_index::explain(&lab.dataset, indexer, workforce.as_mut(), id, Compat::default())?;
+    show.explanation(id, &explanation)?;
+    steps.push(run_all(context, &lab, "recording", Some(id), &mut show)?);
+    let replaced = lab.answer(&again, id)?;
+    show.answers(std::slice::from_ref(&replaced))?;
+    show.next(id)?;
+
+    let exit = Exit::combine(steps.iter().flat_map(|step| &step.outcomes).map(run::exit_of));
+    if context.json {
+        let is_last = |outcome: &&RunOutcome| outcome.indexer == EVENTS;
+        output::document(&DemoDocument {
+            dataset: args.dir.display().to_string(),
+            images: COUNT,
+            runs: steps.iter().flat_map(|step| &step.outcomes).filter(is_last).map(RunDocument::new).collect(),
+            recordings: lab.recordings.display().to_string(),
+            answers: &answers,
+            replaced: &replaced,
+            steps: steps.iter().map(StepBody::new).collect(),
+        })?;
+    }
+    Ok(exit)
+}
+
+fn unmakeable(error: Error) -> CliError {
+    internal(format!("a recording of the demo could not be made: {error}"))
+}
+
+fn at<'a>(kymographs: &'a [Kymograph], ids: &'a [String], number: usize) -> Result<(&'a Kymograph, &'a str), CliError> {
+    let found = kymographs.get(number).zip(ids.get(number).map(String::as_str));
+    found.ok_or_else(|| internal(format!("the demo has no recording {number}")))
+}
+
+impl<'a> StepBody<'a> {
+    fn new(step: &'a Step) -> Self {
+        Self {
+            step: step.name,
+            image_id: step.image_id.as_deref(),
+            runs: step.outcomes.iter().map(RunDocument::new).collect(),
+        }
+    }
+}
+
+/// What `run` with all three plugins does.
+fn run_all(
+    context: &Context,
+    lab: &Lab,
+    name: &'static str,
+    image_id: Option<&str>,
+    show: &mut Show<'_>,
+) -> Result<Step, CliError> {
+    show.run_command()?;
+    let mut outcomes = Vec::new();
+    for plugin in &lab.plugins {
+        let begun = Instant::now();
+        let (pool, options) = (PoolOptions::default(), RunOptions::new(Mode::Incremental));
+        let outcome = run::one(context, &lab.dataset, plugin, &pool, &options, &Interrupt::default())?;
+        show.outcome(&outcome, begun.elapsed())?;
+        outcomes.push(outcome);
+    }
+    Ok(Step { name, image_id: image_id.map(str::to_owned), outcomes })
+}

@@ -1,0 +1,75 @@
+//! SIGINT and SIGTERM: the first asks a run to stop and commit what is done, a second ends the program at once.
+//! Owns: which signal came. Never: decides what is done about it.
+
+use crate::error::CliError;
+use crate::exit::Exit;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Whether the program was asked to stop. The default never is.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    stop: Arc<AtomicBool>,
+    signal: Arc<AtomicUsize>,
+}
+
+impl Interrupt {
+    /// Takes the signals from here on.
+    pub fn listen() -> Self {
+        let interrupt = Self::default();
+        for signal in [SIGINT, SIGTERM] {
+            if let Err(error) = interrupt.take(signal) {
+                tracing::warn!(signal, "this signal will end the program without a last commit: {error}");
+            }
+        }
+        interrupt
+    }
+
+    fn take(&self, signal: i32) -> io::Result<()> {
+        // In this order: what the second signal looks at is set last by the first.
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&self.stop))?;
+        flag::register_usize(signal, Arc::clone(&self.signal), usize::try_from(signal).unwrap_or_default())?;
+        flag::register(signal, Arc::clone(&self.stop))?;
+        Ok(())
+    }
+
+    /// Becomes true with the first signal.
+    pub fn stop(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    /// How the program ends for the signal that came; `None` where none has.
+    pub fn exit(&self) -> Option<Exit> {
+        if !self.stop.load(Ordering::Acquire) {
+            return None;
+        }
+        let terminated = usize::try_from(SIGTERM).is_ok_and(|number| number == self.signal.load(Ordering::Acquire));
+        Some(if terminated { Exit::Terminated } else { Exit::Interrupted })
+    }
+
+    /// What an indexer gets that was not come to.
+    pub fn error(&self, message: &str) -> CliError {
+        CliError::new(self.exit().unwrap_or(Exit::Interrupted), "interrupted", message)
+            .help("nothing is lost: run again to do the rest")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_is_the_signal_s() {
+        let interrupt = Interrupt::default();
+        assert_eq!(interrupt.exit(), None);
+        interrupt.stop.store(true, Ordering::Release);
+        for (signal, exit) in [(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated)] {
+            interrupt.signal.store(usize::try_from(signal).unwrap(), Ordering::Release);
+            assert_eq!(interrupt.exit(), Some(exit));
+            assert_eq!(interrupt.error("m").exit, exit);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The program `kymhost`: reads the arguments, calls the command, and ends with its exit code.
+//!
+//! This file must not know what a command does: see [`crate::commands`].
+
+use crate::cli::{Cli, Command, DatasetCommand, ParamsCommand, PluginCommand, TableCommand};
+use crate::commands::{adopt, completions, dataset, explain, params, params_hash, plugin, run, status, table, verify};
+use crate::context::Context;
+use crate::error::{CliError, ErrorDocument};
+use crate::exit::Exit;
+use crate::{demo, logging, output};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+use std::ffi::{OsStr, OsString};
+use std::panic;
+use std::process::ExitCode;
+
+/// What makes this program a worker process. Not for people.
+const WORKER: &str = "worker";
+
+/// Where to report what should never happen.
+const REPORT_AT: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Before all else: a worker's standard output belongs to its protocol.
+    if arguments.get(1).is_some_and(|argument| argument == WORKER) {
+        return kymhost_plugin::worker_main();
+    }
+    // For the same reason.
+    if arguments.get(1).is_some_and(|argument| argument == kymhost_author::check::CHILD) {
+        return kymhost_author::check::check_main(arguments.get(2..).unwrap_or_default());
+    }
+    panic::set_hook(Box::new(say_panic));
+    let json = asks_for_json(&arguments);
+    let exit = panic::catch_unwind(|| whole(arguments)).unwrap_or_else(|_| {
+        // The hook has told people.
+        let error = CliError::new(Exit::Internal, "internal", "an internal error; see standard error")
+            .help(format!("please report it at {REPORT_AT}"));
+        if json {
+            let _ = output::document(&ErrorDocument::new(&error));
+        }
+        Exit::Internal
+    });
+    exit.into()
+}
+
+fn whole(arguments: Vec<OsString>) -> Exit {
+    let json = asks_for_json(&arguments);
+    let program = arguments.first().cloned().unwrap_or_else(|| "kymhost".into());
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse_usage(&error, json),
+    };
+    logging::start(cli.common.verbose, cli.common.quiet);
+    let context = Context {
+        program,
+        dataset: cli.common.dataset,
+        json: cli.common.json,
+        quiet: cli.common.quiet,
+        verbose: cli.common.verbose,
+    };
+    dispatch(&context, &cli.command).unwrap_or_else(|error| {
+        output::error(&error, json);
+        error.exit
+    })
+}
+
+fn dispatch(context: &Context, command: &Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Run(args) => run::run(context, args),
+        Command::Status(args) => status::status(context, args),
+        Command::Explain(args) => explain::explain(context, args),
+        Command::Verify(args) => verify::verify(context, args),
+        Command::Adopt(args) => adopt::adopt(context, args),
+        Command::Params(command) => match command {
+            ParamsCommand::Show(args) => params::show::show(context, args),
+            ParamsCommand::Set(args) => params::set::set(context, args),
+            ParamsCommand::Unset(args) => params::set::unset(context, args),
+        },
+        Command::Plugin(command) => match command {
+            PluginCommand::List(args) => plugin::list::list(context, args),
+            PluginCommand::Info(args) => plugin::info::info(context, args),
+            PluginCommand::Inspect(args) => plugin::inspect::inspect(context, args),
+            PluginCommand::New(args) => plugin::new::new(context, args),
+            PluginCommand::Check(args) => plugin::check::check(context, args),
+            PluginCommand::Add(args) => plugin::add::add(context, args),
+            PluginCommand::Remove(args) => plugin::remove::remove(context, args),
+            PluginCommand::Path(args) => plugin::path::path(context, args),
+            PluginCommand::Trust(args) => plugin::trust::trust(context, args),
+        },
+        Command::Table(command) => match command {
+            TableCommand::List(args) => table::list::list(context, args),
+            TableCommand::Show(args) => table::show::show(context, args),
+            TableCommand::Drop(args) => table::drop::drop_table(context, args),
+        },
+        Command::Dataset(command) => match command {
+            DatasetCommand::Create(args) => dataset::create::create(context, args),
+            DatasetCommand::Info(args) => dataset::info::info(context, args),
+            DatasetCommand::Validate(args) => dataset::validate::validate(context, args),
+            DatasetCommand::Manifest(args) => dataset::manifest::manifest(context, args),
+            DatasetCommand::Ingest(args) => dataset::ingest::ingest(context, args),
+            DatasetCommand::Export(args) => dataset::export::export(context, args),
+            DatasetCommand::ViewTable(args) => dataset::view_table::view(context, args),
+        },
+        Command::ParamsHash(args) => params_hash::print(context, args),
+        Command::Demo(args) => demo::demo(context, args),
+        Command::Completions(args) => completions::print(context, args, Cli::command()),
+    }
+}
+
+/// Whether `--json` is among the arguments, also where they cannot be parsed.
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    arguments.iter().skip(1).take_while(|argument| *argument != "--").any(|argument| argument == OsStr::new("--json"))
+}
+
+/// Tells what clap says: help and version as asked for, anything else as wrong usage.
+fn refuse_usage(error: &clap::Error, json: bool) -> Exit {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that has gone away is no error.
+            let _ = error.print();
+            return Exit::Done;
+        }
+        _ => {}
+    }
+    if json {
+        let _ = output::document(&ErrorDocument::new(&usage_error(&error.render().to_string())));
+    }
+    let _ = error.print();
+    Exit::Usage
+}
+
+/// clap's text as an error of ours: what is wrong, then what to do.
+fn usage_error(text: &str) -> CliError {
+    let text = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
+    let mut paragraphs = text.split("\n\n").map(str::trim);
+    let message = paragraphs.next().unwrap_or_default();
+    let tips: Vec<&str> = paragraphs.filter_map(|paragraph| paragraph.strip_prefix("tip: ")).collect();
+    let help = if tips.is_empty() { "try --help".to_owned() } else { tips.join("\n") };
+    CliError::usage("usage", message).help(help)
+}
+
+fn say_panic(info: &panic::PanicHookInfo<'_>) {
+    let what = info.payload_as_str().unwrap_or("no message");
+    let place = info.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
+    output::say(format_args!(
+        "error: internal error: {what}{place}\nhelp: this is a bug in kymhost {}; please report it, with the command that \
+         you ran, at {REPORT_AT}",
+        env!("CARGO_PKG_VERSION")
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_seen_where_it_is_an_option() {
+        for (line, expected) in [
+            ("kymhost run --json", true),
+            ("kymhost --json", true),
+            ("kymhost run", false),
+            ("kymhost table show -- --json", false),
+            ("--json", false),
+        ] {
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(asks_for_json(&arguments), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_usage_error_keeps_the_possible_values() {
+        let clap = Cli::try_parse_from(["kymhost", "run", "--plugin", "a", "--mode", "sometimes"]).unwrap_err();
+        let error = usage_error(&clap.render().to_string());
+        assert_eq!((error.exit, error.code), (Exit::Usage, "usage"));
+        for word in ["sometimes", "incremental", "replace"] {
+            assert!(error.message.contains(word), "{}", error.message);
+        }
+        assert!(!error.message.contains("Usage:") && !error.message.starts_with("error"), "{}", error.message);
+        let clap = Cli::try_parse_from(["kymhost", "run", "--plugn", "a"]).unwrap_err();
+        let error = usage_error(&clap.render().to_string());
+        assert!(error.help.as_deref().is_some_and(|help| help.contains("--plugin")), "{error:?}");
+    }
+}
