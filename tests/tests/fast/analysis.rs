@@ -28,8 +28,9 @@ fn close(found: f64, expected: f64, relative: f64) -> bool {
     found.is_nan() && expected.is_nan() || (found - expected).abs() <= relative * expected.abs()
 }
 
+/// Velocities of real recordings equal those that kymflow recorded.
 #[test]
-fn velocities_of_real_recordings_are_kymflows() {
+fn velocity_matches_kymflow_on_recordings() {
     let Some(scans) = linescans::all() else { return };
     let mut windows = 0;
     for scan in &scans {
@@ -83,8 +84,9 @@ fn fields(event: &events::Event) -> Vec<(&'static str, Json)> {
     ]
 }
 
+/// Events of real traces equal those that kymflow recorded.
 #[test]
-fn events_of_real_traces_are_kymflows() {
+fn events_match_kymflow_on_traces() {
     let Some(scans) = linescans::all() else { return };
     let text = fs::read(linescans::folder().unwrap().join("expected_events.json")).unwrap();
     let cases = Json::parse(&text).unwrap();
@@ -126,7 +128,7 @@ fn events_of_real_traces_are_kymflows() {
 
 /// The whole way: events of our velocities are those of kymflow's.
 #[test]
-fn events_of_our_velocities_are_those_of_kymflows() {
+fn events_match_kymflow_on_our_velocities() {
     let Some(scans) = linescans::all() else { return };
     for scan in &scans {
         for (roi, found) in velocities(scan) {

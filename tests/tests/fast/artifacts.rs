@@ -91,8 +91,9 @@ const TABLE: &str = "analysis/maker/table.parquet";
 const ARRAY: &str = "analysis_arrays/maker/array/data/.zarray";
 const MADE: [&str; 3] = [JSON, TABLE, ARRAY];
 
+/// Artifacts are kept with the rows, and a second run has nothing to do.
 #[test]
-fn artifacts_are_kept_with_the_rows_and_nothing_is_done_again() {
+fn artifacts_kept_second_run_does_nothing() {
     let lab = Lab::new();
     assert_eq!(lab.updated(), 3);
     for image in 0..3 {
@@ -116,16 +117,18 @@ fn artifacts_are_kept_with_the_rows_and_nothing_is_done_again() {
     assert_untouched(&before, &snapshot(lab.data.path()));
 }
 
+/// A run in process makes the same artifacts as a run with workers.
 #[test]
-fn in_process_makes_the_same() {
+fn in_process_run_makes_same_artifacts() {
     let lab = Lab::new();
     lab.run("@maker --in-process").expect_code(0);
     assert_eq!((lab.json(2, JSON), lab.values(2)), (json!({"value": 2}), vec![json!(2); 3]));
     assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3]);
 }
 
+/// What an indexer made earlier is not an input of its images.
 #[test]
-fn what_it_made_before_is_no_input_of_it() {
+fn own_artifacts_are_not_inputs() {
     let lab = Lab::new();
     for image in 0..3 {
         lab.params(image, json!({"make": ["own", "listed", "json", "table", "array"]}));
@@ -135,8 +138,9 @@ fn what_it_made_before_is_no_input_of_it() {
     assert_eq!(lab.updated(), 0);
 }
 
+/// Artifacts that are missing or altered are made again.
 #[test]
-fn artifacts_that_are_gone_or_altered_are_made_again() {
+fn missing_or_altered_artifacts_are_remade() {
     for (what, key) in [("json", JSON), ("table", TABLE), ("array", "analysis_arrays/maker/array/data/0.0")] {
         let lab = Lab::new();
         lab.updated();
@@ -168,8 +172,9 @@ fn artifacts_that_are_gone_or_altered_are_made_again() {
     }
 }
 
+/// An artifact that is no longer made is removed, unless somebody changed it.
 #[test]
-fn what_is_made_no_more_is_removed_unless_somebody_changed_it() {
+fn dropped_artifact_removed_unless_edited() {
     let lab = Lab::new();
     lab.updated();
     lab.params(0, json!({"make": ["table"]}));
@@ -188,8 +193,9 @@ fn what_is_made_no_more_is_removed_unless_somebody_changed_it() {
     assert_eq!(lab.json(1, JSON), json!({"mine": true}));
 }
 
+/// An artifact that somebody else made is only overwritten with the option for it.
 #[test]
-fn what_somebody_else_made_is_not_overwritten_unasked() {
+fn foreign_artifact_not_overwritten_unasked() {
     type Put = fn(&Lab);
     let put: [(&str, Put); 4] = [
         ("json.json", |lab| lab.data.image(&image_id(1)).json("maker/json", &json!("by hand"))),
@@ -233,8 +239,9 @@ fn what_somebody_else_made_is_not_overwritten_unasked() {
     }
 }
 
+/// After `adopt`, the artifacts belong to the indexer.
 #[test]
-fn adopted_artifacts_are_the_indexers() {
+fn adopted_artifacts_belong_to_indexer() {
     let lab = Lab::new();
     lab.updated();
     // As if another program had made all of it.
@@ -252,8 +259,9 @@ fn adopted_artifacts_are_the_indexers() {
     assert_eq!(lab.values(0), vec![json!(9); 3]);
 }
 
+/// An image that fails keeps its earlier artifacts.
 #[test]
-fn a_failed_image_keeps_its_artifacts() {
+fn failed_image_keeps_artifacts() {
     let lab = Lab::new();
     lab.updated();
     let files = |lab: &Lab| MADE.map(|key| fs::read(lab.data.key(&lab.key(1, key))).expect("an artifact"));
@@ -274,7 +282,7 @@ fn a_failed_image_keeps_its_artifacts() {
 /// Rows whose type does not go with the table's are refused after the artifacts were written: the image is done again, and
 /// its artifacts are known as its own.
 #[test]
-fn artifacts_of_refused_rows_are_known() {
+fn refused_rows_artifacts_stay_known() {
     let lab = Lab::new();
     lab.params(2, json!({"text": true, "value": 4}));
     let document = lab.run("@maker --json").expect_code(3).json();
@@ -290,7 +298,7 @@ fn artifacts_of_refused_rows_are_known() {
 
 /// Where all is made anew because a column's type changed, the run meets what it has made itself a moment ago.
 #[test]
-fn recompute_knows_what_the_same_run_has_made() {
+fn recompute_knows_artifacts_of_same_run() {
     let lab = Lab::new();
     for image in 3..6 {
         lab.data.add_image(&image_id(image));
@@ -327,8 +335,9 @@ fn findings(lab: &Lab, code: i32) -> Vec<(Value, Value, Value)> {
     findings.into_iter().map(|f| (f["image_id"].clone(), f["kind"].clone(), f["artifact"].clone())).collect()
 }
 
+/// `verify` compares new artifacts with those that are kept.
 #[test]
-fn verify_compares_artifacts_with_what_is_kept() {
+fn verify_compares_artifacts() {
     let lab = Lab::new();
     lab.updated();
     assert_eq!(findings(&lab, 0), []);
@@ -371,8 +380,9 @@ fn verify_compares_artifacts_with_what_is_kept() {
     ]);
 }
 
+/// `verify` reports artifacts that are no longer made, or that differ each time.
 #[test]
-fn verify_tells_artifacts_that_are_made_no_more_or_otherwise_each_time() {
+fn verify_finds_dropped_and_varying_artifacts() {
     let lab = Lab::new();
     lab.params(0, json!({"counts": true}));
     lab.updated();
@@ -400,7 +410,7 @@ fn verify_tells_artifacts_that_are_made_no_more_or_otherwise_each_time() {
 
 /// kymflow has neither intents nor receipts: nobody would know whose the artifacts are.
 #[test]
-fn artifacts_by_kymflows_rules_are_refused() {
+fn compat_kymflow_refuses_artifacts() {
     let lab = Lab::new();
     let before = snapshot(lab.data.path());
     for words in ["@maker", "@doubler --plugin @written", "@maker --dry-run"] {
@@ -415,7 +425,7 @@ fn artifacts_by_kymflows_rules_are_refused() {
 
 /// `adopt` is named where it would take the image.
 #[test]
-fn a_refusal_names_only_what_helps() {
+fn refusal_names_only_applicable_options() {
     let lab = Lab::new();
     lab.data.image(&image_id(0)).json("maker/json", &json!("by hand"));
     let refusal = |lab: &Lab, image: u64, options: &str| {
@@ -448,8 +458,9 @@ fn a_refusal_names_only_what_helps() {
     lab.run(&format!("@maker --image {}", image_id(1))).expect_code(0);
 }
 
+/// After a kill at some moment, the next run knows which artifacts the killed one made.
 #[test]
-fn a_run_that_is_killed_knows_its_artifacts_again() {
+fn killed_run_recovers_its_artifacts() {
     // Timing decides what each kill meets; `faults` visits each moment.
     let lab = Lab::new();
     for wait in 0..16 {
@@ -471,7 +482,7 @@ fn a_run_that_is_killed_knows_its_artifacts_again() {
 
 /// Every change of the disk of a run that makes, replaces and removes artifacts is once the moment of a SIGKILL, and once fails.
 #[test]
-fn every_change_of_a_run_may_fail_or_be_its_last() {
+fn fault_at_each_change_recovers() {
     let lab = Lab::new();
     lab.data.remove(&format!("images/{}", image_id(2)));
     lab.updated();
@@ -525,8 +536,9 @@ fn every_change_of_a_run_may_fail_or_be_its_last() {
     }
 }
 
+/// An indexer that reads an artifact runs after the one that writes it.
 #[test]
-fn who_reads_goes_after_who_writes() {
+fn readers_run_after_writers() {
     let lab = Lab::new();
     // Asked for the other way round.
     let document = lab.run("@doubler --plugin @maker --json").expect_code(0).json();
@@ -585,7 +597,7 @@ fn who_reads_goes_after_who_writes() {
 
 /// The same through the C door: what may be handed over is kept, what may not is refused with a text.
 #[test]
-fn a_plugin_in_c_makes_artifacts() {
+fn c_plugin_makes_artifacts() {
     let Some(library) = c::plugin("c_maker", "tests/plugins/c_maker/maker.c", &[]) else { return };
     let lab = Lab::new();
     let words = ["run", "--plugin", &library.display().to_string(), "--image", &image_id(1)].map(str::to_owned);
@@ -626,8 +638,9 @@ fn a_plugin_in_c_makes_artifacts() {
     assert_eq!((&info["api"], &info["needs_api"]), (&json!("1.1"), &json!("1.1")), "{info}");
 }
 
+/// Indexers that wait for each other, or write the same artifact, are refused before anything runs.
 #[test]
-fn what_cannot_be_ordered_is_refused_before_anything_runs() {
+fn unorderable_indexers_refused_before_run() {
     let lab = Lab::new();
     let before = snapshot(lab.data.path());
     for (plugins, code, words) in [

@@ -316,18 +316,21 @@ fn check_updated(name: &str, data: &Fixture, table: &Table, image: u64) {
     assert_eq!(marker["n_rows"], json!(EVENTS), "{name}: marker of image {image}");
 }
 
+/// One broken image fails alone, in mode `replace`.
 #[test]
-fn a_broken_image_fails_alone_in_replace() {
+fn broken_image_fails_alone_in_replace() {
     all(broken(), |case| case.name.to_owned(), |case| check_broken(case, "replace"));
 }
 
+/// One broken image fails alone, in mode `incremental`.
 #[test]
-fn a_broken_image_fails_alone_in_incremental() {
+fn broken_image_fails_alone_in_incremental() {
     all(broken(), |case| case.name.to_owned(), |case| check_broken(case, "incremental"));
 }
 
+/// If the params of one image are broken, `status` still judges the others.
 #[test]
-fn status_judges_the_others_where_params_are_broken() {
+fn status_with_broken_params_judges_others() {
     let world = World::new();
     put_params(&world, "{");
     let before = world.state();
@@ -340,8 +343,9 @@ fn status_judges_the_others_where_params_are_broken() {
     assert_eq!(damage(&before, &world.state()), Vec::<String>::new(), "status wrote");
 }
 
+/// `radon` does not mistake broken metadata for absent metadata.
 #[test]
-fn radon_does_not_take_broken_metadata_for_none() {
+fn radon_broken_metadata_is_an_error() {
     let world = World::new();
     put(&world, "metadata.json", "{\"rois\": [");
     let run = Run::new(["run", "--json", "--plugin", "radon", "--mode", "replace"]).dataset(world.data.path());
@@ -357,7 +361,7 @@ fn radon_does_not_take_broken_metadata_for_none() {
 
 /// A marker that is no valid one counts as none; the image's rows alone then say whether it is fresh.
 #[test]
-fn an_invalid_marker_counts_as_none() {
+fn invalid_marker_counts_as_missing() {
     let valid = json!({
         "marker_version": "1", "indexer_name": "velocity_events", "params_hash": params_hash(&params(BROKEN, false)),
         "analysis_version": fixture::VELOCITY_EVENTS, "n_rows": EVENTS, "ran_utc_epoch_ns": 1, "status": "ok"
@@ -400,7 +404,7 @@ fn an_invalid_marker_counts_as_none() {
 /// By the predecessor's rules a marker that cannot be read is named and fails its image; a replace run, which needs none,
 /// puts a good one in its place. By ours it counts as none, and any run does.
 #[test]
-fn a_broken_marker_is_named_and_can_be_replaced() {
+fn broken_marker_named_and_replaceable() {
     let world = World::new();
     let key = world.broken().key(&format!("{MARKER}.json"));
     for bytes in ["{\"marker_version\": ", "", "\u{feff}{}"] {
@@ -423,7 +427,7 @@ fn a_broken_marker_is_named_and_can_be_replaced() {
 
 /// One image's rows are bad: that image fails alone, with the rows that it had.
 #[test]
-fn a_bad_table_of_a_plugin_fails_its_image() {
+fn bad_plugin_table_fails_its_image() {
     let cases = [
         ("ragged", "bad_table", "ragged"),
         ("duplicate", "bad_table", "'a'"),
@@ -502,7 +506,7 @@ const BROKEN_TABLES: [Harm; 3] = [
 
 /// A table that cannot be read is no loss to a run that makes all of it anew; it is kept, out of the way.
 #[test]
-fn a_broken_table_is_set_aside_by_replace() {
+fn broken_table_kept_aside_by_replace() {
     for (name, harm) in BROKEN_TABLES {
         let world = World::new();
         harm(&world);
@@ -603,7 +607,7 @@ fn refused() -> Vec<Refused> {
             says: &[TABLE],
         },
     ];
-    // A run that makes all of it anew sets such a table aside (see `a_broken_table_is_set_aside_by_replace`).
+    // Mode `replace` keeps a copy of such a table (see `broken_table_kept_aside_by_replace`).
     for args in [INCREMENTAL, STATUS] {
         for (name, harm) in BROKEN_TABLES {
             cases.push(Refused { name, harm, args, code: 5, says: &[TABLE, "run --mode replace"] });
@@ -677,8 +681,9 @@ fn bad_input_is_refused() {
     all(refused(), |case| format!("{} ({})", case.name, case.args.join(" ")), check_refused);
 }
 
+/// With two datasets in the working folder, kymhost does not guess.
 #[test]
-fn two_datasets_in_the_working_folder_are_not_guessed_between() {
+fn two_datasets_in_folder_are_ambiguous() {
     let dir = TestDir::new();
     Fixture::with_images(dir.join("one.zarr"), 1, 1);
     let status = || Run::new(["status", "--json", "--plugin", "velocity_events"]).folder(dir.path());
@@ -692,7 +697,7 @@ fn two_datasets_in_the_working_folder_are_not_guessed_between() {
 
 /// A record that leads out is never read as one: neither followed nor written to.
 #[test]
-fn a_record_that_leads_out_is_not_followed() {
+fn record_link_outside_not_followed() {
     for mode in ["replace", "incremental"] {
         let world = World::new();
         let id = image_id(BROKEN);
@@ -711,7 +716,7 @@ fn a_record_that_leads_out_is_not_followed() {
 
 /// A marker's place that leads out is not written through.
 #[test]
-fn a_marker_that_leads_out_is_not_written_through() {
+fn marker_link_outside_not_written() {
     for mode in ["replace", "incremental"] {
         let world = World::new();
         let key = world.broken().key(&format!("{MARKER}.json"));
@@ -725,7 +730,7 @@ fn a_marker_that_leads_out_is_not_written_through() {
 
 /// Attributes that cannot be read are named and kept: a run must not write over them.
 #[test]
-fn broken_attributes_of_an_image_are_kept() {
+fn broken_image_attributes_are_kept() {
     for mode in ["replace", "incremental"] {
         let world = World::new();
         let key = format!("images/{}/.zattrs", image_id(BROKEN));
@@ -746,7 +751,7 @@ fn broken_attributes_of_an_image_are_kept() {
 /// A table that has rows of images without provenance is no error: those images are stale, the others' rows stay where
 /// that is asked for.
 #[test]
-fn a_table_without_provenance_is_brought_up_to_date() {
+fn table_without_provenance_is_updated() {
     for mode in ["replace", "incremental"] {
         let world = World::new();
         let (known, gone) = (image_id(0), image_id(99));
@@ -766,7 +771,7 @@ fn a_table_without_provenance_is_brought_up_to_date() {
 
 /// A table without `image_id` has no rows of any image; its rows stay.
 #[test]
-fn a_table_without_image_id_keeps_its_rows() {
+fn table_without_image_id_keeps_rows() {
     for mode in ["replace", "incremental"] {
         let world = World::new();
         world.data.put_table("kym_velocity_events", &batch([("score", floats([-1.0, -2.0]))]));
@@ -853,8 +858,9 @@ fn validate_names_what_is_broken() {
     );
 }
 
+/// `dataset validate` reports all problems in one go.
 #[test]
-fn validate_says_all_that_is_wrong_at_once() {
+fn validate_reports_all_problems_at_once() {
     let world = World::new();
     let broken = image_id(BROKEN);
     let other = image_id(2);
@@ -891,8 +897,9 @@ fn unprivileged() -> Option<Vec<String>> {
     }
 }
 
+/// If the images cannot be listed, that is an error and not an empty dataset.
 #[test]
-fn images_that_cannot_be_listed_are_an_error() {
+fn unlistable_images_are_an_error() {
     let Some(user) = unprivileged() else { return };
     for command in ["run", "status"] {
         let world = World::new();
@@ -905,8 +912,9 @@ fn images_that_cannot_be_listed_are_an_error() {
     }
 }
 
+/// A file without read permission fails its image alone.
 #[test]
-fn a_file_that_may_not_be_read_fails_its_image() {
+fn unreadable_file_fails_its_image() {
     let Some(user) = unprivileged() else { return };
     for name in ["velocity_events/params.json", "velocity_events/events.parquet"] {
         let world = World::new();
@@ -925,8 +933,9 @@ fn a_file_that_may_not_be_read_fails_its_image() {
     }
 }
 
+/// A read-only dataset can be read, and a run on it fails with a clear error.
 #[test]
-fn a_read_only_dataset_is_read_and_not_written() {
+fn read_only_dataset_is_readable() {
     let Some(user) = unprivileged() else { return };
     let world = World::new();
     let folders: Vec<PathBuf> =
@@ -996,8 +1005,9 @@ fn check_full(data: &Fixture, before: &Snapshot, output: &Output, make_room: imp
     }
 }
 
+/// A full disk loses no rows.
 #[test]
-fn a_full_disk_loses_nothing() {
+fn full_disk_loses_nothing() {
     for mode in ["replace", "incremental"] {
         let Some(disk) = SmallDisk::mount(1024) else { return };
         let path = disk.at.join("data.zarr");
@@ -1023,7 +1033,7 @@ fn a_full_disk_loses_nothing() {
 
 /// The same where the limit is one of file size: a table larger than the process may write.
 #[test]
-fn a_table_too_large_to_write_loses_nothing() {
+fn too_large_table_loses_nothing() {
     let world = World::new();
     // Columns of noise that no codec makes small.
     let mut random = fastrand::Rng::with_seed(7);

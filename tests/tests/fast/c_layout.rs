@@ -223,8 +223,9 @@ fn golden(version: &str) -> Contract {
     Contract::from_text(&fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
 }
 
+/// The C header only appends to what earlier versions had.
 #[test]
-fn the_header_is_an_append_of_what_it_was() {
+fn header_only_appends_to_earlier_versions() {
     let Some(now) = contract_of(&header()) else { return };
     assert_eq!(Contract::from_text(&now.to_text()), now, "what is written is read");
     for version in VERSIONS {
@@ -238,8 +239,9 @@ fn the_header_is_an_append_of_what_it_was() {
     assert_eq!(golden("1.1"), now, "today:\n{}", now.to_text());
 }
 
+/// The types in Rust that mirror the header have its layout.
 #[test]
-fn the_mirror_in_rust_is_the_header() {
+fn rust_mirror_equals_header() {
     let Some(now) = contract_of(&header()) else { return };
     let mut mirror = Contract::from_text(&c_door::layout());
     assert_eq!(mirror.structs.keys().collect::<Vec<_>>(), now.structs.keys().collect::<Vec<_>>());
@@ -272,8 +274,9 @@ fn the_mirror_in_rust_is_the_header() {
     }
 }
 
+/// Edits of the header that are not appends are found.
 #[test]
-fn edits_that_are_no_appends_are_found() {
+fn edits_other_than_appends_are_found() {
     let header = header();
     if c::compiler().is_none() {
         return;

@@ -370,8 +370,9 @@ fn copy(from: &Path, to: &Path) {
     unlock(to);
 }
 
+/// Params hashes equal those of the predecessor.
 #[test]
-fn params_hashes() {
+fn params_hashes_match_recorded_cases() {
     let mut findings = Findings::default();
     for (set, folder) in sets() {
         let text = fs::read_to_string(folder.join("params_hash.jsonl")).expect("the vectors");
@@ -417,12 +418,12 @@ fn staleness(door: Door) {
 }
 
 #[test]
-fn staleness_through_the_library() {
+fn staleness_matches_through_library() {
     staleness(Door::Library);
 }
 
 #[test]
-fn staleness_through_the_program() {
+fn staleness_matches_through_program() {
     staleness(Door::Program);
 }
 
@@ -491,12 +492,12 @@ fn scenario_step(door: Door, dataset: &Path, case: &str, step: &Value, findings:
 }
 
 #[test]
-fn scenarios_through_the_library() {
+fn scenarios_match_through_library() {
     scenarios(Door::Library);
 }
 
 #[test]
-fn scenarios_through_the_program() {
+fn scenarios_match_through_program() {
     scenarios(Door::Program);
 }
 
@@ -539,12 +540,12 @@ fn recordings(door: Door) {
 }
 
 #[test]
-fn recordings_through_the_library() {
+fn recordings_match_through_library() {
     recordings(Door::Library);
 }
 
 #[test]
-fn recordings_through_the_program() {
+fn recordings_match_through_program() {
     recordings(Door::Program);
 }
 
@@ -575,17 +576,17 @@ fn demonstration(door: Door) {
 }
 
 #[test]
-fn demonstration_through_the_library() {
+fn demonstration_matches_through_library() {
     demonstration(Door::Library);
 }
 
 #[test]
-fn demonstration_through_the_program() {
+fn demonstration_matches_through_program() {
     demonstration(Door::Program);
 }
 
 #[test]
-fn numbers_are_compared_as_numbers() {
+fn numbers_compare_by_value() {
     use Precision::{Csv, Decimals15, Exact};
     let cases = [
         (json!(1), json!(1.0), Exact, true),

@@ -116,8 +116,9 @@ fn rows_of(data: &Fixture, recipe: &Recipe, number: u64) -> Value {
     table.rows_of(&image_id(number)).into_iter().map(|row| row[..count].to_vec()).collect::<Vec<_>>().into()
 }
 
+/// Each recipe of the cookbook runs, then has nothing to do, and redoes exactly what changed.
 #[test]
-fn recipes_run_rest_and_do_again_what_changed() {
+fn recipes_run_once_and_redo_changes() {
     for recipe in recipes() {
         let dir = TestDir::new();
         let data = dataset(&dir);

@@ -59,8 +59,9 @@ fn check_answer(answer: &Value) {
     }
 }
 
+/// The demo's velocities and stalls are those that it simulated.
 #[test]
-fn speeds_and_stalls_are_those_that_were_put_in() {
+fn demo_measures_simulated_speeds_and_stalls() {
     let dir = TestDir::in_memory();
     let document = demo(&dir);
     let answers = document["answers"].as_array().expect("a list");
@@ -129,8 +130,9 @@ fn check_files_tell_no_truth(dir: &TestDir) {
     assert!(found.len() == 1 && expected.contains(&found[0]), "{found:?} is not in {expected:?}");
 }
 
+/// The demo shows the answer next to the truth, and which images run again.
 #[test]
-fn the_demo_shows_the_answer_and_what_is_done_again() {
+fn demo_shows_answer_and_reruns() {
     let dir = TestDir::in_memory();
     let output = Run::new(["demo"]).folder(dir.path()).output().expect_code(0).expect_stdout(&[
         "kymhost-demo-recordings",
@@ -182,8 +184,9 @@ fn the_demo_shows_the_answer_and_what_is_done_again() {
     assert!(dir.join("my_indexer").is_dir());
 }
 
+/// The demo replaces its own folder, but never somebody else's.
 #[test]
-fn the_demo_is_made_anew_but_touches_no_folder_of_others() {
+fn demo_recreates_only_its_own_folder() {
     let dir = TestDir::in_memory();
     let demo = || Run::new(["demo", "my demo.zarr", "--json"]).folder(dir.path()).output();
     let mut answers = Vec::new();
@@ -221,8 +224,9 @@ fn the_demo_is_made_anew_but_touches_no_folder_of_others() {
     assert_untouched(&untouched, &snapshot(dir.path()));
 }
 
+/// Without its plugins the demo creates nothing.
 #[test]
-fn without_its_plugins_the_demo_makes_nothing() {
+fn demo_without_plugins_creates_nothing() {
     let (dir, alone) = (TestDir::in_memory(), TestDir::new());
     let program_alone = alone.join("kymhost");
     fs::copy(program(), &program_alone).expect("a copy of the program");

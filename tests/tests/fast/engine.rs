@@ -99,8 +99,9 @@ fn hold(data: &Fixture) -> LockGuard {
 
 // Which images a run does.
 
+/// A run, and its dry run, extract exactly the images that the options select.
 #[test]
-fn a_run_does_the_images_that_are_asked_for() {
+fn run_extracts_exactly_selected_images() {
     let lab = Lab::new();
     let data = one_of_each(&lab);
     let check = |line: &str, done: &[u64], looked_at: u64| {
@@ -139,8 +140,9 @@ fn a_run_does_the_images_that_are_asked_for() {
     check("--compat kymflow --image #1 #2 --orphans keep --on-schema-change fail", &[2], 2);
 }
 
+/// Impossible options are refused before anything is written.
 #[test]
-fn what_cannot_be_asked_for_is_refused_before_anything_is_done() {
+fn impossible_options_refused_before_writing() {
     let lab = Lab::new();
     let data = one_of_each(&lab);
     let before = snapshot(data.path());
@@ -168,8 +170,9 @@ fn what_cannot_be_asked_for_is_refused_before_anything_is_done() {
     assert_untouched(&before, &snapshot(data.path()));
 }
 
+/// A dry run lists everything that the run would do.
 #[test]
-fn a_dry_run_tells_all_that_a_run_would_do() {
+fn dry_run_lists_all_that_run_does() {
     let lab = Lab::new();
     let data = one_of_each(&lab);
     add(&data, 4);
@@ -211,8 +214,9 @@ fn a_dry_run_tells_all_that_a_run_would_do() {
 
 // Deleted images.
 
+/// Rows of deleted images are removed, unless there are so many that it looks like an accident.
 #[test]
-fn rows_of_deleted_images_are_removed_unless_it_looks_like_a_mishap() {
+fn orphan_rows_pruned_unless_suspiciously_many() {
     let lab = Lab::new();
     let few = settled(&lab, 3);
     let many = settled(&lab, 13);
@@ -253,8 +257,9 @@ fn rows_of_deleted_images_are_removed_unless_it_looks_like_a_mishap() {
     check(&many, 11, "--mode replace", 6, 0);
 }
 
+/// `status` and `run` report rows of deleted images.
 #[test]
-fn what_was_removed_is_said() {
+fn pruned_rows_are_reported() {
     let lab = Lab::new();
     let data = settled(&lab, 3);
     delete(&data, 1);
@@ -268,8 +273,9 @@ fn what_was_removed_is_said() {
 
 // Failures.
 
+/// A run stops after `--max-failures` and commits what is done.
 #[test]
-fn a_run_stops_after_so_many_failures_and_commits_the_rest() {
+fn max_failures_stops_and_commits_rest() {
     let lab = Lab::new();
     let data = dataset(&lab, 8);
     (2..8).for_each(|image| params(&data, image, json!({"fail": true})));
@@ -294,8 +300,9 @@ fn a_run_stops_after_so_many_failures_and_commits_the_rest() {
     first.expect_stderr(&["stopped, for so many images failed", "  error: the params say: fail", ", not run 5 ("]);
 }
 
+/// Failures are remembered, and the next run tries the images again.
 #[test]
-fn failures_are_remembered_and_tried_again() {
+fn failures_are_remembered_and_retried() {
     let lab = Lab::new();
     let data = settled(&lab, 2);
     data.image(&image_id(1)).json("note", &json!({"fail": true}));
@@ -310,8 +317,9 @@ fn failures_are_remembered_and_tried_again() {
     command(&lab, &data, "status --exit-code").output().expect_code(0);
 }
 
+/// With `--checkpoint`, a long run commits before its end.
 #[test]
-fn a_long_run_commits_before_its_end() {
+fn checkpoint_commits_during_run() {
     let lab = Lab::new();
     let data = dataset(&lab, 4);
     // They come one by one.
@@ -326,8 +334,9 @@ fn a_long_run_commits_before_its_end() {
     }
 }
 
+/// If an input has another time but the same content, its marker is renewed and nothing is extracted.
 #[test]
-fn touched_inputs_have_their_markers_renewed() {
+fn touched_inputs_renew_markers() {
     let lab = Lab::new();
     let data = settled(&lab, 2);
     // The same content at another time, which is old enough to be trusted when a run looks at it.
@@ -350,8 +359,9 @@ fn touched_inputs_have_their_markers_renewed() {
 
 // Columns.
 
+/// A run reports a column that it widened.
 #[test]
-fn a_wider_column_is_said() {
+fn widened_column_is_reported() {
     let lab = Lab::new();
     let data = settled(&lab, 2);
     params(&data, 1, json!({"float": true}));
@@ -363,8 +373,9 @@ fn a_wider_column_is_said() {
     assert_eq!(document["widened"], json!([{"column": "value", "from": "Int64", "to": "Float64"}]), "{document}");
 }
 
+/// A column of another type fails the image, or all images are computed again, as the option says.
 #[test]
-fn a_column_of_another_type_fails_or_is_computed_anew() {
+fn other_column_type_fails_or_recomputes() {
     let lab = Lab::new();
     let data = Fixture::new(lab.fresh("data.zarr"));
     for image in 0..3 {
@@ -392,8 +403,9 @@ fn a_column_of_another_type_fails_or_is_computed_anew() {
 
 // Locks.
 
+/// A run waits for a locked table as long as `--wait` says, and says who holds it.
 #[test]
-fn a_table_that_another_run_holds_is_waited_for_as_long_as_is_said() {
+fn locked_table_is_waited_for_with_wait() {
     let lab = Lab::new();
     let data = settled(&lab, 2);
     note(&data, 0, "second");
@@ -426,8 +438,9 @@ fn a_table_that_another_run_holds_is_waited_for_as_long_as_is_said() {
     free.join().expect("the other run ends");
 }
 
+/// A signal ends a command that waits for a lock, or that verifies.
 #[test]
-fn a_signal_ends_waiting_and_judging_at_once() {
+fn signal_ends_waiting_and_verifying() {
     use rustix::process::{Pid, Signal, kill_process};
     let lab = Lab::new();
     let data = settled(&lab, 3);
@@ -458,8 +471,9 @@ fn a_signal_ends_waiting_and_judging_at_once() {
 
 // Status.
 
+/// `status` shows changed inputs, notes, and only the reasons that were asked for.
 #[test]
-fn status_tells_keys_notes_and_the_reasons_asked_for() {
+fn status_shows_inputs_notes_and_reasons() {
     let mut lab = Lab::new();
     let data = settled(&lab, 4);
     note(&data, 1, "second");
@@ -508,8 +522,9 @@ fn status_tells_keys_notes_and_the_reasons_asked_for() {
 
 // Why.
 
+/// `explain` lists every reason, with the values before and after.
 #[test]
-fn explain_tells_every_reason_with_before_and_after() {
+fn explain_lists_reasons_before_and_after() {
     let lab = Lab::new();
     let data = settled(&lab, 5);
     note(&data, 1, "second");
@@ -562,8 +577,9 @@ fn explain_tells_every_reason_with_before_and_after() {
 
 // Trust.
 
+/// `verify` extracts images again, compares, and writes nothing.
 #[test]
-fn verify_extracts_again_and_writes_nothing() {
+fn verify_extracts_again_writes_nothing() {
     let lab = Lab::new();
     let data = settled(&lab, 4);
     let before = snapshot(data.path());
@@ -593,8 +609,9 @@ fn verify_extracts_again_and_writes_nothing() {
     text(&data, "verify").expect_code(3).expect_stdout(&["found in 1 image:", &image_id(1), &kinds[0]]);
 }
 
+/// Adopted rows are fresh.
 #[test]
-fn adopted_rows_count_as_fresh() {
+fn adopted_rows_are_fresh() {
     let lab = Lab::new();
     let data = settled(&lab, 4);
     (0..3).for_each(|image| params(&data, image, json!({"unused": image})));
@@ -630,8 +647,9 @@ fn adopted_rows_count_as_fresh() {
 
 // Tables that are broken, or to be gone.
 
+/// A broken table is reported, and mode `replace` builds it again.
 #[test]
-fn a_broken_table_is_said_and_can_be_made_anew() {
+fn broken_table_reported_and_rebuilt() {
     let lab = Lab::new();
     let data = settled(&lab, 3);
     data.cut(TABLE);
@@ -652,8 +670,9 @@ fn a_broken_table_is_said_and_can_be_made_anew() {
     command(&lab, &data, "status --exit-code").output().expect_code(0);
 }
 
+/// `table drop` needs `--yes`, drops only tables of ours, and waits for the lock.
 #[test]
-fn a_table_is_dropped_only_when_it_is_meant() {
+fn table_drop_requires_confirmation() {
     let lab = Lab::new();
     let data = settled(&lab, 2);
     data.put_table("sources", &batch([("n", ints([1])), ("x", floats([0.5])), ("s", texts(["a"]))]));
@@ -676,8 +695,9 @@ fn a_table_is_dropped_only_when_it_is_meant() {
 
 // Several indexers.
 
+/// Several indexers share the options of one command.
 #[test]
-fn several_indexers_share_one_line_of_options() {
+fn several_indexers_share_options() {
     let dir = TestDir::new();
     let data = Fixture::with_images(dir.join("data.zarr"), 3, 2);
     let both = |line: &str| {

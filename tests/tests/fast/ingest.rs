@@ -107,7 +107,7 @@ const PLAIN: [(&str, usize, Kind, DType); 5] = [
 
 /// Every type, byte order, form and packing: the pixels are those of the file.
 #[test]
-fn every_form_of_tiff() {
+fn tiff_of_every_form_is_read() {
     let lab = Lab::new();
     let mut expected: BTreeMap<String, (DType, Vec<usize>, Vec<u8>)> = BTreeMap::new();
     for (name, size, kind, dtype) in PLAIN {
@@ -177,7 +177,7 @@ fn every_form_of_tiff() {
 
 /// What libtiff and others read otherwise than a plain decoder: tags that count for nothing, and pages that are none.
 #[test]
-fn tags_that_are_not_what_they_seem() {
+fn misleading_tiff_tags_are_handled() {
     const PREDICTOR: u16 = 317;
     let plain = || Tiff::new(page(20, 5, 2, Kind::Uint, 4));
     let three = || Tiff { pages: vec![page(20, 5, 2, Kind::Uint, 4); 3], ..plain() };
@@ -246,7 +246,7 @@ fn tags_that_are_not_what_they_seem() {
 
 /// What cannot be read is told, each with a kind, and the others go in.
 #[test]
-fn bad_files_are_told_and_the_others_go_in() {
+fn bad_files_reported_rest_imported() {
     let lab = Lab::new();
     let good = small();
     // In a plain little-endian file the directory stands at its end; its entries have 12 bytes.
@@ -353,7 +353,7 @@ fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
 
 /// Headers, ROIs and artifacts beside a recording.
 #[test]
-fn what_stands_beside_a_recording() {
+fn companion_files_become_artifacts() {
     let lab = Lab::new();
     for name in ["bare.tif", "olympus.tif", "both.tif", "sub/both.tif"] {
         lab.put(name, small());
@@ -441,7 +441,7 @@ fn what_stands_beside_a_recording() {
 
 /// Only what is new or has changed is done; what a person edited in the dataset, and what others made, stays.
 #[test]
-fn a_second_ingest_does_what_is_new_or_has_changed() {
+fn second_ingest_imports_new_and_changed() {
     let lab = Lab::new();
     for name in ["a.tif", "b.tif", "c.tif"] {
         lab.put(name, small());
@@ -529,7 +529,7 @@ fn a_second_ingest_does_what_is_new_or_has_changed() {
 
 /// Which dataset, and what cannot be done at all.
 #[test]
-fn where_things_go() {
+fn imported_files_land_in_documented_places() {
     let lab = Lab::new();
     // Nothing to ingest makes no dataset.
     lab.ingest(&[]).expect_code(0).expect_stderr(&["there is no TIFF"]);
@@ -561,7 +561,7 @@ fn where_things_go() {
 
 /// Nothing is written into a dataset but what is its own, and nothing of it is read as a recording.
 #[test]
-fn an_export_keeps_out_of_the_dataset_and_an_ingest_too() {
+fn export_and_dataset_must_not_overlap() {
     let lab = Lab::new();
     lab.put("a.tif", small());
     lab.document(&["--json"], 0);
@@ -622,7 +622,7 @@ fn an_export_keeps_out_of_the_dataset_and_an_ingest_too() {
 
 /// kymflow's own sources table and provenance are understood.
 #[test]
-fn what_kymflow_ingested_is_known() {
+fn recordings_ingested_by_kymflow_are_known() {
     let lab = Lab::new();
     let path = lab.put("a.tif", small());
     let path = fs::canonicalize(path).unwrap();
@@ -675,7 +675,7 @@ fn contents(dataset: &Dataset) -> BTreeMap<String, String> {
 
 /// A dataset that is exported and ingested again is the same.
 #[test]
-fn an_export_comes_back_as_it_was() {
+fn export_reingests_unchanged() {
     let lab = Lab::new();
     for (name, size, kind, _) in PLAIN {
         lab.put(&format!("{name}.tif"), Tiff::new(page(600, 7, size, kind, 3)).bytes());
@@ -774,7 +774,7 @@ fn an_export_comes_back_as_it_was() {
 
 /// A damaged image fails alone.
 #[test]
-fn an_export_tells_what_it_cannot_read() {
+fn export_reports_unreadable_parts() {
     let lab = Lab::new();
     lab.put("a.tif", small());
     lab.put("b.tif", small());
@@ -802,7 +802,7 @@ fn an_export_tells_what_it_cannot_read() {
 
 /// How far it is, is shown on a terminal, and nowhere else.
 #[test]
-fn progress_is_shown_on_a_terminal() {
+fn progress_shows_on_terminal() {
     let lab = Lab::new();
     for number in 0..60 {
         lab.put(&format!("{number:02}.tif"), Tiff::new(page(4000, 40, 2, Kind::Uint, number)).bytes());
@@ -825,7 +825,7 @@ fn progress_is_shown_on_a_terminal() {
 
 /// What failed, or was killed half way, never comes back as a recording; what an earlier export wrote stays.
 #[test]
-fn half_an_export_is_no_recording() {
+fn partial_export_is_not_a_recording() {
     let lab = Lab::new();
     lab.put("a.tif", small());
     lab.put("b.tif", small());
@@ -909,7 +909,7 @@ fn changes_of_the_disk(run: Run, log: &Path) -> usize {
 
 /// `NAME.<part>/<name>.csv` beside `NAME.tif` is an artifact with a `/` in its name, and an analysis finds it.
 #[test]
-fn a_folder_beside_a_recording_gives_names_with_a_slash() {
+fn companion_folder_gives_names_with_slash() {
     let lab = Lab::new();
     lab.put("a.tif", small());
     let mut csv = "roi_id,channel,time,velocity\n".to_owned();
@@ -973,7 +973,7 @@ fn a_folder_beside_a_recording_gives_names_with_a_slash() {
 
 /// A file that is gone is a change, told once; what came from it stays, also when the recording is read again later.
 #[test]
-fn what_came_from_a_file_that_is_gone_stays() {
+fn artifact_of_deleted_file_stays() {
     let lab = Lab::new();
     let touch = |name: &str, second: u64| {
         let file = fs::File::options().append(true).open(lab.files().join(name)).unwrap();
@@ -1050,7 +1050,7 @@ fn what_came_from_a_file_that_is_gone_stays() {
 
 /// A dry run reads everything: it tells what would fail, and ends as the run would.
 #[test]
-fn a_dry_run_tells_what_will_fail() {
+fn ingest_dry_run_reports_failures() {
     let lab = Lab::new();
     let good = small();
     lab.put("good.tif", &good);
@@ -1101,7 +1101,7 @@ fn a_dry_run_tells_what_will_fail() {
 
 /// Pixels that are damaged in the dataset are no reason to keep a recording out that has changed.
 #[test]
-fn damaged_pixels_are_replaced_by_those_of_a_changed_file() {
+fn changed_file_replaces_damaged_pixels() {
     let lab = Lab::new();
     lab.put("a.tif", small());
     let id = lab.image(&lab.document(&["--json"], 0), "a.tif");
@@ -1115,7 +1115,7 @@ fn damaged_pixels_are_replaced_by_those_of_a_changed_file() {
 
 /// A moved folder is ingested as new images, but not without a word.
 #[test]
-fn a_moved_recording_is_told() {
+fn moved_recording_is_reported() {
     let lab = Lab::new();
     lab.put("old/a.tif", small());
     lab.put("old/b.tif", Tiff::new(page(30, 5, 2, Kind::Uint, 1)).bytes());
@@ -1139,14 +1139,14 @@ fn a_moved_recording_is_told() {
 /// Killed before or in the midst of any change of the disk: no image is half, the next run completes it, nothing is there
 /// twice.
 #[test]
-fn killed_at_some_changes() {
+fn ingest_killed_at_few_changes_recovers() {
     killed_at_any_change(6);
 }
 
 /// The same, many times.
 #[test]
 #[ignore = "slow"]
-fn killed_at_many_changes() {
+fn ingest_killed_at_many_changes_recovers() {
     killed_at_any_change(60);
 }
 
@@ -1209,7 +1209,7 @@ fn killed_at_any_change(kills: usize) {
 
 /// A signal ends it after what is done is published.
 #[test]
-fn a_signal_publishes_what_is_done() {
+fn ingest_signal_publishes_finished_images() {
     let lab = Lab::new();
     for number in 0..60 {
         lab.put(&format!("{number:02}.tif"), Tiff::new(page(4000, 40, 2, Kind::Uint, number)).bytes());
@@ -1236,7 +1236,7 @@ fn a_signal_publishes_what_is_done() {
 
 /// The real recordings: pixels are the TIFFs', the metadata are the facts of the JSON.
 #[test]
-fn real_recordings() {
+fn real_recordings_keep_pixels_and_metadata() {
     let Some(folder) = shared().map(|shared| shared.join("linescans")).filter(|folder| folder.is_dir()) else { return };
     let lab = Lab::new();
     let run = || Run::new(["dataset", "ingest", "--json"]).arg(&folder).dataset(&lab.data());
@@ -1331,7 +1331,7 @@ fn plain_pixels(file: &[u8]) -> Vec<u8> {
 
 /// One row an image, also of broken ones, in every form.
 #[test]
-fn the_viewer_table() {
+fn view_table_lists_recordings() {
     let lab = Lab::new();
     lab.put("a.tif", small());
     lab.put("a.txt", HEADER);
@@ -1414,7 +1414,7 @@ fn the_viewer_table() {
 
 /// Metadata of another form than it has are told, and no cell pretends.
 #[test]
-fn the_viewer_table_tells_metadata_that_are_none() {
+fn view_table_reports_broken_metadata() {
     let lab = Lab::new();
     let cases = [
         ("list", json!([]), "it is no object"),

@@ -46,8 +46,9 @@ fn rows(data: &Fixture) -> Vec<(String, Vec<Value>)> {
     rows
 }
 
+/// The plugin in C gives a row for every dtype, and none without pixels.
 #[test]
-fn every_dtype_gives_its_row_and_no_pixels_none() {
+fn c_intensity_reads_every_dtype() {
     let Some(library) = c::intensity_c() else { return };
     let dir = TestDir::new();
     let data = Fixture::new(dir.join("data.zarr"));
@@ -85,8 +86,9 @@ fn every_dtype_gives_its_row_and_no_pixels_none() {
     );
 }
 
+/// Only what changed is extracted again.
 #[test]
-fn what_changed_is_done_again_and_nothing_else() {
+fn c_intensity_redoes_only_changes() {
     let Some(library) = c::intensity_c() else { return };
     let dir = TestDir::new();
     let data = Fixture::new(dir.join("data.zarr"));
@@ -128,8 +130,9 @@ fn what_changed_is_done_again_and_nothing_else() {
     assert_eq!(reasons(), ["FRESH_ROWS"; 4]);
 }
 
+/// Errors about bad params name the file.
 #[test]
-fn bad_params_are_errors_that_name_the_file() {
+fn c_intensity_bad_params_name_the_file() {
     let Some(library) = c::intensity_c() else { return };
     let dir = TestDir::new();
     let data = Fixture::new(dir.join("data.zarr"));
@@ -164,8 +167,9 @@ fn bad_params_are_errors_that_name_the_file() {
     assert_eq!(rows(&data)[0].1[5], json!(1.0), "all are above -Infinity");
 }
 
+/// `plugin info` shows that the plugin uses the C contract.
 #[test]
-fn the_program_shows_the_door() {
+fn plugin_info_shows_c_door() {
     let Some(library) = c::intensity_c() else { return };
     let folder = TestDir::new();
     let copy: PathBuf = folder.join(library.file_name().expect("a name"));

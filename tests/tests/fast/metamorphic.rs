@@ -214,7 +214,7 @@ fn check(name: &str, relation: &Relation, found: &Answer, base: &Answer) {
 }
 
 #[test]
-fn turned_recordings_have_turned_answers() {
+fn turned_recording_gives_turned_result() {
     let scale = || metadata(SECONDS_PER_LINE, UM_PER_PIXEL);
     let packed = |scan: &Scan| Tiff {
         big_endian: true,
@@ -277,7 +277,7 @@ fn turned_recordings_have_turned_answers() {
 
 /// The same pixels in other chunks, by more and fewer workers and threads: the same tables and artifacts.
 #[test]
-fn chunks_workers_and_threads_change_nothing() {
+fn chunks_workers_threads_change_nothing() {
     let dir = TestDir::in_memory();
     let make = |name: &str, chunks: Option<&[usize]>| -> PathBuf {
         let path = dir.join(name);

@@ -22,8 +22,9 @@ fn expect_nothing_done(output: Output) {
     output.expect_code(0);
 }
 
+/// A run with nothing to do writes nothing.
 #[test]
-fn nothing_is_written() {
+fn idle_run_writes_nothing() {
     let dir = TestDir::new();
     let data = settled(&dir);
     let before = snapshot(data.path());
@@ -50,8 +51,9 @@ fn traced_run(dir: &TestDir, calls: &str, run: impl FnOnce([&str; 8])) -> Option
     Some(fs::read_to_string(&trace).expect("what strace wrote"))
 }
 
+/// A run with nothing to do starts no worker.
 #[test]
-fn no_worker_is_started() {
+fn idle_run_starts_no_worker() {
     let dir = TestDir::new();
     let data = settled(&dir);
     let Some(trace) = traced(&dir, &data, "trace=execve,execveat") else { return };
@@ -72,8 +74,9 @@ fn no_worker_is_started() {
     assert_eq!(started, 2, "a marker of Python's needs the plugin: {trace}");
 }
 
+/// Several indexers share one listing of the images.
 #[test]
-fn several_indexers_share_one_listing_of_the_images() {
+fn indexers_share_one_image_listing() {
     let dir = TestDir::new();
     let data = settled(&dir);
     let both = || {
@@ -94,8 +97,9 @@ fn several_indexers_share_one_listing_of_the_images() {
     assert_eq!(of_both, of_one, "folders of images that were opened");
 }
 
+/// A run with nothing to do opens the table once.
 #[test]
-fn the_table_is_opened_once() {
+fn idle_run_opens_table_once() {
     let dir = TestDir::new();
     let data = settled(&dir);
     let calls = "trace=open,openat,openat2,rename,renameat,renameat2,unlink,unlinkat";

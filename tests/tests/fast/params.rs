@@ -46,8 +46,9 @@ impl Lab {
     }
 }
 
+/// `params set` makes exactly the given images stale.
 #[test]
-fn setting_params_makes_just_those_images_stale() {
+fn params_set_makes_only_those_images_stale() {
     let lab = Lab::new();
     let set = lab.command("params set --plugin @maker --image #1 #2 value=4 nested.deep=0.5").output().expect_code(0);
     set.expect_stderr(&["changed the params of 2 images", "kymhost run --plugin"]);
@@ -71,8 +72,9 @@ fn setting_params_makes_just_those_images_stale() {
     assert_eq!((0..3).map(|image| lab.params(image).expect("params")["value"].clone()).collect::<Vec<_>>(), [9, 9, 9]);
 }
 
+/// `params show` includes the schema.
 #[test]
-fn params_are_shown_with_their_schema() {
+fn params_show_includes_schema() {
     let lab = Lab::new();
     lab.command("params set --plugin @maker --image #1 value=4").output().expect_code(0);
     lab.command("params show --plugin @maker").output().expect_code(0).expect_stdout(&[
@@ -97,8 +99,9 @@ fn params_are_shown_with_their_schema() {
     assert!(shown["images"][0]["error"].is_null() && shown["images"][2]["error"].is_null(), "{shown}");
 }
 
+/// Wrong params are refused, and nothing is written.
 #[test]
-fn what_is_wrong_is_refused_and_nothing_is_written() {
+fn wrong_params_refused_nothing_written() {
     let lab = Lab::new();
     lab.data.image(&image_id(2)).json("maker/params", &json!({"value": 1}));
     let before = snapshot(lab.data.path());
@@ -125,8 +128,9 @@ fn what_is_wrong_is_refused_and_nothing_is_written() {
     }
 }
 
+/// Params that a plugin writes cannot be set, and the error names the plugin.
 #[test]
-fn params_that_a_plugin_writes_are_refused_naming_it() {
+fn params_written_by_plugin_refused() {
     let lab = Lab::new();
     let before = snapshot(lab.data.path());
     let error = lab.command("params set --plugin @written --all value=1 --json").output().expect_code(6).json();
@@ -138,7 +142,7 @@ fn params_that_a_plugin_writes_are_refused_naming_it() {
 
 /// The indexer that made them need not be installed where the params are set: its run marker says whose they are.
 #[test]
-fn params_that_a_run_marker_vouches_for_are_refused() {
+fn params_made_by_a_run_refused() {
     let lab = Lab::new();
     let image = lab.data.image(&image_id(1));
     image.json("maker/params", &json!({"value": 3}));
@@ -160,8 +164,9 @@ fn params_that_a_run_marker_vouches_for_are_refused() {
     lab.command("params set --plugin @maker --image #0 #2 value=1").output().expect_code(0);
 }
 
+/// Params that are not a JSON object are shown and never overwritten.
 #[test]
-fn params_that_are_no_object_are_shown_and_not_written_over() {
+fn params_not_an_object_kept() {
     for (held, shown) in
         [(json!([1, 2]), "no object, which params are: ["), (json!(null), "no object, which params are: null")]
     {
@@ -182,8 +187,9 @@ fn params_that_are_no_object_are_shown_and_not_written_over() {
     }
 }
 
+/// A key with a dot in it is written in quotes.
 #[test]
-fn a_key_with_a_dot_stands_in_quotes() {
+fn params_key_with_dot_is_quoted() {
     let lab = Lab::new();
     lab.command(r#"params set --plugin @maker --image #1 nested."a.b"=4"#).output().expect_code(0);
     assert_eq!(lab.params(1), Some(json!({"nested": {"a.b": 4}})));

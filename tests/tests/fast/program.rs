@@ -54,7 +54,7 @@ fn help_and_version_go_to_stdout() {
 }
 
 #[test]
-fn every_shell_has_completions() {
+fn completions_exist_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let expected = ["params-hash", "max-memory", "on-schema-change", "adopt"];
         let output = Run::new(["completions", shell]).output().expect_code(0).expect_stdout(&expected);
@@ -67,8 +67,9 @@ fn every_shell_has_completions() {
 
 // Runs and status.
 
+/// The summary for people goes to stderr and the JSON document to stdout.
 #[test]
-fn the_summary_is_for_people_and_the_document_for_scripts() {
+fn summary_on_stderr_document_on_stdout() {
     let dir = TestDir::new();
     let data = Fixture::with_images(dir.join("data.zarr"), 3, 2);
     let output = run(&["run", "--plugin", "velocity_events"], &data).expect_code(0);
@@ -93,8 +94,9 @@ fn the_summary_is_for_people_and_the_document_for_scripts() {
     );
 }
 
+/// A run of several plugins gives one document with one entry per plugin.
 #[test]
-fn several_plugins_are_several_documents() {
+fn several_plugins_give_several_documents() {
     let dir = TestDir::new();
     let data = Fixture::with_images(dir.join("data.zarr"), 2, 2);
     let both = |command: &str| run(&[command, "-p", "velocity_events", "-p", "radon", "--json"], &data).expect_code(0);
@@ -106,8 +108,9 @@ fn several_plugins_are_several_documents() {
     run(&["run", "-p", "radon", "-p", "nobody", "--mode", "replace"], &data).expect_code(5);
 }
 
+/// `plugin info` shows everything that the card says.
 #[test]
-fn plugin_info_tells_all_that_the_card_says() {
+fn plugin_info_shows_whole_card() {
     for name in ["velocity_events", "radon"] {
         let info = Run::new(["plugin", "info", name, "--json"]).output().expect_code(0).json();
         assert_eq!((&info["indexer"], &info["library_indexers"]), (&json!(name), &json!([name])), "{info}");
@@ -126,8 +129,9 @@ fn plugin_info_tells_all_that_the_card_says() {
     }
 }
 
+/// `status --exit-code` shows by its exit code whether images are stale.
 #[test]
-fn status_tells_scripts_by_its_exit_code() {
+fn status_exit_code_shows_staleness() {
     let dir = TestDir::new();
     let data = Fixture::with_images(dir.join("data.zarr"), 25, 1);
     let status = |more: &[&str]| run(&[&["status", "--plugin", "velocity_events"], more].concat(), &data);
@@ -138,8 +142,9 @@ fn status_tells_scripts_by_its_exit_code() {
     status(&["--exit-code"]).expect_code(0).expect_stdout(&["0 of 25 images are stale"]);
 }
 
+/// If another run holds the table's lock, the exit code is 4.
 #[test]
-fn a_table_that_another_run_holds_is_exit_4() {
+fn locked_table_is_exit_code_4() {
     use kymhost::store::{Key, LocalStore, Store as _};
     let dir = TestDir::new();
     let data = settled(&dir, 2);
@@ -157,8 +162,9 @@ fn a_table_that_another_run_holds_is_exit_4() {
     run(&["run", "--plugin", "velocity_events"], &data).expect_code(0);
 }
 
+/// With `--json`, usage errors are JSON documents too.
 #[test]
-fn usage_errors_are_documents_too() {
+fn usage_error_gives_json_document() {
     for args in [&["run", "--json"][..], &["--json", "frobnicate"], &["run", "--plugin", "a", "--mode", "x", "--json"]]
     {
         let output = Run::new(args).output().expect_code(2);
@@ -166,8 +172,9 @@ fn usage_errors_are_documents_too() {
     }
 }
 
+/// The dataset is found by the documented rules.
 #[test]
-fn the_dataset_is_found_where_the_rules_say() {
+fn dataset_found_by_documented_rules() {
     let dir = TestDir::new();
     let data = settled(&dir, 1);
     let list = || Run::new(["table", "list"]);
@@ -181,8 +188,9 @@ fn the_dataset_is_found_where_the_rules_say() {
 
 // Tables.
 
+/// `table show` has four formats.
 #[test]
-fn a_table_is_shown_in_four_forms() {
+fn table_show_has_four_formats() {
     let dir = TestDir::new();
     let data = settled(&dir, 12);
     let show = |args: &[&str]| run(&[&["table", "show"], args].concat(), &data);
@@ -219,8 +227,9 @@ fn a_table_is_shown_in_four_forms() {
     show(&["nobody", "--json"]).expect_code(2).expect_stderr(&["velocity_events"]);
 }
 
+/// `table show` shows any table of the dataset.
 #[test]
-fn any_table_is_shown() {
+fn table_show_reads_any_table() {
     let dir = TestDir::new();
     let data = Fixture::with_images(dir.join("data.zarr"), 1, 1);
     run(&["table", "list"], &data).expect_code(0).expect_stderr(&["no tables yet"]);
@@ -252,8 +261,9 @@ fn with_closed(args: &[&str], data: &Fixture, close_stderr: bool) -> (Option<i32
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// If the reader of a pipe goes away, the program ends without an error.
 #[test]
-fn a_reader_that_goes_away_is_a_quiet_end() {
+fn closed_pipe_ends_quietly() {
     let dir = TestDir::new();
     let data = settled(&dir, 3);
     for args in [
@@ -271,8 +281,9 @@ fn a_reader_that_goes_away_is_a_quiet_end() {
     assert_eq!(with_closed(&["run", "--plugin", "nobody"], &data, true).0, Some(5));
 }
 
+/// If output cannot be written, that is an error.
 #[test]
-fn output_that_cannot_be_written_is_an_error() {
+fn unwritable_output_is_an_error() {
     let dir = TestDir::new();
     let data = settled(&dir, 1);
     let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
@@ -292,8 +303,9 @@ fn output_that_cannot_be_written_is_an_error() {
 
 // Params hashes.
 
+/// `params hash` reads files and pipes.
 #[test]
-fn params_hashes_of_files_and_pipes() {
+fn params_hash_reads_files_and_pipes() {
     let hash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     let output = Run::new(["params-hash", "-"]).stdin(" {\n} ").output().expect_code(0);
     assert_eq!(output.stdout(), format!("{hash}\n"));
@@ -307,8 +319,9 @@ fn params_hashes_of_files_and_pipes() {
 
 // Datasets.
 
+/// `dataset create`, `info` and `validate` work together.
 #[test]
-fn a_dataset_is_made_described_and_checked() {
+fn dataset_create_info_validate_work() {
     let dir = TestDir::new();
     let dataset = |args: &[&str]| Run::new([&["dataset"], args].concat()).folder(dir.path()).output();
     dataset(&["create", "lab.zarr"]).expect_code(0);
@@ -343,8 +356,9 @@ fn a_dataset_is_made_described_and_checked() {
     assert_eq!(nothing.json()["error"]["code"], "not_a_dataset", "{nothing}");
 }
 
+/// Logs go to stderr if they are requested.
 #[test]
-fn logs_go_to_stderr_where_they_are_asked_for() {
+fn logs_go_to_stderr_on_request() {
     let dir = TestDir::new();
     let data = settled(&dir, 1);
     let args = ["run", "--plugin", "velocity_events", "--json"];

@@ -48,8 +48,9 @@ fn mode(path: &Path, bits: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(bits)).unwrap();
 }
 
+/// Plugins are found by name on the search path.
 #[test]
-fn names_are_found_on_the_search_path() {
+fn plugin_names_found_on_search_path() {
     let dir = TestDir::new();
     let (first, second, third) = (folder(&dir, "first"), folder(&dir, "second"), folder(&dir, "third"));
     let radon = put(&first, "radon");
@@ -99,8 +100,9 @@ fn names_are_found_on_the_search_path() {
     );
 }
 
+/// A path names a library.
 #[test]
-fn paths_name_libraries() {
+fn plugin_paths_name_libraries() {
     let dir = TestDir::new();
     let plugins = folder(&dir, "plugins");
     let radon = put(&plugins, "radon");
@@ -125,8 +127,9 @@ fn paths_name_libraries() {
     check("absent.so", &none, Err(("unreadable", &["absent.so"])));
 }
 
+/// A library that other users can change is refused.
 #[test]
-fn code_that_others_can_change_is_refused() {
+fn plugin_writable_by_others_refused() {
     let dir = TestDir::new();
     let (open, closed) = (folder(&dir, "open"), folder(&dir, "closed"));
     let in_open = put(&open, "radon");

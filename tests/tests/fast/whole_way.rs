@@ -174,7 +174,7 @@ fn go(mut lab: Lab, after_first: impl Fn(&Lab)) {
 }
 
 #[test]
-fn readme_on_made_line_scans() {
+fn readme_commands_work_on_made_line_scans() {
     let dir = TestDir::in_memory();
     fs::create_dir(dir.join("linescans")).unwrap();
     fs::create_dir(dir.join("corrected")).unwrap();
@@ -201,7 +201,7 @@ fn readme_on_made_line_scans() {
 }
 
 #[test]
-fn readme_on_real_line_scans() {
+fn readme_commands_work_on_real_line_scans() {
     let Some(shared) = linescans::folder() else { return };
     let dir = TestDir::in_memory();
     fs::create_dir(dir.join("linescans")).unwrap();

@@ -99,8 +99,9 @@ fn one(number: u64, what: &str) -> BTreeMap<u64, Value> {
     BTreeMap::from([(number, json!({"do": what}))])
 }
 
+/// An error, panic or crash in one image fails that image alone.
 #[test]
-fn whatever_an_image_does_it_fails_alone() {
+fn guilty_image_fails_alone() {
     for (what, kind, says) in [
         ("err", FailureKind::Error, "told to err"),
         ("panic", FailureKind::Panic, "told to panic"),
@@ -118,8 +119,9 @@ fn whatever_an_image_does_it_fails_alone() {
     }
 }
 
+/// Invalid tables and hostile behaviour fail that image alone.
 #[test]
-fn foul_play_fails_alone_too() {
+fn foul_play_fails_alone() {
     for (what, kind, says) in [
         ("err_giant", FailureKind::Error, "(41943040 bytes in all)"),
         ("err_controls", FailureKind::Error, "nul \u{fffd} escape \u{fffd}[31m bell \u{fffd} end"),
@@ -145,9 +147,10 @@ fn foul_play_fails_alone_too() {
     }
 }
 
+/// A plugin that closes the worker's pipes fails that image alone.
 #[test]
 #[cfg(target_os = "linux")]
-fn who_closes_the_workers_pipes_fails_alone() {
+fn closed_worker_pipes_fail_alone() {
     let dir = TestDir::new();
     let data = dataset(&dir, "d.zarr", 5, &one(2, "close_all"));
     let answers = extract(&mut *pool_of(&data, "misbehave", &options(1)), &ids(5)).expect("a run to its end");
@@ -155,9 +158,10 @@ fn who_closes_the_workers_pipes_fails_alone() {
     assert_eq!(answers.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false, true, true]);
 }
 
+/// Half an answer, or a stopped process, does not prevent the timeout.
 #[test]
 #[cfg(target_os = "linux")]
-fn half_an_answer_does_not_hold_the_timeout_off() {
+fn half_an_answer_still_times_out() {
     let mut options = options(1);
     options.timeout = Some(LIMIT);
     std::thread::scope(|scope| {
@@ -170,8 +174,9 @@ fn half_an_answer_does_not_hold_the_timeout_off() {
     });
 }
 
+/// Threads, closed files and other leftovers of one image harm no other image.
 #[test]
-fn what_a_plugin_leaves_behind_harms_no_other_image() {
+fn leftovers_harm_no_other_image() {
     for what in ["late_abort", "late_panic", "folder", "flood", "close_0_1_2", "ignore_signals"] {
         let orders = (0..6).map(|number| (number, json!({"do": what}))).collect();
         // Enough of them that what comes later comes while others are extracted.
@@ -179,9 +184,10 @@ fn what_a_plugin_leaves_behind_harms_no_other_image() {
     }
 }
 
+/// A plugin that forks its worker cannot answer for another image.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_plugin_that_forks_its_worker_answers_for_no_other_image() {
+fn forked_worker_answers_for_no_other_image() {
     let dir = TestDir::new();
     let orders = BTreeMap::from([(5, json!({"do": "fork"})), (20, json!({"do": "fork"}))]);
     let data = dataset(&dir, "d.zarr", 40, &orders);
@@ -206,9 +212,10 @@ fn children(process: u32) -> Vec<i32> {
     all.iter().flat_map(|text| text.split_ascii_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
 }
 
+/// Workers that are killed at random cost at most the images that they hold.
 #[test]
 #[cfg(target_os = "linux")]
-fn workers_killed_at_random_cost_no_more_than_the_images_in_hand() {
+fn random_worker_kills_cost_only_images_in_hand() {
     let dir = TestDir::new();
     let images = 400;
     // The last image is held until enough workers were killed, so that the run cannot end before.
@@ -243,8 +250,9 @@ fn workers_killed_at_random_cost_no_more_than_the_images_in_hand() {
     assert_eq!(again["stats"]["skipped_fresh"], images, "{again}");
 }
 
+/// If every image exceeds the time limit, each fails with a timeout.
 #[test]
-fn a_limit_of_time_that_each_image_breaks_fails_each() {
+fn timeout_of_every_image_fails_each() {
     let orders = (0..6).map(|number| (number, json!({"do": "hang"}))).collect();
     let kinds: Vec<_> = (0..6).map(|number| (number, FailureKind::Timeout, "0.05 s")).collect();
     let mut options = options(2);
@@ -258,8 +266,9 @@ fn a_limit_of_time_that_each_image_breaks_fails_each() {
     }
 }
 
+/// A memory limit below what a worker needs is reported once.
 #[test]
-fn less_memory_than_a_worker_needs_is_told_of_once() {
+fn too_little_memory_is_one_error() {
     let dir = TestDir::new();
     let data = dataset(&dir, "d.zarr", 50, &BTreeMap::new());
     let mut options = options(2);
@@ -268,27 +277,31 @@ fn less_memory_than_a_worker_needs_is_told_of_once() {
     assert!(error.to_string().contains("--max-memory allows 1 MiB"), "{error}");
 }
 
+/// More workers than cores work.
 #[test]
-fn as_many_workers_as_one_likes() {
+fn many_workers_work() {
     check_extraction(&options(64), 200, &one(77, "abort"), &[(77, FailureKind::Abort, "")]);
 }
 
+/// An image that hangs ends with the timeout.
 #[test]
-fn a_hang_ends_with_the_timeout() {
+fn hang_ends_with_timeout() {
     let mut options = options(2);
     options.timeout = Some(LIMIT);
     check_extraction(&options, 6, &one(3, "hang"), &[(3, FailureKind::Timeout, "--timeout")]);
 }
 
+/// An image that is slow but within the limit succeeds.
 #[test]
-fn a_slow_image_is_no_hang() {
+fn slow_image_is_not_a_hang() {
     let mut options = options(1);
     options.timeout = Some(Duration::from_secs(600));
     check_extraction(&options, 4, &one(1, "slow"), &[]);
 }
 
+/// An image that uses too much memory fails at the limit.
 #[test]
-fn eating_memory_ends_with_the_limit() {
+fn eating_memory_ends_at_limit() {
     let mut options = options(2);
     options.max_memory = Some(200 << 20);
     for (what, says) in [("eat", "memory"), ("grab", "memory")] {
@@ -296,8 +309,9 @@ fn eating_memory_ends_with_the_limit() {
     }
 }
 
+/// Many guilty images fail, each with its own reason.
 #[test]
-fn many_guilty_images_fail_each_for_itself() {
+fn many_guilty_images_fail_separately() {
     let whats = ["segfault", "abort", "exit", "err"];
     let kinds = [FailureKind::Signal, FailureKind::Abort, FailureKind::Exit, FailureKind::Error];
     let guilty: Vec<u64> = vec![0, 1, 2, 17, 31, 32, 90, 118, 119];
@@ -308,8 +322,9 @@ fn many_guilty_images_fail_each_for_itself() {
     }
 }
 
+/// Printing to stdout and returning a million rows are harmless.
 #[test]
-fn what_a_plugin_prints_and_how_much_it_gives_harms_nothing() {
+fn printing_and_big_tables_are_harmless() {
     let orders = BTreeMap::from([(1, json!({"do": "print"})), (2, json!({"do": "big"})), (3, json!({"do": "big"}))]);
     check_extraction(&options(1), 5, &orders, &[]);
     let dir = TestDir::new();
@@ -319,8 +334,9 @@ fn what_a_plugin_prints_and_how_much_it_gives_harms_nothing() {
     assert_eq!(rows, [2, 1 << 20, 2]);
 }
 
+/// Params hashes of other images survive crashes.
 #[test]
-fn params_hashes_survive_the_same() {
+fn params_hashes_survive_crashes() {
     let images = 2_000;
     let orders = BTreeMap::from([
         (5, json!({"do": "segfault", "when": "params"})),
@@ -346,8 +362,9 @@ fn params_hashes_survive_the_same() {
     }
 }
 
+/// An unreadable artifact fails its image and is named.
 #[test]
-fn an_unreadable_artifact_is_the_images_failure() {
+fn unreadable_artifact_fails_its_image() {
     let dir = TestDir::new();
     let data = dataset(&dir, "d.zarr", 3, &BTreeMap::new());
     let key = data.image(&image_id(1)).key("params.json");
@@ -364,8 +381,9 @@ fn an_unreadable_artifact_is_the_images_failure() {
     }
 }
 
+/// The indexer reads run markers of older versions.
 #[test]
-fn old_markers_are_read_by_the_indexer() {
+fn old_markers_read_by_indexer() {
     let dir = TestDir::new();
     let data = dataset(&dir, "d.zarr", 1, &BTreeMap::new());
     let texts: [&[u8]; 4] = [br#"{"n_old": 3}"#, b"{}", br#"{"misbehave": {"do": "abort"}}"#, br#"{"n_old": 5}"#];
@@ -383,8 +401,9 @@ fn column(extracted: &Extracted, name: &str) -> i64 {
     extracted.rows.column_by_name(name).expect(name).as_primitive::<Int64Type>().value(0)
 }
 
+/// Workers are other processes, and they are reused.
 #[test]
-fn workers_are_kept_and_are_other_processes() {
+fn workers_are_reused_processes() {
     let dir = TestDir::new();
     let data = dataset(&dir, "d.zarr", 40, &BTreeMap::new());
     let this = i64::from(std::process::id());
@@ -408,8 +427,9 @@ fn workers_are_kept_and_are_other_processes() {
     }
 }
 
+/// A pool can be stopped and used again.
 #[test]
-fn a_pool_can_be_stopped_and_used_again() {
+fn stopped_pool_can_be_used_again() {
     let dir = TestDir::new();
     let data = dataset(&dir, "d.zarr", 30, &one(4, "hang"));
     let mut pool = pool_of(&data, "misbehave", &options(2));
@@ -446,8 +466,9 @@ fn script(dir: &TestDir, name: &str, lines: &str) -> PathBuf {
     path
 }
 
+/// A program that does not act as a worker is reported with its name.
 #[test]
-fn programs_that_are_no_workers_are_told_of() {
+fn program_that_is_not_a_worker_is_reported() {
     let dir = TestDir::new();
     let data = dataset(&dir, "d.zarr", 3, &BTreeMap::new());
     let kymhost = program();
@@ -478,8 +499,9 @@ fn programs_that_are_no_workers_are_told_of() {
     }
 }
 
+/// If the dataset disappears, the error names it.
 #[test]
-fn a_dataset_that_is_gone_is_told_of() {
+fn missing_dataset_is_reported() {
     let dir = TestDir::new();
     let data = dataset(&dir, "d.zarr", 3, &BTreeMap::new());
     let mut pool = pool_of(&data, "misbehave", &options(1));
@@ -494,8 +516,9 @@ fn runs(process: &str) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
 }
 
+/// A timeout also ends processes that the plugin started.
 #[test]
-fn a_timeout_ends_what_the_plugin_started_too() {
+fn timeout_ends_child_processes() {
     let dir = TestDir::new();
     let file = dir.join("processes");
     let orders = BTreeMap::from([(1, json!({"do": "hang_with_child", "file": file}))]);
@@ -506,8 +529,9 @@ fn a_timeout_ends_what_the_plugin_started_too() {
     wait_for("the plugin's child to end", || (!processes.split(' ').any(runs)).then_some(()));
 }
 
+/// If the host is killed, its workers and their children end, even while a plugin loops.
 #[test]
-fn workers_die_with_a_killed_host_while_a_plugin_loops() {
+fn killed_host_takes_workers_along() {
     if !Path::new("/proc/self/stat").exists() {
         return kymhost_tests::skip("processes are watched through /proc");
     }
@@ -554,8 +578,9 @@ fn hang(file: &Path, when: &str) -> Value {
     json!({"do": "hang_with_child", "when": when, "file": file})
 }
 
+/// After a signal, finished images are committed and the next run does the rest.
 #[test]
-fn a_signal_commits_what_is_done_and_the_next_run_does_the_rest() {
+fn signal_commits_finished_images() {
     use rustix::process::Signal;
     let library = library("misbehave").display().to_string();
     let (misbehave, behave) = (format!("{library}:misbehave"), format!("{library}:behave"));
@@ -592,8 +617,9 @@ fn a_signal_commits_what_is_done_and_the_next_run_does_the_rest() {
     }
 }
 
+/// A signal during planning ends the run, and nothing is written.
 #[test]
-fn a_signal_before_all_is_judged_writes_nothing() {
+fn signal_during_planning_writes_nothing() {
     let misbehave = format!("{}:misbehave", library("misbehave").display());
     let dir = TestDir::new();
     let hung = [dir.join("hung")];
@@ -604,8 +630,9 @@ fn a_signal_before_all_is_judged_writes_nothing() {
     kymhost_tests::assert_untouched(&before, &kymhost_tests::snapshot(data.path()));
 }
 
+/// A second signal ends a run that cannot stop.
 #[test]
-fn a_second_signal_ends_a_run_that_cannot_stop() {
+fn second_signal_ends_stuck_run() {
     use rustix::process::Signal;
     let misbehave = format!("{}:misbehave", library("misbehave").display());
     let dir = TestDir::new();
@@ -627,8 +654,9 @@ fn keys(inputs: &[Input]) -> Vec<(&str, bool)> {
     inputs.iter().map(|input| (input.key.as_str(), input.found != Found::Absent)).collect()
 }
 
+/// Inputs of the params and inputs of the rows are recorded separately.
 #[test]
-fn what_was_read_for_params_and_for_rows_is_told_apart() {
+fn params_and_rows_inputs_are_separate() {
     let dir = TestDir::new();
     let order = BTreeMap::from([(1, json!({"do": "", "read": "extra"}))]);
     for (number, options) in both().into_iter().enumerate() {
@@ -655,8 +683,9 @@ fn what_was_read_for_params_and_for_rows_is_told_apart() {
     }
 }
 
+/// A failure lists the inputs that were read before it.
 #[test]
-fn a_failure_tells_what_had_been_read() {
+fn failure_lists_inputs_read() {
     for options in both() {
         let dir = TestDir::new();
         let data = dataset(&dir, "d.zarr", 2, &one(1, "err"));
@@ -674,15 +703,17 @@ fn a_failure_tells_what_had_been_read() {
     assert_eq!(answers[0].as_ref().unwrap_err().inputs, [], "the worker died with what it knew");
 }
 
+/// An image that reads more inputs than kymhost can record fails.
 #[test]
-fn more_inputs_than_can_be_kept_are_a_failure() {
+fn too_many_inputs_fail_the_image() {
     for options in both() {
         check_extraction(&options, 3, &one(1, "read_much"), &[(1, FailureKind::Error, "the most that kymhost keeps")]);
     }
 }
 
+/// If an input changes during the extraction, the image is tried once more.
 #[test]
-fn inputs_that_move_are_tried_once_more() {
+fn changing_inputs_are_retried_once() {
     for options in both() {
         // What is done, which artifact is rewritten, and what comes of it.
         for (what, name, expected) in [
@@ -726,8 +757,9 @@ fn inputs_that_move_are_tried_once_more() {
     }
 }
 
+/// Params that differ for the same inputs are an error.
 #[test]
-fn params_that_differ_over_the_same_inputs_are_an_error() {
+fn varying_params_are_an_error() {
     for options in both() {
         let dir = TestDir::new();
         let data = dataset(&dir, "d.zarr", 2, &BTreeMap::from([(1, json!({"do": "random", "when": "params"}))]));
@@ -740,8 +772,9 @@ fn params_that_differ_over_the_same_inputs_are_an_error() {
     }
 }
 
+/// A library that is replaced during a run is refused.
 #[test]
-fn a_library_that_is_replaced_is_refused() {
+fn replaced_library_is_refused() {
     let code = |error: PluginError| match error {
         PluginError::Refused { code, why, .. } => {
             assert!(why.contains("replaced") && why.contains("run again"), "{why}");

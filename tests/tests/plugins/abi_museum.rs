@@ -303,18 +303,21 @@ fn copy_edited(folder: &str, workspace: &Path, texts: &BTreeMap<&str, String>) {
     copy_tree(&staged, &to);
 }
 
+/// A plugin of this version of plugin-api runs.
 #[test]
-fn plugins_of_this_version_run() {
+fn plugin_of_same_version_runs() {
     check_runs(&build("same"), &Door::Rust { without: &[] });
 }
 
+/// A plugin of an older version runs.
 #[test]
-fn older_plugins_run() {
+fn plugin_of_older_version_runs() {
     check_runs(&build("fewer"), &Door::Rust { without: &["artifacts", "read_old_marker"] });
 }
 
+/// A plugin of a newer version runs, and functions that this host lacks are named errors.
 #[test]
-fn newer_plugins_run_and_do_without_what_we_lack() {
+fn plugin_of_newer_version_runs() {
     let library = build("more");
     check_runs(&library, &Door::Rust { without: &[] });
     let fixture = Fixture::new();
@@ -326,13 +329,15 @@ fn newer_plugins_run_and_do_without_what_we_lack() {
     assert_eq!(answers, [older("Record::later"), older("Run::later")]);
 }
 
+/// A plugin that uses another version of Arrow runs.
 #[test]
-fn plugins_on_another_arrow_run() {
+fn plugin_on_other_arrow_runs() {
     check_runs(&build("arrow_57"), &Door::Rust { without: &[] });
 }
 
+/// Two plugins in one process do not mix.
 #[test]
-fn two_plugins_in_one_process_stay_two() {
+fn two_plugins_in_one_process_stay_apart() {
     let (first, second) = (load(&build("same")), load(&build("twin")));
     let record = Fixture::new().image("report");
     for (indexers, version) in [(&first, "probe@1"), (&second, "probe@2"), (&first, "probe@1")] {
@@ -343,14 +348,16 @@ fn two_plugins_in_one_process_stay_two() {
     }
 }
 
+/// Plugins of another major version are refused.
 #[test]
-fn plugins_of_other_versions_are_refused() {
+fn plugin_of_other_major_is_refused() {
     check_refused(&build("other_major"), &["2.0", "1.1", "upgrade kymhost"]);
     check_refused(&build("needs_later"), &["1.2", "1.1", "upgrade kymhost"]);
 }
 
+/// A plugin whose layout is not what its card says is refused.
 #[test]
-fn lying_layouts_are_refused() {
+fn false_layout_is_refused() {
     check_refused(&build("lying_layout"), &["layout", "1.1", "upgrade the plugin", "cargo build --release"]);
     check_refused(&build("lying_method"), &["layout", "1.1", "upgrade the plugin", "cargo build --release"]);
 }
@@ -389,8 +396,9 @@ fn write_library(name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
+/// A card that does not match its library is refused.
 #[test]
-fn cards_that_do_not_match_are_refused() {
+fn mismatched_card_is_refused() {
     let library = build("same");
     for (name, from, to, words) in [
         (
@@ -419,8 +427,9 @@ fn cards_that_do_not_match_are_refused() {
     );
 }
 
+/// A file that is not a plugin is refused.
 #[test]
-fn what_is_no_plugin_is_refused() {
+fn not_a_plugin_is_refused() {
     let library = build("same");
     let bytes = fs::read(&library).expect("the library");
     check_refused(&write_library("text", b"this is a text file\nwith two lines\n"), &[]);
@@ -506,8 +515,9 @@ fn authors_source(name: &str, version: &str, export: &str) -> String {
     AUTHORS_SOURCE.replace("NAME;", &name).replace("VERSION;", &version).replace("EXPORT", export)
 }
 
+/// Authors' crates of every edition build and load.
 #[test]
-fn authors_crates_of_every_edition_build_and_load() {
+fn author_crate_of_any_edition_loads() {
     for (name, edition, profile) in [
         ("of_2018", "2018", "dev"),
         ("of_2021", "2021", "dev"),
@@ -524,8 +534,9 @@ fn authors_crates_of_every_edition_build_and_load() {
     }
 }
 
+/// A plugin that every host would refuse does not build.
 #[test]
-fn what_a_host_would_refuse_does_not_build() {
+fn invalid_plugin_does_not_build() {
     let once = "export_plugin!(inner::One);";
     for (crate_name, name, version, export, words) in [
         ("bad_upper_case", "One", "1", once, "NAME is 1 to 200 characters of a-z, 0-9 and _"),
@@ -584,8 +595,9 @@ fn in_frozen_host(host: &Path, library: &Path, indexer: &str, what: &str) -> (bo
     (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// A plugin of 1.0 runs in the host of today.
 #[test]
-fn plugins_of_1_0_run_in_the_host_of_today() {
+fn plugin_1_0_runs_in_host_of_today() {
     check_runs(&frozen().0, &Door::Rust { without: &[] });
 }
 
@@ -600,7 +612,7 @@ fn orders<'a>(of: &[&'a Path]) -> Vec<Vec<&'a Path>> {
 
 /// A process each, for what the first of a process leaves behind is what may harm the others.
 #[test]
-fn plugins_of_all_versions_run_in_one_process_in_every_order() {
+fn all_versions_run_in_one_process() {
     let libraries = [frozen().0, build("fewer"), build("same"), build("more")];
     let libraries: Vec<&Path> = libraries.iter().map(PathBuf::as_path).collect();
     let folder = TestDir::new();
@@ -626,7 +638,7 @@ fn plugins_of_all_versions_run_in_one_process_in_every_order() {
 
 /// As a user has them: an old plugin and one that came along with the program.
 #[test]
-fn the_program_runs_a_plugin_of_1_0_and_one_of_today_in_one_process() {
+fn program_runs_1_0_next_to_today() {
     let (old, new) = (format!("{}:abi_probe", frozen().0.display()), "velocity_events".to_owned());
     for plugins in [[&old, &new], [&new, &old]] {
         for place in [&["--in-process"][..], &[]] {
@@ -643,8 +655,9 @@ fn the_program_runs_a_plugin_of_1_0_and_one_of_today_in_one_process() {
     }
 }
 
+/// A plugin of today runs in the host of 1.0.
 #[test]
-fn plugins_of_today_run_in_the_host_of_1_0() {
+fn plugin_of_today_runs_in_host_1_0() {
     let (_, host) = frozen();
     for (indexer, lines) in [
         (
@@ -664,8 +677,9 @@ fn plugins_of_today_run_in_the_host_of_1_0() {
     assert!(taken && text.contains("museum-image") && text.contains("[1, 2, 3, 4, 5, 6]"), "{text}");
 }
 
+/// Functions that the host of 1.0 lacks are errors with their names.
 #[test]
-fn what_the_host_of_1_0_lacks_is_told_by_name() {
+fn host_1_0_names_what_it_lacks() {
     let (_, host) = frozen();
     let (taken, text) = in_frozen_host(&host, &build("same"), "abi_probe", "put");
     assert!(taken && text.contains("rows: 3"), "{text}");
@@ -684,8 +698,9 @@ fn what_the_host_of_1_0_lacks_is_told_by_name() {
     assert!(taken && text.trim_end().ends_with(&format!("error: {}", older("Record::later"))), "{text}");
 }
 
+/// The host of 1.0 refuses plugins that need more than it has.
 #[test]
-fn plugins_that_need_more_than_1_0_are_refused_by_its_host() {
+fn host_1_0_refuses_plugin_needing_more() {
     let (_, host) = frozen();
     let maker = kymhost_tests::c::plugin("c_maker_needs", "tests/plugins/c_maker/maker.c", &[]);
     let (radon, detection) = (kymhost_tests::library("radon_velocity"), kymhost_tests::library("event_detection"));
@@ -718,7 +733,7 @@ fn plugins_that_need_more_than_1_0_are_refused_by_its_host() {
 
 /// What was frozen is kept as it was: `SHA256SUMS` names every file of it. The hosts and the manifest around them may be mended.
 #[test]
-fn nothing_that_was_frozen_was_edited() {
+fn frozen_files_are_unchanged() {
     let folder = root().join("tests/museum/1.0");
     let sums = fs::read_to_string(folder.join("SHA256SUMS")).expect("the list");
     let frozen: BTreeMap<&str, &str> = sums
@@ -757,8 +772,9 @@ fn missing_lines<'a>(then: &'a str, now: &str) -> Vec<&'a str> {
     then.lines().filter(|line| !line.starts_with('#') && !now.contains(line)).collect()
 }
 
+/// The Rust contract only appends to what earlier versions had.
 #[test]
-fn the_rust_contract_is_an_append_of_what_it_was() {
+fn rust_contract_only_appends() {
     use abi_stable::StableAbi as _;
     let then = fs::read_to_string(root().join("tests/museum/1.0/rust_contract.txt")).expect("the frozen contract");
     let now = crate::layout::of(kymhost_plugin_api::ffi::ModuleRef::LAYOUT);
@@ -791,8 +807,9 @@ fn the_rust_contract_is_an_append_of_what_it_was() {
     }
 }
 
+/// The card that 1.0 writes is the recorded one, and this version reads it.
 #[test]
-fn the_card_of_1_0_is_the_golden_one_and_is_read() {
+fn card_1_0_equals_golden_card() {
     let golden = fs::read(root().join("tests/museum/1.0/card.bin")).expect("the golden card");
     let card = Card::parse(&golden).expect("a card");
     assert_eq!((card.api.to_string().as_str(), card.needs_api.to_string().as_str()), ("1.0", "1.0"));
@@ -814,8 +831,9 @@ fn the_card_of_1_0_is_the_golden_one_and_is_read() {
     assert_eq!(String::from_utf8_lossy(&normal), String::from_utf8_lossy(&golden));
 }
 
+/// A plugin in Rust leaks no memory, by valgrind.
 #[test]
-fn plugins_in_rust_lose_no_memory() {
+fn rust_plugin_leaks_no_memory() {
     let actions = [
         "foreign_types",
         "no_rows",

@@ -16,8 +16,9 @@ fn probe() -> Option<PathBuf> {
     c::plugin("c_probe", "tests/plugins/c_probe/probe.c", &[])
 }
 
+/// A plugin in C does everything that one in Rust does.
 #[test]
-fn a_plugin_in_c_does_all_that_one_in_rust_does() {
+fn c_plugin_does_what_rust_plugin_does() {
     let Some(library) = probe() else { return };
     let card = read_card(&library).expect("a card");
     assert_eq!((card.door.as_str(), card.api.to_string().as_str(), card.sdk.as_str()), ("c-1", "1.1", "1.1.0"));
@@ -25,8 +26,9 @@ fn a_plugin_in_c_does_all_that_one_in_rust_does() {
     check_runs(&library, &Door::C);
 }
 
+/// The headers compile in every C standard and in C++.
 #[test]
-fn headers_serve_every_standard_and_cpp() {
+fn headers_compile_in_every_c_standard_and_cpp() {
     let Some(_) = c::compiler() else { return };
     for (name, flags) in [
         ("c_probe_c99", &["-std=c99", "-O2"][..]),
@@ -60,8 +62,9 @@ fn headers_serve_every_standard_and_cpp() {
     assert_eq!(load(&library).len(), 1);
 }
 
+/// No answer of a plugin in C harms the host.
 #[test]
-fn every_answer_of_a_plugin_in_c_is_taken_without_harm() {
+fn any_answer_of_c_plugin_is_harmless() {
     let Some(library) = probe() else { return };
     let fixture = Fixture::new();
     let indexers = load(&library);
@@ -86,8 +89,9 @@ fn every_answer_of_a_plugin_in_c_is_taken_without_harm() {
     }
 }
 
+/// Tables cross both ways without an Arrow library in the plugin.
 #[test]
-fn tables_cross_both_ways_without_an_arrow_library() {
+fn c_tables_cross_both_ways() {
     let Some(library) = probe() else { return };
     let fixture = Fixture::new();
     let indexers = load(&library);
@@ -131,8 +135,9 @@ fn tables_cross_both_ways_without_an_arrow_library() {
     assert_eq!(fine, [50; 4], "reads from four threads");
 }
 
+/// Wrong libraries in C are refused.
 #[test]
-fn wrong_libraries_are_refused() {
+fn wrong_c_library_is_refused() {
     let Some(_) = c::compiler() else { return };
     let build = |wrong: &str, more: &[&str]| {
         let define = format!("-DWRONG_{wrong}");
@@ -197,8 +202,9 @@ fn frozen(file: &str) -> PathBuf {
     kymhost_tests::repository().join("tests/museum/1.0").join(file)
 }
 
+/// A plugin in C of 1.0 runs in the host of today.
 #[test]
-fn plugins_in_c_of_1_0_run_in_the_host_of_today() {
+fn c_plugin_1_0_runs_in_host_of_today() {
     let Some(_) = c::compiler() else { return };
     let folder = kymhost_tests::TestDir::new();
     let library = folder.join("libc_probe_1_0.so");
@@ -234,8 +240,9 @@ fn later(folder: &std::path::Path) -> PathBuf {
     library
 }
 
+/// A plugin in C gets the names of functions that the host lacks.
 #[test]
-fn what_a_host_lacks_is_told_by_name() {
+fn c_plugin_learns_what_host_lacks() {
     let Some(_) = c::compiler() else { return };
     let folder = kymhost_tests::TestDir::new();
     let library = later(folder.path());
@@ -247,8 +254,9 @@ fn what_a_host_lacks_is_told_by_name() {
     std::mem::forget(folder);
 }
 
+/// A plugin in C of today runs in the host of 1.0.
 #[test]
-fn plugins_in_c_of_today_run_in_the_host_of_1_0() {
+fn c_plugin_of_today_runs_in_host_1_0() {
     let (Some(_), Some(intensity)) = (c::compiler(), c::intensity_c()) else { return };
     let folder = kymhost_tests::TestDir::new();
     let host = folder.join("c_host");
@@ -301,21 +309,23 @@ const MANY_TIMES: [&str; 10] = [
 /// What reads much, and takes valgrind long: the rest is the same code as above.
 const FEWER_TIMES: [&str; 5] = ["read_back", "params_error", "cut_to_no_rows", "panic", "duplicate"];
 
+/// A plugin in C leaks no memory, by valgrind.
 #[test]
-fn plugins_in_c_lose_no_memory() {
+fn c_plugin_leaks_no_memory() {
     let Some(library) = probe() else { return };
     check_loses_nothing(&library, &MANY_TIMES, 8, MANY);
 }
 
+/// A plugin in C that reads much leaks no memory, by valgrind.
 #[test]
-fn plugins_in_c_that_read_much_lose_no_memory() {
+fn c_plugin_reading_much_leaks_no_memory() {
     let Some(library) = probe() else { return };
     check_loses_nothing(&library, &FEWER_TIMES, 2, 800);
 }
 
 /// What the check above is there to find: memory lost with each extraction, and memory read that is nobody's.
 #[test]
-fn plugins_in_c_that_use_memory_wrongly_are_found() {
+fn valgrind_finds_wrong_memory_use() {
     for (wrong, words) in [("LEAKS", "bytes are lost"), ("OVERREADS", "memory is used wrongly")] {
         let define = format!("-D{wrong}");
         let name = format!("c_probe_{}", wrong.to_lowercase());

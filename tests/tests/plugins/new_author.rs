@@ -52,8 +52,9 @@ fn here(command: &str) -> String {
     command.replace(".so", std::env::consts::DLL_SUFFIX)
 }
 
+/// In Rust, the commands that kymhost prints lead from an empty folder to rows in a table.
 #[test]
-fn a_new_author_in_rust() {
+fn author_in_rust_gets_from_nothing_to_rows() {
     let mut author = Author::new();
     let rows = author.walk("brightness", &RUST, &[]);
     author.write_log("In Rust");
@@ -98,8 +99,9 @@ fn a_new_author_in_rust() {
     author.uninstalls("brightness");
 }
 
+/// In C, the commands that kymhost prints lead from an empty folder to rows in a table.
 #[test]
-fn a_new_author_in_c() {
+fn author_in_c_gets_from_nothing_to_rows() {
     let mut author = Author::new();
     if !author.has("make --version") {
         return;
@@ -111,8 +113,9 @@ fn a_new_author_in_c() {
     author.uninstalls("glow");
 }
 
+/// The commands in the tutorial are those of today.
 #[test]
-fn the_documented_walks_are_todays() {
+fn documented_walks_are_current() {
     let document = fs::read_to_string(repository().join(DOCUMENT)).expect("the log is there");
     for (title, commands) in [("In Rust", RUST), ("In C", C)] {
         let (before, after) = log_range(&document, title);
@@ -121,8 +124,9 @@ fn the_documented_walks_are_todays() {
     }
 }
 
+/// `plugin new` refuses impossible names and folders.
 #[test]
-fn names_and_folders_that_cannot_be_are_refused() {
+fn plugin_new_refuses_bad_names_and_folders() {
     let dir = TestDir::new();
     let new = |args: &[&str]| Run::new(["plugin", "new"]).args(args).folder(dir.path()).output();
     for (name, says) in [("My-Stalls", "try 'my_stalls'"), ("kym_stalls", "try 'stalls'"), ("test", "try 'my_test'")] {
@@ -150,8 +154,9 @@ fn names_and_folders_that_cannot_be_are_refused() {
     }
 }
 
+/// A new crate is well formatted, whatever its name.
 #[test]
-fn new_crates_are_well_formatted_whatever_their_name() {
+fn new_crate_is_well_formatted() {
     let mut author = Author::new();
     if !author.has("cargo fmt --version") {
         return;
@@ -372,8 +377,9 @@ fn without_times(line: &str) -> String {
     text + rest
 }
 
+/// The log leaves out what differs from machine to machine, and nothing else.
 #[test]
-fn particulars_are_left_out_and_nothing_else() {
+fn log_omits_only_machine_details() {
     for (line, expected) in [
         (
             "    Finished `release` profile [optimized] target(s) in 1m 02.5s",

@@ -172,8 +172,9 @@ const COMMANDS: [&str; 2] = [
     "kymhost plugin check target/debug/examples/libleaks.so",
 ];
 
+/// The docs give the commands that build and check the wrong plugins.
 #[test]
-fn the_docs_give_the_commands() {
+fn docs_give_check_commands() {
     let docs =
         fs::read_to_string(repository().join("docs/authors/plugin-check.md")).expect("docs/authors/plugin-check.md");
     for command in COMMANDS {
@@ -259,18 +260,21 @@ fn each_fails_its_own_check(part: usize, of: usize) {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// Each wrong plugin fails its own check and passes the others: the first half.
 #[test]
-fn each_wrong_plugin_fails_its_own_check_and_passes_the_rest_1() {
+fn wrong_plugins_fail_their_own_check_1() {
     each_fails_its_own_check(0, 2);
 }
 
+/// Each wrong plugin fails its own check and passes the others: the second half.
 #[test]
-fn each_wrong_plugin_fails_its_own_check_and_passes_the_rest_2() {
+fn wrong_plugins_fail_their_own_check_2() {
     each_fails_its_own_check(1, 2);
 }
 
+/// Every wrong plugin is a case, and every check has a plugin that fails it.
 #[test]
-fn every_wrong_plugin_is_a_case_and_every_check_is_failed_by_one() {
+fn every_check_has_a_wrong_plugin() {
     let folder = repository().join("tests/plugins/wrong/examples");
     let mut files: Vec<String> = fs::read_dir(folder)
         .expect("the examples")
@@ -308,8 +312,9 @@ fn ours() -> Vec<PathBuf> {
     all
 }
 
+/// Plugins without a fault pass all checks.
 #[test]
-fn what_is_right_passes_all() {
+fn right_plugins_pass_all_checks() {
     let ours = ours();
     assert!(ours.len() >= 3, "{ours:?}");
     let mut faults = Vec::new();
@@ -324,8 +329,9 @@ fn what_is_right_passes_all() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// The same seed makes the same sample records.
 #[test]
-fn a_seed_makes_the_same_records_again() {
+fn check_seed_repeats_the_records() {
     let library = library("velocity_events");
     let hash = |seed: &str| {
         let more = ["--reproduce", seed, "--only", "hash_form", "extracts"];
@@ -337,8 +343,9 @@ fn a_seed_makes_the_same_records_again() {
     assert_ne!(hash("4711"), hash("4712"));
 }
 
+/// A check that does not end counts as crashed, and the others continue.
 #[test]
-fn a_check_that_does_not_end_has_crashed_and_the_others_go_on() {
+fn hanging_check_crashed_others_continue() {
     let output = check(&wrong_plugin("hangs"), &["--only", "old_markers", "name", "--timeout", "30"]).expect_code(3);
     let found = statuses(&output.json());
     let of = |check: &str| found[check].0.as_str();
@@ -346,8 +353,9 @@ fn a_check_that_does_not_end_has_crashed_and_the_others_go_on() {
     assert!(found["old_markers"].1.contains("did not end within 30 s"), "{found:?}");
 }
 
+/// With `--dataset`, a check reads the user's dataset and never writes to it.
 #[test]
-fn a_dataset_of_ones_own_is_read_and_never_written() {
+fn check_reads_own_dataset_writes_nothing() {
     let folder = TestDir::new();
     let fixture = kymhost_tests::fixture::Fixture::with_images(folder.join("lab.zarr"), 3, 4);
     let before = snapshot(fixture.path());
@@ -360,8 +368,9 @@ fn a_dataset_of_ones_own_is_read_and_never_written() {
     assert_untouched(&before, &snapshot(fixture.path()));
 }
 
+/// The text output has one line per check and the next command.
 #[test]
-fn people_get_a_line_for_each_check_and_the_next_command() {
+fn check_prints_line_per_check_and_next_command() {
     let library = library("radon");
     let run = Run::new(["plugin", "check", "--only", "name", "--reproduce", "5", "--"]).arg(&library);
     let output = run.output().expect_code(0);

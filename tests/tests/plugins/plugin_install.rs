@@ -77,8 +77,9 @@ fn refused(output: Output, exit: i32, code: &str, says: &[&str]) -> Value {
     document
 }
 
+/// `plugin inspect` shows the whole card and whether the library loads.
 #[test]
-fn inspect_tells_all_and_whether_it_loads() {
+fn inspect_shows_card_and_whether_it_loads() {
     let dir = TestDir::new();
     let inspect = |path: &Path| Run::new(["plugin", "inspect"]).arg(path);
     for (name, indexers) in
@@ -144,8 +145,9 @@ fn inspect_tells_all_and_whether_it_loads() {
     refused(inspect(dir.path()).arg("--json").output(), 5, "no_library", &["no file"]);
 }
 
+/// `plugin inspect` does not say that a library loads if a run refuses its name.
 #[test]
-fn what_a_run_refuses_for_its_name_is_not_said_to_load() {
+fn inspect_rejects_name_that_run_rejects() {
     let dir = TestDir::new();
     let dataset = Fixture::with_images(dir.join("lab.zarr"), 1, 4);
     let library = kymhost_tests::wrong_plugin("bad_name");
@@ -156,8 +158,9 @@ fn what_a_run_refuses_for_its_name_is_not_said_to_load() {
     }
 }
 
+/// Keys of later cards are shown and are harmless.
 #[test]
-fn keys_of_later_cards_are_shown_and_harm_nothing() {
+fn inspect_shows_keys_of_later_cards() {
     let dir = TestDir::new();
     let path = copy_of(&dir, "radon", "later.so");
     // The name of a key that this host knows nothing of, in the place of one that it can do without.
@@ -171,8 +174,9 @@ fn keys_of_later_cards_are_shown_and_harm_nothing() {
         .expect_stdout(&["other keys", "futures_artifact"]);
 }
 
+/// `plugin list` shows a broken library as one line.
 #[test]
-fn a_broken_library_is_a_line_of_the_list() {
+fn list_shows_broken_library() {
     let dir = TestDir::new();
     let folder = dir.join("plugins");
     fs::create_dir(&folder).unwrap();
@@ -282,8 +286,9 @@ fn append(path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
+/// `plugin add` copies and locks a library, which can then be listed, run and removed.
 #[test]
-fn what_is_added_is_copied_locked_listed_run_and_removed() {
+fn add_copies_locks_lists_runs_removes() {
     let user = User::new();
     let said = user.run(&["plugin", "path"]).output().expect_code(0);
     assert_eq!(said.stdout().trim(), user.plugins().to_str().unwrap());
@@ -335,8 +340,9 @@ fn what_is_added_is_copied_locked_listed_run_and_removed() {
     refused(user.json(&["plugin", "remove", "velocity_events"]).output(), 5, "not_installed", &["there is none"]);
 }
 
+/// A library that cannot be used is not added.
 #[test]
-fn what_cannot_be_used_is_not_added() {
+fn add_rejects_unusable_library() {
     let user = User::new();
     type Harm = fn(&Path);
     let cases: [(&str, Harm, &str, &[&str]); 7] = [
@@ -361,8 +367,9 @@ fn what_cannot_be_used_is_not_added() {
     assert!(left.is_empty() && !user.lock().exists(), "{left:?}");
 }
 
+/// A name is taken until `--replace` is given.
 #[test]
-fn a_name_is_taken_until_it_is_replaced() {
+fn add_rejects_taken_name_without_replace() {
     let user = User::with_velocity_events();
     let library = user.installed("velocity_events");
     let same = user.source("velocity_events", "src/libve.so");
@@ -394,8 +401,9 @@ fn a_name_is_taken_until_it_is_replaced() {
     assert_eq!(removed["removed"], json!(["misbehave", "behave"]));
 }
 
+/// A folder adds every plugin in it.
 #[test]
-fn a_folder_gives_every_plugin_in_it() {
+fn add_folder_adds_every_plugin() {
     let user = User::new();
     user.source("velocity_events", "many/libve.so");
     user.source("radon", "many/libradon.so");
@@ -419,8 +427,9 @@ fn a_folder_gives_every_plugin_in_it() {
     refused(user.add(&["made"]), 5, "no_plugin", &["Makefile"]);
 }
 
+/// `plugin add` builds a crate and adds its library.
 #[test]
-fn a_crate_is_built_and_its_library_added() {
+fn add_builds_a_crate() {
     let user = User::new();
     let plugin_api = kymhost_tests::repository().join("plugin-api");
     let krate = user.dir.join("stalls");
@@ -472,8 +481,9 @@ fn a_crate_is_built_and_its_library_added() {
     refused(build(&["--replace"]), 5, "no_plugin", &["cdylib", "export_plugin!"]);
 }
 
+/// Another library in the place of an installed one is rejected, and the message names the cause.
 #[test]
-fn another_library_in_the_place_of_an_installed_one_is_refused_with_the_right_words() {
+fn run_rejects_replaced_library() {
     type Harm = fn(&User, &Path);
     let cases: [(&str, Harm, &str, &[&str]); 8] = [
         ("written to", |_, path| append(path), "digest_changed", &["kymhost plugin trust velocity_events"]),
@@ -529,8 +539,9 @@ fn another_library_in_the_place_of_an_installed_one_is_refused_with_the_right_wo
     }
 }
 
+/// A changed library runs only after its user trusts it.
 #[test]
-fn a_changed_library_is_trusted_by_its_user_alone() {
+fn changed_library_needs_trust() {
     let user = User::with_velocity_events();
     let library = user.installed("velocity_events");
     let before = hex_sha256(&library);
@@ -572,7 +583,7 @@ fn a_changed_library_is_trusted_by_its_user_alone() {
 }
 
 #[test]
-fn what_others_may_write_to() {
+fn library_writable_by_others_is_rejected() {
     // Each with the library installed: what is done to it, and how a run ends.
     type Harm = fn(&Path);
     let foreign_group: Harm = |path| chown(path, None, Some(54_321)).unwrap();
@@ -651,8 +662,9 @@ fn what_others_may_write_to() {
     }
 }
 
+/// A dataset can require one digest of a library.
 #[test]
-fn a_dataset_may_ask_for_a_digest() {
+fn dataset_can_require_a_digest() {
     let user = User::new();
     let source = user.source("velocity_events", "src/libve.so");
     user.add(&[source.to_str().unwrap(), "--dataset-lock", "--dataset", DATASET]).expect_code(0);
@@ -702,8 +714,9 @@ fn a_dataset_may_ask_for_a_digest() {
     refused(user.json(&["status", "--dataset", DATASET, "--plugin", path]).output(), 5, "bad_lock", &[IN_DATASET]);
 }
 
+/// Nothing is loaded from the dataset or the working folder.
 #[test]
-fn nothing_is_loaded_from_a_dataset_or_the_working_folder() {
+fn dataset_and_working_folder_are_not_searched() {
     let user = User::new();
     for folder in [".", DATASET, "data.zarr/index/kymhost", "data.zarr/plugins", "plugins"] {
         user.source("velocity_events", &format!("{folder}/libvelocity_events.so"));
@@ -718,8 +731,9 @@ fn nothing_is_loaded_from_a_dataset_or_the_working_folder() {
     refused(user.status().output(), 5, "unknown_plugin", &["velocity_events"]);
 }
 
+/// A broken lock file is never ignored.
 #[test]
-fn a_broken_lock_file_is_never_passed_over() {
+fn broken_lock_file_is_an_error() {
     for (content, says) in [
         ("{", "no JSON"),
         ("", "no JSON"),
@@ -777,8 +791,9 @@ fn a_broken_lock_file_is_never_passed_over() {
     assert_eq!((&after["policy"], &after["plugins"][0]["signed_by"]), (&json!("strict"), &json!("x")));
 }
 
+/// A library that was replaced by another plugin is not removed under the old name.
 #[test]
-fn what_has_become_another_plugin_is_not_removed_as_the_old_one() {
+fn remove_keeps_library_replaced_by_another() {
     let user = User::with_velocity_events();
     let library = user.installed("velocity_events");
     fs::remove_file(&library).unwrap();
@@ -793,8 +808,9 @@ fn what_has_become_another_plugin_is_not_removed_as_the_old_one() {
     assert!(!user.installed("velocity_events").exists());
 }
 
+/// Two concurrent `plugin add` both count.
 #[test]
-fn two_that_add_at_once_both_count() {
+fn concurrent_adds_both_count() {
     let user = User::new();
     let sources = [
         user.source("radon", "a/liba.so"),
@@ -811,8 +827,9 @@ fn two_that_add_at_once_both_count() {
     assert_eq!((listed["plugins"].as_array().unwrap().len(), &listed["unusable"]), (4, &json!([])));
 }
 
+/// A link to the data folder is the same folder.
 #[test]
-fn a_linked_data_folder_is_the_same_folder() {
+fn linked_data_folder_is_the_same() {
     let user = User::with_velocity_events();
     fs::rename(user.dir.join("share"), user.dir.join("real")).unwrap();
     symlink(user.dir.join("real"), user.dir.join("share")).unwrap();

@@ -45,11 +45,11 @@ fn check(pandas: &str, recorded: &str) {
 }
 
 #[test]
-fn pandas_2() {
+fn predecessor_shares_datasets_pandas_2() {
     check("<3", "pandas2");
 }
 
 #[test]
-fn pandas_3() {
+fn predecessor_shares_datasets_pandas_3() {
     check(">=3", "pandas3");
 }

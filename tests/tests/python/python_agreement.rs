@@ -181,7 +181,7 @@ fn python_reads_what_kymhost_writes() {
 
 /// What an ingest writes, and then what an export writes.
 #[test]
-fn python_reads_what_is_ingested_and_exported() {
+fn python_reads_ingested_and_exported() {
     let folder = TestDir::new();
     let (files, root, out) = (folder.join("files"), folder.join("lab.zarr"), folder.join("out"));
     fs::create_dir(&files).unwrap();
@@ -306,7 +306,7 @@ fn check_array(what: &str, found: &Array, expected: &Value) {
 }
 
 #[test]
-fn kymhost_reads_what_python_writes_and_writes_it_again() {
+fn kymhost_reads_and_rewrites_python_files() {
     for pandas in ["<3", ">=3"] {
         let Some(python) = python(pandas) else { continue };
         let folder = TestDir::new();
@@ -383,7 +383,7 @@ fn kymhost_reads_what_python_writes_and_writes_it_again() {
 
 /// Values stay what they are where pandas reads and writes a table: so do digests, and rows can be replaced in its file.
 #[test]
-fn digests_of_rows_outlive_pandas() {
+fn row_digests_survive_pandas_rewrite() {
     use arrow::array::{
         BinaryArray, Date32Array, Decimal128Array, DurationMicrosecondArray, Float32Array, Int8Array, ListArray,
         StructArray, Time64MicrosecondArray, TimestampMicrosecondArray,

@@ -37,8 +37,9 @@ fn sorted(table: &Table) -> Vec<String> {
     rows.into_iter().map(|(_, (_, row))| Value::from(row.clone()).to_string()).collect()
 }
 
+/// A run that is killed at any moment loses no rows.
 #[test]
-fn a_killed_run_loses_nothing() {
+fn killed_run_loses_nothing() {
     let dir = TestDir::new();
     let old = Fixture::with_images(dir.join("old.zarr"), IMAGES, EVENTS);
     set_generation(&old, 0);

@@ -69,8 +69,9 @@ fn busy_dataset(lab: &Lab) -> Fixture {
     data
 }
 
+/// A run survives each fault at each of its changes of the disk.
 #[test]
-fn a_run_survives_every_fault() {
+fn run_survives_every_fault() {
     let lab = Lab::new();
     let data = busy_dataset(&lab);
     let truth = lab.truth(&data, "the busy dataset");
@@ -79,8 +80,9 @@ fn a_run_survives_every_fault() {
     Scene { lab: &lab, data: &data, truth, has_one_commit: true, command: &command }.sweep(Faults::All);
 }
 
+/// The same for a run with checkpoints.
 #[test]
-fn a_run_with_checkpoints_survives_every_fault() {
+fn run_with_checkpoints_survives_faults() {
     let lab = Lab::new();
     let data = busy_dataset(&lab);
     let truth = lab.truth(&data, "the busy dataset");
@@ -88,8 +90,9 @@ fn a_run_with_checkpoints_survives_every_fault() {
     Scene { lab: &lab, data: &data, truth, has_one_commit: false, command: &command }.sweep(Faults::InTurn);
 }
 
+/// The same for mode `replace`.
 #[test]
-fn replacing_survives_every_fault() {
+fn replace_survives_faults() {
     let lab = Lab::new();
     let data = busy_dataset(&lab);
     let truth = lab.truth(&data, "the busy dataset");
@@ -97,8 +100,9 @@ fn replacing_survives_every_fault() {
     Scene { lab: &lab, data: &data, truth, has_one_commit: true, command: &command }.sweep(Faults::InTurn);
 }
 
+/// The same for `adopt`.
 #[test]
-fn adopting_survives_every_fault() {
+fn adopt_survives_faults() {
     let lab = Lab::new();
     let data = Fixture::new(lab.fresh("adopt.zarr"));
     for number in 0..4 {

@@ -47,8 +47,10 @@ fn half_stale(lab: &Lab, images: u64) -> Fixture {
     data
 }
 
+/// A run that is killed at a random moment leaves the old or the new rows of each image, and the next run
+/// completes it.
 #[test]
-fn killed_at_any_moment() {
+fn run_killed_at_any_moment_recovers() {
     const KILLS: u64 = 200;
     let lab = Lab::new();
     let data = half_stale(&lab, 40);
@@ -121,7 +123,7 @@ fn expect_next_run(lab: &Lab, data: &Fixture, old: &Rows, truth: &Truth, story: 
 /// The victim's image waits at its gate until the worker is killed, so that each kill lands in the midst of an image. In every
 /// second round the gate stays closed, and each worker that tries the image is killed.
 #[test]
-fn a_killed_worker_fails_its_image_at_most() {
+fn killed_worker_fails_at_most_its_image() {
     const IMAGES: u64 = 12;
     let lab = Lab::new();
     let data = Fixture::new(lab.fresh("data.zarr"));
@@ -180,8 +182,9 @@ fn a_killed_worker_fails_its_image_at_most() {
     }
 }
 
+/// A run marker that is cut off at any length counts as missing.
 #[test]
-fn a_torn_marker_counts_as_none() {
+fn torn_marker_counts_as_missing() {
     const IMAGES: u64 = 60;
     let lab = Lab::new();
     let data = Fixture::new(lab.fresh("data.zarr"));
@@ -216,8 +219,9 @@ fn set_modified(path: &Path, time: SystemTime) {
     file.set_times(fs::FileTimes::new().set_modified(time)).expect("set times");
 }
 
+/// Times from a clock that was wrong make no image wrongly fresh or stale.
 #[test]
-fn times_of_a_clock_that_was_wrong() {
+fn wrong_clock_makes_no_image_fresh_or_stale() {
     let now = SystemTime::now();
     let times = [
         ("an hour ahead", now + Duration::from_secs(3600)),
@@ -299,8 +303,9 @@ fn code(child: &mut Child, story: &str) -> i32 {
     status.code().unwrap_or_else(|| panic!("{story}: {status}"))
 }
 
+/// Two runs at once on one table: one waits or is refused.
 #[test]
-fn two_runs_at_once_on_one_table() {
+fn concurrent_runs_on_one_table_are_safe() {
     let lab = Lab::new();
     let data = half_stale(&lab, 12);
     let truth = lab.truth(&data, "half stale");
@@ -328,8 +333,9 @@ fn two_runs_at_once_on_one_table() {
     }
 }
 
+/// Two runs at once on two tables do not disturb each other.
 #[test]
-fn two_runs_at_once_on_two_tables() {
+fn concurrent_runs_on_two_tables_are_safe() {
     let lab = Lab::new();
     let seed = seed();
     let mut random = fastrand::Rng::with_seed(seed);
@@ -411,8 +417,9 @@ fn images_with_a_gate(lab: &Lab) -> (Fixture, PathBuf) {
     (data, gate)
 }
 
+/// Rows that Python writes during a run are kept until the next run.
 #[test]
-fn python_rewrites_the_table_in_between() {
+fn table_rewritten_during_run_is_kept() {
     let lab = Lab::new();
     let (data, gate) = images_with_a_gate(&lab);
     let old = judge::rows(&data, "old");
@@ -459,8 +466,9 @@ fn python_rewrites_the_table_in_between() {
     }
 }
 
+/// If Python writes the table all the time, a run succeeds or reports it, and never mixes rows.
 #[test]
-fn python_rewrites_the_table_all_the_time() {
+fn table_rewritten_all_the_time_is_safe() {
     let lab = Lab::new();
     let (data, gate) = images_with_a_gate(&lab);
     let old = judge::rows(&data, "old");
@@ -486,8 +494,9 @@ fn python_rewrites_the_table_all_the_time() {
     }
 }
 
+/// An image that is restored from a backup is judged by its content.
 #[test]
-fn an_image_put_back_from_a_backup() {
+fn image_restored_from_backup_is_judged_right() {
     let lab = Lab::new();
     let data = Fixture::new(lab.fresh("data.zarr"));
     let image = data.add_image(&image_id(0));
@@ -509,7 +518,7 @@ fn an_image_put_back_from_a_backup() {
 
 /// Moving a folder changes the times of none of its files: the markers in it look as old as they are.
 #[test]
-fn images_whose_folders_are_moved() {
+fn moved_image_folders_are_judged_right() {
     let lab = Lab::new();
     let data = Fixture::new(lab.fresh("data.zarr"));
     for number in 0..2 {

@@ -29,8 +29,9 @@ const STEPS: u64 = 14;
 /// Changes of the disk that a run of these small datasets makes, about: where kills are put.
 const CHANGES: u64 = 70;
 
+/// Random histories: no stale image is missed, and none is extracted needlessly.
 #[test]
-fn no_stale_image_is_missed_and_none_is_extracted_needlessly() {
+fn histories_miss_nothing_and_redo_nothing() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let steps = number("KYMHOST_MODEL_STEPS").unwrap_or(STEPS);
     if let Some(seed) = number("KYMHOST_MODEL_SEED") {
