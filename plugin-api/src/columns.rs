@@ -6,12 +6,13 @@
 //! It converts cells itself. Arrow's `cast` handles every pair of types: one call adds 10 MB to a plugin.
 
 use crate::{Error, ErrorKind, Result, Table};
-use arrow::array::types::{
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{
     ArrowPrimitiveType, Decimal128Type, Decimal256Type, Decimal32Type, Decimal64Type, DecimalType, Float16Type,
     Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Int8Type, UInt16Type, UInt32Type, UInt64Type, UInt8Type,
 };
-use arrow::array::{Array, AsArray as _, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::DataType;
 
 /// A table artifact read column by column; see [`Record::columns`](crate::Record::columns).
 ///
@@ -337,6 +338,7 @@ mod tests {
     }
 
     /// Every type gives the cells that Arrow's own conversion gives, also from a dictionary.
+    #[cfg(feature = "arrow")]
     #[test]
     fn columns_every_type_equals_arrow_cast() {
         use super::Columns;

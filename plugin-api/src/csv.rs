@@ -8,10 +8,10 @@
 //! quoted blank cell. If pandas would guess (rows longer than the header, equal column names, numbers out of range),
 //! this is an error.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, NullArray, UInt64Array};
-use arrow::array::{RecordBatch, RecordBatchOptions, StringArray};
-use arrow::compute::{cast_with_options, CastOptions};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, NullArray, UInt64Array};
+use arrow_array::{RecordBatch, RecordBatchOptions, StringArray};
+use arrow_cast::{cast_with_options, CastOptions};
+use arrow_schema::{DataType, Field, Schema};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;

@@ -27,10 +27,13 @@
 //! # fn main() {}
 //! ```
 //!
-//! Build the crate with `crate-type = ["cdylib"]`. With the feature `arrow` (on by default) tables can be made of and
-//! turned into Arrow batches, and Arrow itself is available as [`arrow`]. Use it through this crate: Arrow's version
-//! is not part of the binary contract, and a minor version of this crate may bring a later Arrow. If you need a
-//! particular version, switch the feature off and use [`c_data`].
+//! Build the crate with `crate-type = ["cdylib"]`.
+//!
+//! The feature `arrow` (on by default) has `tables`, and Arrow itself as [`arrow`]. With the feature `tables` alone,
+//! tables can be built, read column by column, made of Arrow batches and turned into them; it needs only the small
+//! component crates of Arrow, which builds faster. Use Arrow through this crate: its version is not part of the binary
+//! contract, and a minor version of this crate may bring a later Arrow. If you need a particular version, switch the
+//! features off and use [`c_data`].
 //!
 //! The author guide (`docs/authors/guide.md` in kymhost's repository) explains everything from the first plugin to a
 //! published one. `examples/` has a cookbook.
@@ -50,9 +53,9 @@ mod author_guide {}
 
 pub mod array;
 pub mod card;
-#[cfg(feature = "arrow")]
+#[cfg(feature = "tables")]
 mod columns;
-#[cfg(feature = "arrow")]
+#[cfg(all(feature = "tables", any(feature = "host", feature = "testing")))]
 #[doc(hidden)]
 pub mod csv;
 mod error;
@@ -68,7 +71,7 @@ mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-#[cfg(feature = "arrow")]
+#[cfg(feature = "tables")]
 pub use columns::Columns;
 pub use error::{Error, ErrorKind, Result};
 pub use hash::{canonical_json, params_hash};
@@ -78,7 +81,7 @@ pub use marker::RunMarker;
 pub use record::{Artifact, ArtifactKind, Output, Record};
 pub use run::{LogLevel, Run};
 pub use table::Table;
-#[cfg(feature = "arrow")]
+#[cfg(feature = "tables")]
 pub use table::{IntoColumn, TableBuilder};
 
 #[cfg(feature = "arrow")]
@@ -89,7 +92,7 @@ pub use arrow;
 /// ```
 /// use kymhost_plugin_api::Table;
 ///
-/// # #[cfg(feature = "arrow")] {
+/// # #[cfg(feature = "tables")] {
 /// let table = Table::builder().column("velocity", vec![1.5, 2.5])?.build()?;
 /// let (array, schema) = table.into_c_data();
 /// assert_eq!((array.length, array.n_children, schema.n_children), (2, 1, 1));

@@ -152,7 +152,7 @@ impl Record<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::Unreadable`] if it exists but cannot be read.
-    #[cfg(feature = "arrow")]
+    #[cfg(feature = "tables")]
     pub fn columns(&self, name: &str) -> Result<Option<crate::Columns>> {
         for kind in [ArtifactKind::Parquet, ArtifactKind::Csv] {
             if let Some(table) = self.table_of(name, kind)? {

@@ -30,16 +30,16 @@ impl Table {
     }
 }
 
-#[cfg(feature = "arrow")]
+#[cfg(feature = "tables")]
 mod with_arrow {
     use super::Table;
     use crate::ffi::ArrowTable;
     use crate::{Error, ErrorKind, Result};
-    use arrow::array::{
+    use arrow_array::{
         ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions,
         StringArray, UInt64Array,
     };
-    use arrow::datatypes::{Field, Schema};
+    use arrow_schema::{Field, Schema};
     use std::sync::Arc;
 
     impl Table {
@@ -153,7 +153,7 @@ mod with_arrow {
     }
 }
 
-#[cfg(feature = "arrow")]
+#[cfg(feature = "tables")]
 pub use with_arrow::{IntoColumn, TableBuilder};
 
 #[cfg(all(test, feature = "arrow"))]

@@ -38,7 +38,7 @@
 //!     }
 //! }
 //!
-//! # #[cfg(feature = "arrow")] {
+//! # #[cfg(feature = "tables")] {
 //! let record = TestRecord::new()
 //!     .json("slow/params", Json::object([("limit_mm_s", 1.0.into())]))
 //!     .array("velocity", &[0.5, 2.0, -0.5], [3]);

@@ -1,12 +1,11 @@
-/* The indexer `intensity_c`: statistics of a kymograph's intensities, one row an image.
+/* The indexer `intensity_c`: statistics of a kymograph's intensities, one row per image.
  *
  * A complete plugin in plain C, to copy from: no Rust, no Arrow library, no JSON library. It needs three headers of
- * plugin-api/include and a C99 compiler; see the Makefile beside it. What the functions below promise each other is in
- * kymhost_plugin.h; this file tells why an indexer looks as it does.
+ * plugin-api/include and a C99 compiler; see the Makefile next to it. kymhost_plugin.h documents the functions that
+ * are called here. The comments in this file explain why an indexer looks as it does.
  *
- * Owns: one row for each image with pixels: line_count, pixel_count, min_intensity, max_intensity, mean_intensity,
- * fraction_above. Never: writes anything, keeps anything between two calls.
- */
+ * It gives one row per image with pixels: line_count, pixel_count, min_intensity, max_intensity, mean_intensity,
+ * fraction_above. It writes no files and keeps no state between two calls. */
 #include "kymhost_json.h"
 #include "kymhost_plugin.h"
 #include "kymhost_table.h"
@@ -14,25 +13,25 @@
 /* The artifact with the params: {"threshold": 40}. An image without it is measured without a threshold. */
 #define PARAMS_ARTIFACT "intensity_c/params"
 
-/* So many elements are measured between two looks at whether to stop. */
-#define ELEMENTS_A_LOOK ((uint64_t)1 << 20)
+/* How many elements are measured between two checks for cancellation. */
+#define ELEMENTS_PER_CHECK ((uint64_t)1 << 20)
 
-/* --- params: what the rows depend on besides the pixels --- */
+/* --- params: everything besides the pixels that the rows depend on --- */
 
 typedef struct params {
     int has_threshold;
     double threshold;
 } params;
 
-/* Reads and checks the params. People write that file by hand: everything that is wrong with it is an error that says
- * what was expected and where, never a guess. */
+/* Reads and checks the params. Users write this file by hand. Everything that is wrong with it is an error that says
+ * where it is and what was expected; nothing is guessed. */
 static int read_params(const kymhost_record *record, params *read, kymhost_out *out) {
     kymhost_text json, value, error;
     int status = kymhost_record_json(record, PARAMS_ARTIFACT, &json, &error);
     read->has_threshold = 0;
     read->threshold = 0.0;
     if (status == KYMHOST_ABSENT) return KYMHOST_OK;
-    /* The host's own text names the file. */
+    /* The host's text names the file. */
     if (status < 0) return kymhost_error(out, status, error.data);
     if (!kymhost_json_is_object(json)) {
         return kymhost_fail(out, KYMHOST_FAILED, "%s should be a JSON object such as {\"threshold\": 40}",
@@ -49,9 +48,9 @@ static int read_params(const kymhost_record *record, params *read, kymhost_out *
     return KYMHOST_OK;
 }
 
-/* The host hashes what this writes. Where the hash is another one than at the last run, the image is done again. So it
- * holds exactly what the rows depend on, in one form: {"threshold": 4.0} and {"threshold": 4} are the same params. (That
- * extract_rows reads the file, or the pixels, the host sees for itself: when they change the image is done again too.) */
+/* The host hashes what this writes. If the hash differs from that of the last run, the image is analysed again. So it
+ * has exactly what the rows depend on, in one form: {"threshold": 4.0} and {"threshold": 4} are the same params. The
+ * host also notices that extract_rows reads the file and the pixels: if they change, the image is analysed again too. */
 static int intensity_params(const kymhost_record *record, kymhost_out *out) {
     params read;
     char text[64];
@@ -59,17 +58,17 @@ static int intensity_params(const kymhost_record *record, kymhost_out *out) {
     if (status != KYMHOST_OK) return status;
     if (!read.has_threshold) return kymhost_out_text(out, "{}");
     if (isinf(read.threshold)) {
-        /* JSON in Python's dialect: C's own "inf" is none. */
+        /* Infinity is valid in Python's dialect of JSON; C's own "inf" is not. */
         return kymhost_out_text(out, read.threshold > 0 ? "{\"threshold\": Infinity}" : "{\"threshold\": -Infinity}");
     }
-    /* 17 digits tell every double from every other. */
+    /* 17 digits distinguish every double from every other. */
     snprintf(text, sizeof text, "{\"threshold\": %.17g}", read.threshold);
     return kymhost_out_text(out, text);
 }
 
 /* --- the pixels --- */
 
-/* What is known so far. NaN pixels count as pixels, not as values. */
+/* The results so far. NaN pixels count as pixels, but not as values. */
 typedef struct intensities {
     uint64_t values;
     uint64_t above;
@@ -78,7 +77,7 @@ typedef struct intensities {
     double sum;
 } intensities;
 
-/* The element at an index as double. The bytes are in the machine's own order and aligned for their type. */
+/* The element at an index as a double. The bytes are in native order and aligned for their type. */
 static double element(const kymhost_array *pixels, uint64_t index) {
     switch (pixels->dtype) {
     case KYMHOST_DTYPE_UINT8: return ((const uint8_t *)pixels->data)[index];
@@ -89,7 +88,7 @@ static double element(const kymhost_array *pixels, uint64_t index) {
     }
 }
 
-/* Bytes of one element; 0 for dtypes that this indexer does not measure, which may be ones of a later API. */
+/* The size of one element in bytes; 0 for dtypes that this indexer does not measure, e.g. those of a later API. */
 static size_t element_bytes(int dtype) {
     switch (dtype) {
     case KYMHOST_DTYPE_UINT8: return 1;
@@ -109,8 +108,8 @@ static int measure(const kymhost_array *pixels, uint64_t count, const params *wi
     found->max = -INFINITY;
     for (i = 0; i < count; i++) {
         double value = element(pixels, i);
-        /* Long loops ask now and then: a run that is stopped should stop soon. */
-        if (i % ELEMENTS_A_LOOK == 0) {
+        /* Long loops should ask now and then, so that a cancelled run stops soon. */
+        if (i % ELEMENTS_PER_CHECK == 0) {
             if (kymhost_run_cancelled(run)) return KYMHOST_CANCELLED;
             kymhost_run_progress(run, (double)i / (double)count);
         }
@@ -163,15 +162,15 @@ static int intensity_extract_rows(const kymhost_record *record, const kymhost_ru
         if (status < 0) return kymhost_error(out, status, "stopped while the pixels were measured");
     }
 
-    /* The columns are the same for every image, also for one that gives no rows: the table's shape does not depend on
-     * which images there are. */
+    /* The columns are the same for every image, also for one without rows, so the table has the same columns for any
+     * set of images. */
     line_count = kymhost_table_column(&table, "line_count", KYMHOST_INT64);
     pixel_count = kymhost_table_column(&table, "pixel_count", KYMHOST_INT64);
     min = kymhost_table_column(&table, "min_intensity", KYMHOST_DOUBLE);
     max = kymhost_table_column(&table, "max_intensity", KYMHOST_DOUBLE);
     mean = kymhost_table_column(&table, "mean_intensity", KYMHOST_DOUBLE);
     above = kymhost_table_column(&table, "fraction_above", KYMHOST_DOUBLE);
-    /* No pixels, or none in them: zero rows. That is an answer, not an error. */
+    /* Without pixels there are no rows. That is a result, not an error. */
     if (count > 0) {
         kymhost_table_add_int64(&table, line_count, (int64_t)lines);
         kymhost_table_add_int64(&table, pixel_count, (int64_t)count);
@@ -186,7 +185,7 @@ static int intensity_extract_rows(const kymhost_record *record, const kymhost_ru
 
 /* --- the library --- */
 
-/* The analysis version goes up whenever the same image and params would give other rows; then all images are stale. */
+/* Raise the analysis version whenever the same image and params would give different rows: then all images are stale. */
 #define INTENSITY                                                                                              \
     KYMHOST_INDEXER("intensity_c", "kymhost.intensity_c@1", "intensity_c_run", KYMHOST_NAMES(PARAMS_ARTIFACT), \
                     intensity_params, NULL, intensity_extract_rows, NULL)

@@ -1,8 +1,8 @@
 //! Small files are read as pandas 3.1 reads them, and no bytes make the reader panic.
 
 use super::*;
-use arrow::datatypes::DataType;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::DataType;
 use proptest::prelude::*;
 
 /// A table in short: `name:type=cell|cell` for each column, with `;` between columns.

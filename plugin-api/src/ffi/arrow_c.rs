@@ -4,7 +4,7 @@
 //! itself is only used by the conversions behind a feature.
 #![allow(non_local_definitions)]
 
-#[cfg(feature = "arrow")]
+#[cfg(feature = "tables")]
 use crate::{Error, ErrorKind, Result};
 use abi_stable::StableAbi;
 use std::ffi::{c_char, c_void, CStr};
@@ -138,7 +138,7 @@ impl ArrowTable {
     }
 
     /// Refuses columns of different lengths. Arrow would silently cut all of them to the shortest.
-    #[cfg(feature = "arrow")]
+    #[cfg(feature = "tables")]
     fn check_lengths(&self) -> Result<()> {
         let bad = |why: String| Error::new(ErrorKind::BadTable, why);
         if self.array.release.is_none() || self.schema.release.is_none() {
@@ -178,13 +178,13 @@ impl ArrowTable {
     }
 }
 
-#[cfg(feature = "arrow")]
+#[cfg(feature = "tables")]
 mod conversions {
     use super::{ArrowArray, ArrowSchema, ArrowTable};
     use crate::{Error, ErrorKind, Result};
-    use arrow::array::{make_array, Array, RecordBatch, StructArray};
-    use arrow::datatypes::{DataType, Schema};
-    use arrow::ffi::{from_ffi, to_ffi, FFI_ArrowArray, FFI_ArrowSchema};
+    use arrow_array::ffi::{from_ffi, to_ffi, FFI_ArrowArray, FFI_ArrowSchema};
+    use arrow_array::{make_array, Array, RecordBatch, StructArray};
+    use arrow_schema::{DataType, Schema};
     use std::mem::{align_of, size_of, transmute};
     use std::panic::{catch_unwind, AssertUnwindSafe};
     use std::sync::Arc;

@@ -470,7 +470,7 @@ fn c_table_without_part_is_released() {
     }
 }
 
-#[cfg(feature = "arrow")]
+#[cfg(feature = "tables")]
 mod with_arrow {
     use super::*;
 

@@ -7,13 +7,15 @@ use crate::array::Array;
 use crate::{Artifact, ArtifactKind, Error, ErrorKind, Json, LogLevel, Result, Table};
 use std::fmt;
 
-#[cfg(feature = "arrow")]
-use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, RecordBatchOptions};
-#[cfg(feature = "arrow")]
-use arrow::compute::{cast, cast_with_options, CastOptions};
-#[cfg(feature = "arrow")]
-use arrow::datatypes::{DataType, Float64Type, Int64Type, Schema};
-#[cfg(feature = "arrow")]
+#[cfg(feature = "tables")]
+use arrow_array::types::{Float64Type, Int64Type};
+#[cfg(feature = "tables")]
+use arrow_array::{cast::AsArray as _, Array as _, ArrayRef, RecordBatch, RecordBatchOptions};
+#[cfg(feature = "tables")]
+use arrow_cast::{cast, cast_with_options, CastOptions};
+#[cfg(feature = "tables")]
+use arrow_schema::{DataType, Schema};
+#[cfg(feature = "tables")]
 use std::sync::Arc;
 
 /// The result of one extraction, from [`TestHost::extract`](super::TestHost::extract).
@@ -40,7 +42,7 @@ pub(super) enum Put {
     Array(Array),
 }
 
-#[cfg(feature = "arrow")]
+#[cfg(feature = "tables")]
 impl Put {
     /// Whether both are the same, bit for bit: a `NaN` is the same as itself.
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -196,9 +198,9 @@ impl Outcome {
 /// [Some(0.5), None])`. `NaN` is a value, not a missing one, and equals nothing.
 pub struct Rows {
     columns: Vec<String>,
-    #[cfg(feature = "arrow")]
+    #[cfg(feature = "tables")]
     batch: RecordBatch,
-    #[cfg(not(feature = "arrow"))]
+    #[cfg(not(feature = "tables"))]
     table: Table,
 }
 
@@ -207,7 +209,7 @@ impl Rows {
     pub(super) fn new(table: Table) -> Result<Self> {
         let columns = table.column_names();
         let bad = |why: String| Err(Error::new(ErrorKind::BadTable, why));
-        #[cfg(feature = "arrow")]
+        #[cfg(feature = "tables")]
         let batch = table.into_batch()?;
         for (place, name) in columns.iter().enumerate() {
             if name.is_empty() {
@@ -217,17 +219,17 @@ impl Rows {
                 return bad(format!("there are two columns '{name}'"));
             }
         }
-        #[cfg(feature = "arrow")]
+        #[cfg(feature = "tables")]
         return Ok(Self { columns, batch: plain(batch) });
-        #[cfg(not(feature = "arrow"))]
+        #[cfg(not(feature = "tables"))]
         return Ok(Self { columns, table });
     }
 
     /// The number of rows.
     pub fn len(&self) -> usize {
-        #[cfg(feature = "arrow")]
+        #[cfg(feature = "tables")]
         return self.batch.num_rows();
-        #[cfg(not(feature = "arrow"))]
+        #[cfg(not(feature = "tables"))]
         return self.table.num_rows();
     }
 
@@ -242,14 +244,14 @@ impl Rows {
     }
 
     fn into_table(self) -> Result<Table> {
-        #[cfg(feature = "arrow")]
+        #[cfg(feature = "tables")]
         return Table::from_batch(self.batch);
-        #[cfg(not(feature = "arrow"))]
+        #[cfg(not(feature = "tables"))]
         return Ok(self.table);
     }
 }
 
-#[cfg(feature = "arrow")]
+#[cfg(feature = "tables")]
 impl Rows {
     /// The rows as an Arrow batch.
     pub fn batch(&self) -> &RecordBatch {
@@ -326,9 +328,9 @@ impl Rows {
 impl fmt::Display for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.columns.join(" | "))?;
-        #[cfg(feature = "arrow")]
+        #[cfg(feature = "tables")]
         {
-            use arrow::util::display::{ArrayFormatter, FormatOptions};
+            use arrow_cast::display::{ArrayFormatter, FormatOptions};
             let options = FormatOptions::new().with_null("-");
             let columns = self.batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
             let columns = columns.collect::<Result<Vec<_>, _>>().map_err(|_| fmt::Error)?;
@@ -337,7 +339,7 @@ impl fmt::Display for Rows {
                 write!(f, "\n{}", cells.join(" | "))?;
             }
         }
-        #[cfg(not(feature = "arrow"))]
+        #[cfg(not(feature = "tables"))]
         write!(f, "\n({} rows)", self.len())?;
         Ok(())
     }
@@ -350,7 +352,7 @@ impl fmt::Debug for Rows {
 }
 
 /// The rows without dictionaries, run ends and views, because the host does not keep tables in these forms.
-#[cfg(feature = "arrow")]
+#[cfg(feature = "tables")]
 pub(super) fn plain(rows: RecordBatch) -> RecordBatch {
     let to = |is: &DataType| match is {
         DataType::Dictionary(_, values) => Some(values.as_ref().clone()),

@@ -1,16 +1,16 @@
-//! The two analyses of a line scan: pixels to velocities, velocities to events.
+//! Two analyses of a line scan: from pixels to velocities, and from velocities to events.
 //!
-//! Plain functions over slices. Nothing here reads a file, knows a plugin or prints; the plugins `radon_velocity` and
-//! `event_detection` put these functions behind kymhost's plugin API.
+//! Everything is a plain function over slices. Nothing here reads a file, knows a plugin or prints. The plugins
+//! `radon_velocity` and `event_detection` make these functions available through kymhost's plugin API.
 //!
-//! - [`radon`]: the speed of the cells in each window of a kymograph, by the Radon transform (Drew, Blinder, Cauwenberghs,
-//!   Shih & Kleinfeld, *Rapid determination of particle velocity from space-time images using the Radon transform*,
-//!   J. Comput. Neurosci. 29, 5–11, 2010), and what is told of an ROI as a whole.
+//! - [`radon`]: the speed of the cells in each window of a kymograph, by the Radon transform (Drew, Blinder,
+//!   Cauwenberghs, Shih & Kleinfeld, *Rapid determination of particle velocity from space-time images using the Radon
+//!   transform*, J. Comput. Neurosci. 29, 5–11, 2010), and summary figures of an ROI.
 //! - [`events`]: baseline shifts, NaN gaps and zero gaps in a velocity trace.
-//! - [`roi`]: regions of interest and the size of a pixel, as metadata payloads have them.
-//! - [`stats`]: medians and the like, which both use.
+//! - [`roi`]: regions of interest and the size of a pixel, read from the metadata.
+//! - [`stats`]: medians and deviations, which both analyses use.
 //!
-//! Units stand last in names: `_sec`, `_mm_s`, `_um`, `_deg`. Where a velocity or time is unknown it is NaN.
+//! Names end with their unit: `_sec`, `_mm_s`, `_um`, `_deg`. An unknown velocity or time is NaN.
 
 mod error;
 pub mod events;
@@ -19,5 +19,5 @@ pub mod roi;
 pub mod stats;
 mod work;
 
-pub use error::{Error, Result};
+pub use error::{AnalysisError, Result, VoxelsProblem};
 pub use work::Work;

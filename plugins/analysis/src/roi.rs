@@ -1,6 +1,6 @@
-//! Regions of interest and the size of a pixel, as a metadata payload has them.
+//! Regions of interest (ROIs) and the size of a pixel, as an image's metadata has them.
 //!
-//! Owns: both forms of an ROI, bounds, voxels. Never: what is computed of an ROI.
+//! This file reads both forms of an ROI, its bounds and the voxels. It does not analyse an ROI.
 //!
 //! ```json
 //! {"header": {"voxels": [0.00117, 0.284], "voxels_units": ["s", "um"]},
@@ -10,58 +10,50 @@
 //!
 //! dim0 and y are lines (time), dim1 and x are pixels (space); stops are exclusive.
 
-use crate::{Error, Result};
+use crate::error::short;
+use crate::{AnalysisError, Result, VoxelsProblem};
 use kymhost_plugin_api::Json;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// What one step along each axis of a kymograph is.
+/// The size of one step along each axis of a kymograph.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Voxels {
-    /// Seconds from one line to the next: finite, more than 0.
+    /// Seconds from one line to the next: finite and greater than 0.
     pub seconds_per_line: f64,
-    /// Micrometres from one pixel to the next: finite, more than 0.
+    /// Micrometres from one pixel to the next: finite and greater than 0.
     pub um_per_pixel: f64,
 }
 
 impl Voxels {
-    /// The voxels in a metadata payload: `header.voxels`, seconds a line and micrometres a pixel.
+    /// Reads the voxels from the metadata: `header.voxels`, in seconds per line and micrometres per pixel.
     ///
     /// # Errors
-    /// [`Error::NoVoxels`] where they are missing, no positive numbers, or in other units (`header.voxels_units`) than `s` and `um`.
+    /// [`AnalysisError::NoVoxels`] if they are missing, are not positive numbers, or have other units
+    /// (`header.voxels_units`) than `s` and `um`.
     pub fn of_metadata(metadata: Option<&Json>) -> Result<Self> {
-        let missing = |found: String| Err(Error::NoVoxels { found });
-        let Some(metadata) = metadata else { return missing("the image has no metadata".to_owned()) };
+        let problem = |problem| Err(AnalysisError::NoVoxels(problem));
+        let Some(metadata) = metadata else { return problem(VoxelsProblem::NoMetadata) };
         let header = metadata.get("header");
         let Some(voxels) = header.and_then(|header| header.get("voxels")) else {
-            return missing("there is no header.voxels".to_owned());
+            return problem(VoxelsProblem::Missing);
         };
         let numbers: Option<Vec<f64>> = voxels.as_array().and_then(|values| values.iter().map(Json::as_f64).collect());
-        let Some([seconds_per_line, um_per_pixel]) = numbers.as_deref().copied_pair() else {
-            return missing(format!("header.voxels is {}", short(voxels)));
+        let Some([seconds_per_line, um_per_pixel]) = numbers.and_then(|numbers| <[f64; 2]>::try_from(numbers).ok())
+        else {
+            return problem(VoxelsProblem::Invalid { found: short(voxels) });
         };
         if ![seconds_per_line, um_per_pixel].iter().all(|value| value.is_finite() && *value > 0.0) {
-            return missing(format!("header.voxels is {}", short(voxels)));
+            return problem(VoxelsProblem::Invalid { found: short(voxels) });
         }
         let units = header.and_then(|header| header.get("voxels_units")).filter(|units| !units.is_null());
         if let Some(units) = units {
             let names: Option<Vec<&str>> = units.as_array().and_then(|names| names.iter().map(Json::as_str).collect());
             if !matches!(names.as_deref(), Some(["s" | "sec" | "seconds", "um" | "µm" | "μm"])) {
-                return missing(format!("header.voxels_units is {}, expected [\"s\", \"um\"]", short(units)));
+                return problem(VoxelsProblem::Units { found: short(units) });
             }
         }
         Ok(Self { seconds_per_line, um_per_pixel })
-    }
-}
-
-/// Exactly two values.
-trait CopiedPair {
-    fn copied_pair(self) -> Option<[f64; 2]>;
-}
-
-impl CopiedPair for Option<&[f64]> {
-    fn copied_pair(self) -> Option<[f64; 2]> {
-        self?.try_into().ok()
     }
 }
 
@@ -69,24 +61,24 @@ impl CopiedPair for Option<&[f64]> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Roi {
-    /// Its number, unique in an image.
+    /// Its number, which is unique in an image.
     pub id: i64,
-    /// The channel that it was drawn on.
+    /// The channel on which it was drawn.
     pub channel: Option<i64>,
-    /// First line, and the one after the last, as written: see [`Roi::within`].
+    /// The first line and the line after the last, unchecked: see [`Roi::within`].
     pub lines: (i64, i64),
-    /// First pixel of a line, and the one after the last, as written.
+    /// The first pixel of a line and the pixel after the last, unchecked.
     pub pixels: (i64, i64),
 }
 
 impl Roi {
-    /// An ROI over a whole image, number 1: what an image without ROIs has.
+    /// An ROI with number 1 over the whole image, for images without ROIs.
     pub fn whole(lines: usize, width: usize) -> Self {
         let stop = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
         Self { id: 1, channel: Some(1), lines: (0, stop(lines)), pixels: (0, stop(width)) }
     }
 
-    /// Its lines and pixels in an image of that size: swapped where they are the wrong way round, clamped to the image.
+    /// Its lines and pixels in an image of this size: reversed bounds are swapped, and all are clamped to the image.
     pub fn within(&self, lines: usize, width: usize) -> (Range<usize>, Range<usize>) {
         let clamp = |(start, stop): (i64, i64), length: usize| {
             let clamp = |at: i64| usize::try_from(at).unwrap_or(0).min(length);
@@ -95,25 +87,28 @@ impl Roi {
         (clamp(self.lines, lines), clamp(self.pixels, width))
     }
 
-    /// The ROIs in a metadata payload, in its order; none where it has none.
+    /// Reads the ROIs of the metadata, in their order; empty if there are none.
     ///
     /// # Errors
-    /// [`Error::Roi`] where one is no rectangle (a mask), lacks a field or has one of the wrong kind, or where two have one number.
+    /// [`AnalysisError::Roi`] if one is not a rectangle (a mask), lacks a field or has one of the wrong type, or if two have
+    /// the same number.
     pub fn of_metadata(metadata: Option<&Json>) -> Result<Vec<Self>> {
         let Some(rois) = metadata.and_then(|metadata| metadata.get("rois")).filter(|rois| !rois.is_null()) else {
             return Ok(Vec::new());
         };
-        let wrong = |roi: String, found: String, expected| Error::Roi { roi, found, expected };
+        let wrong = |roi: String, found: String, expected| AnalysisError::Roi { roi, found, expected };
         let list = rois.as_array();
         let Some(list) = list else {
-            return Err(wrong("rois of the metadata".to_owned(), format!("found {}", short(rois)), "a list of ROIs"));
+            return Err(wrong("the metadata's rois".to_owned(), format!("found {}", short(rois)), "a list of ROIs"));
         };
         let rois: Vec<Self> = list.iter().enumerate().map(|(at, roi)| Self::of_json(at, roi)).collect::<Result<_>>()?;
         let mut seen = BTreeSet::new();
         match rois.iter().find(|roi| !seen.insert(roi.id)) {
-            Some(twice) => {
-                Err(wrong(format!("ROI {}", twice.id), "there are two of this number".to_owned(), "a number for each"))
-            }
+            Some(twice) => Err(wrong(
+                format!("ROI {}", twice.id),
+                "two ROIs have this number".to_owned(),
+                "a different number for each",
+            )),
             None => Ok(rois),
         }
     }
@@ -125,9 +120,9 @@ impl Roi {
             (Some(id), Some(name)) => format!("ROI {id} '{name}'"),
             (Some(id), None) => format!("ROI {id}"),
             (None, Some(name)) => format!("ROI '{name}'"),
-            (None, None) => format!("the ROI at place {at} of the metadata's rois"),
+            (None, None) => format!("the ROI at index {at} of the metadata's rois"),
         };
-        let wrong = |found: String, expected| Error::Roi { roi: called.clone(), found, expected };
+        let wrong = |found: String, expected| AnalysisError::Roi { roi: called.clone(), found, expected };
         if roi.as_object().is_none() {
             return Err(wrong(format!("found {}", short(roi)), "an object"));
         }
@@ -140,8 +135,8 @@ impl Roi {
         let kind = roi.get("roi_type").and_then(Json::as_str).unwrap_or("rect");
         if kind != "rect" {
             return Err(wrong(
-                format!("it is of type '{kind}', which has no rectangle"),
-                "roi_type \"rect\"; take it out of the image's metadata or draw a rectangle",
+                format!("its roi_type is '{kind}', which has no rectangle"),
+                "roi_type \"rect\"; remove it from the image's metadata or draw a rectangle",
             ));
         }
         let id = number(roi, if roi.get("roi_id").is_some() { "roi_id" } else { "id" })?;
@@ -156,19 +151,13 @@ impl Roi {
     }
 }
 
-/// A whole number, also one that is written as a float.
+/// A whole number, which may be written as a float.
 fn whole_number(value: &Json) -> Option<i64> {
     match value {
         Json::Int(value) => value.as_i64(),
         Json::Float(value) if value.fract() == 0.0 && value.abs() < 1e15 => Some(*value as i64),
         _ => None,
     }
-}
-
-/// A JSON value for a message.
-pub(crate) fn short(value: &Json) -> String {
-    let line = kymhost_plugin_api::canonical_json(value);
-    if line.chars().count() <= 60 { line } else { format!("{}…", line.chars().take(60).collect::<String>()) }
 }
 
 #[cfg(test)]
@@ -180,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_are_read() {
+    fn roi_both_forms_are_read() {
         let flat = r#"{"id": 3, "channel": 1, "z": 0, "name": "", "note": "", "revision": 0, "img_min": 3,
                        "dim0_start": 5, "dim0_stop": 90, "dim1_start": 2.0, "dim1_stop": 7}"#;
         let enveloped = r#"{"roi_id": 3, "roi_type": "rect", "version": "1.0", "name": "", "note": "", "channel": 1, "z": 0,
@@ -197,19 +186,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rectangle_is_refused_by_name() {
+    fn roi_not_rectangle_is_refused_by_name() {
         let rect = r#""data": {"x0": 2, "x1": 7, "y0": 5, "y1": 90}"#;
         let cases = [
             (
                 format!(r#"{{"roi_id": 3, "name": "cell", "roi_type": "mask", {rect}}}"#),
-                "ROI 3 'cell': it is of type 'mask'",
+                "ROI 3 'cell': its roi_type is 'mask'",
             ),
             (format!(r#"{{"name": "cell", "roi_type": "rect", {rect}}}"#), "ROI 'cell': 'id' is missing"),
-            (format!(r#"{{"roi_id": "a", {rect}}}"#), "place 0 of the metadata's rois: 'roi_id' is \"a\""),
+            (format!(r#"{{"roi_id": "a", {rect}}}"#), "index 0 of the metadata's rois: 'roi_id' is \"a\""),
             (r#"{"roi_id": 3, "data": {"x0": 2, "x1": 7, "y0": 5}}"#.to_owned(), "ROI 3: 'y1' is missing"),
             (r#"{"id": 3, "dim0_start": 0.5}"#.to_owned(), "ROI 3: 'dim0_start' is 0.5"),
             ("7".to_owned(), "found 7; expected an object"),
-            (format!(r#"{{"roi_id": 3, {rect}}}, {{"roi_id": 3, {rect}}}"#), "ROI 3: there are two of this number"),
+            (format!(r#"{{"roi_id": 3, {rect}}}, {{"roi_id": 3, {rect}}}"#), "ROI 3: two ROIs have this number"),
         ];
         for (text, words) in cases {
             let error = Roi::of_metadata(Some(&json(&format!("{{\"rois\": [{text}]}}")))).unwrap_err().to_string();
@@ -220,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_swapped_and_clamped() {
+    fn roi_bounds_are_swapped_and_clamped() {
         let cases = [
             ((0, 100), (0, 10), 0..100, 0..10),
             ((-5, 300), (-1, 11), 0..100, 0..10),
@@ -236,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn voxels_are_needed() {
+    fn voxels_missing_or_invalid_is_error() {
         let read = |text: &str| Voxels::of_metadata(Some(&json(text)));
         let expected = Voxels { seconds_per_line: 0.5, um_per_pixel: 2.0 };
         assert_eq!(read(r#"{"header": {"voxels": [0.5, 2]}}"#), Ok(expected));

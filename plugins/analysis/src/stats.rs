@@ -1,7 +1,8 @@
-//! Medians, deviations, rounding.
-//! Owns: how each is taken of few or of many values. Never: what the values are.
+//! Medians, deviations and rounding.
+//!
+//! This file does not know what the values are.
 
-/// Mean and standard deviation (the population's) of values; NaN, NaN of none.
+/// The mean and the population standard deviation; both are NaN without values.
 pub fn mean_std(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     let (count, sum) = values.clone().fold((0_u64, 0.0), |(count, sum), value| (count + 1, sum + value));
     let mean = sum / count as f64;
@@ -9,7 +10,8 @@ pub fn mean_std(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     (mean, (squares / count as f64).sqrt())
 }
 
-/// The median of values without NaN, which are put into another order; NaN of none. Of an even number it is the mean of the two in the middle.
+/// The median of values that are not NaN; NaN without values. With an even number of values it is the mean of the middle
+/// two. The values are reordered.
 pub fn median(values: &mut [f64]) -> f64 {
     if values.is_empty() {
         return f64::NAN;
@@ -29,16 +31,17 @@ pub fn middle(lower: f64, upper: f64) -> f64 {
     (lower + upper) / 2.0
 }
 
-/// The median of |value − median of the values|, without NaN; NaN of none. The values are put into another order.
+/// The median absolute deviation, the median of |value − median|, of values that are not NaN; NaN without values. The
+/// values are overwritten.
 pub fn mad(values: &mut [f64]) -> f64 {
     let middle = median(values);
     values.iter_mut().for_each(|value| *value = (*value - middle).abs());
     median(values)
 }
 
-/// A count from a duration: half-to-even, 0 where that is negative or no number.
+/// Rounds half to even, to a count; 0 for negative values and NaN.
 pub fn round(value: f64) -> usize {
-    // The cast saturates, and makes 0 of NaN.
+    // The cast saturates, and turns NaN into 0.
     value.round_ties_even() as usize
 }
 
@@ -47,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn medians() {
+    fn median_of_few_values() {
         let cases: &[(&[f64], f64)] = &[
             (&[], f64::NAN),
             (&[3.0], 3.0),
@@ -66,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn rounding_is_half_to_even() {
+    fn round_is_half_to_even() {
         for (value, expected) in
             [(0.5, 0), (1.5, 2), (2.5, 2), (2.500001, 3), (-3.0, 0), (f64::NAN, 0), (1e300, usize::MAX)]
         {
@@ -75,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn deviations_are_the_populations() {
+    fn mean_std_is_of_population() {
         assert_eq!(mean_std([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0].into_iter()), (5.0, 2.0));
         assert!(mean_std(std::iter::empty()).0.is_nan());
     }

@@ -1,11 +1,12 @@
-//! How much of the machine an analysis may use, and when it must stop.
-//! Owns: threads, the stop sign, progress. Never: what is computed.
+//! Threads, cancellation and progress of an analysis.
+//!
+//! This file runs tasks. It does not know what they compute.
 
-use crate::{Error, Result};
+use crate::{AnalysisError, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// What a caller allows an analysis, and wants to hear of it. No answer depends on it.
+/// How many threads an analysis may use, how it is cancelled, and who hears of its progress. No result depends on it.
 #[derive(Clone, Copy)]
 pub struct Work<'a> {
     threads: usize,
@@ -20,27 +21,27 @@ impl std::fmt::Debug for Work<'_> {
 }
 
 impl<'a> Work<'a> {
-    /// So many threads, the caller's included (0 counts as 1); never stopped, nothing told.
+    /// Uses this number of threads, including the caller's (0 counts as 1). It is never cancelled and reports no progress.
     pub fn threads(threads: usize) -> Self {
         Self { threads: threads.max(1), cancelled: &|| false, progress: &|_| {} }
     }
 
-    /// Asks this now and then, from any thread; once it is true the analysis gives up.
+    /// Calls `cancelled` now and then, from any thread. Once it returns `true` the analysis stops.
     pub fn cancelled(self, cancelled: &'a (dyn Fn() -> bool + Sync)) -> Self {
         Self { cancelled, ..self }
     }
 
-    /// Tells this how much is done, 0 to 1, from any thread.
+    /// Calls `progress` with the fraction that is done, 0 to 1, from any thread.
     pub fn progress(self, progress: &'a (dyn Fn(f64) + Sync)) -> Self {
         Self { progress, ..self }
     }
 
-    /// Does the tasks 0, 1 … on the threads; their results in the order of the tasks.
+    /// Runs the tasks 0, 1 … on the threads, and returns their results in the order of the tasks.
     ///
-    /// `span` is the part of the whole that they are, for progress.
+    /// `span` is the part of the whole work that these tasks are, for progress.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] where the caller asked to stop.
+    /// [`AnalysisError::Cancelled`] if the caller asked to stop.
     pub(crate) fn run<T: Send>(
         &self,
         tasks: usize,
@@ -67,7 +68,7 @@ impl<'a> Work<'a> {
             work();
         });
         let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-        results.into_iter().collect::<Option<Vec<T>>>().ok_or(Error::Cancelled)
+        results.into_iter().collect::<Option<Vec<T>>>().ok_or(AnalysisError::Cancelled)
     }
 }
 
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_come_in_order_whatever_the_threads() {
+    fn run_any_threads_keeps_order() {
         for threads in [0, 1, 2, 7] {
             let squares = Work::threads(threads).run(50, (0.0, 1.0), |index| index * index);
             assert_eq!(squares, Ok((0..50).map(|index| index * index).collect()), "{threads} threads");
@@ -85,12 +86,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_is_heard_and_progress_told() {
+    fn run_stops_and_reports_progress() {
         let stop = || true;
-        assert_eq!(Work::threads(2).cancelled(&stop).run(9, (0.0, 1.0), |index| index), Err(Error::Cancelled));
-        let told = Mutex::new(Vec::new());
-        let tell = |done: f64| told.lock().unwrap().push(done);
-        Work::threads(1).progress(&tell).run(4, (0.5, 1.0), |_| ()).unwrap();
-        assert_eq!(*told.lock().unwrap(), [0.625, 0.75, 0.875, 1.0]);
+        assert_eq!(Work::threads(2).cancelled(&stop).run(9, (0.0, 1.0), |index| index), Err(AnalysisError::Cancelled));
+        let reported = Mutex::new(Vec::new());
+        let report = |done: f64| reported.lock().unwrap().push(done);
+        Work::threads(1).progress(&report).run(4, (0.5, 1.0), |_| ()).unwrap();
+        assert_eq!(*reported.lock().unwrap(), [0.625, 0.75, 0.875, 1.0]);
     }
 }

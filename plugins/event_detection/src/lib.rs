@@ -1,21 +1,23 @@
 //! The indexer `event_detection`: from an image's velocities to events.
 //!
-//! Owns: where velocities and params are read, the columns of the artifacts and of the table. Never: the method (`kymhost-analysis`).
+//! This file reads velocities and params, and makes the columns of the artifacts and of the table. The method is in
+//! `kymhost-analysis`.
 //!
-//! It writes what the indexer `velocity_events` reads: the artifacts `velocity_events/events`, one row an event, and
-//! `velocity_events/params`, the params that were used. Its own table has one row an ROI. `docs/guides/analyses.md` has all.
+//! It writes the artifacts that the indexer `velocity_events` reads: `velocity_events/events` with one row per event, and
+//! `velocity_events/params` with the params that were used. Its own table has one row per ROI. All are described in
+//! `docs/guides/analyses.md`.
 
-use kymhost_analysis::events::{self, Event, EventType, Found, MachineType, Params};
+use kymhost_analysis::events::{self, DetectedEvents, Event, EventParams, EventType, MachineType};
 use kymhost_plugin_api::Columns;
 use kymhost_plugin_api::prelude::*;
 
-/// What a person may set.
+/// The params that users set.
 const PARAMS: &str = "event_detection/params";
-/// What is read: one row a window and ROI.
+/// The velocities to read: one row per window and ROI.
 const VELOCITY: &str = "radon_velocity/velocity";
 /// The params that were used.
 const USED: &str = "velocity_events/params";
-/// One row an event.
+/// The artifact with one row per event.
 const EVENTS: &str = "velocity_events/events";
 
 struct EventDetection;
@@ -34,7 +36,7 @@ impl Indexer for EventDetection {
 
     fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
         let params = params(record)?;
-        // Without velocities nothing was looked at: no rows, and no artifact that says that there are no events.
+        // Without velocities nothing was analysed: there are no rows, and no artifact that claims that there are no events.
         let Some(velocities) = record.columns(VELOCITY)? else { return table(&[]) };
         let traces = traces(&velocities).map_err(|error| {
             let why = format!("{}: {}", record.key(VELOCITY, ArtifactKind::Parquet), error.message());
@@ -57,10 +59,11 @@ impl Indexer for EventDetection {
 
 export_plugin!(EventDetection);
 
-/// The params that count.
-fn params(record: &Record<'_>) -> Result<Params> {
-    let Some(given) = record.json(PARAMS)? else { return Ok(Params::default()) };
-    Params::of_json(&given).map_err(|error| Error::msg(format!("{}: {error}", record.key(PARAMS, ArtifactKind::Json))))
+/// The params, with defaults for missing ones.
+fn params(record: &Record<'_>) -> Result<EventParams> {
+    let Some(given) = record.json(PARAMS)? else { return Ok(EventParams::default()) };
+    EventParams::of_json(&given)
+        .map_err(|error| Error::msg(format!("{}: {error}", record.key(PARAMS, ArtifactKind::Json))))
 }
 
 /// The velocities of one ROI, in the order of their rows.
@@ -77,7 +80,7 @@ fn traces(rows: &Columns) -> Result<Vec<Trace>> {
     let mut last = 0;
     for (row, roi_id) in roi_ids.into_iter().enumerate() {
         let roi_id = roi_id.ok_or_else(|| Error::msg(format!("row {row} has no roi_id")))?;
-        // Rows of an ROI mostly stand together.
+        // Rows of the same ROI usually follow each other.
         if traces.get(last).is_none_or(|trace| trace.roi_id != roi_id) {
             last = traces.iter().position(|trace| trace.roi_id == roi_id).unwrap_or(traces.len());
         }
@@ -93,10 +96,10 @@ fn traces(rows: &Columns) -> Result<Vec<Trace>> {
 struct RoiResult {
     roi_id: i64,
     n_samples: usize,
-    found: Found,
+    found: DetectedEvents,
 }
 
-/// `None` for NaN: what is not known is missing.
+/// `None` for NaN, because an unknown value is a missing cell in tables.
 fn known(value: f64) -> Option<f64> {
     (!value.is_nan()).then_some(value)
 }
@@ -105,7 +108,7 @@ fn signed(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// One row an event.
+/// The events, with one row per event.
 fn event_table(results: &[RoiResult]) -> Result<Table> {
     let numbered = |result: &RoiResult| -> Vec<(i64, String)> {
         (0..result.found.events.len()).map(|k| (result.roi_id, format!("{}-{k}", result.roi_id))).collect()
@@ -141,7 +144,7 @@ fn event_table(results: &[RoiResult]) -> Result<Table> {
         .build()
 }
 
-/// One row an ROI.
+/// The table, with one row per ROI.
 fn table(results: &[RoiResult]) -> Result<Table> {
     let count = |counts: &dyn Fn(&Event) -> bool| -> Vec<i64> {
         let of = |result: &RoiResult| signed(result.found.events.iter().filter(|event| counts(event)).count());

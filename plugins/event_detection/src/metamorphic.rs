@@ -1,17 +1,17 @@
-//! What must hold between the events of traces that are turns of each other, whatever is in them.
+//! Relations between the events of transformed traces, which hold for any trace.
 
 use super::*;
 use kymhost_plugin_api::testing::{Outcome, TestHost, TestRecord};
 use proptest::prelude::*;
 
-/// From sample to sample: a power of two, so that nothing is rounded when it is scaled by another.
+/// Seconds between samples: a power of two, so that scaling by another power of two does not round.
 const STEP_SEC: f64 = 0.0078125;
-/// What counts in samples and fractions, not in seconds or mm/s.
+/// Columns in samples and fractions, not in seconds or mm/s.
 const SAME: [&str; 6] = ["i_start", "i_peak", "i_end", "nan_fraction_in_event", "n_valid_in_event", "roi_id"];
 const TIMES: [&str; 4] = ["t_start_s", "t_end_s", "peak_t_s", "duration_sec"];
 const SPEEDS: [&str; 3] = ["peak_value", "baseline_before", "baseline_after"];
 
-/// Stretches of flow with noise, of stalls, of what is not known.
+/// Stretches of flow with noise, of stalls, and of unknown velocities.
 fn trace() -> impl Strategy<Value = Vec<Option<f64>>> {
     let stretch = prop_oneof![
         3 => (0.3..3.0_f64, any::<bool>(), proptest::collection::vec(-0.2..0.2_f64, 20..160)).prop_map(|(level, forth, noise)| {
@@ -36,7 +36,7 @@ fn extract(record: &TestRecord) -> Outcome {
     TestHost::new(EventDetection).extract(record)
 }
 
-/// All that is written of the events but `score`, columns by sort: as it is, times times this, speeds times that.
+/// All columns of the events except `score`: times are multiplied by `times`, speeds by `speeds`.
 fn columns(outcome: &Outcome, times: f64, speeds: f64) -> Vec<(&'static str, Vec<Option<f64>>)> {
     let events = outcome.table(EVENTS);
     let of = |name: &'static str, factor: f64| {
@@ -55,7 +55,7 @@ fn types(outcome: &Outcome) -> Vec<String> {
     outcome.table(EVENTS).text("event_type").into_iter().flatten().map(str::to_owned).collect()
 }
 
-/// The default params with every time, and every speed, times a factor.
+/// The default params, with all times and all speeds multiplied by a factor.
 fn params(times: f64, speeds: f64) -> String {
     let (time, speed) = (|value: f64| value * times, |value: f64| value * speeds);
     format!(
@@ -80,22 +80,22 @@ proptest! {
     #![proptest_config(kymhost_test_cases::cases(48))]
 
     #[test]
-    fn the_direction_of_flow_changes_nothing(trace in trace()) {
+    fn events_reversed_flow_is_equal(trace in trace()) {
         let (forth, back) = (extract(&record(&trace, STEP_SEC, 1.0)), extract(&record(&trace, STEP_SEC, -1.0)));
         prop_assert_eq!(back.table(EVENTS).batch(), forth.table(EVENTS).batch());
         prop_assert_eq!(back.rows().batch(), forth.rows().batch());
     }
 
-    /// Other units of time and length give the same events in these units, where the params are given in them too.
+    /// Other units of time and length give the same events in those units, if the params have them too.
     #[test]
-    fn units_scale_events(trace in trace(), slow in -3..4_i32, wide in -3..4_i32) {
+    fn events_scale_with_units(trace in trace(), slow in -3..4_i32, wide in -3..4_i32) {
         let (slow, wide) = (2_f64.powi(slow), 2_f64.powi(wide));
         let base = extract(&record(&trace, STEP_SEC, 1.0));
         let scaled = record(&trace, STEP_SEC * slow, wide).json_text(PARAMS, params(slow, wide));
         let found = extract(&scaled);
         prop_assert_eq!(types(&found), types(&base));
         prop_assert_eq!(columns(&found, 1.0, 1.0), columns(&base, slow, wide));
-        // Times the threshold has no unit; a gap's score is a time.
+        // The score of a shift has no unit, the score of a gap is a time.
         let scores = found.table(EVENTS).f64("score").into_iter().zip(base.table(EVENTS).f64("score")).zip(types(&base));
         for ((found, base), event_type) in scores {
             let factor = if event_type.ends_with("_gap") { slow } else { 1.0 };
@@ -103,16 +103,16 @@ proptest! {
         }
     }
 
-    /// Where nothing is known nothing shifts, however long it is so.
+    /// A trace without known velocities has no shifts, whatever its length.
     #[test]
-    fn nothing_known_has_no_shifts(count in 0_usize..900) {
+    fn events_unknown_trace_has_no_shifts(count in 0_usize..900) {
         let outcome = extract(&record(&vec![None; count], STEP_SEC, 1.0));
         let is_long = count > 1 && (count - 1) as f64 * STEP_SEC >= 0.2;
         prop_assert_eq!(types(&outcome), if is_long { vec!["nan_gap".to_owned()] } else { Vec::new() });
     }
 
     #[test]
-    fn threads_change_nothing(trace in trace(), threads in 2_usize..9) {
+    fn events_any_threads_are_equal(trace in trace(), threads in 2_usize..9) {
         let record = record(&trace, STEP_SEC, 1.0);
         let (base, found) = (extract(&record), TestHost::new(EventDetection).threads(threads).extract(&record));
         prop_assert_eq!(found.table(EVENTS).batch(), base.table(EVENTS).batch());

@@ -1,9 +1,9 @@
-//! Velocities in, events out: what is read, what is refused, which columns there are.
+//! From velocities to events: what is read, what is refused, and which columns there are.
 
 use super::*;
 use kymhost_plugin_api::testing::{TestHost, TestRecord};
 
-/// Rows of one ROI: 800 samples at 200 Hz, fast, but slow in the middle and then unknown for a while.
+/// Rows of one ROI: 800 samples at 200 Hz, fast, with a slow stretch in the middle and then an unknown one.
 fn rows(roi_id: i64) -> String {
     let velocity = |at: usize| match at {
         300..400 => "0.05",
@@ -56,14 +56,14 @@ const COLUMNS: [&str; 12] = [
 ];
 
 #[test]
-fn each_roi_has_its_events_and_one_row() {
+fn extract_each_roi_has_events_and_one_row() {
     let outcome = host().extract(&record());
     let events = outcome.table(EVENTS);
     assert_eq!(events.columns(), EVENT_COLUMNS);
     let half = events.len() / 2;
     assert_eq!(events.len() % 2, 0);
     let text = |column: &str| events.text(column).into_iter().map(Option::unwrap).collect::<Vec<_>>();
-    // The same velocities, the same events, in the order of the rows.
+    // The same velocities give the same events, in the order of the rows.
     assert_eq!(text("event_type")[..half], text("event_type")[half..]);
     let ids: Vec<String> = ["4", "2"].iter().flat_map(|roi| (0..half).map(move |k| format!("{roi}-{k}"))).collect();
     assert_eq!(text("event_id"), ids);
@@ -93,11 +93,11 @@ fn each_roi_has_its_events_and_one_row() {
     assert_eq!((rows.i64("n_nan_gap")[0], rows.f64("nan_gap_sec")[0]), (Some(1), Some(span)));
     assert_eq!(rows.i64("n_stall_candidate"), rows.i64("n_baseline_drop"));
     assert!((rows.f64("sampling_rate_hz")[0].unwrap() - 200.0).abs() < 1e-6);
-    assert_eq!(outcome.json(USED), &Params::default().to_json());
+    assert_eq!(outcome.json(USED), &EventParams::default().to_json());
 }
 
 #[test]
-fn no_events_is_an_answer_and_no_velocities_is_none() {
+fn extract_without_velocities_has_no_artifact() {
     let quiet = TestRecord::new().csv(VELOCITY, "roi_id,time,velocity\n1,0.0,1.5\n1,0.1,1.5\n");
     let outcome = host().extract(&quiet);
     assert_eq!((outcome.table(EVENTS).len(), outcome.rows().i64("n_events")), (0, vec![Some(0)]));
@@ -119,7 +119,7 @@ fn no_events_is_an_answer_and_no_velocities_is_none() {
 }
 
 #[test]
-fn what_cannot_be_read_is_refused() {
+fn extract_bad_velocities_are_refused() {
     for (csv, words) in [
         ("roi_id,time\n1,0.0\n", "velocity"),
         ("roi_id,time,velocity\n,0.0,1.0\n", "row 0 has no roi_id"),
@@ -133,7 +133,7 @@ fn what_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn params_have_defaults_and_bounds() {
+fn params_wrong_value_is_refused() {
     let with = |text: &str| record().json_text(PARAMS, text);
     for same in ["{}", r#"{"baseline_drop": {"mad_k": 3}}"#, r#"{"nan_gap": {"enter_frac": 0.4}, "zero_gap": {}}"#] {
         host().assert_params_hash_stays(&record(), &with(same));
@@ -144,7 +144,7 @@ fn params_have_defaults_and_bounds() {
     assert_eq!(outcome.json(USED).get("baseline_drop").and_then(|group| group.get("mad_k")), Some(&Json::Float(1.5)));
     for (text, words) in [
         (r#"{"nan_gap": {"enter_frac": 2}}"#, "nan_gap.enter_frac is 2; expected a number from 0 to 1"),
-        (r#"{"stall": {}}"#, "'stall' is {}; expected no param of that name"),
+        (r#"{"stall": {}}"#, "there is no param 'stall'; expected one of baseline_drop"),
         ("3", "expected an object"),
     ] {
         let error = host().params(&with(text)).unwrap_err();
@@ -155,37 +155,37 @@ fn params_have_defaults_and_bounds() {
     }
 }
 
-/// The schema tells what the code does: the same names, the same defaults, a description of each.
+/// The schema has the names and defaults of the code, and a description of each param.
 #[test]
-fn the_schema_has_all_params() {
+fn schema_has_all_params() {
     let schema = Json::parse(EventDetection::PARAMS_SCHEMA.as_bytes()).unwrap();
-    let defaults = Params::default().to_json();
+    let defaults = EventParams::default().to_json();
     let members = |json: &Json| -> Vec<(String, Json)> {
         json.as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     };
-    let mut told = 0;
+    let mut count = 0;
     let groups = schema.get("properties").unwrap();
     for (group, params) in members(&defaults) {
         let properties = groups.get(&group).and_then(|group| group.get("properties")).unwrap();
         assert_eq!(members(properties).len(), members(&params).len(), "{group}");
         for (name, default) in members(&params) {
             let property = properties.get(&name).unwrap_or_else(|| panic!("{group}.{name} is not in the schema"));
-            let stands = property.get("default").unwrap();
+            let in_schema = property.get("default").unwrap();
             assert!(
-                *stands == default || stands.as_f64().is_some() && stands.as_f64() == default.as_f64(),
-                "{group}.{name}: {stands}"
+                *in_schema == default || in_schema.as_f64().is_some() && in_schema.as_f64() == default.as_f64(),
+                "{group}.{name}: {in_schema}"
             );
             assert!(property.get("description").is_some(), "{group}.{name}");
-            told += 1;
+            count += 1;
         }
     }
-    assert_eq!((told, members(groups).len()), (19, 3));
+    assert_eq!((count, members(groups).len()), (19, 3));
 }
 
 #[test]
-fn rows_repeat() {
+fn extract_is_deterministic() {
     host().assert_deterministic(&record());
-    // ROIs may be interleaved: what counts is the order within each.
+    // ROIs may be interleaved: only the order within each matters.
     let (first, second) = (rows(4), rows(2));
     let mixed: String = first.lines().zip(second.lines()).map(|(one, other)| format!("{one}\n{other}\n")).collect();
     let outcome = host().extract(&TestRecord::new().csv(VELOCITY, format!("roi_id,time,velocity\n{mixed}")));

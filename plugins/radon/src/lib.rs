@@ -1,19 +1,19 @@
-//! The indexer `radon`: the rows of an image's radon analysis, one or more for each region of interest.
+//! The indexer `radon`: the rows of an image's existing radon analysis, one or more per region of interest.
 //!
-//! Owns: where params and results are kept, the order of columns. Never: computes velocities; it collects what is there.
+//! This file knows where params and results are kept, and the order of the columns. It does not compute velocities.
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 use kymhost_plugin_api::prelude::*;
 use std::sync::Arc;
 
-/// Added at the end where the artifact lacks it.
+/// Added as the last column if the artifact lacks it.
 const ROI_ID: &str = "roi_id";
-/// The host puts these on every row, at the end when the rows lack them.
+/// The host adds these columns to every table.
 const PROVENANCE: [&str; 3] = ["image_id", "analysis_version", "params_hash"];
 /// The Parquet artifacts that hold results.
 const PARQUET: [&str; 3] = ["radon/results", "radon_report", "radon"];
-/// The CSV artifacts that hold results, where there is no Parquet.
+/// The CSV artifacts that hold results, used if there is no Parquet.
 const CSV: [&str; 2] = ["radon/results", "radon"];
 
 struct Radon;
@@ -23,7 +23,7 @@ impl Indexer for Radon {
     const ANALYSIS_VERSION: &'static str = "kymflow.radon@0.1";
     const PARAMS_ARTIFACTS: &'static [&'static str] = &["radon/params", "radon_params", "radon.params"];
 
-    /// The first artifact that is an object, else an empty one; and the regions of interest.
+    /// The first params artifact that is an object (or an empty object), and the regions of interest.
     fn params(&self, record: &Record<'_>) -> Result<Json> {
         let mut params = Json::object::<&str>([]);
         for name in Self::PARAMS_ARTIFACTS {
@@ -46,7 +46,7 @@ impl Indexer for Radon {
 
 export_plugin!(Radon);
 
-/// The objects among the metadata's regions of interest.
+/// The regions of interest in the metadata that are objects.
 fn rois(metadata: Option<Json>) -> Json {
     let Some(Json::Object(mut fields)) = metadata else { return Json::Array(Vec::new()) };
     match fields.swap_remove("rois") {
@@ -58,14 +58,14 @@ fn rois(metadata: Option<Json>) -> Json {
     }
 }
 
-/// The first results that exist: Parquet, then CSV.
+/// The first results that exist: Parquet before CSV.
 fn results(record: &Record<'_>) -> Result<Option<Table>> {
     let parquet = PARQUET.iter().map(|name| record.parquet(name));
     let csv = CSV.iter().map(|name| record.csv(name));
     parquet.chain(csv).find_map(Result::transpose).transpose()
 }
 
-/// The columns in their order but for the host's own; `roi_id` at the end where absent.
+/// The columns in their order, without those of the host, and with `roi_id` at the end if it is absent.
 fn arrange(rows: &RecordBatch) -> Result<RecordBatch> {
     let schema = rows.schema_ref();
     let (mut fields, mut columns): (Vec<FieldRef>, Vec<ArrayRef>) = schema

@@ -1,7 +1,7 @@
-//! Each fallback and each rule of columns.
+//! Each fallback of the artifacts and each rule of the columns.
 
 use super::*;
-use arrow::array::{Float64Array, Int64Array, StringArray};
+use arrow_array::{Float64Array, Int64Array, StringArray};
 use kymhost_plugin_api::testing::{TestHost, TestRecord};
 
 fn json(text: &str) -> Json {
@@ -16,8 +16,8 @@ fn params(record: &TestRecord, member: &str) -> Option<Json> {
 }
 
 #[test]
-fn params_are_the_first_object() {
-    // What each of the three artifacts holds, `-` where absent; then the params, or none where reading must fail.
+fn params_are_first_object() {
+    // The contents of the three artifacts, `-` if absent; then the params, or none if reading must fail.
     let cases: &[([&str; 3], Option<&str>)] = &[
         (["-", "-", "-"], Some("{}")),
         ([r#"{"a":1}"#, r#"{"a":2}"#, "-"], Some(r#"{"a":1}"#)),
@@ -35,7 +35,7 @@ fn params_are_the_first_object() {
 }
 
 #[test]
-fn rois_are_the_objects_of_the_metadata() {
+fn params_have_rois_of_metadata() {
     let cases: &[(Option<&str>, &str)] = &[
         (None, "[]"),
         (Some("{}"), "[]"),
@@ -53,7 +53,7 @@ fn rois_are_the_objects_of_the_metadata() {
     assert_eq!(params(&broken, "rois"), None);
 }
 
-/// A record with these table artifacts, by their files' names, `!` before broken ones. Each holds its name as `velocity`.
+/// A record with these table artifacts, by file name, with `!` before unreadable ones. Each holds its name as `velocity`.
 fn with_tables(files: &[&str]) -> TestRecord {
     files.iter().fold(TestRecord::new(), |record, file| {
         let (name, form) = file.trim_start_matches('!').rsplit_once('.').unwrap();
@@ -70,8 +70,8 @@ fn with_tables(files: &[&str]) -> TestRecord {
 }
 
 #[test]
-fn results_are_the_first_that_exist() {
-    // Which artifacts there are, `!` before broken ones; then the one that is taken, or `!` for an error.
+fn results_are_first_that_exist() {
+    // The artifacts that exist, `!` before unreadable ones; then the one that is used, or `!` for an error.
     let cases: &[(&[&str], &str)] = &[
         (&[], "-"),
         (&["radon.parquet", "radon_report.parquet", "radon/results.parquet"], "radon/results.parquet"),
@@ -109,7 +109,7 @@ fn batch(names: &[&str], rows: usize) -> RecordBatch {
 }
 
 #[test]
-fn columns_are_arranged() {
+fn columns_host_ones_removed_roi_id_added() {
     let cases: &[(&[&str], &[&str])] = &[
         (&[], &["roi_id"]),
         (&["roi_id", "velocity"], &["roi_id", "velocity"]),

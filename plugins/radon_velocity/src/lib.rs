@@ -1,18 +1,20 @@
 //! The indexer `radon_velocity`: from an image's pixels and ROIs to velocities, by the Radon transform.
 //!
-//! Owns: where pixels, ROIs and params are read, the columns of the artifact and of the table. Never: the method (`kymhost-analysis`).
+//! This file reads pixels, ROIs and params, and makes the columns of the artifact and of the table. The method is in
+//! `kymhost-analysis`.
 //!
-//! The artifact `radon_velocity/velocity` has one row a window and ROI; the table has one summary row an ROI. `docs/guides/analyses.md` has both.
+//! The artifact `radon_velocity/velocity` has one row per window and ROI, the table one summary row per ROI. Both are
+//! described in `docs/guides/analyses.md`.
 
-use kymhost_analysis::radon::{self, Figures, Image, Velocities};
+use kymhost_analysis::radon::{self, Figures, Image, RadonParams, Velocities};
 use kymhost_analysis::roi::{Roi, Voxels};
-use kymhost_analysis::{Error as AnalysisError, Work};
+use kymhost_analysis::{AnalysisError, Work};
 use kymhost_plugin_api::array::Element;
 use kymhost_plugin_api::prelude::*;
 
-/// What a person may set.
+/// The params that users set.
 const PARAMS: &str = "radon_velocity/params";
-/// One row a window and ROI.
+/// The artifact with one row per window and ROI.
 const VELOCITY: &str = "radon_velocity/velocity";
 
 struct RadonVelocity;
@@ -34,7 +36,7 @@ impl Indexer for RadonVelocity {
         let of_metadata =
             |error: AnalysisError| Error::msg(format!("{}: {error}", record.key("metadata", ArtifactKind::Json)));
         let mut rois = Roi::of_metadata(metadata.as_ref()).map_err(of_metadata)?;
-        // Without pixels nothing was looked at: no rows, and no artifact that says that there are no windows.
+        // Without pixels nothing was analysed: there are no rows, and no artifact that claims that there are no windows.
         let Some(pixels) = record.pixels()? else { return summary_table(&[]) };
         let voxels = Voxels::of_metadata(metadata.as_ref()).map_err(of_metadata)?;
         let kymograph = Kymograph::new(&pixels)?;
@@ -63,39 +65,27 @@ impl Indexer for RadonVelocity {
 
 export_plugin!(RadonVelocity);
 
-/// The params that count.
-fn params(record: &Record<'_>) -> Result<radon::Params> {
-    let given = record.json(PARAMS)?;
-    parse_params(given.as_ref()).map_err(|why| Error::msg(format!("{}: {why}", record.key(PARAMS, ArtifactKind::Json))))
+/// The params, with defaults for missing ones.
+fn params(record: &Record<'_>) -> Result<RadonParams> {
+    let Some(given) = record.json(PARAMS)? else { return Ok(RadonParams::default()) };
+    RadonParams::of_json(&given)
+        .map_err(|error| Error::msg(format!("{}: {error}", record.key(PARAMS, ArtifactKind::Json))))
 }
 
-fn parse_params(given: Option<&Json>) -> Result<radon::Params, String> {
-    let Some(given) = given else { return Ok(radon::Params::default()) };
-    let Some(members) = given.as_object() else { return Err(format!("expected an object of params, found {given}")) };
-    let mut params = radon::Params::default();
-    for (name, value) in members.iter() {
-        if name != "window_lines" {
-            return Err(format!("there is no param '{name}', but only window_lines"));
-        }
-        // What is no whole number is a window of 0 lines, for the message.
-        let whole = value.as_f64().filter(|lines| lines.fract() == 0.0 && (0.0..1e9).contains(lines));
-        let lines = whole.ok_or_else(|| format!("window_lines is {value}; expected a multiple of 4 from 4 on"))?;
-        params = radon::Params::window_lines(lines as usize).map_err(|error| error.to_string())?;
-    }
-    Ok(params)
-}
-
-/// An image as the analysis takes it.
+/// An image in the form that the analysis takes.
 struct Kymograph {
     values: Vec<f32>,
-    /// The pixels themselves where float32 cannot hold all of them.
+    /// The exact pixels, if float32 cannot hold all of them.
     exact: Option<Vec<f64>>,
     lines: usize,
     width: usize,
 }
 
 impl Kymograph {
-    /// The pixels, rows = time. Axes of length 1 do not count.
+    /// Reads the pixels so that rows are time. Axes of length 1 are ignored.
+    ///
+    /// # Errors
+    /// If there are not two axes left, if one of them is `z` or `c`, or if the pixels are complex.
     fn new(pixels: &Array) -> Result<Self> {
         let found = || format!("axes {:?} of lengths {:?}", pixels.axes(), pixels.shape());
         let axes = pixels.shape().iter().zip(pixels.axes());
@@ -107,7 +97,7 @@ impl Kymograph {
         let [(rows, first), (columns, second)] = long[..] else {
             return Err(Error::msg(format!("expected a kymograph, lines by pixels; found {}", found())));
         };
-        // Other names than these are taken for time and space, in this order.
+        // Axes with other names are taken as time and space, in this order.
         let is_turned = first == "x" || second == "t";
         if [first, second].iter().any(|name| ["z", "c"].contains(name)) {
             return Err(Error::msg(format!(
@@ -116,7 +106,7 @@ impl Kymograph {
             )));
         }
         let floats = |values: Vec<f64>| values.iter().map(|value| *value as f32).collect::<Vec<f32>>();
-        let complex = || Error::msg(format!("complex pixels ({}) are no kymograph", pixels.dtype()));
+        let complex = || Error::msg(format!("complex pixels ({}) cannot be analysed", pixels.dtype()));
         let (values, exact) = match pixels.dtype() {
             DType::UInt8 => (widened::<u8>(pixels), None),
             DType::Int8 => (widened::<i8>(pixels), None),
@@ -140,7 +130,7 @@ impl Kymograph {
         Image::new(&self.values, self.lines, self.width).map_err(Error::from)
     }
 
-    /// The figures of an ROI's pixels, in their own precision.
+    /// The figures of the pixels in an ROI, in the precision of the pixels.
     fn figures(&self, roi: &Roi) -> Option<Figures> {
         let (lines, pixels) = roi.within(self.lines, self.width);
         let places = lines.flat_map(move |line| pixels.clone().map(move |pixel| line * self.width + pixel));
@@ -155,12 +145,12 @@ fn widened<T: Element + Into<f32>>(pixels: &Array) -> Option<Vec<f32>> {
     Some(pixels.to_vec::<T>()?.into_iter().map(Into::into).collect())
 }
 
-/// Rows of `width` values as columns.
+/// Transposes rows of `width` values.
 fn turned<T: Copy>(values: &[T], width: usize) -> Vec<T> {
     (0..width).flat_map(|column| values.iter().skip(column).step_by(width).copied()).collect()
 }
 
-/// The file that an image was read from, as far as its provenance tells.
+/// The file that an image was read from, if its provenance has it.
 #[derive(Default)]
 struct Origin {
     folder: Option<String>,
@@ -174,7 +164,7 @@ impl Origin {
         Ok(path("source_primary_path").or_else(|| path("original_path")).map_or(Self::default(), Self::of_path))
     }
 
-    /// By either system's separators: a dataset may have been made elsewhere.
+    /// Accepts the separators of Unix and Windows, because the dataset may come from another system.
     fn of_path(path: &str) -> Self {
         let mut parts = path.rsplit(['/', '\\']).map(|part| (!part.is_empty()).then(|| part.to_owned()));
         let file = parts.next().flatten();
@@ -182,7 +172,7 @@ impl Origin {
     }
 }
 
-/// What all ROIs of an image have in common.
+/// What all ROIs of an image share.
 #[derive(Clone, Copy)]
 struct Measured {
     voxels: Voxels,
@@ -196,7 +186,7 @@ struct RoiResult {
     figures: Option<Figures>,
 }
 
-/// `None` for NaN: in a table a velocity that is not known is missing.
+/// `None` for NaN, because an unknown velocity is a missing cell in tables.
 fn known(value: f64) -> Option<f64> {
     (!value.is_nan()).then_some(value)
 }
@@ -261,7 +251,7 @@ fn summary_table(results: &[RoiResult]) -> Result<Table> {
         .build()
 }
 
-/// A count as pandas has it.
+/// A count as a signed integer, which is what pandas has.
 fn signed(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! What must hold between the answers for images that are turns of each other, whatever is in them.
+//! Relations between the results for transformed images, which hold for any pixels.
 
 use super::*;
 use kymhost_plugin_api::testing::{Outcome, Roi as RecordRoi, TestHost, TestRecord};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 const SECONDS_PER_LINE: f64 = 0.001;
 const UM_PER_PIXEL: f64 = 0.5;
 
-/// Pixels of anything: streaks, noise, few grey values, or nothing.
+/// Any pixels: streaks, noise, few grey values, or a blank image.
 #[derive(Debug, Clone)]
 struct Scan {
     pixels: Vec<u16>,
@@ -16,7 +16,7 @@ struct Scan {
 }
 
 impl Scan {
-    /// A texture that moves so many pixels a line; `greys` of noise.
+    /// A texture that moves by `pixels_per_line`, with up to `greys` of noise.
     fn moving(lines: usize, width: usize, pixels_per_line: f64, greys: u32, seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let texture: Vec<f64> = (0..512).map(|_| 400.0 * random.f64()).collect();
@@ -39,7 +39,7 @@ impl Scan {
     }
 }
 
-/// Noise may be all that there is, and textures all that moves.
+/// A random image, in which noise or texture may dominate.
 fn any_scan() -> impl Strategy<Value = Scan> {
     let greys = prop_oneof![Just(0_u32), Just(3), Just(60), Just(4000)];
     (4_usize..30, 2_usize..24, -3.0..3.0_f64, greys, any::<u64>())
@@ -50,7 +50,7 @@ fn extract(record: &TestRecord) -> Outcome {
     TestHost::new(RadonVelocity).extract(record)
 }
 
-/// As float32, the precision that velocities have.
+/// A column as float32, which is the precision of velocities.
 fn singles(outcome: &Outcome, column: &str) -> Vec<Option<f32>> {
     outcome.table(VELOCITY).f64(column).into_iter().map(|value| value.map(|value| value as f32)).collect()
 }
@@ -62,9 +62,9 @@ fn mean(outcome: &Outcome) -> f64 {
 proptest! {
     #![proptest_config(kymhost_test_cases::cases(24))]
 
-    /// By powers of two, so that nothing is rounded on the way.
+    /// Factors are powers of two, so that nothing is rounded.
     #[test]
-    fn the_size_of_a_pixel_and_the_time_of_a_line_scale_velocities(scan in any_scan(), wide in -3..4_i32, slow in -3..4_i32) {
+    fn velocities_scale_with_voxels(scan in any_scan(), wide in -3..4_i32, slow in -3..4_i32) {
         let (wide, slow) = (2_f64.powi(wide), 2_f64.powi(slow));
         let base = extract(&scan.record());
         let found = extract(&scan.record_of(SECONDS_PER_LINE * slow, UM_PER_PIXEL * wide));
@@ -80,9 +80,9 @@ proptest! {
         prop_assert_eq!(found.table(VELOCITY).f64("time"), times);
     }
 
-    /// What stands around an ROI, before it and after it, is not in its answer.
+    /// Pixels outside an ROI do not change its result.
     #[test]
-    fn what_is_around_an_roi_changes_nothing(
+    fn velocities_ignore_pixels_outside_roi(
         scan in any_scan(), before in 0_usize..9, after in 0_usize..9, left in 0_usize..5, right in 0_usize..5, other in any::<u16>(),
     ) {
         let (lines, width) = (before + scan.lines + after, left + scan.width + right);
@@ -103,14 +103,14 @@ proptest! {
     }
 
     #[test]
-    fn threads_change_nothing(scan in any_scan(), threads in 2_usize..9) {
+    fn velocities_any_threads_are_equal(scan in any_scan(), threads in 2_usize..9) {
         let (base, found) = (extract(&scan.record()), TestHost::new(RadonVelocity).threads(threads).extract(&scan.record()));
         prop_assert_eq!(found.table(VELOCITY).batch(), base.table(VELOCITY).batch());
         prop_assert_eq!(found.rows().batch(), base.rows().batch());
     }
 
     #[test]
-    fn a_blank_image_has_no_velocity(lines in 16_usize..90, width in 1_usize..40, value in any::<u16>()) {
+    fn velocities_blank_image_has_none(lines in 16_usize..90, width in 1_usize..40, value in any::<u16>()) {
         let blank = Scan { pixels: vec![value; lines * width], lines, width };
         let outcome = extract(&blank.record());
         prop_assert_eq!(outcome.table(VELOCITY).len(), lines / 4 - 3);
@@ -120,10 +120,10 @@ proptest! {
         prop_assert_eq!(outcome.rows().f64("vel_mean"), [None]);
     }
 
-    /// Of streaks that can be seen: of noise there is no direction. A mirrored window is not sampled in mirrored places, so an angle may fall a little to
-    /// the side; where it does, it does so to either one.
+    /// The streaks must be visible, because noise has no direction. A mirrored window is not sampled at mirrored places, so
+    /// an angle may move a little, to either side.
     #[test]
-    fn time_reversed_and_space_mirrored_flip_the_sign(
+    fn velocities_mirrored_flip_sign(
         width in 16_usize..32, speed in 0.4..1.8_f64, forth in any::<bool>(), seed in any::<u64>(),
     ) {
         let scan = Scan::moving(16 + 4 * 60, width, if forth { speed } else { -speed }, 10, seed);

@@ -1,4 +1,4 @@
-//! Records in, tables out: what is read, what is refused, which columns there are.
+//! From records to tables: what is read, what is refused, and which columns there are.
 
 use super::*;
 use kymhost_plugin_api::testing::{Roi as RecordRoi, TestHost, TestRecord};
@@ -6,7 +6,7 @@ use kymhost_plugin_api::testing::{Roi as RecordRoi, TestHost, TestRecord};
 const WIDTH: usize = 12;
 const LINES: usize = 160;
 
-/// Streaks that move half a pixel a line.
+/// Streaks that move by half a pixel per line.
 fn pixels() -> Vec<u16> {
     let value = |line: usize, pixel: usize| {
         let place = (2 * pixel + 10_000 - line) * 7919 % 641;
@@ -64,13 +64,13 @@ const SUMMARY: [&str; 14] = [
 ];
 
 #[test]
-fn each_roi_has_its_windows_and_one_summary() {
+fn extract_each_roi_has_windows_and_summary() {
     let provenance = Json::object([("original_path", Json::from("/lab/2025/day 3/a.tif"))]);
     let outcome = host().extract(&two_rois().json("provenance", provenance));
     let windows = outcome.table(VELOCITY);
     assert_eq!(windows.columns(), COLUMNS);
     assert_eq!(outcome.rows().columns(), SUMMARY);
-    // (160 / 4) − 3 windows, and of lines 20 to 120 (100 / 4) − 3.
+    // (160 / 4) − 3 windows in the first, (100 / 4) − 3 in lines 20 to 120.
     let (first, second) = (37, 22);
     assert_eq!(windows.len(), first + second);
     let ids: Vec<_> = (0..first + second).map(|row| Some(if row < first { 7 } else { 9 })).collect();
@@ -101,7 +101,7 @@ fn each_roi_has_its_windows_and_one_summary() {
 }
 
 #[test]
-fn without_rois_there_is_one_over_the_whole_image() {
+fn extract_without_rois_uses_whole_image() {
     let whole = RecordRoi::rect(1).lines(0, LINES as i64).pixels(0, WIDTH as i64).channel(1);
     let (none, one) = (host().extract(&record()), host().extract(&record().roi(whole)));
     assert_eq!(none.table(VELOCITY).batch(), one.table(VELOCITY).batch());
@@ -110,7 +110,7 @@ fn without_rois_there_is_one_over_the_whole_image() {
 }
 
 #[test]
-fn what_is_missing_is_told() {
+fn extract_missing_or_bad_input_is_reported() {
     let no_voxels = TestRecord::new().pixels(&pixels(), [LINES, WIDTH]);
     for record in [no_voxels.clone(), no_voxels.clone().json("metadata", Json::object([("header", Json::Null)]))] {
         let outcome = host().extract(&record);
@@ -118,7 +118,7 @@ fn what_is_missing_is_told() {
         assert!(text.contains("metadata") && text.contains("\"voxels\": [seconds_per_line, um_per_pixel]"), "{text}");
     }
     let cases: Vec<(TestRecord, &str)> = vec![
-        (record().roi(RecordRoi::mask(3).name("vessel")), "ROI 3 'vessel': it is of type 'mask'"),
+        (record().roi(RecordRoi::mask(3).name("vessel")), "ROI 3 'vessel': its roi_type is 'mask'"),
         (record().pixels(&[1_u16; 4 * 4 * 4], [4, 4, 4]), "expected a kymograph"),
         (record().pixels(&[1_u16; 16], [4, 4]).unreadable_pixels(), ""),
         (record().json_text("metadata", "{"), "metadata"),
@@ -128,18 +128,18 @@ fn what_is_missing_is_told() {
         assert!(outcome.error().message().contains(words), "{}", outcome.error());
         assert!(outcome.artifacts().is_empty());
     }
-    // Without pixels there is nothing to be done, and nothing is made.
+    // Without pixels there is nothing to do, and no artifact.
     let empty = host().extract(&TestRecord::new());
     assert_eq!(empty.rows().columns(), SUMMARY);
     assert_eq!((empty.rows().len(), empty.artifacts().len()), (0, 0));
-    // An ROI that is too short has no windows, and a summary of nothing.
+    // An ROI that is too short has no windows, and an empty summary.
     let short = host().extract(&record().roi(RecordRoi::rect(4).lines(0, 15).pixels(0, 5)));
     assert_eq!((short.rows().i64("roi_id"), short.table(VELOCITY).len()), (vec![Some(4)], 0));
     assert_eq!((short.rows().f64("vel_mean"), short.rows().i64("vel_n_nan")), (vec![None], vec![Some(0)]));
 }
 
 #[test]
-fn a_blank_image_has_no_velocity() {
+fn extract_blank_image_has_no_velocity() {
     let outcome = host().extract(&record().pixels(&[7_u16; LINES * WIDTH], [LINES, WIDTH]));
     let windows = outcome.table(VELOCITY);
     assert_eq!(windows.len(), 37);
@@ -151,7 +151,7 @@ fn a_blank_image_has_no_velocity() {
 }
 
 #[test]
-fn params_have_defaults_and_bounds() {
+fn params_wrong_value_is_refused() {
     let with = |text: &str| record().json_text(PARAMS, text);
     assert_eq!(host().params(&record()).unwrap(), Json::object([("window_lines", Json::from(16))]));
     for same in ["{}", r#"{"window_lines": 16}"#, r#"{"window_lines": 16.0}"#] {
@@ -162,7 +162,7 @@ fn params_have_defaults_and_bounds() {
     assert_eq!(outcome.table(VELOCITY).len(), 160 / 8 - 3);
     for (text, words) in [
         ("[]", "expected an object"),
-        (r#"{"window": 16}"#, "there is no param 'window', but only window_lines"),
+        (r#"{"window": 16}"#, "there is no param 'window'; expected one of window_lines"),
         (r#"{"window_lines": 18}"#, "window_lines is 18; expected a multiple of 4"),
         (r#"{"window_lines": 0}"#, "window_lines is 0; expected a multiple of 4"),
         (r#"{"window_lines": -4}"#, "window_lines is -4; expected a multiple of 4"),
@@ -184,7 +184,7 @@ fn params_have_defaults_and_bounds() {
 }
 
 #[test]
-fn the_same_pixels_in_other_forms_have_the_same_velocities() {
+fn extract_other_dtype_or_axes_is_equal() {
     let expected = host().extract(&record());
     let floats: Vec<f64> = pixels().iter().copied().map(f64::from).collect();
     let turned: Vec<u16> =
@@ -206,7 +206,7 @@ fn the_same_pixels_in_other_forms_have_the_same_velocities() {
 }
 
 #[test]
-fn it_is_watched_stopped_and_the_same_on_all_threads() {
+fn extract_any_threads_is_equal_and_stops() {
     let outcome = host().extract(&two_rois());
     assert_eq!(outcome.read(), ["json metadata", "pixels"]);
     assert_eq!(outcome.missed(), ["json provenance", "json radon_velocity/params"]);
@@ -219,7 +219,7 @@ fn it_is_watched_stopped_and_the_same_on_all_threads() {
 }
 
 #[test]
-fn origins() {
+fn origin_of_paths() {
     for (path, folder, file) in [
         ("/lab/day/a.tif", Some("day"), Some("a.tif")),
         ("D:\\lab\\day\\a.tif", Some("day"), Some("a.tif")),

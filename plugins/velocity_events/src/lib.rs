@@ -1,16 +1,16 @@
-//! The indexer `velocity_events`: one row for each event that kymflow found in an image's velocities.
+//! The indexer `velocity_events`: one row per event that was found in an image's velocities.
 //!
-//! Owns: where params and events are kept, the order of columns, the old form of the run marker.
-//! Never: computes events; it collects what is there.
+//! This file knows where params and events are kept, the order of the columns, and the old form of the run marker. It does
+//! not compute events.
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_schema::{DataType, Field, FieldRef, Schema};
 use kymhost_plugin_api::prelude::*;
 use std::sync::Arc;
 
-/// The columns that come first, whether the artifact has them or not.
+/// The columns that come first. Those that the artifact lacks are empty.
 const COLUMNS: [&str; 7] = ["roi_id", "event_id", "t_start_s", "t_end_s", "peak_t_s", "peak_value", "score"];
-/// The host puts these on every row, at the end when the rows lack them.
+/// The host adds these columns to every table.
 const PROVENANCE: [&str; 3] = ["image_id", "analysis_version", "params_hash"];
 /// The table artifacts that hold events, Parquet or CSV.
 const EVENTS: [&str; 2] = ["velocity_events/events", "velocity_events"];
@@ -24,7 +24,7 @@ impl Indexer for VelocityEvents {
     const PARAMS_ARTIFACTS: &'static [&'static str] =
         &["velocity_events/params", "velocity_events_params", "velocity_events.params"];
 
-    /// The first artifact that is an object; an empty object where none is.
+    /// The first params artifact that is an object; an empty object if there is none.
     fn params(&self, record: &Record<'_>) -> Result<Json> {
         for name in Self::PARAMS_ARTIFACTS {
             if let Some(params @ Json::Object(_)) = record.json(name)? {
@@ -56,7 +56,7 @@ fn events(record: &Record<'_>) -> Result<Option<Table>> {
     parquet.chain(csv).find_map(Result::transpose).transpose()
 }
 
-/// The event columns first, null where absent; then the others but for the host's own.
+/// The event columns first (null if absent), then the other columns without those of the host.
 fn arrange(rows: &RecordBatch) -> Result<RecordBatch> {
     let schema = rows.schema_ref();
     let column = |(field, values): (&FieldRef, &ArrayRef)| (field.clone(), values.clone());
@@ -72,7 +72,7 @@ fn arrange(rows: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
 }
 
-/// A marker of the time before markers had a version: a summary with a count of events.
+/// Reads a marker from before markers had a version: a summary with the number of events.
 fn old_marker(payload: &Json) -> Option<RunMarker> {
     let fields = payload.as_object()?;
     if fields.contains_key("marker_version") {
@@ -96,7 +96,7 @@ fn old_marker(payload: &Json) -> Option<RunMarker> {
     Some(marker)
 }
 
-/// What Python's `int(value)` gives, when that is 0 or more; `None` also where Python raises.
+/// The result of Python's `int(value)` if it is at least 0. `None` if it is negative or Python raises an exception.
 fn python_int(value: &Json) -> Option<u64> {
     match value {
         Json::Bool(value) => Some(u64::from(*value)),
@@ -107,7 +107,7 @@ fn python_int(value: &Json) -> Option<u64> {
     }
 }
 
-/// Digits, single underscores between them, a sign before and blanks around them.
+/// Python's `int` of a text: digits with single underscores between them, an optional sign, and white space around them.
 fn python_int_of_text(text: &str) -> Option<u64> {
     let is_space = |character: char| character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character);
     let number = text.trim_matches(is_space);

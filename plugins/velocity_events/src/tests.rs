@@ -1,22 +1,22 @@
-//! Each fallback and each rule of columns and of old markers.
+//! Each fallback of the artifacts, and each rule of the columns and of old markers.
 
 use super::*;
-use arrow::array::{Float64Array, Int64Array, StringArray};
+use arrow_array::{Float64Array, Int64Array, StringArray};
 use kymhost_plugin_api::testing::{TestHost, TestRecord};
 
 fn json(text: &str) -> Json {
     Json::parse(text.as_bytes()).unwrap()
 }
 
-/// A record with these texts as its params artifacts, `-` where absent.
+/// A record with these texts as its params artifacts, `-` if absent.
 fn with_params(texts: &[&str; 3]) -> TestRecord {
     let artifacts = VelocityEvents::PARAMS_ARTIFACTS.iter().zip(texts).filter(|(_, text)| **text != "-");
     artifacts.fold(TestRecord::new(), |record, (name, text)| record.json_text(*name, text))
 }
 
 #[test]
-fn params_are_the_first_object() {
-    // What each of the three artifacts holds, `-` where absent; then the params, or none where reading must fail.
+fn params_are_first_object() {
+    // The contents of the three artifacts, `-` if absent; then the params, or none if reading must fail.
     let cases: &[([&str; 3], Option<&str>)] = &[
         (["-", "-", "-"], Some("{}")),
         ([r#"{"a":1}"#, r#"{"a":2}"#, "-"], Some(r#"{"a":1}"#)),
@@ -35,7 +35,7 @@ fn params_are_the_first_object() {
     }
 }
 
-/// A record with these table artifacts, by their files' names, `!` before broken ones. Each holds its name as `event_id`.
+/// A record with these table artifacts, by file name, with `!` before unreadable ones. Each holds its name as `event_id`.
 fn with_tables(files: &[&str]) -> TestRecord {
     files.iter().fold(TestRecord::new(), |record, file| {
         let (name, form) = file.trim_start_matches('!').rsplit_once('.').unwrap();
@@ -52,8 +52,8 @@ fn with_tables(files: &[&str]) -> TestRecord {
 }
 
 #[test]
-fn events_are_the_first_that_exist() {
-    // Which artifacts there are, `!` before broken ones; then the one that is taken, or `!` for an error.
+fn events_are_first_that_exist() {
+    // The artifacts that exist, `!` before unreadable ones; then the one that is used, or `!` for an error.
     let cases: &[(&[&str], &str)] = &[
         (&[], "-"),
         (&["velocity_events/events.parquet", "velocity_events.parquet"], "velocity_events/events.parquet"),
@@ -90,7 +90,7 @@ fn batch(names: &[&str], rows: usize) -> RecordBatch {
 }
 
 #[test]
-fn columns_are_arranged() {
+fn columns_event_ones_first_host_ones_removed() {
     let cases: &[(&[&str], &[&str])] = &[
         (&[], &[]),
         (&COLUMNS, &[]),
@@ -122,7 +122,7 @@ fn columns_are_arranged() {
     }
 }
 
-/// An old marker with one field set to a value, or left out.
+/// An old marker in which one field has this value, or is left out.
 fn old(field: &str, value: Option<&str>) -> Option<RunMarker> {
     let mut payload =
         json(r#"{"analysis_version": "v", "params_hash": "h", "n_events": 2, "computed_utc_epoch_ns": 9}"#);
@@ -138,7 +138,7 @@ fn read(payload: &Json) -> Option<RunMarker> {
 }
 
 #[test]
-fn old_markers_are_read() {
+fn old_marker_fields_are_validated() {
     let marker = old("extra", Some("[1]")).unwrap();
     assert_eq!(marker, RunMarker::new("velocity_events", "h", "v", 2, 9));
     let named = old("indexer_name", Some("\"other\"")).unwrap();
@@ -166,7 +166,7 @@ fn old_markers_are_read() {
 }
 
 #[test]
-fn old_times() {
+fn old_marker_time_is_validated() {
     let cases: &[(Option<&str>, Option<i64>)] = &[
         (None, Some(1)),
         (Some("9"), Some(9)),
@@ -186,9 +186,9 @@ fn old_times() {
     }
 }
 
-/// Python's `int` of each value; `None` where it raises or is negative.
+/// Python's `int` of each value; `None` if it is negative or Python raises an exception.
 #[test]
-fn counts_are_cut_to_integers_as_python_does() {
+fn old_marker_count_equals_python_int() {
     let cases: &[(&str, Option<u64>)] = &[
         ("0", Some(0)),
         ("5", Some(5)),

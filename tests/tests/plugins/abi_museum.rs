@@ -162,7 +162,12 @@ const NEEDS_LATER: &[Edit] = &[
     (CARD, "NEEDS_API_MINOR: u32 = 0", "NEEDS_API_MINOR: u32 = 2"),
 ];
 
-const ARROW_57: &[Edit] = &[(MANIFEST, "arrow = { version = \"60.1\"", "arrow = { version = \"57.3\"")];
+const ARROW_57: &[Edit] = &[
+    (MANIFEST, "arrow = { version = \"60.1\"", "arrow = { version = \"57.3\""),
+    (MANIFEST, "arrow-array = { version = \"60.1\"", "arrow-array = { version = \"57.3\""),
+    (MANIFEST, "arrow-cast = { version = \"60.1\"", "arrow-cast = { version = \"57.3\""),
+    (MANIFEST, "arrow-schema = { version = \"60.1\"", "arrow-schema = { version = \"57.3\""),
+];
 
 const LYING_LAYOUT: &[Edit] = &[
     (CONTRACT, "    pub shape: RVec<u64>,", "    pub shape: RVec<u32>,"),

@@ -94,7 +94,13 @@ pub struct Event {
 }
 
 impl Event {
-    pub(super) fn new(trace: &Trace<'_>, event_type: EventType, machine_type: MachineType, i_start: usize, strength: f64) -> Self {
+    pub(super) fn new(
+        trace: &Trace<'_>,
+        event_type: EventType,
+        machine_type: MachineType,
+        i_start: usize,
+        strength: f64,
+    ) -> Self {
         Self {
             event_type,
             machine_type,

@@ -1,9 +1,12 @@
-//! Gaps: stretches where velocities are not known, or are zero.
-//! Owns: entering and leaving, merging, the figures of a gap. Never: shifts.
+//! Gaps: stretches in which velocities are unknown or zero.
+//!
+//! This file decides where gaps begin and end, joins them, and computes their figures. It does not detect shifts.
 
-use super::{Event, EventType, MachineType, NanGapParams, Trace, ZeroGapParams, odd};
+use super::event::{Event, EventType, MachineType};
+use super::params::{NanGapParams, ZeroGapParams};
+use super::trace::{Trace, merged, odd};
 
-/// The stretches where velocities are not finite.
+/// The stretches in which velocities are not finite.
 pub(super) fn nan_gaps(trace: &Trace<'_>, params: &NanGapParams) -> Vec<Event> {
     let NanGapParams { nan_win_sec, enter_frac, exit_frac, min_duration_sec, merge_gap_sec } = *params;
     let gaps = Gaps { win_sec: nan_win_sec, enter_frac, exit_frac, min_duration_sec, merge_gap_sec };
@@ -14,7 +17,7 @@ pub(super) fn nan_gaps(trace: &Trace<'_>, params: &NanGapParams) -> Vec<Event> {
     gaps.detect(trace, |at| trace.speeds[at].is_nan()).into_iter().map(event).collect()
 }
 
-/// The stretches where velocities are zero.
+/// The stretches in which velocities are zero.
 pub(super) fn zero_gaps(trace: &Trace<'_>, params: &ZeroGapParams) -> Vec<Event> {
     let ZeroGapParams { eps0, zero_win_sec, enter_frac, exit_frac, min_duration_sec, merge_gap_sec } = *params;
     let gaps = Gaps { win_sec: zero_win_sec, enter_frac, exit_frac, min_duration_sec, merge_gap_sec };
@@ -22,7 +25,7 @@ pub(super) fn zero_gaps(trace: &Trace<'_>, params: &ZeroGapParams) -> Vec<Event>
     gaps.detect(trace, |at| trace.speeds[at] <= eps0).into_iter().map(event).collect()
 }
 
-/// What both kinds have in common.
+/// The params that both kinds of gaps share.
 struct Gaps {
     win_sec: f64,
     enter_frac: f64,
@@ -31,7 +34,7 @@ struct Gaps {
     merge_gap_sec: f64,
 }
 
-/// A gap: its first and last sample, and the fraction of its samples that belong to it.
+/// A gap: its first and last sample, and the fraction of its samples that are unknown (or zero).
 struct Gap {
     first: usize,
     last: usize,
@@ -55,7 +58,7 @@ impl Gap {
 impl Gaps {
     fn detect(&self, trace: &Trace<'_>, belongs: impl Fn(usize) -> bool) -> Vec<Gap> {
         let count = trace.len();
-        // How many of the samples before each one belong.
+        // The number of such samples before each one.
         let mut before = Vec::with_capacity(count + 1);
         before.push(0_usize);
         for at in 0..count {
@@ -78,7 +81,7 @@ impl Gaps {
             }
         }
         stretches.extend(first.map(|start| start..=count - 1));
-        super::merged(stretches, trace.samples(self.merge_gap_sec))
+        merged(stretches, trace.samples(self.merge_gap_sec))
             .into_iter()
             .map(|stretch| (*stretch.start(), *stretch.end()))
             .map(|(first, last)| Gap {
@@ -87,7 +90,7 @@ impl Gaps {
                 fraction: fraction(first, last),
                 duration_sec: trace.times[last] - trace.times[first],
             })
-            // A duration that is not known is not too short.
+            // A gap of unknown duration (NaN) is kept.
             .filter(|gap| gap.duration_sec.is_nan() || gap.duration_sec >= self.min_duration_sec)
             .collect()
     }

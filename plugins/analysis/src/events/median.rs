@@ -1,22 +1,22 @@
 //! Medians of a window that slides over a trace.
 //!
-//! Owns: the running median. Never: what it is used for.
-//!
-//! A stretch of the trace is sorted once; a set of bits, one for each rank, says which of its samples are in the window. A sample that comes or goes is one bit, and
-//! the median moves by at most a few of them: the cost of a step does not grow with the window.
+//! Each stretch of the trace is sorted once. A set of bits, one per rank, says which of its samples are in the window. A
+//! sample that enters or leaves changes one bit, and moves the median by a few bits at most. So the cost of a step does not
+//! grow with the window.
 
 use crate::stats;
 
-/// The medians of the windows `[end − width, end)` over a trace, for each `end` from 0 to `len + width − 1`, cut at the trace's ends.
+/// The medians of the windows `[end − width, end)` over a trace, for each `end` from 0 to `len + width − 1`. Windows are cut
+/// at the ends of the trace.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Medians {
-    /// NaN where no sample is known.
+    /// NaN if no sample of the window is known.
     pub(super) medians: Vec<f64>,
-    /// How many samples of the window are known.
+    /// The number of known samples in the window.
     pub(super) counts: Vec<usize>,
 }
 
-/// Medians over values that are 0 or more, or NaN where not known. `width` is at least 1.
+/// Medians of values that are at least 0, or NaN if unknown. `width` is at least 1.
 pub(super) fn sliding(values: &[f64], width: usize) -> Medians {
     let ends = values.len() + width;
     let mut found = Medians { medians: Vec::with_capacity(ends), counts: Vec::with_capacity(ends) };
@@ -28,7 +28,7 @@ pub(super) fn sliding(values: &[f64], width: usize) -> Medians {
         let first = start.saturating_sub(width);
         let samples = &values[first.min(values.len())..stop.min(values.len())];
         sorted.clear();
-        // Of values that are 0 or more, the bits are in the order of the values.
+        // The bits of floats that are at least 0 sort like the floats.
         sorted.extend((0..).zip(samples).filter(|(_, value)| !value.is_nan()).map(|(at, value)| (value.to_bits(), at)));
         sorted.sort_unstable();
         ranks.clear();
@@ -56,11 +56,11 @@ pub(super) fn sliding(values: &[f64], width: usize) -> Medians {
     found
 }
 
-/// A set of ranks that knows its middle.
+/// A set of ranks that finds its middle quickly.
 struct Window {
     bits: Vec<u64>,
     count: usize,
-    /// A rank, and how many of the set are lower.
+    /// A rank, and the number of ranks in the set that are lower.
     at: usize,
     below: usize,
 }
@@ -82,7 +82,7 @@ impl Window {
         self.below -= usize::from(rank < self.at);
     }
 
-    /// The rank in the middle, or the two; `None` where the set is empty.
+    /// The middle rank, or the middle two; `None` if the set is empty.
     fn middle(&mut self) -> Option<(usize, Option<usize>)> {
         let wanted = self.count.checked_sub(1)? / 2;
         while self.below > wanted {
@@ -97,7 +97,7 @@ impl Window {
         Some((self.at, self.count.is_multiple_of(2).then(|| self.from(self.at + 1))))
     }
 
-    /// The first of the set that is this rank or higher. There is one.
+    /// The lowest rank of the set that is at least `rank`. It must exist.
     fn from(&self, rank: usize) -> usize {
         let mut word = rank / 64;
         let mut bits = self.bits[word] & (u64::MAX << (rank % 64));
@@ -108,7 +108,7 @@ impl Window {
         word * 64 + bits.trailing_zeros() as usize
     }
 
-    /// The last of the set that is lower than this rank. There is one.
+    /// The highest rank of the set that is less than `rank`. It must exist.
     fn before(&self, rank: usize) -> usize {
         let mut word = rank / 64;
         let mut bits = self.bits[word] & !(u64::MAX << (rank % 64));
@@ -127,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn medians_are_those_of_each_window(
+        fn sliding_median_equals_median_of_window(
             values in proptest::collection::vec(
                 prop_oneof![2 => Just(f64::NAN), 6 => 0.0..3.0_f64, 4 => (0..4_u8).prop_map(f64::from)], 0..900),
             width in prop_oneof![1_usize..8, 8_usize..400],

@@ -1,16 +1,17 @@
-//! What can be set of the event detection.
-//! Owns: names, defaults, ranges, the JSON form. Never: what they do (see `shifts`, `gaps`).
+//! The params of the event detection: names, defaults, ranges and the JSON form.
+//!
+//! What they do is in `shifts` and `gaps`.
 
-use crate::roi::short;
-use crate::{Error, Result};
+use crate::error::short;
+use crate::{AnalysisError, Result};
 use kymhost_plugin_api::Json;
 
 /// All params, with the defaults of kymflow.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Params {
-    /// Steps of the speed down or up.
+pub struct EventParams {
+    /// Drops and rises of the speed.
     pub baseline_drop: ShiftParams,
-    /// Stretches without velocities.
+    /// Stretches without known velocities.
     pub nan_gap: NanGapParams,
     /// Stretches with velocity 0.
     pub zero_gap: ZeroGapParams,
@@ -40,7 +41,7 @@ macro_rules! params {
                     let full = format!("{group}.{name}");
                     match name.as_str() {
                         $(stringify!($field) => params.$field = Value::of_json(&full, value, $range)?,)+
-                        _ => return Err(unknown(&full, value, &[$(stringify!($field)),+])),
+                        _ => return Err(unknown(full, &[$(stringify!($field)),+])),
                     }
                 }
                 Ok(params)
@@ -54,70 +55,71 @@ macro_rules! params {
 }
 
 params! {
-    /// Params of baseline shifts: `baseline_drop`.
+    /// EventParams of baseline shifts: `baseline_drop`.
     ShiftParams {
-        /// Seconds that are compared on each side.
+        /// The window that is compared on each side, in seconds.
         win_cmp_sec: f64 = 0.25, SECONDS;
-        /// Seconds of the median that the onset is looked for in.
+        /// The window of the median in which the onset is searched, in seconds.
         smooth_sec: f64 = 0.1, SECONDS;
-        /// How many samples a side needs; `None`: a fifth of the window, 10 at least.
+        /// How many known samples a side needs; `None` means a fifth of the window, but at least 10.
         min_valid_per_side: Option<usize> = None, (0.0, 1e9);
         /// The threshold in robust standard deviations of the scores.
         mad_k: f64 = 3.0, (0.0, 1e9);
-        /// The least threshold, mm/s.
+        /// The lowest threshold, in mm/s.
         abs_score_floor: f64 = 0.25, (0.0, 1e9);
-        /// Seconds between two runs up to which they are one.
+        /// Runs with at most this time between them are joined, in seconds.
         merge_gap_sec: f64 = 0.1, SECONDS;
-        /// How many drops there are at least, where there are candidates.
+        /// The minimum number of drops, if there are enough candidates.
         top_k_total: usize = 2, (0.0, 1e6);
-        /// Half the seconds that candidates are apart.
+        /// Half the minimum distance of candidates, in seconds.
         min_sep_sec: f64 = 0.75, SECONDS;
     }
 }
 
 params! {
-    /// Params of NaN gaps: `nan_gap`.
+    /// EventParams of NaN gaps: `nan_gap`.
     NanGapParams {
-        /// Seconds that the fraction of unknown samples is taken over.
+        /// The window for the fraction of unknown samples, in seconds.
         nan_win_sec: f64 = 0.1, SECONDS;
-        /// The fraction at which a gap begins.
+        /// A gap begins when the fraction reaches this value, 0 to 1.
         enter_frac: f64 = 0.4, (0.0, 1.0);
-        /// The fraction at which it ends.
+        /// A gap ends when the fraction falls to this value, 0 to 1.
         exit_frac: f64 = 0.2, (0.0, 1.0);
-        /// Seconds that a gap lasts at least.
+        /// The minimum duration of a gap, in seconds.
         min_duration_sec: f64 = 0.2, SECONDS;
-        /// Seconds between two gaps up to which they are one.
+        /// Gaps with at most this time between them are joined, in seconds.
         merge_gap_sec: f64 = 0.05, SECONDS;
     }
 }
 
 params! {
-    /// Params of zero gaps: `zero_gap`.
+    /// EventParams of zero gaps: `zero_gap`.
     ZeroGapParams {
-        /// Up to which speed a sample is zero, mm/s.
+        /// The highest speed that counts as zero, in mm/s.
         eps0: f64 = 0.0, (0.0, 1e9);
-        /// Seconds that the fraction of zeros is taken over.
+        /// The window for the fraction of zeros, in seconds.
         zero_win_sec: f64 = 0.1, SECONDS;
-        /// The fraction at which a gap begins.
+        /// A gap begins when the fraction reaches this value, 0 to 1.
         enter_frac: f64 = 0.4, (0.0, 1.0);
-        /// The fraction at which it ends.
+        /// A gap ends when the fraction falls to this value, 0 to 1.
         exit_frac: f64 = 0.2, (0.0, 1.0);
-        /// Seconds that a gap lasts at least.
+        /// The minimum duration of a gap, in seconds.
         min_duration_sec: f64 = 0.2, SECONDS;
-        /// Seconds between two gaps up to which they are one.
+        /// Gaps with at most this time between them are joined, in seconds.
         merge_gap_sec: f64 = 0.05, SECONDS;
     }
 }
 
-/// The range of a duration.
+/// The range of a duration, in seconds.
 const SECONDS: (f64, f64) = (0.0, 1e9);
 
-impl Params {
-    /// The params in a JSON object: groups `baseline_drop`, `nan_gap`, `zero_gap`, each with some or all of its fields. What is
-    /// missing has its default.
+impl EventParams {
+    /// Reads the params from a JSON object: groups `baseline_drop`, `nan_gap`, `zero_gap`, each with some or all of its
+    /// fields. Missing ones have their defaults.
     ///
     /// # Errors
-    /// [`Error::Param`] where a name is unknown or a value is of the wrong kind or out of its range.
+    /// [`AnalysisError::UnknownParam`] for an unknown name, [`AnalysisError::Param`] for a value that has the wrong type or is
+    /// out of its range.
     pub fn of_json(json: &Json) -> Result<Self> {
         let mut params = Self::default();
         let Some(groups) = json.as_object() else { return Err(wrong("the document", json, "an object of params")) };
@@ -126,13 +128,13 @@ impl Params {
                 "baseline_drop" => params.baseline_drop = ShiftParams::of_json(name, value)?,
                 "nan_gap" => params.nan_gap = NanGapParams::of_json(name, value)?,
                 "zero_gap" => params.zero_gap = ZeroGapParams::of_json(name, value)?,
-                _ => return Err(unknown(name, value, &["baseline_drop", "nan_gap", "zero_gap"])),
+                _ => return Err(unknown(name.clone(), &["baseline_drop", "nan_gap", "zero_gap"])),
             }
         }
         Ok(params)
     }
 
-    /// All params as a JSON object, as [`Params::of_json`] takes it.
+    /// All params as a JSON object that [`EventParams::of_json`] accepts.
     pub fn to_json(&self) -> Json {
         Json::object([
             ("baseline_drop", self.baseline_drop.to_json()),
@@ -142,7 +144,7 @@ impl Params {
     }
 }
 
-/// A value with a JSON form and a range.
+/// A value of a param: its JSON form and its range.
 trait Value: Sized {
     fn of_json(name: &str, json: &Json, range: (f64, f64)) -> Result<Self>;
     fn to_json(self) -> Json;
@@ -184,50 +186,44 @@ impl Value for Option<usize> {
     }
 }
 
-fn wrong(name: &str, found: &Json, expected: impl Into<String>) -> Error {
-    Error::Param { name: name.to_owned(), found: short(found), expected: expected.into() }
+fn wrong(name: &str, found: &Json, expected: impl Into<String>) -> AnalysisError {
+    AnalysisError::Param { name: name.to_owned(), found: short(found), expected: expected.into() }
 }
 
-fn unknown(name: &str, found: &Json, known: &[&str]) -> Error {
-    wrong(&format!("'{name}'"), found, format!("no param of that name, but only {}", known.join(", ")))
+fn unknown(name: String, known: &'static [&'static str]) -> AnalysisError {
+    AnalysisError::UnknownParam { name, known }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Params> {
-        Params::of_json(&Json::parse(text.as_bytes()).unwrap())
+    fn read(text: &str) -> Result<EventParams> {
+        EventParams::of_json(&Json::parse(text.as_bytes()).unwrap())
     }
 
     #[test]
-    fn what_is_missing_has_its_default() {
-        assert_eq!(read("{}"), Ok(Params::default()));
-        let mut expected = Params::default();
+    fn params_missing_ones_have_defaults() {
+        assert_eq!(read("{}"), Ok(EventParams::default()));
+        let mut expected = EventParams::default();
         expected.baseline_drop.mad_k = 4.0;
         expected.baseline_drop.min_valid_per_side = Some(7);
         expected.zero_gap.eps0 = 0.5;
         let given =
             r#"{"baseline_drop": {"mad_k": 4, "min_valid_per_side": 7}, "zero_gap": {"eps0": 0.5}, "nan_gap": {}}"#;
         assert_eq!(read(given), Ok(expected));
-        assert_eq!(read(r#"{"baseline_drop": {"min_valid_per_side": null}}"#), Ok(Params::default()));
-        for params in [Params::default(), expected] {
-            assert_eq!(Params::of_json(&params.to_json()), Ok(params));
+        assert_eq!(read(r#"{"baseline_drop": {"min_valid_per_side": null}}"#), Ok(EventParams::default()));
+        for params in [EventParams::default(), expected] {
+            assert_eq!(EventParams::of_json(&params.to_json()), Ok(params));
         }
     }
 
     #[test]
-    fn what_cannot_be_is_refused_by_name() {
+    fn params_wrong_value_is_refused_by_name() {
         for (text, words) in [
             ("[]", "the document is []"),
-            (
-                r#"{"basline_drop": {}}"#,
-                "'basline_drop' is {}; expected no param of that name, but only baseline_drop, nan_gap",
-            ),
-            (
-                r#"{"nan_gap": {"win_sec": 1}}"#,
-                "'nan_gap.win_sec' is 1; expected no param of that name, but only nan_win_sec",
-            ),
+            (r#"{"basline_drop": {}}"#, "there is no param 'basline_drop'; expected one of baseline_drop, nan_gap"),
+            (r#"{"nan_gap": {"win_sec": 1}}"#, "there is no param 'nan_gap.win_sec'; expected one of nan_win_sec"),
             (r#"{"nan_gap": 3}"#, "nan_gap is 3; expected an object"),
             (r#"{"nan_gap": {"enter_frac": 1.5}}"#, "nan_gap.enter_frac is 1.5; expected a number from 0 to 1"),
             (r#"{"nan_gap": {"enter_frac": "a"}}"#, "nan_gap.enter_frac is \"a\"; expected a number from 0 to 1"),

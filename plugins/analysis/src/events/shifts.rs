@@ -1,19 +1,22 @@
-//! Baseline shifts: where the speed steps down or up.
-//! Owns: scores, threshold, runs, onsets, candidates. Never: gaps.
+//! Baseline shifts: where the speed drops or rises.
+//!
+//! This file computes scores, threshold, runs, onsets and candidates of shifts. It does not detect gaps.
 
+use super::event::{Event, EventType, MachineType};
 use super::median::{self, Medians};
-use super::{Event, EventType, MachineType, Trace, odd};
+use super::params::ShiftParams;
+use super::trace::{Trace, merged, odd, runs};
 use crate::stats;
 use std::ops::RangeInclusive;
 
-/// How many scores there must be for a threshold.
+/// How many finite scores a threshold needs.
 const MIN_SCORES: usize = 50;
 
-/// How many samples an onset's walk may go at once.
+/// How many samples the search for an onset may skip at once.
 const BLOCK: usize = 64;
 
-/// The shifts of a trace, by onset, then peak; and the threshold, `None` where there are too few scores.
-pub(super) fn detect(trace: &Trace<'_>, params: &super::ShiftParams) -> (Vec<Event>, Option<f64>) {
+/// The shifts of a trace, sorted by onset and peak, and the threshold in mm/s (`None` if there are too few scores).
+pub(super) fn detect(trace: &Trace<'_>, params: &ShiftParams) -> (Vec<Event>, Option<f64>) {
     let asked = trace.samples(params.win_cmp_sec).max(5);
     let automatic = (asked / 5).max(10);
     let sides = Sides::new(&trace.speeds, asked, params.min_valid_per_side.unwrap_or(automatic));
@@ -27,7 +30,7 @@ pub(super) fn detect(trace: &Trace<'_>, params: &super::ShiftParams) -> (Vec<Eve
     let mut events = Vec::new();
     for (event_type, sign) in [(EventType::BaselineDrop, -1.0), (EventType::BaselineRise, 1.0)] {
         let height = |at: usize| sign * sides.scores[at];
-        for run in super::merged(super::runs(trace.len(), |at| height(at) >= threshold), merge) {
+        for run in merged(runs(trace.len(), |at| height(at) >= threshold), merge) {
             let peak = first_greatest(run, height);
             events.push(event(trace, &sides, &onsets, threshold, event_type, peak));
         }
@@ -72,7 +75,7 @@ fn event(
     }
 }
 
-/// The medians of the speed on both sides of each sample.
+/// The medians of the speed on both sides of each sample, and their difference, the score.
 struct Sides {
     medians: Medians,
     width: usize,
@@ -81,7 +84,7 @@ struct Sides {
 
 impl Sides {
     fn new(speeds: &[f64], width: usize, min_valid: usize) -> Self {
-        // A window that is longer than the trace is cut to it anyhow.
+        // A longer window would be cut to the trace.
         let width = width.min(speeds.len().max(1));
         let medians = median::sliding(speeds, width);
         let score = |at: usize| {
@@ -101,23 +104,24 @@ impl Sides {
     }
 }
 
-/// Where shifts begin.
+/// Finds where shifts begin.
 struct Onsets<'a> {
     sides: &'a Sides,
-    /// How many samples a side's median needs.
+    /// How many known samples the median of a side needs.
     enough: usize,
-    /// The median of all.
+    /// The median of all known speeds.
     overall: f64,
     smoothed: Vec<f64>,
-    /// The least and the greatest smoothed speed of each whole block of samples; NaN where one of them is: long walks go by blocks.
+    /// The minimum and maximum smoothed speed of each whole block of samples, NaN if one of them is. They let a long search
+    /// skip blocks.
     blocks: Vec<(f64, f64)>,
 }
 
 impl<'a> Onsets<'a> {
-    fn new(trace: &Trace<'_>, sides: &'a Sides, enough: usize, params: &super::ShiftParams) -> Self {
+    fn new(trace: &Trace<'_>, sides: &'a Sides, enough: usize, params: &ShiftParams) -> Self {
         let half = (odd(trace.samples(params.smooth_sec).max(3)) / 2).min(trace.len());
         let mut smoothed = median::sliding(&trace.speeds, 2 * half + 1).medians;
-        // The window around a sample is the one that ends half a window after it.
+        // The window around a sample ends half a window after it.
         smoothed.drain(..=half);
         smoothed.truncate(trace.len());
         let ends = |block: &[f64]| {
@@ -140,7 +144,7 @@ impl<'a> Onsets<'a> {
         let side =
             if self.sides.medians.counts[end] >= self.enough { self.sides.medians.medians[end] } else { self.overall };
         let half = 0.5 * side;
-        // Of NaN neither holds.
+        // Both comparisons are false for NaN.
         let belongs = |least: f64, most: f64| if is_drop { most <= half } else { least >= half };
         let mut onset = peak;
         while onset > 0 {
@@ -161,7 +165,7 @@ impl<'a> Onsets<'a> {
     }
 }
 
-/// The first of the greatest in a run.
+/// The first sample of a run with the greatest height.
 fn first_greatest(run: RangeInclusive<usize>, height: impl Fn(usize) -> f64) -> usize {
     let mut found = *run.start();
     for at in run {
@@ -172,7 +176,7 @@ fn first_greatest(run: RangeInclusive<usize>, height: impl Fn(usize) -> f64) -> 
     found
 }
 
-/// The samples with the lowest scores, so far apart that what is within `apart` of one is within `apart` of no other.
+/// The samples with the lowest scores, so far apart that the ranges of ±`apart` samples around them do not overlap.
 fn candidates(scores: &[f64], wanted: usize, apart: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..scores.len()).filter(|at| scores[*at].is_finite()).collect();
     order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
@@ -186,7 +190,7 @@ fn candidates(scores: &[f64], wanted: usize, apart: usize) -> Vec<usize> {
             continue;
         }
         picks.push(at);
-        // Two stretches of ±apart meet where their middles are at most twice that far from each other.
+        // Two ranges of ±apart overlap if their middles are at most twice that far from each other.
         let reach = apart.saturating_mul(2);
         taken[at.saturating_sub(reach)..scores.len().min(at.saturating_add(reach).saturating_add(1))].fill(true);
     }

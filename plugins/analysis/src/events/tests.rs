@@ -1,11 +1,11 @@
-//! The fast detection against one that follows the rules word by word, and each rule in a case of its own.
+//! The fast detection equals one that follows the rules literally, and each rule has a case of its own.
 
 use super::*;
 use proptest::prelude::*;
 
-/// The rules, sample by sample, without regard to time.
+/// The rules, sample by sample, without regard to speed.
 mod slow {
-    use super::{Event, EventType, MachineType, Params};
+    use super::{Event, EventParams, EventType, MachineType};
 
     fn median(values: &[f64]) -> f64 {
         let mut known: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
@@ -24,11 +24,11 @@ mod slow {
     fn round(value: f64) -> i64 {
         let floor = value.floor();
         let up = value - floor > 0.5 || value - floor == 0.5 && floor % 2.0 != 0.0;
-        // Longer than any trace is long enough.
+        // A window longer than any trace is as good as an infinite one.
         (floor.clamp(-1e9, 1e9)) as i64 + i64::from(up)
     }
 
-    /// Samples from `first` to before `stop`, cut at the ends.
+    /// The samples from `first` to before `stop`, cut at the ends of the trace.
     fn cut(values: &[f64], first: i64, stop: i64) -> &[f64] {
         let count = values.len() as i64;
         let (first, stop) = (first.clamp(0, count), stop.clamp(0, count));
@@ -66,7 +66,7 @@ mod slow {
         }
     }
 
-    fn shifts(times: &[f64], speeds: &[f64], fs: f64, params: &Params) -> Vec<Event> {
+    fn shifts(times: &[f64], speeds: &[f64], fs: f64, params: &EventParams) -> Vec<Event> {
         let p = params.baseline_drop;
         let count = speeds.len() as i64;
         let w = round(p.win_cmp_sec * fs).max(5);
@@ -170,7 +170,7 @@ mod slow {
         events
     }
 
-    fn gaps(times: &[f64], speeds: &[f64], fs: f64, params: &Params, nan: bool) -> Vec<Event> {
+    fn gaps(times: &[f64], speeds: &[f64], fs: f64, params: &EventParams, nan: bool) -> Vec<Event> {
         let (n, z) = (params.nan_gap, params.zero_gap);
         let (win, enter, exit, least, merge_gap) = if nan {
             (n.nan_win_sec, n.enter_frac, n.exit_frac, n.min_duration_sec, n.merge_gap_sec)
@@ -190,7 +190,7 @@ mod slow {
                     last += 1;
                 }
                 found.push((i, last));
-                // The sample at which it ends begins no other.
+                // The sample at which a gap ends does not begin another.
                 i = last + 2;
             } else {
                 i += 1;
@@ -217,7 +217,7 @@ mod slow {
         events
     }
 
-    pub(super) fn detect(times: &[f64], velocities: &[f64], params: &Params) -> Vec<Event> {
+    pub(super) fn detect(times: &[f64], velocities: &[f64], params: &EventParams) -> Vec<Event> {
         let mut steps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
         steps.retain(|step| step.is_finite() && *step > 0.0);
         if steps.is_empty() {
@@ -233,12 +233,12 @@ mod slow {
     }
 }
 
-/// As text, for NaN is not NaN.
+/// As text, because NaN does not equal NaN.
 fn text(events: &[Event]) -> String {
     events.iter().map(|event| format!("{event:?}\n")).collect()
 }
 
-fn check(times: &[f64], velocities: &[f64], params: &Params) -> Vec<Event> {
+fn check(times: &[f64], velocities: &[f64], params: &EventParams) -> Vec<Event> {
     let found = detect(times, velocities, params).unwrap();
     assert_eq!(text(&found.events), text(&slow::detect(times, velocities, params)));
     found.events
@@ -248,7 +248,7 @@ fn times(count: usize, step_sec: f64) -> Vec<f64> {
     (0..count).map(|at| at as f64 * step_sec).collect()
 }
 
-/// A stretch of a trace: what kind, how many samples.
+/// A random stretch of a trace.
 fn stretch() -> impl Strategy<Value = Vec<f64>> {
     let signs = prop_oneof![Just(1.0), Just(-1.0)];
     prop_oneof![
@@ -260,7 +260,7 @@ fn stretch() -> impl Strategy<Value = Vec<f64>> {
     ]
 }
 
-fn params() -> impl Strategy<Value = Params> {
+fn params() -> impl Strategy<Value = EventParams> {
     let shift = (
         0.0..0.6_f64,
         0.0..0.4_f64,
@@ -283,7 +283,7 @@ fn params() -> impl Strategy<Value = Params> {
             top_k_total,
             min_sep_sec,
         ) = shift;
-        Params {
+        EventParams {
             baseline_drop: ShiftParams {
                 win_cmp_sec,
                 smooth_sec,
@@ -311,14 +311,14 @@ fn params() -> impl Strategy<Value = Params> {
             },
         }
     });
-    prop_oneof![2 => Just(Params::default()), 3 => given]
+    prop_oneof![2 => Just(EventParams::default()), 3 => given]
 }
 
 proptest! {
     #![proptest_config(kymhost_test_cases::cases(400))]
 
     #[test]
-    fn events_are_those_of_the_rules(
+    fn detect_equals_literal_rules(
         stretches in proptest::collection::vec(stretch(), 0..9),
         step_sec in prop_oneof![Just(0.005), Just(0.01), 0.002..0.05_f64, Just(0.4)],
         params in params(),
@@ -341,16 +341,16 @@ proptest! {
         prop_assert_eq!(text(&found.events), text(&slow::detect(&times, &velocities, &params)));
     }
 
-    /// What must hold whatever the trace: the sign of velocities and a shift of the times change no index and no score.
+    /// For any trace, the sign of velocities and a shift of the times change no index and no score.
     #[test]
-    fn signs_and_time_of_day_change_nothing(stretches in proptest::collection::vec(stretch(), 1..9)) {
+    fn detect_sign_and_time_offset_do_not_matter(stretches in proptest::collection::vec(stretch(), 1..9)) {
         let velocities = stretches.concat();
         let clock = times(velocities.len(), 0.0078125);
-        let found = detect(&clock, &velocities, &Params::default()).unwrap();
+        let found = detect(&clock, &velocities, &EventParams::default()).unwrap();
         let turned: Vec<f64> = velocities.iter().map(|velocity| -velocity).collect();
-        prop_assert_eq!(text(&detect(&clock, &turned, &Params::default()).unwrap().events), text(&found.events));
+        prop_assert_eq!(text(&detect(&clock, &turned, &EventParams::default()).unwrap().events), text(&found.events));
         let later: Vec<f64> = clock.iter().map(|time| time + 64.0).collect();
-        let mut moved = detect(&later, &velocities, &Params::default()).unwrap().events;
+        let mut moved = detect(&later, &velocities, &EventParams::default()).unwrap().events;
         for event in &mut moved {
             event.t_start_sec -= 64.0;
             event.t_peak_sec = event.t_peak_sec.map(|time| time - 64.0);
@@ -361,9 +361,9 @@ proptest! {
 }
 
 #[test]
-fn traces_at_the_edge_of_sense() {
+fn detect_degenerate_traces() {
     let nan = f64::NAN;
-    let default = Params::default();
+    let default = EventParams::default();
     let cases: Vec<(Vec<f64>, Vec<f64>)> = vec![
         (vec![], vec![]),
         (vec![1.0], vec![nan]),
@@ -377,41 +377,41 @@ fn traces_at_the_edge_of_sense() {
         check(times, velocities, &default);
     }
     for (times, velocities) in &cases[..4] {
-        assert_eq!(detect(times, velocities, &default), Ok(Found::default()));
+        assert_eq!(detect(times, velocities, &default), Ok(DetectedEvents::default()));
     }
     let error = detect(&[1.0], &[1.0, 2.0], &default).unwrap_err();
-    assert_eq!(error.to_string(), "the list of velocities has 2 values, expected 1");
+    assert_eq!(error.to_string(), "the list of velocities: 2 values instead of 1");
 }
 
 #[test]
-fn a_stall_is_a_drop_and_a_rise() {
+fn detect_stall_is_drop_and_rise() {
     let clock = times(1000, 0.005);
     let mut velocities = vec![1.5; 1000];
     velocities[400..600].fill(0.05);
-    let found = check(&clock, &velocities, &Params::default());
+    let found = check(&clock, &velocities, &EventParams::default());
     let kinds: Vec<_> = found.iter().map(|event| (event.event_type.name(), event.i_peak)).collect();
-    // Two drops are asked for at least: the other is the first of the lowest scores that is far enough away.
+    // At least two drops are requested: the other one is the first of the lowest scores that is far enough away.
     assert_eq!(kinds, [("baseline_drop", Some(10)), ("baseline_drop", Some(376)), ("baseline_rise", Some(576))]);
 }
 
 #[test]
-fn nothing_known_is_one_gap_and_no_shift() {
+fn detect_unknown_trace_is_one_gap() {
     let clock = times(800, 0.005);
-    let found = check(&clock, &[f64::NAN; 800], &Params::default());
+    let found = check(&clock, &[f64::NAN; 800], &EventParams::default());
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].event_type, found[0].i_start, found[0].i_end), (EventType::NanGap, 0, Some(799)));
     assert_eq!((found[0].nan_fraction_in_event, found[0].n_valid_in_event), (Some(1.0), Some(0)));
 }
 
 #[test]
-fn shifts_need_fifty_scores() {
-    // Both sides need ten known samples: of n samples in a row, n − 19 have a score.
+fn detect_shifts_need_fifty_scores() {
+    // Both sides need ten known samples, so n − 19 of n samples in a row have a score.
     for (count, has_shifts) in [(68, false), (69, true)] {
         let mut velocities = vec![1.0; count];
         velocities[count / 2..].fill(3.0);
-        let found = detect(&times(count, 0.005), &velocities, &Params::default()).unwrap();
+        let found = detect(&times(count, 0.005), &velocities, &EventParams::default()).unwrap();
         assert_eq!(found.threshold_mm_s.is_some(), has_shifts, "{count}");
         assert_eq!(found.events.is_empty(), !has_shifts, "{count}");
-        check(&times(count, 0.005), &velocities, &Params::default());
+        check(&times(count, 0.005), &velocities, &EventParams::default());
     }
 }

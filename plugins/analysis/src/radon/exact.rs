@@ -1,13 +1,13 @@
-//! A projection with each float32 rounding where scikit-image and numpy have it.
+//! A projection with the same float32 roundings as scikit-image and numpy.
 //!
-//! Owns: the order of additions. Never: which windows need it (see `search`): it is slow.
+//! This file reproduces their order of additions. It is slow, so `search` uses it only for the windows that need it.
 //!
-//! kymflow takes the angle whose variance, as float32, is greatest. Where two angles are within some 1e-6 of each other, rounding decides.
-//! Windows like that are a few in a hundred; they are decided here as there.
+//! kymflow takes the angle with the greatest variance in float32. If two angles are within about 1e-6 of each other,
+//! rounding decides. A few windows in a hundred are like that; for them this file gives kymflow's decision.
 
 use super::geometry::{Square, View};
 
-/// The variance of the projection of a window (its mean taken off) at an angle, in float32 throughout.
+/// The variance of the projection of a window (with its mean subtracted) at an angle, computed in float32.
 pub(crate) fn variance(square: &Square, window: &[f32], degrees: f32) -> f32 {
     let view = View::new(square, degrees);
     let projection: Vec<f32> = (0..square.side).map(|x| column(&view, window, x)).collect();
@@ -16,13 +16,13 @@ pub(crate) fn variance(square: &Square, window: &[f32], degrees: f32) -> f32 {
     projection.iter().fold(0.0, |sum: f32, value| sum + (value - mean) * (value - mean)) / count
 }
 
-/// The sum of one column of the turned square.
+/// The sum of one column of the rotated square.
 fn column(view: &View<'_>, window: &[f32], x: usize) -> f32 {
     let mut sum = 0.0_f32;
     for y in view.reach(x) {
         let Some(taps) = view.taps(x, y) else { continue };
         let pixel = |row, column| view.pixel(&taps, row, column).map_or(0.0, |at| window[at]);
-        // One product of each row is made in float64, the other in float32.
+        // As there, one product of each row is computed in float64, the other in float32.
         let along = |row| {
             let (first, second) = (pixel(row, 0), pixel(row, 1));
             (1.0 - f64::from(taps.column_part)) * f64::from(first) + f64::from(taps.column_part * second)
@@ -33,7 +33,7 @@ fn column(view: &View<'_>, window: &[f32], x: usize) -> f32 {
     sum
 }
 
-/// The mean of float32 values as numpy has it: pairwise sums, eight at a time.
+/// The mean of float32 values as numpy computes it: pairwise sums, eight at a time.
 pub(crate) fn mean(values: &[f32]) -> f32 {
     sum(values) / values.len() as f32
 }

@@ -1,44 +1,43 @@
-//! Where a projection takes its values from.
+//! The geometry of a projection: the padded square of a window, and the place of each of its points at an angle.
 //!
-//! Owns: the padded square of a window, the place of each of its points at an angle, in float32 as scikit-image works.
-//! Never: pixels.
+//! Places are computed in float32, as in scikit-image. This file does not read pixels.
 
 use std::ops::Range;
 
-/// The coarse angles: 0, 1 … 179 degrees.
+/// The number of coarse angles: 0, 1 … 179 degrees.
 pub(crate) const COARSE: usize = 180;
 /// Steps of the fine search on each side of the coarse angle.
 pub(crate) const FINE_REACH: usize = 8;
-/// The fine angles around one coarse angle: −2.00, −1.75 … +2.00 degrees of it.
+/// The number of fine angles around a coarse angle: −2.00, −1.75 … +2.00 degrees from it.
 pub(crate) const FINE: usize = 2 * FINE_REACH + 1;
-/// All angles that can be asked for: −2.00, −1.75 … 181.00 degrees.
+/// The number of all angles: −2.00, −1.75 … 181.00 degrees.
 pub(crate) const ANGLES: usize = 4 * (COARSE - 1) + FINE;
 
-/// The number among all angles of a coarse one.
+/// The index of a coarse angle among all angles.
 pub(crate) fn coarse_number(coarse: usize) -> usize {
     4 * coarse + FINE_REACH
 }
 
-/// The angle with this number among all, in degrees; exact.
+/// The angle with this index among all angles, in degrees; it is exact.
 pub(crate) fn degrees(number: usize) -> f32 {
     (number as f32 - FINE_REACH as f32) / 4.0
 }
 
-/// An angle in radians, as float32 arithmetic has it.
+/// An angle in radians, computed in float32.
 pub(crate) fn radians(degrees: f32) -> f32 {
     degrees * (std::f32::consts::PI / 180.0)
 }
 
-/// A window and the square that it is padded to.
+/// A window, and the square to which it is padded.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Square {
-    /// Lines of the window.
+    /// The number of lines of the window.
     pub(crate) lines: usize,
-    /// Pixels of a line of it.
+    /// The number of pixels of a line.
     pub(crate) pixels: usize,
-    /// The square's side, so the length of a projection.
+    /// The side of the square, which is the length of a projection.
     pub(crate) side: usize,
-    /// Zeros before the first line and before the first pixel.
+    /// The number of zeros before the first line and before the first pixel.
     before: (usize, usize),
 }
 
@@ -50,23 +49,23 @@ impl Square {
         Self { lines, pixels, side: lines + padding(lines), before: (before(lines), before(pixels)) }
     }
 
-    /// Pixels of the window.
+    /// The number of pixels of the window.
     pub(crate) fn len(&self) -> usize {
         self.lines * self.pixels
     }
 }
 
-/// The four pixels that one point of the turned square lies between. Rows and columns are the window's own, and may lie outside of it.
+/// The four pixels around one point of the rotated square. Rows and columns are those of the window, and may be outside it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taps {
     rows: [isize; 2],
     columns: [isize; 2],
-    /// How far the point is from the first of the two rows and columns, 0 to 1.
+    /// The distance of the point from the first of the two rows and columns, 0 to 1.
     pub(crate) row_part: f32,
     pub(crate) column_part: f32,
 }
 
-/// A square seen at one angle.
+/// A square at one angle.
 #[derive(Debug, Clone)]
 pub(crate) struct View<'a> {
     square: &'a Square,
@@ -81,12 +80,12 @@ impl<'a> View<'a> {
         Self { square, matrix: [cos, sin, centre * (cos + sin - 1.0), -sin, cos, centre * (cos - sin - 1.0)] }
     }
 
-    /// The points (y) of output column `x` that may touch the window: a few more, never fewer.
+    /// The points (y) of output column `x` that may touch the window. It may contain a few more, but never fewer.
     pub(crate) fn reach(&self, x: usize) -> Range<usize> {
         let [m0, m1, m2, m3, m4, m5] = self.matrix.map(f64::from);
         let Square { lines, pixels, side, before } = *self.square;
         let x = x as f64;
-        // In the window's own coordinates: offset + slope · y must lie between −1 and the length.
+        // In coordinates of the window, offset + slope · y must be between −1 and the length.
         let parts = [(m0 * x + m2 - before.1 as f64, m1, pixels), (m3 * x + m5 - before.0 as f64, m4, lines)];
         let (mut first, mut last) = (0.0, side as f64 - 1.0);
         for (offset, slope, length) in parts {
@@ -99,7 +98,7 @@ impl<'a> View<'a> {
         if first > last { 0..0 } else { first as usize..last as usize + 1 }
     }
 
-    /// What point (x, y) of the turned square is made of; `None` where that is zeros alone.
+    /// The pixels from which point (x, y) of the rotated square is interpolated; `None` if all of them are padding.
     pub(crate) fn taps(&self, x: usize, y: usize) -> Option<Taps> {
         let [m0, m1, m2, m3, m4, m5] = self.matrix;
         let Square { lines, pixels, before, .. } = *self.square;
@@ -117,7 +116,7 @@ impl<'a> View<'a> {
         Some(Taps { rows, columns, row_part, column_part })
     }
 
-    /// The window's pixel at a corner of the taps (0 or 1 each); `None` outside of the window.
+    /// The index of the window's pixel at a corner of the taps (0 or 1 each); `None` outside the window.
     pub(crate) fn pixel(&self, taps: &Taps, row: usize, column: usize) -> Option<usize> {
         let (row, column) = (taps.rows[row], taps.columns[column]);
         let inside = |at: isize, length: usize| usize::try_from(at).ok().filter(|at| *at < length);
@@ -125,10 +124,10 @@ impl<'a> View<'a> {
     }
 }
 
-/// Sine and cosine of a small float32 angle, to the last bit as numpy has them where the processor has fused multiply-add.
+/// Sine and cosine of a small float32 angle, equal to numpy's to the last bit on processors with fused multiply-add.
 ///
-/// Near-ties between two angles are decided by the last bits: so this is done as numpy does it (a reduction by quarter
-/// turns in three parts, then one of two minimax polynomials), not as the C library does.
+/// The last bits decide near-ties between two angles. So this follows numpy (a reduction by quarter turns in three parts,
+/// then one of two minimax polynomials) instead of the C library.
 fn sin_cos(angle: f32) -> (f32, f32) {
     /// π/2 in three parts, negative.
     const QUARTER: [f32; 3] = [f32::from_bits(0xBFC9_0FD8), f32::from_bits(0xB4A8_885A), f32::from_bits(0xA7C2_34C4)];

@@ -1,31 +1,33 @@
 //! Projections of many windows at once.
 //!
-//! Owns: the sparse matrix of an angle, and its product with a batch of windows. Never: which angles are asked for.
+//! This file has the sparse matrix of an angle, and its product with a batch of windows. It does not choose the
+//! angles.
 //!
-//! For windows of one shape the projection at an angle is one matrix, of which some 2 % is not zero. Sixteen windows lie side by side, so
-//! that each weight is loaded once and multiplied with sixteen pixels. Each window's sums are made in the same order whatever
-//! its neighbours, without fused multiply-add: an answer depends neither on the batch nor on the processor.
+//! For windows of one shape, the projection at an angle is one matrix, of which about 2 % is not zero. Sixteen
+//! windows are stored interleaved, so that each weight is loaded once and multiplied with sixteen pixels. The sums of
+//! a window are always computed in the same order and without fused multiply-add, so a result depends neither on the
+//! batch nor on the processor.
 
 use super::geometry::{ANGLES, Square, View, degrees};
 use fearless_simd::{Level, Simd, SimdBase as _, dispatch, f32x16};
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-/// Windows side by side.
+/// The number of windows in a batch.
 pub(crate) const LANES: usize = 16;
 
-/// One number of each window of a batch.
+/// One number for each window of a batch.
 pub(crate) type Lanes = [f32; LANES];
 
-/// Pixels of a window up to which all matrices are kept: some 20 KB a pixel.
+/// Matrices are kept for windows with up to this number of pixels; they take about 20 KB per pixel.
 const KEPT: usize = 4096;
 
-/// The matrix of one angle: for each column of the projection the pixels in it.
+/// The matrix of one angle: the pixels in each column of the projection, with weights.
 #[derive(Debug, Clone)]
 pub(crate) struct Matrix {
-    /// Where each column's entries end.
+    /// The end of the entries of each column.
     ends: Vec<u32>,
-    /// Pixel and weight.
+    /// Pixel index and weight.
     entries: Vec<(u32, f32)>,
 }
 
@@ -33,7 +35,7 @@ impl Matrix {
     fn new(square: &Square, degrees: f32) -> Self {
         let view = View::new(square, degrees);
         let (mut ends, mut entries): (Vec<u32>, Vec<(u32, f32)>) = (Vec::with_capacity(square.side), Vec::new());
-        // Weights of the column at hand, by pixel, and the pixels that have one.
+        // The weights of the current column by pixel, and the pixels that have one.
         let (mut weights, mut touched) = (vec![0.0_f64; square.len()], Vec::new());
         for x in 0..square.side {
             for y in view.reach(x) {
@@ -65,7 +67,7 @@ impl Matrix {
     }
 }
 
-/// The matrices of all angles for windows of one shape, made when first asked for.
+/// The matrices of all angles for windows of one shape, each made when it is first needed.
 #[derive(Debug)]
 pub(crate) struct Projector {
     square: Square,
@@ -83,13 +85,13 @@ impl Projector {
         &self.square
     }
 
-    /// How many batches should be done angle by angle: one where all matrices are kept; else as many as make a matrix worth its while and
-    /// fit into some 32 MB.
+    /// How many batches a task should process angle by angle: one if all matrices are kept, otherwise as many as fit into
+    /// about 32 MB, so that a matrix is used several times.
     pub(crate) fn batches_a_task(&self) -> usize {
         if self.kept.is_some() { 1 } else { ((1 << 25) / (self.square.len() * size_of::<Lanes>())).clamp(1, 16) }
     }
 
-    /// The matrix of the angle with this number.
+    /// The matrix of the angle with this index.
     pub(crate) fn matrix(&self, number: usize) -> Cow<'_, Matrix> {
         let make = || Matrix::new(&self.square, degrees(number));
         match &self.kept {
@@ -98,7 +100,7 @@ impl Projector {
         }
     }
 
-    /// The variance of each window's projection. `pixels` has one entry a pixel, `scratch` room for the projections.
+    /// The variance of each window's projection. `pixels` has one entry per pixel; `scratch` is memory for the projections.
     pub(crate) fn variances(&self, matrix: &Matrix, pixels: &[Lanes], scratch: &mut Vec<Lanes>) -> Lanes {
         scratch.resize(self.square.side, [0.0; LANES]);
         dispatch!(self.level, simd => variances(simd, matrix, pixels, scratch))
@@ -114,7 +116,7 @@ fn variances<S: Simd>(simd: S, matrix: &Matrix, pixels: &[Lanes], projections: &
     for (projection, end) in projections.iter_mut().zip(&matrix.ends) {
         let entries = &matrix.entries[start..*end as usize];
         start = *end as usize;
-        // Two sums, so that additions need not wait for each other.
+        // Two sums, so that an addition need not wait for the previous one.
         let (mut even, mut odd) = (zero, zero);
         let pairs = entries.chunks_exact(2);
         if let [entry] = pairs.remainder() {

@@ -1,22 +1,23 @@
 //! The angle of each window.
 //!
-//! Owns: the coarse and the fine search, how near-ties are decided, how windows are dealt out to threads.
-//! Never: what an angle means.
+//! This file does the coarse and the fine search, decides near-ties, and distributes windows to threads. It does not
+//! know what an angle means.
 
+use super::exact;
 use super::geometry::{self, COARSE, FINE, FINE_REACH, Square};
+use super::image::Image;
 use super::projection::{LANES, Lanes, Projector};
-use super::{Image, exact};
 use crate::{Result, Work};
 use std::ops::Range;
 
-/// Where two variances are closer than this, relative to the greater one and for a projection of 32 points, float32 rounding decides which
-/// is greater: some ten times what it was seen to do.
+/// If two variances are closer than this (relative to the greater one, for a projection of 32 points), float32 rounding may
+/// decide which is greater. It is about ten times the largest effect that was observed.
 const NEAR: f32 = 1e-5;
 
-/// The part of the work that the coarse search is, for progress.
+/// The share of the coarse search in the work, for progress.
 const COARSE_SHARE: f64 = 0.9;
 
-/// The windows of an image's ROI: window k has the lines from `first_line + k * step`.
+/// The windows of an ROI: window k begins at line `first_line + k * step`.
 #[derive(Debug, Clone)]
 pub(crate) struct Windows<'a> {
     pub(crate) image: Image<'a>,
@@ -28,7 +29,7 @@ pub(crate) struct Windows<'a> {
 }
 
 impl Windows<'_> {
-    /// The pixels of a window, their mean taken off, in `window`. False where one is not finite.
+    /// Puts the pixels of a window, with their mean subtracted, into `window`. Returns `false` if one is not finite.
     fn centre(&self, number: usize, window: &mut Vec<f32>) -> bool {
         window.clear();
         let first = self.first_line + number * self.step;
@@ -44,7 +45,7 @@ impl Windows<'_> {
     }
 }
 
-/// Some windows side by side, and what is special about them.
+/// Interleaved windows, their numbers, and whether all their pixels are finite.
 struct Batch {
     pixels: Vec<Lanes>,
     windows: Vec<usize>,
@@ -71,7 +72,7 @@ impl Batch {
     }
 }
 
-/// The angle of each window in degrees, −2.00 to 181.00 in steps of 0.25; `None` where a pixel is not finite.
+/// The angle of each window in degrees, −2.00 to 181.00 in steps of 0.25; `None` if a pixel is not finite.
 pub(crate) fn angles(windows: &Windows<'_>, work: &Work<'_>) -> Result<Vec<Option<f32>>> {
     let projector = Projector::new(Square::new(windows.lines, windows.pixels.len()));
     let a_task = LANES * projector.batches_a_task();
@@ -81,7 +82,7 @@ pub(crate) fn angles(windows: &Windows<'_>, work: &Work<'_>) -> Result<Vec<Optio
         let angles: Vec<usize> = (0..COARSE).map(geometry::coarse_number).collect();
         best(&projector, windows, &numbers.collect::<Vec<_>>(), &angles)
     })?;
-    // Windows with one coarse angle share the matrices of the fine ones.
+    // Windows with the same coarse angle share the matrices of its fine angles.
     let mut by_coarse: Vec<Vec<usize>> = vec![Vec::new(); COARSE];
     for (number, coarse) in coarse.iter().flatten().enumerate() {
         if let Some(coarse) = coarse {
@@ -107,7 +108,7 @@ pub(crate) fn angles(windows: &Windows<'_>, work: &Work<'_>) -> Result<Vec<Optio
     Ok(angles)
 }
 
-/// Which of the angles (given by their numbers) has the greatest variance, for each of the windows; the first on a tie.
+/// For each window, which of the angles (given by their indices) has the greatest variance; the first of equal ones.
 fn best(projector: &Projector, windows: &Windows<'_>, numbers: &[usize], angles: &[usize]) -> Vec<Option<usize>> {
     let batches: Vec<Batch> = numbers.chunks(LANES).map(|numbers| Batch::new(windows, numbers.to_vec())).collect();
     let mut variances = vec![[0.0; LANES]; batches.len() * angles.len()];
@@ -128,7 +129,7 @@ fn best(projector: &Projector, windows: &Windows<'_>, numbers: &[usize], angles:
     answers
 }
 
-/// The first of the greatest variances, where near-ties are looked at exactly.
+/// The index of the first of the greatest variances. Near-ties are computed exactly.
 fn decide(
     square: &Square,
     variances: impl Iterator<Item = f32> + Clone,
@@ -156,7 +157,7 @@ fn decide(
     let mut found = (0, f32::NEG_INFINITY);
     for at in close {
         let variance = exact::variance(square, &window, geometry::degrees(angles[at]));
-        // As numpy's argmax: what is no number comes first.
+        // Like numpy's argmax: NaN wins.
         if variance.is_nan() {
             return at;
         }

@@ -1,29 +1,30 @@
-//! What is told of an ROI as a whole.
-//! Owns: the figures and their rules. Never: columns of a table.
+//! Summary figures of an ROI.
+//!
+//! This file has the figures and their rules. It does not know the columns of a table.
 
 use crate::stats;
 
-/// Figures of a velocity trace. `None` where there is no finite value, or where the figure has no meaning.
+/// Figures of a velocity trace in mm/s. `None` if there is no finite value, or if the figure has no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Summary {
-    /// The least finite velocity.
+    /// The minimum of the finite velocities.
     pub min: Option<f64>,
-    /// The greatest finite velocity.
+    /// The maximum of the finite velocities.
     pub max: Option<f64>,
     /// The mean of the finite velocities.
     pub mean: Option<f64>,
-    /// Their standard deviation (the population's).
+    /// Their population standard deviation.
     pub std: Option<f64>,
-    /// std / √(finite values).
+    /// The standard error: std / √(number of finite values).
     pub se: Option<f64>,
-    /// std / mean; `None` where |mean| ≤ 1e-10.
+    /// The coefficient of variation, std / mean; `None` if |mean| ≤ 1e-10.
     pub cv: Option<f64>,
-    /// Values that are not finite.
+    /// The number of values that are not finite.
     pub n_nan: usize,
-    /// Values that are 0.
+    /// The number of values that are 0.
     pub n_zero: usize,
-    /// Values greater than mean + 2 std.
+    /// The number of values greater than mean + 2 std.
     pub n_big: usize,
 }
 
@@ -48,21 +49,21 @@ pub fn summary(velocities: &[f64]) -> Summary {
     }
 }
 
-/// Figures of some values.
+/// Figures of a set of values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Figures {
-    /// The least.
+    /// The minimum.
     pub min: f64,
-    /// The greatest.
+    /// The maximum.
     pub max: f64,
     /// The mean.
     pub mean: f64,
-    /// The standard deviation (the population's).
+    /// The population standard deviation.
     pub std: f64,
 }
 
-/// The figures of the finite ones among the values; `None` where there is none.
+/// The figures of the finite values; `None` if there is none.
 pub fn figures(values: impl Iterator<Item = f64> + Clone) -> Option<Figures> {
     let finite = values.filter(|value| value.is_finite());
     finite.clone().next()?;
