@@ -64,6 +64,7 @@ pub mod ffi;
 mod hash;
 mod indexer;
 pub mod json;
+mod macros;
 mod marker;
 mod record;
 mod run;

@@ -6,7 +6,7 @@
 //! `-- radon threads events` chooses among them (all by default); `--repeat N`, `--windows N` that Python does (0: no Python).
 //! On one core processor time is measured, with threads time by the clock. `cargo bench --profile dev …` tries it out on the unoptimised build.
 
-use kymhost_analysis::radon::{self, Image, Params, Velocities};
+use kymhost_analysis::radon::{self, Image, RadonParams, Velocities};
 use kymhost_analysis::roi::{Roi, Voxels};
 use kymhost_analysis::{Work, events};
 use kymhost_tests::measure::{Result, Times, heading, say};
@@ -209,7 +209,7 @@ impl Bench {
             for _ in 0..self.options.repeat {
                 let begun = processor_time();
                 for _ in 0..rounds {
-                    count = events::detect(times, velocities, &events::Params::default())?.events.len();
+                    count = events::detect(times, velocities, &events::EventParams::default())?.events.len();
                 }
                 measured.0.push(processor_time().saturating_sub(begun) / u32::try_from(rounds)?);
             }
@@ -262,7 +262,7 @@ fn velocities(pixels: &[f32], width: usize, threads: usize) -> Result<Velocities
     let lines = pixels.len() / width;
     let image = Image::new(pixels, lines, width)?;
     let (roi, work) = (Roi::whole(lines, width), Work::threads(threads));
-    Ok(radon::velocities(&image, &roi, VOXELS, &Params::default(), &work)?)
+    Ok(radon::velocities(&image, &roi, VOXELS, &RadonParams::default(), &work)?)
 }
 
 /// Noisy streaks whose speed wanders, as 12-bit counts.

@@ -412,7 +412,7 @@ fn unknown_numbers_have_fallbacks() {
 #[test]
 fn exported_name_is_abi_stables() {
     assert_eq!(abi_stable::library::ROOT_MODULE_LOADER_NAME, "_1as_0lib_1header_0root_bmodule_bloader");
-    assert!(include_str!("../card.rs").contains("export_name = \"_1as_0lib_1header_0root_bmodule_bloader\""));
+    assert!(include_str!("../macros.rs").contains("export_name = \"_1as_0lib_1header_0root_bmodule_bloader\""));
 }
 
 #[test]

@@ -1,9 +1,9 @@
-/* A plugin of a later API, which calls functions of record and run that no host of today has. It is built against a copy of
- * the header in which these members are appended. */
+/* A plugin of a later API, which calls functions of record and run that today's hosts do not have. It is built with a
+ * copy of the header to which these members are appended. */
 #include "kymhost_plugin.h"
 #include "kymhost_table.h"
 
-/* What the later header would have for them. */
+/* What the later header would define for them. */
 static inline int kymhost_record_later(const kymhost_record *record, const char *name, kymhost_text *error) {
     if (!KYMHOST_CAN(record, later)) return KYMHOST_UNSUPPORTED_("kymhost_record_later", error);
     return record->later(record, name, error);

@@ -1,6 +1,7 @@
-/* A test fixture: an indexer in C that hands the host one artifact of each kind, and is refused what it may not hand over.
+/* A test fixture: an indexer in C that hands the host one artifact of each kind, and tries artifacts that the host must
+ * refuse.
  *
- * Its rows tell, for each try, the status and the text of the error. */
+ * It has one row per try, with the status and the text of the error. */
 #define KYMHOST_NEEDS_API "1.1"
 #include "kymhost_plugin.h"
 #include "kymhost_table.h"
@@ -11,12 +12,12 @@ static int params(const kymhost_record *record, kymhost_out *out) {
 }
 
 static kymhost_table to;
-static int tried, status_of, said;
+static int tried, status_of, text_of;
 
-static void tell(const char *what, int status, kymhost_text error) {
+static void add_try(const char *what, int status, kymhost_text error) {
     kymhost_table_add_utf8(&to, tried, what);
     kymhost_table_add_int64(&to, status_of, status);
-    kymhost_table_add_utf8(&to, said, status == KYMHOST_OK ? "" : error.data);
+    kymhost_table_add_utf8(&to, text_of, status == KYMHOST_OK ? "" : error.data);
 }
 
 static int put_table(const kymhost_run *run, const char *name, kymhost_text *error) {
@@ -30,11 +31,11 @@ static int put_table(const kymhost_run *run, const char *name, kymhost_text *err
     if (status != KYMHOST_OK) return status;
     status = kymhost_run_put_table(run, name, &array, &schema, error);
     if (status == KYMHOST_UNSUPPORTED) {
-        /* An older host has not seen them. */
+        /* An older host did not take them. */
         kymhost_table_release(&array, &schema);
         return status;
     }
-    /* The host's from then on, whatever it said. */
+    /* The host owns them from then on, whatever the status. */
     if (array.release != NULL || schema.release != NULL) return 1000;
     return status;
 }
@@ -50,25 +51,25 @@ static int extract_rows(const kymhost_record *record, const kymhost_run *run, st
     to = (kymhost_table)KYMHOST_TABLE;
     tried = kymhost_table_column(&to, "tried", KYMHOST_UTF8);
     status_of = kymhost_table_column(&to, "status", KYMHOST_INT64);
-    said = kymhost_table_column(&to, "said", KYMHOST_UTF8);
-    tell("json", kymhost_run_put_json(run, "c_maker/json", "{\"x\": NaN}", 10, &error), error);
-    tell("json twice", kymhost_run_put_json(run, "c_maker/json", "1", 1, &error), error);
-    tell("no json", kymhost_run_put_json(run, "c_maker/other", "{", 1, &error), error);
-    tell("undeclared", kymhost_run_put_json(run, "c_maker/table", "1", 1, &error), error);
-    tell("null name", kymhost_run_put_json(run, NULL, "1", 1, &error), error);
-    tell("null json", kymhost_run_put_json(run, "c_maker/other", NULL, 1, &error), error);
-    tell("table", put_table(run, "c_maker/table", &error), error);
-    tell("table twice", put_table(run, "c_maker/table", &error), error);
-    tell("array", kymhost_run_put_array(run, "c_maker/array", &made, &error), error);
+    text_of = kymhost_table_column(&to, "said", KYMHOST_UTF8);
+    add_try("json", kymhost_run_put_json(run, "c_maker/json", "{\"x\": NaN}", 10, &error), error);
+    add_try("json twice", kymhost_run_put_json(run, "c_maker/json", "1", 1, &error), error);
+    add_try("no json", kymhost_run_put_json(run, "c_maker/other", "{", 1, &error), error);
+    add_try("undeclared", kymhost_run_put_json(run, "c_maker/table", "1", 1, &error), error);
+    add_try("null name", kymhost_run_put_json(run, NULL, "1", 1, &error), error);
+    add_try("null json", kymhost_run_put_json(run, "c_maker/other", NULL, 1, &error), error);
+    add_try("table", put_table(run, "c_maker/table", &error), error);
+    add_try("table twice", put_table(run, "c_maker/table", &error), error);
+    add_try("array", kymhost_run_put_array(run, "c_maker/array", &made, &error), error);
     made.n_bytes = 5;
-    tell("short array", kymhost_run_put_array(run, "c_maker/array", &made, &error), error);
+    add_try("short array", kymhost_run_put_array(run, "c_maker/array", &made, &error), error);
     made.n_bytes = sizeof elements;
     made.dtype = 99;
-    tell("no dtype", kymhost_run_put_array(run, "c_maker/array", &made, &error), error);
+    add_try("no dtype", kymhost_run_put_array(run, "c_maker/array", &made, &error), error);
     made.struct_size = 8;
-    tell("small array", kymhost_run_put_array(run, "c_maker/array", &made, &error), error);
-    tell("null array", kymhost_run_put_array(run, "c_maker/array", NULL, &error), error);
-    tell("null error", kymhost_run_put_json(run, "c_maker/other", "{", 1, NULL), error);
+    add_try("small array", kymhost_run_put_array(run, "c_maker/array", &made, &error), error);
+    add_try("null array", kymhost_run_put_array(run, "c_maker/array", NULL, &error), error);
+    add_try("null error", kymhost_run_put_json(run, "c_maker/other", "{", 1, NULL), error);
     return kymhost_table_finish(&to, array, schema, out);
 }
 

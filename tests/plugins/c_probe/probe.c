@@ -1,6 +1,7 @@
-/* A plugin that does all that a plugin in C can do, for the tests of the binary contract: the counterpart of abi_probe.
+/* A plugin that uses everything that a plugin in C can use, for the tests of the binary contract: the counterpart of
+ * abi_probe.
  *
- * Owns: two indexers; `abi_probe` does what the JSON artifact `probe/params` says under `do`. Never: is installed. */
+ * It has two indexers; `abi_probe` does what the JSON artifact `probe/params` says under `do`. It is never installed. */
 #include "kymhost_json.h"
 #include "kymhost_plugin.h"
 #include "kymhost_table.h"
@@ -37,7 +38,7 @@ static int probe_params(const kymhost_record *record, kymhost_out *out) {
     return kymhost_out_write(out, json.data, json.length);
 }
 
-/* --- the report: one row for each thing that a record or run can be asked --- */
+/* --- the report: one row for each question to a record or run --- */
 
 typedef struct report {
     kymhost_table table;
@@ -219,7 +220,7 @@ static int numbers(const char *first, const char *second, int rows, struct Arrow
     return kymhost_table_finish(&table, array, schema, out);
 }
 
-/* All types, more cells than bits in a byte, every third missing. */
+/* All types, more cells than bits in a byte, every third one missing. */
 static int all_types(struct ArrowArray *array, struct ArrowSchema *schema, kymhost_out *out) {
     kymhost_table table = KYMHOST_TABLE;
     int i64 = kymhost_table_column(&table, "i", KYMHOST_INT64);
@@ -245,7 +246,7 @@ static int all_types(struct ArrowArray *array, struct ArrowSchema *schema, kymho
     return kymhost_table_finish(&table, array, schema, out);
 }
 
-/* Reads the table artifact `probe/table` cell by cell and gives it back with its cells as text. */
+/* Reads the table artifact `probe/table` cell by cell, and gives it back with its cells as text. */
 static int read_back(const kymhost_record *record, struct ArrowArray *array, struct ArrowSchema *schema,
                      kymhost_out *out) {
     struct ArrowArray of;
@@ -286,7 +287,7 @@ static int probe_extract_rows(const kymhost_record *record, const kymhost_run *r
     if (status < 0) return status;
 #if defined(LEAKS) || defined(OVERREADS)
     {
-        /* For the test of the test that finds this. */
+        /* For the test that checks that such a leak is found. */
         volatile unsigned char *lost = malloc(16);
         if (lost == NULL) return KYMHOST_FAILED;
 #ifdef OVERREADS
@@ -333,7 +334,7 @@ static int probe_extract_rows(const kymhost_record *record, const kymhost_run *r
     if (strcmp(what, "all_types") == 0) return all_types(array, schema, out);
     if (strcmp(what, "read_back") == 0) return read_back(record, array, schema, out);
     if (strcmp(what, "threads") == 0) return in_threads(record, array, schema, out);
-    /* Errors that kymhost_table_finish tells. */
+    /* Errors that kymhost_table_finish reports. */
     if (strcmp(what, "ragged_builder") == 0) {
         kymhost_table table = KYMHOST_TABLE;
         int a = kymhost_table_column(&table, "a", KYMHOST_INT64);
@@ -347,7 +348,7 @@ static int probe_extract_rows(const kymhost_record *record, const kymhost_run *r
         kymhost_table_add_double(&table, a, 1.0);
         return kymhost_table_finish(&table, array, schema, out);
     }
-    /* What the host must take without harm. */
+    /* What the host must accept without harm. */
     if (strcmp(what, "absent") == 0) return KYMHOST_ABSENT;
     if (strcmp(what, "status_1000") == 0) return 1000;
     if (strcmp(what, "status_minus_1000") == 0) return -1000;
@@ -377,14 +378,14 @@ static int probe_extract_rows(const kymhost_record *record, const kymhost_run *r
         of->release(of);
         array->children[1] = NULL;
         array->n_children = 2;
-        /* Releasing skips what is not there any more. */
+        /* Releasing skips what no longer exists. */
         schema->children[1] = NULL;
         array->children[1] = NULL;
         return status;
     }
     if (strcmp(what, "not_utf8") == 0) return kymhost_error(out, KYMHOST_FAILED, "caf\xe9 \x1b[31m");
     if (strcmp(what, "null_pointers") == 0) {
-        /* What a wrong plugin may ask for: each must be an error, none a crash. */
+        /* What a wrong plugin may ask for: each must be an error, and none may crash the host. */
         int wrong = 0;
         wrong += record->json(record, NULL, &json, &error) == KYMHOST_FAILED;
         wrong += record->json(record, "probe/params", NULL, &error) == KYMHOST_FAILED;

@@ -1,6 +1,7 @@
-/* Indexers that are wrong in one way each, for `kymhost plugin check`: `-DWRONG_…` says in which. Without any it is right.
+/* Indexers that are wrong in one way each, for `kymhost plugin check`; `-DWRONG_…` says in which. Without any it is
+ * correct.
  *
- * Owns: what a check finds behind the C door. Never: is installed. */
+ * It shows what a check finds in C plugins. It is never installed. */
 #define _DEFAULT_SOURCE
 #include "kymhost_json.h"
 #include "kymhost_plugin.h"

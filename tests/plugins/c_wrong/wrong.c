@@ -1,6 +1,6 @@
-/* Plugins that are wrong in one way each: `-DWRONG_…` says in which. Without any it is right.
+/* Plugins that are wrong in one way each; `-DWRONG_…` says in which. Without any it is correct.
  *
- * Owns: what KYMHOST_PLUGIN builds, written out by hand with one mistake. Never: is installed. */
+ * It is the result of KYMHOST_PLUGIN written out by hand, with one mistake. It is never installed. */
 #include "kymhost_plugin.h"
 #include "kymhost_table.h"
 
@@ -115,7 +115,7 @@ KYMHOST_EXPORT_ const kymhost_plugin *kymhost_plugin_c1(void) {
 #elif defined(WRONG_NO_EXTRACT_ROWS)
     right.extract_rows = NULL;
 #elif defined(WRONG_LATER)
-    /* Not wrong: structs of a later header are longer. */
+    /* This is not wrong: the structs of a later header are longer. */
     static struct {
         kymhost_indexer indexer;
         void *later[3];

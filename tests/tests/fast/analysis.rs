@@ -14,7 +14,7 @@ fn velocities(scan: &LineScan) -> Vec<(Roi, Velocities)> {
     let image = Image::new(&pixels, scan.lines, scan.width).unwrap();
     let voxels = Voxels::of_metadata(Some(&scan.metadata)).unwrap();
     let of_roi = |roi: Roi| {
-        let found = radon::velocities(&image, &roi, voxels, &radon::Params::default(), &Work::threads(2)).unwrap();
+        let found = radon::velocities(&image, &roi, voxels, &radon::RadonParams::default(), &Work::threads(2)).unwrap();
         (roi, found)
     };
     Roi::of_metadata(Some(&scan.metadata)).unwrap().into_iter().map(of_roi).collect()
@@ -98,7 +98,7 @@ fn events_match_kymflow_on_traces() {
         let roi_id = field("roi_id").as_i64().unwrap();
         let scan = scans.iter().find(|scan| scan.name == trace).unwrap();
         let place = format!("{trace} ROI {roi_id}, {:?}", field("params"));
-        let params = events::Params::of_json(field("params")).unwrap();
+        let params = events::EventParams::of_json(field("params")).unwrap();
         let (times, velocities): (Vec<f64>, Vec<f64>) =
             answers(scan, roi_id).iter().map(|answer| (answer.time, answer.velocity)).unzip();
         assert_eq!(Some(times.len() as u64), field("n_samples").as_u64(), "{place}");
@@ -132,7 +132,7 @@ fn events_match_kymflow_on_our_velocities() {
     let Some(scans) = linescans::all() else { return };
     for scan in &scans {
         for (roi, found) in velocities(scan) {
-            let params = events::Params::default();
+            let params = events::EventParams::default();
             let ours = events::detect(&found.time_sec, &found.velocity_mm_s, &params).unwrap();
             let (times, velocities): (Vec<f64>, Vec<f64>) =
                 answers(scan, roi.id).iter().map(|answer| (answer.time, answer.velocity)).unzip();

@@ -82,7 +82,7 @@ fn params_show_includes_schema() {
         "\"value\": 4",
         "2 images",
         "none: all as by default",
-        "\"description\": \"What stands in all that it makes\"",
+        "\"description\": \"The value in everything that it makes\"",
     ]);
     let shown = lab.command("params show --plugin @maker --image #1 --json").output().expect_code(0).json();
     assert_eq!(shown["schema"]["properties"]["value"]["default"], 0);

@@ -1,7 +1,7 @@
-//! A plugin that does all that a plugin can do, for the tests of the binary contract.
+//! A plugin that uses everything that a plugin can use, for the tests of the binary contract.
 //!
-//! Owns: two indexers; `abi_probe` does what the JSON artifact `probe/params` says under `do`.
-//! Never: is installed or found by default.
+//! It has two indexers; `abi_probe` does what the JSON artifact `probe/params` says under `do`. It is never
+//! installed.
 
 use kymhost_plugin_api::arrow::array::{
     ArrayRef, DictionaryArray, Float64Array, RecordBatch, StringArray, StringViewArray,
@@ -61,7 +61,7 @@ fn what_to_do(params: &Json) -> &str {
     params.get("do").and_then(Json::as_str).unwrap_or_default()
 }
 
-/// One row for each thing that a record or run can be asked, with the answer.
+/// One row for each question to a record or run, with the answer.
 fn report(record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
     let mut asked = Vec::new();
     let mut answers = Vec::new();
@@ -144,14 +144,15 @@ use kymhost_plugin_api::arrow::array::Array as _;
 #[expect(unsafe_code, reason = "no safe way leads to a ragged table")]
 fn ragged() -> Result<Table> {
     let (array, schema) = columns(&[("a", numbers()), ("b", numbers())])?.into_c_data();
-    // SAFETY: the array has two children, made above; one element fewer is within its buffers.
+    // SAFETY: the array has two children, made above; a shorter length stays within their buffers.
     unsafe {
         (**array.children.add(1)).length = 1;
         Ok(Table::from_c_data(array, schema))
     }
 }
 
-/// What a host says to being handed artifacts that the card does not declare: one of 1.0 knows no artifacts at all.
+/// How a host answers if it is handed artifacts that the card does not declare. A host of 1.0 knows no artifacts at
+/// all.
 fn put(run: &Run<'_>) -> Result<Table> {
     let array = Array::from_elements(&[1.0_f64], vec![1], vec!["t".to_owned()])?;
     let table = Table::builder().column("a", vec![1.0])?.build()?;

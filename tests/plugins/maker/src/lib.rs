@@ -1,17 +1,17 @@
-//! A test fixture: indexers that make artifacts, read each other's, or get in each other's way.
+//! A test fixture: indexers that make artifacts, read each other's artifacts, or conflict with each other.
 //!
-//! Owns: artifacts and rows that are functions of what was read. Never: decides what is kept (the host's).
+//! Artifacts and rows depend only on what was read. The host decides what is kept.
 //!
-//! `maker` does what the artifact `maker/params` says (absent: `{}`):
-//! - `value`: what stands in all that it makes (0);
-//! - `make`: which of `json`, `table`, `array` it makes (all of them), in this order;
-//! - `counts`: true: how often it was called stands in the JSON artifact, too: it is never the same;
-//! - `fail`: true: it fails, after it has made them;
-//! - `text`: true: its rows' column `value` has texts.
+//! `maker` does what the artifact `maker/params` says (default: `{}`):
 //!
-//! `written` has its params in what `maker` writes;
-//! `doubler` reads the table `maker/table` and makes `doubler/table`; `rival` would write what `maker` writes; `hen` and `egg`
-//! wait for each other.
+//! - `value`: the value in everything that it makes (default: 0)
+//! - `make`: which of `json`, `table`, `array` it makes, in this order (default: all)
+//! - `counts`: if true, the JSON artifact has the number of calls, so that it differs each time
+//! - `fail`: if true, it fails after it has made them
+//! - `text`: if true, the column `value` of its rows has texts
+//!
+//! The params of `written` are an artifact that `maker` writes. `doubler` reads the table `maker/table` and makes
+//! `doubler/table`. `rival` writes the same artifact as `maker`. `hen` and `egg` wait for each other.
 
 use kymhost_plugin_api::prelude::*;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -27,7 +27,7 @@ struct Egg;
 
 export_plugin!(Maker, Doubler, Written, Rival, Hen, Egg);
 
-fn told(record: &Record<'_>) -> Result<Json> {
+fn given_params(record: &Record<'_>) -> Result<Json> {
     Ok(record.json("maker/params")?.unwrap_or_else(|| Json::object::<String>([])))
 }
 
@@ -44,7 +44,7 @@ impl Indexer for Maker {
     const PARAMS_SCHEMA: &'static str = r#"{
         "type": "object",
         "properties": {
-            "value": {"type": "integer", "minimum": 0, "default": 0, "description": "What stands in all that it makes"},
+            "value": {"type": "integer", "minimum": 0, "default": 0, "description": "The value in everything that it makes"},
             "make": {"type": "array", "items": {"type": "string"}},
             "fail": {"type": "boolean"},
             "counts": {"type": "boolean"},
@@ -55,11 +55,11 @@ impl Indexer for Maker {
     }"#;
 
     fn params(&self, record: &Record<'_>) -> Result<Json> {
-        told(record)
+        given_params(record)
     }
 
     fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
-        let params = told(record)?;
+        let params = given_params(record)?;
         let value = params.get("value").and_then(Json::as_i64).unwrap_or(0);
         let all = Json::from(vec!["json", "table", "array"]);
         let make = params.get("make").unwrap_or(&all).as_array().unwrap_or_default();
@@ -75,7 +75,7 @@ impl Indexer for Maker {
                     let array = Array::from_elements(&[value as f32; 6], vec![2, 3], vec!["t".into(), "x".into()])?;
                     run.put_array("maker/array", array)?;
                 }
-                // Its own artifacts are no input, in a listing neither.
+                // Its own artifacts are not inputs, also not in a list.
                 "listed" => drop(record.artifacts()?),
                 "own" => drop((record.json("maker/json")?, record.table("maker/table")?, record.array("maker/array")?)),
                 other => run.put_json(other, &Json::Null)?,
@@ -129,7 +129,7 @@ impl Indexer for Written {
     }
 }
 
-/// An indexer without rows.
+/// Defines an indexer without rows.
 macro_rules! idle {
     ($type:ty, $name:literal, $writes:literal, $reads:expr) => {
         impl Indexer for $type {

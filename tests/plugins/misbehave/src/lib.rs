@@ -1,8 +1,9 @@
-//! A test fixture: indexers that do whatever an image's JSON artifact `misbehave` tells them.
+//! A test fixture: indexers that misbehave as an image's JSON artifact `misbehave` says.
 //!
-//! Owns: one way of going wrong for each that a host must survive. Never: anything a real plugin should copy.
-//! The artifact: `{"do": WHAT, "when": "params", "file": PATH, "read": NAME}`; without `when` it happens in the extraction, which
-//! first reads the JSON artifact NAME.
+//! There is one way of misbehaving for each that a host must survive. Real plugins should not copy it.
+//!
+//! The artifact is `{"do": WHAT, "when": "params", "file": PATH, "read": NAME}`. Without `when` it happens in the
+//! extraction, which first reads the JSON artifact NAME.
 #![allow(unsafe_code, clippy::print_stdout)]
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -15,13 +16,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How often something random was asked for: never twice the same.
+/// The number of random results so far, so that each differs.
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
-/// Does as it is told.
+/// Misbehaves as its artifact says.
 struct Misbehave;
 
-/// Gives one row with its process's id and the threads it may use.
+/// Gives one row with the id of its process and the number of threads that it may use.
 struct Behave;
 
 export_plugin!(Misbehave, Behave);
@@ -96,7 +97,7 @@ fn text<'a>(order: &'a Json, key: &str) -> &'a str {
     order.get(key).and_then(Json::as_str).unwrap_or_default()
 }
 
-/// Does what is ordered; `None` where the rows are to be as always.
+/// Does what `do` says. `None` if the rows should be the usual ones.
 fn act(order: &Json) -> Result<Option<Table>> {
     match text(order, "do") {
         "" => {}
@@ -168,7 +169,7 @@ fn act(order: &Json) -> Result<Option<Table>> {
     Ok(None)
 }
 
-/// Writes to a file what it then has for good; whether it had not yet.
+/// Writes fixed contents to a file. Returns whether the file had other contents before.
 fn rewrite_once(order: &Json) -> Result<bool> {
     const CONTENT: &str = "{\"n\": \"rewritten\"}";
     let file = text(order, "file");
@@ -203,12 +204,12 @@ fn flood() {
     }
 }
 
-/// Tables of Arrow C data that are not what they say.
+/// Tables of Arrow C data that break the specification.
 fn lying_table(lie: &str) -> Result<Option<Table>> {
     let texts =
         Table::builder().column("text", vec!["one", "two", "three"])?.column("n", vec![1_i64, 2, 3])?.build()?;
     let (mut array, mut schema) = texts.into_c_data();
-    // SAFETY: the table was made above: two children, the first with three buffers. What is written is wrong on purpose.
+    // SAFETY: the table was made above: two children, the first with three buffers. It is made invalid on purpose.
     unsafe {
         let child = &mut **array.children;
         match lie {
@@ -231,7 +232,7 @@ fn lying_table(lie: &str) -> Result<Option<Table>> {
     }
 }
 
-/// What Rust has no safe word for.
+/// Calls for which Rust has no safe function.
 #[cfg(target_os = "linux")]
 mod raw {
     use std::ffi::{c_int, c_void};
@@ -251,7 +252,7 @@ mod raw {
                 "close_rest" => (*argument..256).for_each(|fd| _ = close(fd)),
                 "raise" => _ = raise(*argument),
                 "fork" => _ = fork(),
-                // SAFETY: the byte is there; which descriptor it goes to is the point.
+                // SAFETY: the byte exists; writing to any descriptor is the purpose.
                 "write_all" => (*argument..64).for_each(|fd| _ = unsafe { write(fd, [1_u8].as_ptr().cast(), 1) }),
                 // SAFETY: SIG_IGN is 1.
                 "ignore" => drop(unsafe { signal(*argument, 1) }),
@@ -273,7 +274,7 @@ fn table(columns: &[(&str, usize)]) -> Result<Table> {
 
 fn segfault() {
     let nowhere = std::ptr::without_provenance_mut::<u64>(black_box(64));
-    // SAFETY: there is none: this is meant to touch memory that is not ours.
+    // SAFETY: this is unsound on purpose: it accesses memory that does not belong to the process.
     unsafe { nowhere.write_volatile(1) };
 }
 
@@ -299,7 +300,7 @@ fn hang() -> ! {
 
 fn hang_with_child(file: &str) -> Result<()> {
     let child = Command::new("sleep").arg("600").spawn()?;
-    // In one step, so that a reader never sees half of it.
+    // The rename makes both numbers appear at once.
     let half = format!("{file}.half");
     std::fs::write(&half, format!("{} {}", std::process::id(), child.id()))?;
     std::fs::rename(half, file)?;
@@ -314,7 +315,7 @@ fn eat() {
     }
 }
 
-/// Misbehaves while the library is loaded, when the environment says so.
+/// Misbehaves while the library is loaded, if the environment says so.
 #[cfg(target_os = "linux")]
 #[used]
 // SAFETY: the loader calls the functions in this section once, before anything else of this library.

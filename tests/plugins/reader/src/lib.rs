@@ -1,20 +1,22 @@
-//! A test fixture: an indexer whose params say what it reads, and whose rows tell what it found there.
+//! A test fixture: an indexer that reads what its params say, and whose rows depend on what it found there.
 //!
-//! Owns: rows that are a function of all that was read and of nothing else, so that extracting again tells the truth.
-//! Never: reads anything of the record that it was not told to.
+//! The rows are a function of everything that was read and of nothing else, so extracting again shows whether
+//! something changed. It reads nothing else of the record.
 //!
-//! The artifact `reader/params` (absent: `{}`):
-//! - `read`: a list of `["json", NAME]`, `["table", NAME]`, `["parquet", NAME]`, `["csv", NAME]`, `["array", NAME]`, `["pixels"]`,
-//!   `["attributes"]` (less `updated_utc`, which each run sets), `["list"]`; one after the other;
-//! - `rows`: how many (3); a JSON artifact that is read and has `rows` goes before it;
-//! - `scale`: true: the params hash also covers the artifact `reader/scale`, which the extraction does not read;
-//! - `float`: true: the column `value` has floats; `extra`: true: one more column;
-//! - `fail`: true: the extraction fails, as it does where a JSON artifact that is read has a true `fail`;
-//! - `sleep_ms`: how much longer the extraction takes;
-//! - `hold`: a path: the extraction waits until this file exists, or until it is killed. While it waits, its process's id stands in
-//!   the file of the same name with `.holder` at its end.
+//! The artifact `reader/params` (default: `{}`) has:
 //!
-//! Each extraction adds its image's id, as a line, to the file that the environment names by `KYMHOST_READER_LOG`.
+//! - `read`: a list of `["json", NAME]`, `["table", NAME]`, `["parquet", NAME]`, `["csv", NAME]`, `["array", NAME]`,
+//!   `["pixels"]`, `["attributes"]` (without `updated_utc`, which each run sets) and `["list"]`, read in this order
+//! - `rows`: the number of rows (default: 3); a JSON artifact that is read and has `rows` overrides it
+//! - `scale`: if true, the params hash also covers the artifact `reader/scale`, which the extraction does not read
+//! - `float`: if true, the column `value` has floats; `extra`: if true, there is one more column
+//! - `fail`: if true, the extraction fails, as it does if a JSON artifact that is read has a true `fail`
+//! - `sleep_ms`: extra time that the extraction takes, in milliseconds
+//! - `hold`: a path; the extraction waits until this file exists, or until it is killed. While it waits, the file of
+//!   the same name with `.holder` appended has the id of its process
+//!
+//! Each extraction appends its image's id as a line to the file that the environment variable `KYMHOST_READER_LOG`
+//! names.
 
 use arrow::array::{Array as _, ArrayRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -26,7 +28,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// Reads as it is told.
+/// Reads what its params say.
 struct Reader;
 
 export_plugin!(Reader);
@@ -37,14 +39,14 @@ impl Indexer for Reader {
     const PARAMS_ARTIFACTS: &'static [&'static str] = &["reader/params"];
 
     fn params(&self, record: &Record<'_>) -> Result<Json> {
-        let params = told(record)?;
+        let params = given_params(record)?;
         let scale = if flag(&params, "scale") { record.json("reader/scale")? } else { None };
         Ok(Json::object([("params", params), ("scale", scale.unwrap_or(Json::Null))]))
     }
 
     fn extract_rows(&self, record: &Record<'_>, _run: &Run<'_>) -> Result<Table> {
         log(record.image_id())?;
-        let params = told(record)?;
+        let params = given_params(record)?;
         if let Some(pause) = params.get("sleep_ms").and_then(Json::as_u64) {
             std::thread::sleep(Duration::from_millis(pause));
         }
@@ -84,7 +86,7 @@ impl Indexer for Reader {
                     Some(canonical_json(&attributes))
                 }
                 "list" => Some(list(record)?),
-                unknown => return Err(Error::msg(format!("told to read what is unknown: {unknown}"))),
+                unknown => return Err(Error::msg(format!("the params say to read something unknown: {unknown}"))),
             };
             seen.update(canonical_json(order));
             seen.update(text.as_deref().unwrap_or("\0absent"));
@@ -97,8 +99,9 @@ impl Indexer for Reader {
     }
 }
 
+/// Waits until the file `gate` exists.
 fn hold(gate: &str) -> Result<()> {
-    // In one step, so that a reader never sees half of it.
+    // The rename makes the whole file appear at once.
     let half = format!("{gate}.{}", std::process::id());
     std::fs::write(&half, std::process::id().to_string())?;
     std::fs::rename(half, format!("{gate}.holder"))?;
@@ -108,7 +111,7 @@ fn hold(gate: &str) -> Result<()> {
     Ok(())
 }
 
-fn told(record: &Record<'_>) -> Result<Json> {
+fn given_params(record: &Record<'_>) -> Result<Json> {
     Ok(record.json("reader/params")?.unwrap_or_else(|| Json::object::<String>([])))
 }
 
@@ -116,7 +119,8 @@ fn flag(value: &Json, key: &str) -> bool {
     value.get(key).and_then(Json::as_bool).unwrap_or(false)
 }
 
-/// The rows: places, the digest in each of them, numbers made of it, and a text that is missing in every second one.
+/// The rows: their numbers, the digest in each, a number derived from it, and a text that is missing in every second
+/// row.
 fn table(params: &Json, rows: u64, digest: &str, number: i64) -> Result<Table> {
     let places: Vec<i64> = (0..rows.min(1 << 20) as i64).collect();
     let builder = Table::builder()
@@ -134,7 +138,7 @@ fn table(params: &Json, rows: u64, digest: &str, number: i64) -> Result<Table> {
     builder.build()
 }
 
-/// All cells of a table as text, with its columns' names.
+/// All cells of a table as text, with the names of the columns.
 fn cells(table: Table) -> Result<String> {
     let batch = table.into_batch()?;
     let options = FormatOptions::default().with_null("\0null");
@@ -157,7 +161,7 @@ fn elements(array: &Array) -> String {
     format!("{} {:?} {:?} {sum}", array.dtype(), array.shape(), array.axes())
 }
 
-/// The artifacts, less the run marker, which each run leaves.
+/// The artifacts without the run marker, which each run leaves.
 fn list(record: &Record<'_>) -> Result<String> {
     let artifacts = record.artifacts()?.into_iter().filter(|artifact| artifact.name != "reader_run");
     Ok(artifacts.map(|artifact| format!("{} {:?}\n", artifact.name, artifact.kind)).collect())
@@ -165,7 +169,7 @@ fn list(record: &Record<'_>) -> Result<String> {
 
 fn log(image_id: &str) -> Result<()> {
     let Some(path) = std::env::var_os("KYMHOST_READER_LOG") else { return Ok(()) };
-    // One write of one line: several workers write here.
+    // One write for the whole line, because several workers write to this file.
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     Ok(file.write_all(format!("{image_id}\n").as_bytes())?)
 }

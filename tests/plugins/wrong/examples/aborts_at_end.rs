@@ -1,4 +1,4 @@
-//! Dies when its process ends.
+//! Aborts when its process ends.
 
 use kymhost_plugin_wrong::prelude::*;
 

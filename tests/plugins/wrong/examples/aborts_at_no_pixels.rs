@@ -1,4 +1,4 @@
-//! Dies where an image has no pixels.
+//! Aborts if an image has no pixels.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Dies while it is loaded.
+//! Aborts while it is loaded.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Built for a plugin API that is not there yet.
+//! Is built for a plugin API that does not exist yet.
 
 use kymhost_plugin_wrong::prelude::*;
 

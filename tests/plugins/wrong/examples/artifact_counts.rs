@@ -1,4 +1,4 @@
-//! Hands over an artifact that is another each time.
+//! Hands over an artifact that differs each time.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Hands over an artifact that it does not declare, for images of 48 lines.
+//! Hands over an undeclared artifact for images of 48 lines.
 
 use kymhost_plugin_wrong::prelude::*;
 

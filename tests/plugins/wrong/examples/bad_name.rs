@@ -1,4 +1,4 @@
-//! A name with characters that no table has.
+//! Has a name with characters that a table name cannot have.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A card that is no JSON.
+//! Has a card that is not JSON.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Another version on the card than in the library.
+//! Has another version on the card than in the library.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A column that only some images have.
+//! Has a column for some images only.
 
 use kymhost_plugin_wrong::prelude::*;
 

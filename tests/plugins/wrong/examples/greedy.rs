@@ -1,4 +1,4 @@
-//! Starts threads, however many it was given.
+//! Starts more threads than it may use.
 
 use kymhost_plugin_wrong::prelude::*;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Loops for ever at an old run marker that is null.
+//! Loops forever if an old run marker is null.
 
 use kymhost_plugin_wrong::prelude::*;
 

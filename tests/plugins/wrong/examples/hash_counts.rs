@@ -1,4 +1,4 @@
-//! A params hash that is another each time.
+//! Has a params hash that differs each time.
 
 use kymhost_plugin_wrong::prelude::*;
 

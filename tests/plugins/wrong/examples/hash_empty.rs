@@ -1,4 +1,4 @@
-//! A params hash of no characters.
+//! Has an empty params hash.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Rows follow the threshold, the hash does not.
+//! Its rows depend on the threshold, but the hash does not.
 
 use kymhost_plugin_wrong::prelude::*;
 

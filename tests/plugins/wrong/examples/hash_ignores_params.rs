@@ -1,4 +1,4 @@
-//! Reads its params, and hashes none of them.
+//! Reads its params, but the hash does not depend on them.
 
 use kymhost_plugin_wrong::prelude::*;
 

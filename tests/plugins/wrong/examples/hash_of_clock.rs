@@ -1,4 +1,4 @@
-//! A params hash that is another each second.
+//! Has a params hash that differs each second.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Params hold what the last run found, so that each run makes its images stale.
+//! Its params contain the result of the last run, so that each run makes its images stale.
 
 use kymhost_plugin_wrong::prelude::*;
 

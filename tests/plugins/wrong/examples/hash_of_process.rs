@@ -1,4 +1,4 @@
-//! A params hash that is another in each process.
+//! Has a params hash that differs in each process.
 
 use kymhost_plugin_wrong::prelude::*;
 

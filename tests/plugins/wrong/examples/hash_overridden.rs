@@ -1,4 +1,4 @@
-//! A params hash that is not that of the params.
+//! Has a params hash that is not the hash of the params.
 
 use kymhost_plugin_wrong::prelude::*;
 

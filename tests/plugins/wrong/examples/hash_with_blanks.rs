@@ -1,4 +1,4 @@
-//! A params hash of two words.
+//! Has a params hash of two words.
 
 use kymhost_plugin_wrong::prelude::*;
 

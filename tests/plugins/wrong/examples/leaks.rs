@@ -1,4 +1,4 @@
-//! Keeps 4 KiB of each extraction.
+//! Leaks 4 KiB in each extraction.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Keeps 40 bytes of each extraction: so little that an allocator could be at fault.
+//! Leaks 40 bytes in each extraction: so little that an allocator could be the cause.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Keeps 4 KiB of each extraction from the 3,000th on.
+//! Leaks 4 KiB in each extraction from the 3,000th on.
 
 use kymhost_plugin_wrong::prelude::*;
 

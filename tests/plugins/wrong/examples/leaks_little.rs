@@ -1,4 +1,4 @@
-//! Keeps 300 bytes of each extraction.
+//! Leaks 300 bytes in each extraction.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Makes an empty file beside the program, and gives up where it may not.
+//! Makes an empty file next to the program, and fails if it may not.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Makes an artifact that is kept where its run marker is, under a name that only a host makes the same.
+//! Writes an artifact to the place of its run marker, under a name that only the host maps to the same key.
 
 use kymhost_plugin_wrong::prelude::*;
 

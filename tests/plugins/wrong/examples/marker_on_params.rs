@@ -1,4 +1,4 @@
-//! Its run marker is kept where its params are.
+//! Has its run marker in the place of its params.
 
 use kymhost_plugin_wrong::prelude::*;
 

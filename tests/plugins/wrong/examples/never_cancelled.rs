@@ -1,4 +1,4 @@
-//! Waits, when it is cancelled, until it is not.
+//! Waits while it is cancelled.
 
 use kymhost_plugin_wrong::prelude::*;
 

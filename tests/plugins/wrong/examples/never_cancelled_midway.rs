@@ -1,4 +1,4 @@
-//! Waits, when it is cancelled after it has begun, until it is not.
+//! Waits while it is cancelled, if that happens after it has begun.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A card and nothing behind it.
+//! Has a card, but no root module.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A version that no later one can be told from.
+//! Has a version that later ones cannot be told from.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A type that Parquet does not have.
+//! Has a column of a type that Parquet does not have.
 
 use kymhost_plugin_wrong::prelude::*;
 

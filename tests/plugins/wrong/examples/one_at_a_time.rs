@@ -1,4 +1,4 @@
-//! Gives an error while another thread extracts.
+//! Fails while another thread extracts.
 
 use kymhost_plugin_wrong::prelude::*;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! Panics at a record that is as good as others: pixels of 48 lines.
+//! Panics for a valid record: pixels of 48 lines.
 
 use kymhost_plugin_wrong::prelude::*;
 

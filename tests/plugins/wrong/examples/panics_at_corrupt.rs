@@ -1,4 +1,4 @@
-//! Counts on pixels that can be read.
+//! Assumes that pixels can be read.
 
 use kymhost_plugin_wrong::prelude::*;
 

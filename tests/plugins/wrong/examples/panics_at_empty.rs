@@ -1,4 +1,4 @@
-//! Counts on an object with something in it.
+//! Assumes that the params object has a member.
 
 use kymhost_plugin_wrong::prelude::*;
 

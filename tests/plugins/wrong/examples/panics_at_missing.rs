@@ -1,4 +1,4 @@
-//! Counts on an artifact that may be missing.
+//! Assumes that an artifact exists that may be absent.
 
 use kymhost_plugin_wrong::prelude::*;
 

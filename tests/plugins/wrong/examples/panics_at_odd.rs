@@ -1,4 +1,4 @@
-//! Counts on a number being a number.
+//! Assumes that a number is a number.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Counts on an old run marker having a count.
+//! Assumes that an old run marker has a count.
 
 use kymhost_plugin_wrong::prelude::*;
 

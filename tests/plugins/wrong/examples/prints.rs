@@ -1,4 +1,4 @@
-//! Prints on standard output.
+//! Prints to standard output.
 #![allow(clippy::print_stdout)]
 
 use kymhost_plugin_wrong::prelude::*;

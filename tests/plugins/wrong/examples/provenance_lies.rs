@@ -1,4 +1,4 @@
-//! Rows that say another version made them.
+//! Its rows claim another analysis version.
 
 use kymhost_plugin_wrong::prelude::*;
 

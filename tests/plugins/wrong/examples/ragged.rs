@@ -1,4 +1,4 @@
-//! Columns of different lengths.
+//! Has columns of different lengths.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Reads what another indexer of its library writes, and does not declare it.
+//! Reads an artifact of another indexer of its library without declaring it.
 
 use kymhost_plugin_wrong::prelude::*;
 

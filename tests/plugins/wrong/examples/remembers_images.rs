@@ -1,4 +1,4 @@
-//! Keeps what it saw of an image id first, whichever dataset that was of.
+//! Remembers its first result for an image id, even for another dataset.
 
 use kymhost_plugin_wrong::prelude::*;
 use std::collections::BTreeMap;

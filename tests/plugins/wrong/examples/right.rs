@@ -1,4 +1,4 @@
-//! Nothing is wrong with this one: all checks pass.
+//! Is correct: all checks pass.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Rows that are others each time.
+//! Has rows that differ each time.
 
 use kymhost_plugin_wrong::prelude::*;
 

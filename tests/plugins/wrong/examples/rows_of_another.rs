@@ -1,4 +1,4 @@
-//! Rows that say they are another image's.
+//! Its rows claim to belong to another image.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Rows depend on the language of who runs it.
+//! Its rows depend on the user's language.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Rows hold what the last run found.
+//! Its rows contain the result of the last run.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Rows hold where the dataset is.
+//! Its rows contain the path of the dataset.
 
 use kymhost_plugin_wrong::prelude::*;
 

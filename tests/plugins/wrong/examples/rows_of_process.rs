@@ -1,4 +1,4 @@
-//! Rows hold the number of their process.
+//! Its rows contain the id of its process.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Declares a schema with a type that there is not.
+//! Declares a schema with a type that does not exist.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Declares a schema with a default that is beyond its own bounds.
+//! Declares a schema whose default is out of its own bounds.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Declares a schema that does not take the params of an image without any.
+//! Declares a schema that refuses the params of an image without any.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Declares a schema that does not say that params are an object.
+//! Declares a schema that does not require an object.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Errors without a word.
+//! Has errors without a message.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Takes pixels that cannot be read for pixels that are not there.
+//! Treats unreadable pixels as absent.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Two columns of one name.
+//! Has two columns of the same name.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A column's type depends on the pixels.
+//! Has a column whose type depends on the pixels.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! A column without a name.
+//! Has a column without a name.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Puts an artifact into the dataset past the host.
+//! Writes an artifact into the dataset without the host.
 
 use kymhost_plugin_wrong::prelude::*;
 

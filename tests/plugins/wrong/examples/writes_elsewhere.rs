@@ -1,4 +1,4 @@
-//! Writes a file beside the program, whether it may or not, and removes it again.
+//! Writes a file next to the program and removes it again, and ignores errors.
 
 use kymhost_plugin_wrong::prelude::*;
 

@@ -1,4 +1,4 @@
-//! No rows, and then no columns either.
+//! Has no columns if it has no rows.
 
 use kymhost_plugin_wrong::prelude::*;
 

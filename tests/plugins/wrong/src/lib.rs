@@ -1,9 +1,10 @@
-//! A test fixture: what the wrong plugins in `examples/` share, which is all that is right with them.
+//! A test fixture: the correct parts that the wrong plugins in `examples/` share.
 //!
-//! Owns: an indexer that every check of `kymhost plugin check` passes, its rows as Arrow C data without Arrow, and ways to
-//! export it with a card of one's own. Never: anything a real plugin should copy (see `docs/authors/guide.md`).
+//! This file has an indexer that passes every check of `kymhost plugin check`, makes its rows as Arrow C data without
+//! Arrow, and exports an indexer with any card. Real plugins should not copy it; see `docs/authors/guide.md`.
 //!
-//! A plugin is an example that implements [`Wrong`] for a unit struct, overrides what is to be wrong, and ends with [`wrong!`].
+//! A wrong plugin is an example that implements [`Wrong`] for a unit struct, overrides the part that should be wrong,
+//! and ends with [`wrong!`].
 #![allow(unsafe_code)]
 
 mod rows;
@@ -14,7 +15,7 @@ pub use rows::Rows;
 use kymhost_plugin_api::prelude::*;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// What an example begins with.
+/// Everything that an example needs.
 pub mod prelude {
     pub use crate::{
         Rows, Wrong, at_end, card, count, loaded_at_seconds, on_load, right, wrong, wrong_with_card, wrong_with_writer,
@@ -24,7 +25,7 @@ pub mod prelude {
     pub use kymhost_plugin_api::prelude::*;
 }
 
-/// An indexer that is right but for what an example overrides.
+/// An indexer that is correct except for what an example overrides.
 pub trait Wrong: Send + Sync + 'static {
     /// See [`Indexer::NAME`].
     const NAME: &'static str = "wrong";
@@ -61,14 +62,14 @@ pub trait Wrong: Send + Sync + 'static {
     }
 }
 
-/// How it is done rightly.
+/// The correct behaviour.
 pub mod right {
     use super::*;
 
     /// The artifact that holds the params.
     pub const PARAMS: &str = "wrong/params";
 
-    /// The params: an object, without a member where there is none.
+    /// The params: an object, which is empty if there are none.
     pub fn params(record: &Record<'_>) -> Result<Json> {
         Ok(match record.json(PARAMS)? {
             Some(params @ Json::Object(_)) => params,
@@ -76,12 +77,12 @@ pub mod right {
         })
     }
 
-    /// A row for each ROI: its id, the mean of all pixels, the threshold, a label.
+    /// One row per ROI: its id, the mean of all pixels, the threshold and a label.
     pub fn rows(record: &Record<'_>) -> Result<Rows> {
         rows_with(record, record.pixels()?)
     }
 
-    /// The same, with these pixels.
+    /// The same with these pixels.
     pub fn rows_with(record: &Record<'_>, pixels: Option<Array>) -> Result<Rows> {
         let threshold = params(record)?.get("threshold").and_then(Json::as_f64).unwrap_or(0.5);
         let metadata = record.metadata()?;
@@ -98,13 +99,13 @@ pub mod right {
     }
 }
 
-/// How often this was called in this process.
+/// How often this function was called before in this process.
 pub fn count() -> i64 {
     static CALLS: AtomicI64 = AtomicI64::new(0);
     CALLS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// When the library was first asked, in seconds since the Unix epoch.
+/// The time of the first call, in seconds since the Unix epoch.
 pub fn loaded_at_seconds() -> i64 {
     static AT: AtomicI64 = AtomicI64::new(0);
     let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() as i64);
@@ -114,7 +115,7 @@ pub fn loaded_at_seconds() -> i64 {
     }
 }
 
-/// The struct `Exported`, an indexer that does as the [`Wrong`] one says.
+/// The struct `Exported`: an indexer that behaves like the given [`Wrong`] one.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! exported {
@@ -158,7 +159,7 @@ macro_rules! wrong {
     };
 }
 
-/// An indexer that is right and writes the artifact `wrong/notes`.
+/// A correct indexer that writes the artifact `wrong/notes`.
 pub struct Writer;
 
 impl Indexer for Writer {
@@ -177,7 +178,7 @@ impl Indexer for Writer {
     }
 }
 
-/// Exports the indexer beside a right one, which writes the artifact `wrong/notes`.
+/// Exports the indexer together with a correct one that writes the artifact `wrong/notes`.
 #[macro_export]
 macro_rules! wrong_with_writer {
     ($wrong:ident) => {
@@ -186,7 +187,7 @@ macro_rules! wrong_with_writer {
     };
 }
 
-/// A card's JSON with this API, needed API, name and version.
+/// The JSON of a card with this API, needed API, name and version.
 #[macro_export]
 macro_rules! card {
     ($api:literal, $needs:literal, $name:literal, $version:literal) => {
@@ -206,7 +207,7 @@ macro_rules! card {
     };
 }
 
-/// How long the card with this JSON is.
+/// The length of the card with this JSON, in bytes.
 pub const fn card_len(json: &str) -> usize {
     12 + json.len()
 }
@@ -228,7 +229,7 @@ pub const fn card_bytes<const N: usize>(json: &str) -> [u8; N] {
     card
 }
 
-/// Puts a card into the library.
+/// Puts this card into the library.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! card_section {
@@ -268,7 +269,7 @@ macro_rules! wrong_with_card {
     };
 }
 
-/// A library with this card, that exports nothing.
+/// Makes a library with this card that exports nothing.
 #[macro_export]
 macro_rules! wrong_without_root {
     ($wrong:ident, $card:expr) => {
@@ -282,7 +283,7 @@ macro_rules! wrong_without_root {
     };
 }
 
-/// Has the library do this when it is loaded: `on_load!(abort)`.
+/// Calls this function of `std::process` when the library is loaded: `on_load!(abort)`.
 #[macro_export]
 macro_rules! on_load {
     ($what:ident) => {
@@ -290,7 +291,7 @@ macro_rules! on_load {
             std::process::$what();
         }
 
-        // SAFETY: the loader calls what stands in this section once.
+        // SAFETY: the loader calls the functions in this section once.
         #[allow(unsafe_code)]
         #[used]
         #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
@@ -299,7 +300,7 @@ macro_rules! on_load {
     };
 }
 
-/// Has the library do this when its process ends: `at_end!(abort)`.
+/// Calls this function of `std::process` when the process ends: `at_end!(abort)`.
 #[macro_export]
 macro_rules! at_end {
     ($what:ident) => {
@@ -307,7 +308,7 @@ macro_rules! at_end {
             std::process::$what();
         }
 
-        // SAFETY: the loader calls what stands in this section once.
+        // SAFETY: the loader calls the functions in this section once.
         #[allow(unsafe_code)]
         #[used]
         #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_term_func"))]

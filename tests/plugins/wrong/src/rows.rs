@@ -1,12 +1,13 @@
-//! Rows as Arrow C data, made by hand: the fixtures do without Arrow, and some of them make what Arrow would not.
-//! Owns: the buffers and who frees them. Never: checks that the rows are a table.
+//! Rows as Arrow C data without an Arrow library, including rows that an Arrow library would refuse to make.
+//!
+//! This file has the buffers and frees them. It does not check that the rows are a valid table.
 
 use kymhost_plugin_api::Table;
 use kymhost_plugin_api::c_data::{ArrowArray, ArrowSchema};
 use std::ffi::{CString, c_char, c_void};
 use std::ptr;
 
-/// A table column by column.
+/// A table that is built column by column.
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
     count: usize,
@@ -47,7 +48,7 @@ impl Values {
         }
     }
 
-    /// The buffers behind the one that says which cells are null; in words of 8 bytes, so that they are aligned.
+    /// The buffers after the validity bitmap, in words of 8 bytes so that they are aligned.
     fn buffers(&self) -> Vec<Vec<u64>> {
         match self {
             Self::Ints(values) => vec![values.iter().map(|value| *value as u64).collect()],
@@ -76,35 +77,35 @@ fn words(bytes: &[u8]) -> Vec<u64> {
 }
 
 impl Rows {
-    /// So many rows without a column.
+    /// A number of rows without columns.
     pub fn new(count: usize) -> Self {
         Self { count, columns: Vec::new() }
     }
 
-    /// Whether there are none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// With a column of integers.
+    /// Adds a column of integers.
     pub fn ints(self, name: &str, value: impl FnMut(usize) -> i64) -> Self {
         let values = Values::Ints((0..self.count).map(value).collect());
         self.with(name, values)
     }
 
-    /// With a column of numbers.
+    /// Adds a column of floats.
     pub fn floats(self, name: &str, value: impl FnMut(usize) -> f64) -> Self {
         let values = Values::Floats((0..self.count).map(value).collect());
         self.with(name, values)
     }
 
-    /// With a column of texts.
+    /// Adds a column of texts.
     pub fn texts(self, name: &str, value: impl FnMut(usize) -> String) -> Self {
         let values = Values::Texts((0..self.count).map(value).collect());
         self.with(name, values)
     }
 
-    /// With a column of a type that tables are not kept in.
+    /// Adds a column of a type that Parquet does not have.
     pub fn intervals(self, name: &str) -> Self {
         let values = Values::Intervals(self.count);
         self.with(name, values)
@@ -115,14 +116,14 @@ impl Rows {
         self
     }
 
-    /// Takes the last cell of the first column away.
+    /// Removes the last cell of the first column.
     pub fn cut_first_column(&mut self) {
         if let Some(Column { values: Values::Ints(values), .. }) = self.columns.first_mut() {
             values.pop();
         }
     }
 
-    /// The table, whatever it is.
+    /// The table, valid or not.
     pub fn into_table(self) -> Table {
         let mut arrays = Vec::new();
         let mut schemas = Vec::new();
@@ -131,8 +132,8 @@ impl Rows {
             arrays.push(boxed(array(values.len(), values.buffers(), Vec::new())));
             schemas.push(boxed(schema(values.format(), &column.name, Vec::new())));
         }
-        // SAFETY: both are laid out as Arrow's C data interface has it and own what they point to. Some are no proper table
-        // (a column is shorter than the others, or has no name), which a host must see for itself.
+        // SAFETY: both structs have the layout of Arrow's C data interface and own what they point to. Some are not a
+        // valid table (a column is shorter than the others, or has no name), which a host must detect.
         unsafe { Table::from_c_data(array(self.count, Vec::new(), arrays), schema("+s", "", schemas)) }
     }
 }
@@ -141,7 +142,7 @@ fn boxed<T>(value: T) -> *mut T {
     Box::into_raw(Box::new(value))
 }
 
-/// What an array owns.
+/// The memory of an array.
 struct ArrayParts {
     pointers: Vec<*const c_void>,
     children: Vec<*mut ArrowArray>,
@@ -167,18 +168,18 @@ fn array(length: usize, words: Vec<Vec<u64>>, children: Vec<*mut ArrowArray>) ->
 }
 
 unsafe extern "C" fn release_array(array: *mut ArrowArray) {
-    // SAFETY: called once, by the owner, with what `array` above made.
+    // SAFETY: the owner calls it once, with an array that `array` above made.
     unsafe {
         let parts = Box::from_raw((*array).private_data.cast::<ArrayParts>());
         for child in &parts.children {
-            // Its own release runs as it is dropped, unless the consumer has moved it out.
+            // Dropping a child runs its release, unless the consumer has moved it out.
             drop(Box::from_raw(*child));
         }
         (*array).release = None;
     }
 }
 
-/// What a schema owns.
+/// The memory of a schema.
 struct SchemaParts {
     format: CString,
     name: CString,
