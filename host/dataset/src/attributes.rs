@@ -7,17 +7,11 @@ use super::names::{ATTRIBUTES, GROUP};
 use super::{DatasetError, unreadable};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
+use kymhost_store::time::now_utc;
 use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Store};
 
 /// The content of every `.zgroup`.
 pub(super) const GROUP_TEXT: &str = "{\n    \"zarr_format\": 2\n}";
-
-/// Now, in whole seconds, as kymflow writes times.
-pub(super) fn now_utc() -> String {
-    let seconds = jiff::Timestamp::now().as_second();
-    // Whole seconds print without a fraction; the clock cannot be outside jiff's 20,000 years.
-    jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
-}
 
 /// A JSON document that must be an object; `None` where the key is absent.
 pub(super) fn read_object(store: &dyn Store, key: &Key, what: &'static str) -> Result<Option<Object>, DatasetError> {
@@ -55,16 +49,4 @@ pub(super) fn touched(store: &dyn Store, group: &Key) -> Result<(Key, Vec<u8>), 
     let mut attributes = read(store, group)?;
     attributes.insert("updated_utc".to_owned(), now_utc().into());
     item(group, attributes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_whole_seconds_of_utc() {
-        let now = now_utc();
-        assert_eq!(now.len(), "2026-11-22T06:48:18Z".len(), "{now}");
-        assert!(now.ends_with('Z') && now.as_bytes()[10] == b'T', "{now}");
-    }
 }

@@ -7,6 +7,7 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type, UInt64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use kymhost_store::text;
 use std::borrow::Cow;
 
 /// One cell.
@@ -145,17 +146,10 @@ impl Cell<'_> {
         match self {
             Self::Float32(value) => six_digits(f64::from(*value)),
             Self::Float64(value) => six_digits(*value),
-            Self::Text(text) => {
-                let clean = |c: char| if c.is_control() { ' ' } else { c };
-                let (count, room) = (text.chars().count(), width.saturating_sub(1));
-                if count <= width {
-                    return text.chars().map(clean).collect();
-                }
-                match kept {
-                    Kept::Start => text.chars().take(room).map(clean).chain(['…']).collect(),
-                    Kept::End => ['…'].into_iter().chain(text.chars().skip(count - room).map(clean)).collect(),
-                }
-            }
+            Self::Text(text) => match kept {
+                Kept::Start => text::one_line_start(text, width),
+                Kept::End => text::one_line_end(text, width),
+            },
             other => other.exact(),
         }
     }

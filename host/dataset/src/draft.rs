@@ -11,6 +11,7 @@ use arrow::array::RecordBatch;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::json::Object;
+use kymhost_store::time::now_utc;
 use kymhost_store::{Key, StagedTree};
 use std::collections::HashSet;
 
@@ -132,7 +133,7 @@ impl<'a> ImageDraft<'a> {
         }
         let mut described = Object::new();
         described.insert("axes".to_owned(), array.axes().iter().map(String::as_str).collect());
-        described.insert("updated_utc".to_owned(), attributes::now_utc().into());
+        described.insert("updated_utc".to_owned(), now_utc().into());
         let (key, bytes) = attributes::item(&group, described)?;
         self.put(key, bytes);
         for (key, bytes) in encoded(self.dataset, &group, &group.join(DATA)?, array)? {
@@ -177,7 +178,7 @@ impl Dataset {
         let group = names::image_key(image_id)?;
         arrays::check_pixels(pixels).map_err(|why| unwritable(&**self.store(), &group, why))?;
         let mut items = encoded(self, &group, &Key::new(DATA)?, pixels)?;
-        let now = attributes::now_utc();
+        let now = now_utc();
         let mut described = Object::new();
         described.insert("axes".to_owned(), pixels.axes().iter().map(String::as_str).collect());
         described.insert("created_utc".to_owned(), now.as_str().into());
@@ -235,7 +236,7 @@ impl Dataset {
         }
         let mut described = attributes::read(&**self.store(), &group)?;
         described.insert("axes".to_owned(), pixels.axes.iter().map(String::as_str).collect());
-        described.insert("updated_utc".to_owned(), attributes::now_utc().into());
+        described.insert("updated_utc".to_owned(), now_utc().into());
         let (key, bytes) = attributes::item(&group, described)?;
         self.store().publish_trees(vec![(group.join(DATA)?, pixels.tree)])?;
         Ok(self.store().put(&key, &bytes)?)

@@ -6,13 +6,14 @@
 use super::names::{ANALYSIS, ANALYSIS_ARRAYS, ARRAY, ATTRIBUTES, DATA};
 use super::{DatasetError, Own, Record, arrays, hex};
 use kymhost_plugin_api::Artifact;
+use kymhost_store::time::checked_epoch_ns;
 use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Outcome, Reading, Stat, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// One thing that was read, or looked for, of an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -143,7 +144,7 @@ enum Age {
 
 impl Age {
     fn of(stat: &Stat, before: SystemTime) -> Self {
-        let (Some(times), Some(before)) = (times_of(stat), nanoseconds(before)) else { return Self::Unknown };
+        let (Some(times), Some(before)) = (times_of(stat), checked_epoch_ns(before)) else { return Self::Unknown };
         let whole = |time: i64| time % 1_000_000_000 == 0;
         let resolution = if whole(times.mtime_ns) && whole(times.ctime_ns) { COARSE_NS } else { FINE_NS };
         let settled = times.mtime_ns.max(times.ctime_ns).saturating_add(resolution);
@@ -159,14 +160,7 @@ impl Age {
 }
 
 fn times_of(stat: &Stat) -> Option<Times> {
-    Some(Times { mtime_ns: nanoseconds(stat.modified?)?, ctime_ns: nanoseconds(stat.changed?)? })
-}
-
-fn nanoseconds(time: SystemTime) -> Option<i64> {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_nanos()).ok(),
-        Err(before) => i64::try_from(before.duration().as_nanos()).ok().and_then(i64::checked_neg),
-    }
+    Some(Times { mtime_ns: checked_epoch_ns(stat.modified?)?, ctime_ns: checked_epoch_ns(stat.changed?)? })
 }
 
 pub(super) fn sha256_of(bytes: &[u8]) -> String {
@@ -632,7 +626,7 @@ pub fn settles_in(record: &Record, input: &Input) -> Option<Duration> {
         },
         Form::Attributes | Form::Listing => return None,
     };
-    let now = nanoseconds(SystemTime::now())?;
+    let now = checked_epoch_ns(SystemTime::now())?;
     // Older than the resolution, not as old as it.
     Some(Duration::from_nanos(u64::try_from(settled.saturating_sub(now).saturating_add(1)).unwrap_or(0)))
 }

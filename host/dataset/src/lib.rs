@@ -42,6 +42,7 @@ use arrow::array::RecordBatch;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::json::Object;
+use kymhost_store::time::now_utc;
 use kymhost_store::{Holder, Key, LocalStore, Sink, Stat, Store, StoreError};
 use std::fmt;
 use std::io;
@@ -191,7 +192,7 @@ impl Dataset {
             let why = "the folder is not empty; a new dataset needs a folder of its own".to_owned();
             return Err(DatasetError::Unwritable { key: path.display().to_string(), why });
         }
-        let now = attributes::now_utc();
+        let now = now_utc();
         let mut root = Object::new();
         root.insert("created_utc".to_owned(), now.as_str().into());
         root.insert("format".to_owned(), FORMAT.into());
@@ -266,7 +267,7 @@ impl Dataset {
             return Err(taken());
         }
         let root = attributes::touched(&*self.store, &Key::root())?;
-        let now = attributes::now_utc();
+        let now = now_utc();
         let mut described = Object::new();
         described.insert("axes".to_owned(), pixels.axes().iter().map(String::as_str).collect());
         described.insert("created_utc".to_owned(), now.as_str().into());

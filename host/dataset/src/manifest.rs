@@ -7,6 +7,8 @@ use super::record::MAX_FOLDERS;
 use super::{Dataset, DatasetError, FORMAT, SCHEMA_VERSION, arrays, attributes, gzip, names, unreadable, unwritable};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
+use kymhost_store::text;
+use kymhost_store::time::now_utc;
 use kymhost_store::{Key, MAX_DOCUMENT_BYTES};
 use std::collections::HashSet;
 
@@ -29,7 +31,7 @@ impl Dataset {
         for id in self.image_ids()? {
             images.push(self.manifest_line(&id)?);
         }
-        let now = attributes::now_utc();
+        let now = now_utc();
         // A manifest that cannot be read is no reason not to build a new one.
         let old = self.read_manifest().ok().flatten();
         let created = old.and_then(|old| old.get("created_utc").and_then(Json::as_str).map(str::to_owned));
@@ -195,15 +197,11 @@ fn keys_message(id: &str, old: &[Json], new: &[Json]) -> String {
     let lacks = |these: &[Json], those: &[Json], whose: &str| {
         let there: HashSet<String> = these.iter().map(Json::to_string).collect();
         let missing: Vec<&Json> = those.iter().filter(|key| !there.contains(&key.to_string())).collect();
-        let names = missing.iter().take(SHOWN).map(|key| match key.as_str() {
+        let names = missing.iter().map(|key| match key.as_str() {
             Some(key) => key.strip_prefix(&prefix).unwrap_or(key).to_owned(),
             None => key.to_string(),
         });
-        let mut names: Vec<String> = names.collect();
-        if missing.len() > SHOWN {
-            names.push(format!("{} more", missing.len() - SHOWN));
-        }
-        (!names.is_empty()).then(|| format!("{whose} lacks {}", names.join(", ")))
+        (!missing.is_empty()).then(|| format!("{whose} lacks {}", text::listed(names, SHOWN)))
     };
     let parts = [lacks(old, new, "the manifest"), lacks(new, old, "the image")];
     let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
@@ -254,7 +252,7 @@ mod tests {
         let keys = |names: &[&str]| names.iter().map(|name| Json::from(format!("images/a/{name}"))).collect::<Vec<_>>();
         for (old, new, expected) in [
             (&["x", "y"][..], &["x", "z"][..], "analysis_keys: the manifest lacks z; the image lacks y"),
-            (&[], &["1", "2", "3", "4", "5", "6", "7"], "analysis_keys: the manifest lacks 1, 2, 3, 4, 5, 2 more"),
+            (&[], &["1", "2", "3", "4", "5", "6", "7"], "analysis_keys: the manifest lacks 1, 2, 3, 4, 5 and 2 more"),
             (&["x", "y"], &["y", "x"], "analysis_keys: the same keys, but twice or in another order"),
         ] {
             assert_eq!(keys_message("a", &keys(old), &keys(new)), expected);

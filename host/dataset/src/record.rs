@@ -12,6 +12,7 @@ use super::{DatasetError, arrays, attributes, gzip, tables, unreadable, unwritab
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, csv};
+use kymhost_store::time::now_utc;
 use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Reading, Store, Watched};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -319,7 +320,7 @@ impl Record {
         }
         let mut described = attributes::read(&*self.store, &group)?;
         described.insert("axes".to_owned(), array.axes().iter().map(String::as_str).collect());
-        described.insert("updated_utc".to_owned(), attributes::now_utc().into());
+        described.insert("updated_utc".to_owned(), now_utc().into());
         items.push(attributes::item(&group, described)?);
         let data = group.join(DATA)?;
         let encoded = arrays::encode(&data, array, None).map_err(|why| unwritable(&*self.store, &data, why))?;

@@ -27,10 +27,10 @@ pub use run::{FileOutcome, IngestOptions, Observer, Outcome, What, ingest};
 pub use sidecar::Form;
 
 use kymhost_dataset::DatasetError;
+use kymhost_store::time::epoch_ns;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The most bytes that one recording may have, decoded: as much as an array of a dataset.
 pub const MAX_PIXEL_BYTES: u64 = 8 << 30;
@@ -182,16 +182,8 @@ pub struct Stamp {
 
 impl Stamp {
     fn of(metadata: &std::fs::Metadata) -> Self {
-        let mtime_ns = metadata.modified().map(nanos).unwrap_or_default();
+        let mtime_ns = metadata.modified().map(epoch_ns).unwrap_or_default();
         Self { size: metadata.len(), mtime_ns }
-    }
-}
-
-/// Nanoseconds since 1970.
-fn nanos(time: SystemTime) -> i64 {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
     }
 }
 

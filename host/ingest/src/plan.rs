@@ -6,6 +6,7 @@ use super::Stamp;
 use super::find::{Found, Recording};
 use super::sources::{self, Known, Provenance};
 use kymhost_dataset::{Dataset, DatasetError};
+use kymhost_store::time::epoch_ns;
 use std::collections::{HashMap, HashSet};
 
 /// What is to be done with a recording.
@@ -122,7 +123,7 @@ fn unlisted(dataset: &Dataset, images: &HashSet<String>, known: &mut HashMap<Str
                 path: path.clone(),
                 image_id: image_id.clone(),
                 stamp,
-                ingested_epoch_ns: super::nanos(std::time::SystemTime::now()),
+                ingested_epoch_ns: epoch_ns(std::time::SystemTime::now()),
             };
             rows.push(row);
         }

@@ -12,11 +12,12 @@ use super::plan::{self, Action, Vanished};
 use super::sidecar::{self, Content};
 use super::sources::{self, PROVENANCE, Provenance, Row};
 use super::tiff::{self, Budget};
-use super::{FileError, FileErrorKind, IngestError, MAX_HEADER_BYTES, Stamp, metadata, nanos, olympus, read_bounded};
+use super::{FileError, FileErrorKind, IngestError, MAX_HEADER_BYTES, Stamp, metadata, olympus, read_bounded};
 use kymhost_dataset::{Dataset, DatasetError, StagedImage, StagedPixels, check_array, check_pixels, check_rows, hex};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::json::Object;
+use kymhost_store::time::epoch_ns;
 use kymhost_store::{Holder, Key, LockGuard, StoreError};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
@@ -542,7 +543,7 @@ fn prepare(
         path: recording.path.to_string_lossy().into_owned(),
         image_id: image_id.to_owned(),
         stamp,
-        ingested_epoch_ns: nanos(SystemTime::now()),
+        ingested_epoch_ns: epoch_ns(SystemTime::now()),
     };
     let about = (pixels.shape().to_vec(), pixels.dtype());
     let (row, how) = match (to, action, before) {

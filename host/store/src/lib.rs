@@ -11,6 +11,8 @@ mod key;
 mod local;
 mod lock;
 mod temporary;
+pub mod text;
+pub mod time;
 mod watched;
 
 pub use diagnosis::{Class, Diagnose, Diagnosis};

@@ -14,6 +14,7 @@ use super::behind::Behind;
 use super::beneath::{Refusal, Root};
 use super::disk::{self, Writer};
 use super::temporary;
+use super::time::from_epoch;
 use super::{Entry, Key, Sink, Stat, Store, StoreError, StoredFile};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
@@ -359,17 +360,10 @@ fn create_temporary(folder: &OwnedFd, label: &str) -> io::Result<(String, File)>
 // The widths of these fields differ from system to system.
 #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
 fn stat_of(stat: &rustix::fs::Stat) -> Stat {
-    let time = |seconds: i64, nanos: u64| {
-        let whole = match u64::try_from(seconds) {
-            Ok(after) => UNIX_EPOCH.checked_add(Duration::from_secs(after)),
-            Err(_) => UNIX_EPOCH.checked_sub(Duration::from_secs(seconds.unsigned_abs())),
-        };
-        whole.and_then(|time| time.checked_add(Duration::from_nanos(nanos)))
-    };
     Stat {
         size: u64::try_from(stat.st_size).unwrap_or(0),
-        modified: time(i64::from(stat.st_mtime), u64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
-        changed: time(i64::from(stat.st_ctime), u64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
+        modified: from_epoch(i64::from(stat.st_mtime), u64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+        changed: from_epoch(i64::from(stat.st_ctime), u64::try_from(stat.st_ctime_nsec).unwrap_or(0)),
         identity: (stat.st_dev as u64, stat.st_ino as u64),
     }
 }

@@ -1,7 +1,7 @@
 //! Kernel locks on keys: held by one process at a time, and gone when it dies.
 //! Owns: the lock's file, and what it says of its holder. Never: waits.
 
-use super::disk;
+use super::{disk, text, time};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -37,12 +37,11 @@ pub struct Holder {
 impl Holder {
     /// This process, from now on.
     pub fn this_process(plugin: &str) -> Self {
-        let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).ok();
         Self {
             host: Some(rustix::system::uname().nodename().to_string_lossy().into_owned()),
             pid: Some(std::process::id()),
             plugin: Some(plugin.to_owned()),
-            started_utc: now.map(|now| now.to_string()),
+            started_utc: Some(time::now_utc()),
         }
     }
 
@@ -52,13 +51,13 @@ impl Holder {
     }
 
     /// Reads a lock's file. What cannot be read says nothing.
-    pub fn of_text(text: &[u8]) -> Self {
+    pub fn of_text(bytes: &[u8]) -> Self {
         // The first value: behind it may stand the end of a longer text, for the moment in which it is replaced.
-        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Self>();
+        let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Self>();
         let Some(Ok(mut holder)) = values.next() else { return Self::default() };
         for field in [&mut holder.host, &mut holder.plugin, &mut holder.started_utc].into_iter().flatten() {
             // Anybody may have written it, and it goes to a terminal.
-            *field = field.chars().take(MAX_FIELD).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+            *field = text::one_line_start(field, MAX_FIELD);
         }
         holder
     }

@@ -396,7 +396,7 @@ fn work_of_a_child() {
 
 fn child(work: &str, root: &Path) -> std::process::Command {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "store::local::tests::work_of_a_child"]).stdout(std::process::Stdio::null());
+    command.args(["--exact", "local::tests::work_of_a_child"]).stdout(std::process::Stdio::null());
     command.env(CHILD, format!("{work}:{}", root.display()));
     command
 }
