@@ -209,7 +209,7 @@ mod tests {
 
     fn start_holder(dataset: &Dataset) -> Child {
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "index::locks::tests::hold_until_killed"])
+            .args(["--exact", "locks::tests::hold_until_killed"])
             .env(HOLDER, dataset.path())
             .stdout(Stdio::null())
             .spawn()
