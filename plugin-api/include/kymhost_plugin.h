@@ -231,23 +231,24 @@ typedef struct kymhost_indexer {
     /* The JSON artifacts that hold the params, as a JSON list of texts (KYMHOST_NAMES). For people and tools. */
     const char *params_artifacts;
     /* Writes the params to `out` as JSON: everything besides the data that the rows depend on. Their hash decides
-     * whether an image is stale, so they must depend on nothing but the record. Thread: any. `record` and `out` are
-     * borrowed until it returns. Returns KYMHOST_OK or an error (kymhost_fail). */
+     * whether an image is stale, so they must depend on nothing but the record.
+     * Thread: any. `record` and `out` are borrowed until it returns. Returns KYMHOST_OK or an error (kymhost_fail). */
     int (*params)(const kymhost_record *record, kymhost_out *out);
     /* Writes the params hash to `out`, 1 to 1024 bytes. Nearly every plugin has NULL here: the host then hashes the
-     * result of `params` by the rule of docs/reference/dataset-format.md. Thread: any. `record` and `out` are borrowed
-     * until it returns. Returns KYMHOST_OK or an error. */
+     * result of `params` by the rule of docs/reference/dataset-format.md.
+     * Thread: any. `record` and `out` are borrowed until it returns. Returns KYMHOST_OK or an error. */
     int (*params_hash)(const kymhost_record *record, kymhost_out *out);
     /* The rows of this image: one struct array with one child per column (kymhost_table.h builds it). The host adds
-     * image_id, analysis_version and params_hash. Thread: any. `record`, `run` and `out` are borrowed until it
-     * returns; `out` takes the text of an error, but no bytes. `array` and `schema` are the host's memory, all zero
-     * before the call. If they are filled, the host owns them and calls their release callbacks once, from any thread,
-     * whatever the status. Returns KYMHOST_OK or an error. */
+     * image_id, analysis_version and params_hash.
+     * Thread: any. `record`, `run` and `out` are borrowed until it returns; `out` takes the text of an error, but no
+     * bytes. `array` and `schema` are the host's memory, all zero before the call. If they are filled, the host owns
+     * them and calls their release callbacks once, from any thread, whatever the status. Returns KYMHOST_OK or an
+     * error. */
     int (*extract_rows)(const kymhost_record *record, const kymhost_run *run, struct ArrowArray *array,
                         struct ArrowSchema *schema, kymhost_out *out);
     /* Reads a run marker of an older form: JSON text in `payload`, borrowed until it returns. Writes a marker of
-     * version "1" to `out` as JSON. NULL: there are no older forms. Thread: any. Returns KYMHOST_OK, KYMHOST_ABSENT if
-     * it is not such a marker, or an error. */
+     * version "1" to `out` as JSON. NULL: there are no older forms.
+     * Thread: any. Returns KYMHOST_OK, KYMHOST_ABSENT if it is not such a marker, or an error. */
     int (*read_old_marker)(kymhost_text payload, kymhost_out *out);
     /* 1.0 ends here. */
     /* The artifacts that extract_rows may hand over, as a JSON list of objects with `name` and `kind` ("json",

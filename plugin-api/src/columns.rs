@@ -330,7 +330,7 @@ mod tests {
             large[2].starts_with("! images/image-1/analysis/t.parquet has 18446744073709551615 in column 'a'"),
             "{large:?}"
         );
-        // Parquet goes first, a table without rows needs no columns, and absent is none.
+        // Parquet is preferred, a table without rows needs no columns, and an absent artifact is `None`.
         let none = Table::builder().build().expect("a table");
         let both = TestRecord::new().table("t", none).csv("t", "a\n1\n");
         assert_eq!(look(both, "a"), ["0 false []", "[]", "[]", "[]", "[]"]);

@@ -1,7 +1,8 @@
 //! A card's bytes are written as documented, and read from any bytes without a panic.
 
+use super::format::HEADER;
 use super::*;
-use crate::{Record, Result, Run, Table};
+use crate::{Artifact, ArtifactKind, Indexer, Json, Output, Record, Result, Run, Table};
 use proptest::prelude::*;
 
 struct Plain;

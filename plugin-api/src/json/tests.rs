@@ -1,6 +1,7 @@
 //! The parser and printer keep their promises, for chosen texts and for random values.
 
 use super::arbitrary;
+use super::print::push_float;
 use super::*;
 use crate::canonical_json;
 use proptest::prelude::*;

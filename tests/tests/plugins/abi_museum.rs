@@ -24,7 +24,7 @@ type Edit = (&'static str, &'static str, &'static str);
 
 const MANIFEST: &str = "Cargo.toml";
 const API_MANIFEST: &str = "plugin-api/Cargo.toml";
-const CARD: &str = "plugin-api/src/card.rs";
+const CARD: &str = "plugin-api/src/card/format.rs";
 const CONTRACT: &str = "plugin-api/src/ffi/contract.rs";
 const EXPORT: &str = "plugin-api/src/ffi/export.rs";
 const SERVE: &str = "plugin-api/src/ffi/serve.rs";

@@ -1,4 +1,4 @@
-//! Has a version that later ones cannot be told from.
+//! Has a version that cannot be distinguished from later ones.
 
 use kymhost_plugin_wrong::prelude::*;
 
