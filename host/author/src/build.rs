@@ -3,12 +3,13 @@
 //! Owns: which tool builds a folder, and which of the files that it made are plugins.
 //! Never: installs anything, runs a plugin.
 
-use kymhost_plugin::{Origin, PluginError, read_card};
+use crate::error::{BuildError, SourceKind, Tool};
+use kymhost_plugin::{Origin, read_card};
 use serde_json::Value;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 
 /// More files than this are not looked at in one folder.
 const MAX_FILES: usize = 10_000;
@@ -22,83 +23,33 @@ pub struct Built {
     pub origin: Origin,
 }
 
-/// Why there is no library.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// There is no such file or folder, or the system refused.
-    #[error("cannot {action} {path}: {source}{help}")]
-    Io {
-        /// `read`, `start` …
-        action: &'static str,
-        /// What.
-        path: String,
-        /// Why.
-        source: io::Error,
-        /// What to do, as `\nhelp: …`, or nothing.
-        help: &'static str,
-    },
-    /// The tool said no.
-    #[error(
-        "{command} failed in {folder} ({status}); what it says is above\nhelp: mend what it complains about, and add again"
-    )]
-    Failed {
-        /// `cargo build --release` or `make`.
-        command: &'static str,
-        /// Where.
-        folder: String,
-        /// How it ended.
-        status: ExitStatus,
-    },
-    /// No plugin was found.
-    #[error("there is no plugin's library in {folder}{why}\nhelp: {help}")]
-    NoPlugin {
-        /// Where.
-        folder: String,
-        /// What there is instead, in words.
-        why: String,
-        /// What to do.
-        help: &'static str,
-    },
-}
-
 /// The plugin libraries of a file or folder, sorted: a file is one itself; a folder with a `Cargo.toml` is built by cargo, one with
 /// a `Makefile` by make; of any other folder, those directly in it.
 ///
 /// # Errors
 /// [`BuildError`]; a file is not looked into here.
 pub fn libraries_of(source: &Path) -> Result<Vec<Built>, BuildError> {
-    let real = source.canonicalize().map_err(|error| BuildError::Io {
-        action: "read",
-        path: source.display().to_string(),
-        source: error,
-        help: "\nhelp: give a plugin's library, a folder of them, or the folder of a plugin's source",
-    })?;
+    let real = source
+        .canonicalize()
+        .map_err(|error| BuildError::NoSource { path: source.display().to_string(), source: error })?;
     if !real.is_dir() {
         return Ok(vec![Built { library: real.clone(), origin: origin("file", &real) }]);
     }
     if real.join("Cargo.toml").is_file() {
         return cargo(&real);
     }
-    let kind = if real.join("Makefile").is_file() { "makefile" } else { "file" };
-    if kind == "makefile" {
+    let is_makefile = real.join("Makefile").is_file();
+    if is_makefile {
         make(&real)?;
     }
     let all = libraries_in(&real).map_err(|source| io_error("list", &real, source))?;
     let plugins: Vec<PathBuf> = all.into_iter().filter(|library| may_be_plugin(library)).collect();
     if plugins.is_empty() {
-        return Err(BuildError::NoPlugin {
-            folder: real.display().to_string(),
-            why: String::new(),
-            help: match kind {
-                "makefile" => "the Makefile's first goal should put the library into its folder",
-                _ => {
-                    "give a library's path, or the folder of a crate (with Cargo.toml) or of a C plugin (with Makefile)"
-                }
-            },
-        });
+        let kind = if is_makefile { SourceKind::Makefile } else { SourceKind::Folder };
+        return Err(BuildError::NoPlugin { folder: real.display().to_string(), kind });
     }
     let path = |library: PathBuf| {
-        let origin = origin(kind, if kind == "makefile" { &real } else { &library });
+        let origin = if is_makefile { origin("makefile", &real) } else { origin("file", &library) };
         Built { library, origin }
     };
     Ok(plugins.into_iter().map(path).collect())
@@ -109,12 +60,12 @@ fn origin(kind: &str, path: &Path) -> Origin {
 }
 
 fn io_error(action: &'static str, path: &Path, source: io::Error) -> BuildError {
-    BuildError::Io { action, path: path.display().to_string(), source, help: "" }
+    BuildError::Io { action, path: path.display().to_string(), source }
 }
 
 /// Whether it is worth telling why it is refused: broken plugins count, other libraries do not.
 fn may_be_plugin(library: &Path) -> bool {
-    !matches!(read_card(library), Err(PluginError::Refused { code: "no_library" | "no_card", .. }))
+    !read_card(library).is_err_and(|error| matches!(error.code(), "no_library" | "no_card"))
 }
 
 /// The files in a folder that are named as libraries are here, sorted.
@@ -132,16 +83,11 @@ fn make(folder: &Path) -> Result<(), BuildError> {
     let mut command = Command::new("make");
     // What it prints is for people: standard output may be a document's.
     command.current_dir(folder).stdin(Stdio::null()).stdout(io::stderr());
-    let status = command.status().map_err(|source| BuildError::Io {
-        action: "start",
-        path: "make".to_owned(),
-        source,
-        help: "\nhelp: install make and a C compiler, or build the library yourself and add the file",
-    })?;
+    let status = command.status().map_err(|source| BuildError::NoTool { tool: Tool::Make, source })?;
     if status.success() {
         Ok(())
     } else {
-        Err(BuildError::Failed { command: "make", folder: folder.display().to_string(), status })
+        Err(BuildError::Failed { tool: Tool::Make, folder: folder.display().to_string(), status })
     }
 }
 
@@ -150,12 +96,7 @@ fn cargo(folder: &Path) -> Result<Vec<Built>, BuildError> {
     let mut command = Command::new(program);
     command.current_dir(folder).args(["build", "--release", "--message-format=json-render-diagnostics"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|source| BuildError::Io {
-        action: "start",
-        path: "cargo".to_owned(),
-        source,
-        help: "\nhelp: install Rust (https://rustup.rs), or build the library elsewhere and add the file",
-    })?;
+    let mut child = command.spawn().map_err(|source| BuildError::NoTool { tool: Tool::Cargo, source })?;
     let mut found: Vec<Built> = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
@@ -166,17 +107,13 @@ fn cargo(folder: &Path) -> Result<Vec<Built>, BuildError> {
     let status = child.wait().map_err(|source| io_error("wait for cargo in", folder, source))?;
     if !status.success() {
         let folder = folder.display().to_string();
-        return Err(BuildError::Failed { command: "cargo build --release", folder, status });
+        return Err(BuildError::Failed { tool: Tool::Cargo, folder, status });
     }
     found.retain(|built| may_be_plugin(&built.library));
     found.sort_unstable_by(|one, other| one.library.cmp(&other.library));
     found.dedup_by(|one, other| one.library == other.library);
     if found.is_empty() {
-        return Err(BuildError::NoPlugin {
-            folder: folder.display().to_string(),
-            why: ", though it builds".to_owned(),
-            help: "a plugin's Cargo.toml has [lib] crate-type = [\"cdylib\"], and its source calls export_plugin!",
-        });
+        return Err(BuildError::NoPlugin { folder: folder.display().to_string(), kind: SourceKind::Crate });
     }
     Ok(found)
 }

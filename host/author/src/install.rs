@@ -3,12 +3,13 @@
 //! Owns: what is built and copied where, which names may be taken, what is written into a lock file.
 //! Never: runs a plugin's code (building one runs its build tools), asks questions (the program does).
 
-use crate::build::{BuildError, Built, libraries_of};
+use crate::build::{Built, libraries_of};
+use crate::error::InstallError;
 use kymhost_plugin::{
-    LockError, LockFile, Locked, LockedIndexer, Origin, Place, PluginError, SearchPath, library_sha256, locate,
-    read_card_file, vet_unpinned,
+    LockFile, Locked, LockedIndexer, Origin, Place, Refusal, SearchPath, library_sha256, locate, read_card_file,
+    vet_unpinned,
 };
-use kymhost_store::{LocalStore, Store, StoreError};
+use kymhost_store::{LocalStore, Store};
 use serde_json::Value;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -18,69 +19,6 @@ use std::path::{Path, PathBuf};
 const PLUGINS: &str = "plugins";
 /// What is being copied there begins so, and does not end as a library does.
 const TEMPORARY: &str = ".adding-";
-
-/// Why plugins could not be installed, removed or trusted.
-#[derive(Debug, thiserror::Error)]
-pub enum InstallError {
-    /// The library is refused.
-    #[error(transparent)]
-    Plugin(#[from] PluginError),
-    /// It could not be built, or nothing was found.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// A lock file cannot be read or changed.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// A lock file's place cannot be had.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// There is no place for plugins.
-    #[error("this system names no data folder for this user\nhelp: set HOME, or XDG_DATA_HOME to an absolute path")]
-    NoDataFolder,
-    /// Another library has an indexer of this name.
-    #[error(
-        "the indexer '{name}' ({version}) is in {library} already; {new} has {new_version}\n\
-         help: kymhost plugin add --replace '{new}' puts the new one in its place"
-    )]
-    NameTaken {
-        /// The indexer.
-        name: String,
-        /// The analysis version that is there.
-        version: String,
-        /// The library that is there.
-        library: String,
-        /// The library that was to be added.
-        new: String,
-        /// Its analysis version.
-        new_version: String,
-    },
-    /// No installed library has such an indexer.
-    #[error("no indexer '{name}' is installed; there is {found}\nhelp: kymhost plugin list shows all that can be used")]
-    NotInstalled {
-        /// The indexer.
-        name: String,
-        /// Those that are.
-        found: String,
-    },
-    /// An indexer's name cannot be a file's.
-    #[error(
-        "the indexer '{name}' has a name that is not allowed: a-z, 0-9 and _, at most 200\nhelp: rename it and build the plugin anew"
-    )]
-    BadName {
-        /// The name.
-        name: String,
-    },
-    /// The system refused.
-    #[error("cannot {action} {path}: {source}")]
-    Io {
-        /// `read`, `write`, …
-        action: &'static str,
-        /// What.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
-}
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstallError {
     let path = path.display().to_string();
@@ -210,7 +148,9 @@ impl Home {
         // What is installed is what was looked at: the copy, which nobody else writes to.
         let copied = read_card_file(copy.path())?;
         if copied != file {
-            return Err(changed_meanwhile(&source).into());
+            let refusal =
+                Refusal::new("changed", "it changed while it was copied", "run again when the file is complete");
+            return Err(refusal.of(&source).about(&file.card).into());
         }
         let (sha256, _) = library_sha256(copy.path())?;
         let entry = entry_of(&file.card_json, &file.card, sha256, Some(target.clone()), origin);
@@ -342,7 +282,7 @@ impl Home {
     /// What trusting a library as it is now would mean. `spec`: an indexer's name, or a library's path.
     ///
     /// # Errors
-    /// [`PluginError::Refused`] where it could not be loaded even then.
+    /// [`kymhost_plugin::PluginError::Refused`] where it could not be loaded even then.
     pub fn examine(&self, spec: &str, search: &SearchPath) -> Result<Change, InstallError> {
         let library = match search.trust.named(spec).and_then(|entry| entry.file.clone()) {
             Some(library) => library,
@@ -440,14 +380,6 @@ fn shares_name(one: &Locked, other: &Locked) -> bool {
 
 fn has_digest(library: &Path, sha256: &str) -> bool {
     library_sha256(library).is_ok_and(|(found, _)| found == sha256)
-}
-
-fn changed_meanwhile(library: &Path) -> PluginError {
-    PluginError::Refused {
-        library: library.display().to_string(),
-        code: "changed",
-        why: "it was written to while it was copied\nhelp: run again, once it is whole".to_owned(),
-    }
 }
 
 fn entry_of(

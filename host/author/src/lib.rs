@@ -5,6 +5,9 @@
 
 pub mod build;
 pub mod check;
+mod error;
 pub mod inspect;
 pub mod install;
 pub mod new;
+
+pub use error::{BuildError, CheckError, InstallError, NameError, NewError, SourceKind, Tool};

@@ -11,13 +11,14 @@
 pub mod carried;
 mod name;
 
-pub use name::{MAX_CHARS, NameError, PluginName};
+pub use name::{MAX_CHARS, PluginName};
 
+use crate::error::NewError;
 use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What a plugin is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,29 +49,6 @@ pub struct NewFile {
     pub path: String,
     /// What is in it.
     pub bytes: Cow<'static, [u8]>,
-}
-
-/// Why a new plugin was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum NewError {
-    /// There is something already.
-    #[error("{} {what}; it is left as it is", .folder.display())]
-    Taken {
-        /// The folder.
-        folder: PathBuf,
-        /// What is there.
-        what: &'static str,
-    },
-    /// The system says no.
-    #[error("cannot {action} {}", .path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// With what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
 }
 
 /// plugin-api within a Rust plugin's folder.
@@ -183,17 +161,17 @@ pub fn write(folder: &Path, files: &[NewFile]) -> Result<(), NewError> {
         let path = path.to_owned();
         move |source| NewError::Io { action, path, source }
     };
-    let taken = |what| NewError::Taken { folder: folder.to_owned(), what };
+    let taken = |why| NewError::Taken { folder: folder.to_owned(), why };
     match fs::read_dir(folder) {
         Ok(mut entries) => {
             if entries.next().is_some() {
-                return Err(taken("is there already, and is not empty"));
+                return Err(taken("it is not empty"));
             }
         }
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(taken("is no folder")),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Err(taken("it is not a folder")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if folder.symlink_metadata().is_ok() {
-                return Err(taken("is a symbolic link that leads nowhere"));
+                return Err(taken("it is a symbolic link that leads nowhere"));
             }
         }
         Err(error) => return Err(io_error("read", folder)(error)),
@@ -203,7 +181,7 @@ pub fn write(folder: &Path, files: &[NewFile]) -> Result<(), NewError> {
         Ok(target) => target,
         Err(_) => std::path::absolute(folder).map_err(io_error("find", folder))?,
     };
-    let parent = target.parent().ok_or_else(|| taken("is the root of the file system"))?;
+    let parent = target.parent().ok_or_else(|| taken("it is the root of the file system"))?;
     fs::create_dir_all(parent).map_err(io_error("make the folder", parent))?;
     let made = tempfile::Builder::new()
         .prefix(".kymhost-new-")
@@ -226,7 +204,7 @@ pub fn write(folder: &Path, files: &[NewFile]) -> Result<(), NewError> {
             Ok(())
         }
         Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory) => {
-            Err(taken("has just been made by another program"))
+            Err(taken("another program has just created it"))
         }
         Err(error) => Err(io_error("make the folder", &target)(error)),
     }

@@ -2,20 +2,17 @@
 //! Owns: the mapping from every room's errors. Never: prints (see `output`).
 
 use crate::exit::Exit;
-use kymhost_author::build::BuildError;
-use kymhost_author::install::InstallError;
-use kymhost_author::new::{NameError, NewError};
+use kymhost_author::{InstallError, NameError, NewError};
 use kymhost_dataset::DatasetError;
 use kymhost_index::IndexError;
 use kymhost_index::params::ParamsError;
 use kymhost_ingest::IngestError;
-use kymhost_plugin::{LockError, PluginError, SchemaError, read_card};
+use kymhost_plugin::{CardSummary, LockError, PluginError, SchemaError};
 use kymhost_plugin_api::card::API;
-use kymhost_store::StoreError;
+use kymhost_store::{Class, Diagnose, StoreError};
 use serde::Serialize;
 use std::error::Error;
 use std::io;
-use std::path::Path;
 
 /// An error on its way to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,15 +45,14 @@ pub struct PluginDetails {
 }
 
 impl PluginDetails {
-    fn of(library: &str) -> Option<Self> {
-        let card = read_card(Path::new(library)).ok()?;
-        Some(Self {
+    fn of(library: &str, card: &CardSummary) -> Self {
+        Self {
             library: library.to_owned(),
-            indexers: card.indexers.iter().map(|indexer| indexer.name.clone()).collect(),
-            plugin_api: card.api.to_string(),
+            indexers: card.indexers.clone(),
+            plugin_api: card.plugin_api.to_string(),
             needs_api: card.needs_api.to_string(),
             host_api: API.to_string(),
-        })
+        }
     }
 }
 
@@ -87,16 +83,18 @@ impl CliError {
         Self::new(Exit::Internal, "output", format!("cannot write the output: {error}"))
     }
 
-    /// A library that is refused, by its plugin's name where its card can be read.
-    fn refused(error: &PluginError, library: &str, code: &'static str) -> Self {
-        let mut refused = Self::of(Exit::Unusable, code, error);
-        if let Some(plugin) = PluginDetails::of(library) {
-            let names = plugin.indexers.join(", ");
-            let (from, to) = (format!("cannot use {library}: "), format!("cannot use {names} in {library}: "));
-            refused.message = refused.message.replacen(&from, &to, 1);
-            refused.plugin = Some(Box::new(plugin));
-        }
-        refused
+    /// An error of a room that says itself what it means.
+    fn diagnosed(error: &dyn Diagnose) -> Self {
+        let said = error.diagnose();
+        let exit = match said.class {
+            Class::Internal => Exit::Internal,
+            Class::Usage => Exit::Usage,
+            Class::Locked => Exit::Locked,
+            Class::Unusable => Exit::Unusable,
+            Class::Refused => Exit::Refused,
+            Class::Interrupted => Exit::Interrupted,
+        };
+        Self { help: said.help.clone(), ..Self::new(exit, said.code, said.message()) }
     }
 
     fn of(exit: Exit, code: &'static str, error: &(dyn Error + 'static)) -> Self {
@@ -177,18 +175,13 @@ impl From<DatasetError> for CliError {
 
 impl From<NameError> for CliError {
     fn from(error: NameError) -> Self {
-        let help = format!("try '{}'", error.suggestion);
-        Self::of(Exit::Usage, "bad_name", &error).help(help)
+        Self::diagnosed(&error)
     }
 }
 
 impl From<NewError> for CliError {
     fn from(error: NewError) -> Self {
-        match error {
-            NewError::Taken { .. } => Self::of(Exit::Refused, "not_empty", &error)
-                .help("give --path DIR with a folder that does not exist yet"),
-            NewError::Io { .. } => Self::of(Exit::Unusable, "io", &error),
-        }
+        Self::diagnosed(&error)
     }
 }
 
@@ -218,16 +211,11 @@ impl From<IngestError> for CliError {
 
 impl From<PluginError> for CliError {
     fn from(error: PluginError) -> Self {
-        match error {
-            PluginError::NotFound { name, searched, found, help } => Self::new(
-                Exit::Unusable,
-                "unknown_plugin",
-                format!("there is no indexer '{name}'\nsearched: {searched}\nfound: {found}"),
-            )
-            .help(help),
-            PluginError::Refused { ref library, code, .. } => Self::refused(&error, library, code),
-            PluginError::Worker(_) => Self::of(Exit::Unusable, "worker", &error),
-        }
+        let plugin = match &error {
+            PluginError::Refused { library, card: Some(card), .. } => Some(Box::new(PluginDetails::of(library, card))),
+            _ => None,
+        };
+        Self { plugin, ..Self::diagnosed(&error) }
     }
 }
 
@@ -239,12 +227,7 @@ impl From<ParamsError> for CliError {
 
 impl From<SchemaError> for CliError {
     fn from(error: SchemaError) -> Self {
-        match &error {
-            SchemaError::Bad(_) => Self::of(Exit::Unusable, "bad_schema", &error)
-                .help("tell the plugin's author; `kymhost plugin info` shows the schema"),
-            SchemaError::Invalid(_) => Self::of(Exit::Usage, "params_invalid", &error)
-                .help("nothing was written; `kymhost params show` shows what may be set"),
-        }
+        Self::diagnosed(&error)
     }
 }
 
@@ -253,9 +236,7 @@ impl From<LockError> for CliError {
         match error {
             LockError::Broken(error) => error.into(),
             LockError::Store(error) => error.into(),
-            LockError::Busy { .. } => {
-                Self::of(Exit::Locked, "locked", &error).help("try again when the other process has ended")
-            }
+            LockError::Busy { .. } => Self::diagnosed(&error),
         }
     }
 }
@@ -266,19 +247,7 @@ impl From<InstallError> for CliError {
             InstallError::Plugin(error) => error.into(),
             InstallError::Lock(error) => error.into(),
             InstallError::Store(error) => error.into(),
-            InstallError::Build(ref build) => {
-                let code = match build {
-                    BuildError::Failed { .. } => "build_failed",
-                    BuildError::NoPlugin { .. } => "no_plugin",
-                    BuildError::Io { .. } => "io",
-                };
-                Self::of(Exit::Unusable, code, &error)
-            }
-            InstallError::NoDataFolder => Self::of(Exit::Unusable, "no_data_folder", &error),
-            InstallError::NameTaken { .. } => Self::of(Exit::Refused, "name_taken", &error),
-            InstallError::NotInstalled { .. } => Self::of(Exit::Unusable, "not_installed", &error),
-            InstallError::BadName { .. } => Self::of(Exit::Unusable, "bad_name", &error),
-            InstallError::Io { .. } => Self::of(Exit::Unusable, "io", &error),
+            other => Self::diagnosed(&other),
         }
     }
 }
@@ -347,8 +316,10 @@ impl<'a> ErrorDocument<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kymhost_plugin::Refusal;
     use kymhost_store::Holder;
     use serde_json::json;
+    use std::path::Path;
 
     fn check(error: impl Into<CliError>, exit: Exit, code: &str, says: &str) {
         let error = error.into();
@@ -382,13 +353,8 @@ mod tests {
             "d/k",
         );
         check(DatasetError::Unwritable { key: "d/k".into(), why: "x".into() }, Exit::Unusable, "unwritable", "d/k");
-        check(
-            PluginError::Refused { library: "l.so".into(), code: "api_major", why: "w".into() },
-            Exit::Unusable,
-            "api_major",
-            "l.so",
-        );
-        check(PluginError::Worker("w".into()), Exit::Unusable, "worker", "workers");
+        check(Refusal::new("api_major", "w", "h").of(Path::new("l.so")), Exit::Unusable, "api_major", "l.so");
+        check(PluginError::worker("w"), Exit::Unusable, "worker", "worker processes");
         check(IndexError::UnknownMode("x".into()), Exit::Usage, "usage", "'incremental'");
         check(IndexError::BadName { name: "X".into(), why: "w" }, Exit::Unusable, "bad_name", "'X'");
         let holder = Holder { pid: Some(7), ..Holder::default() };
@@ -433,18 +399,18 @@ mod tests {
             name: "nope".into(),
             searched: "/a, /b".into(),
             found: "radon".into(),
-            help: "build it".into(),
+            similar: Some("noop".into()),
         });
         assert_eq!(error.exit, Exit::Unusable);
         assert!(error.message.contains("'nope'") && error.message.contains("/a, /b"), "{}", error.message);
-        assert!(!error.message.contains("build it"));
-        assert_eq!(error.help.as_deref(), Some("build it"));
+        assert!(!error.message.contains("noop"));
+        assert_eq!(error.help.as_deref(), Some("did you mean 'noop'?"));
     }
 
     #[test]
     fn help_within_an_error_is_set_apart() {
-        let why = "it has several indexers: a, b\nhelp: say which".to_owned();
-        let error = CliError::from(PluginError::Refused { library: "l.so".into(), code: "several_indexers", why });
+        let why = "it has several indexers: a, b";
+        let error = CliError::from(Refusal::new("several_indexers", why, "say which").of(Path::new("l.so")));
         assert_eq!(error.message, "cannot use l.so: it has several indexers: a, b");
         assert_eq!(error.help.as_deref(), Some("say which"));
     }

@@ -5,7 +5,8 @@
 use crate::error::CliError;
 use crate::options::{OnePlugin, PluginChoice, PluginDirs};
 use etcetera::BaseStrategy;
-use kymhost_author::install::{Home, InstallError};
+use kymhost_author::InstallError;
+use kymhost_author::install::Home;
 use kymhost_plugin::{Plugin, PluginError, SearchPath, Trust, find_plugin};
 use std::collections::HashSet;
 use std::env;

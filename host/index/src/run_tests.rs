@@ -92,7 +92,7 @@ impl Workforce for Indexer {
         }
         for (index, id) in image_ids.iter().enumerate() {
             if self.gives_up_at.as_ref() == Some(id) {
-                return Err(PluginError::Worker("the library was replaced".into()));
+                return Err(PluginError::worker("the library was replaced"));
             }
             self.extracted.push(id.clone());
             let record = self.dataset.record(id).unwrap().watched("stalls_run");

@@ -53,7 +53,7 @@ impl Workforce for Fake {
         for (index, id) in image_ids.iter().enumerate() {
             match self.params.get(id) {
                 Some(answer) => sink(index, answer.clone().map(Hashed::of)),
-                None => return Err(PluginError::Worker(format!("no {id}"))),
+                None => return Err(PluginError::worker(format!("no {id}"))),
             }
         }
         Ok(())
@@ -615,7 +615,7 @@ fn an_indexer_that_cannot_be_used() {
     let lab = Lab::new(&["a", "b"]);
     let mut fake = Fake::default();
     fake.image("a", "p", &[1]);
-    assert!(matches!(lab.status(&mut fake), Err(IndexError::Plugin(PluginError::Worker(_)))));
+    assert!(matches!(lab.status(&mut fake), Err(IndexError::Plugin(PluginError::Worker { .. }))));
     let mut named = indexer();
     named.name = "kym_stalls".into();
     let before = lab.files();

@@ -9,7 +9,8 @@
 
 use super::IndexerInfo;
 use super::door::Foreign;
-use super::library::{Listed, Refusal, check_loaded_card, rebuild_help};
+use super::library::{Listed, check_loaded_card};
+use super::refusal::{Refusal, rebuild_help};
 use kymhost_plugin_api::card::{API, Card, MAX_CARD_BYTES, schema_of, writes_of};
 use kymhost_plugin_api::ffi::c_door::{
     self as c, DOOR, ENTRY, Entry, ExtractRows, FromRecord, INDEXER_1_0_BYTES, PLUGIN_1_0_BYTES, ReadOldMarker, Text,

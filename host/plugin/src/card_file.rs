@@ -5,6 +5,7 @@
 
 use super::PluginError;
 use super::platform::{FileFormat, Platform, check_platform};
+use super::refusal::Refusal;
 use kymhost_plugin_api::card::{Card, MAGIC, MAX_CARD_BYTES, SECTION, SECTION_MACHO};
 use object::read::elf::FileHeader;
 use object::read::macho::{FatArch, MachHeader, MachOFatFile32, MachOFatFile64};
@@ -15,7 +16,7 @@ use std::io::{Read, Seek};
 use std::path::Path;
 
 /// What is told of a library that is none of ours.
-const HELP: &str = "help: give the library of a kymhost plugin, or rebuild or reinstall the plugin";
+const HELP: &str = "give the library of a kymhost plugin, or rebuild or reinstall the plugin";
 /// The section may be padded beyond the card, not by more than this.
 const MAX_SECTION_BYTES: u64 = 2 * MAX_CARD_BYTES as u64;
 /// No library has near as many bytes of names.
@@ -68,14 +69,14 @@ pub fn read_card(library: &Path) -> Result<Card, PluginError> {
 /// # Errors
 /// As [`read_card`].
 pub fn read_card_file(library: &Path) -> Result<CardFile, PluginError> {
-    let refused = |code, why: String| PluginError::Refused { library: library.display().to_string(), code, why };
-    let unreadable = |error: std::io::Error| refused("unreadable", format!("{error}\n{HELP}"));
+    let refused = |code, why: String| Refusal::new(code, why, HELP).of(library);
+    let unreadable = |error: std::io::Error| refused("unreadable", error.to_string());
     // Before it is opened, which waits for ever where it is a named pipe.
     if !library.metadata().map_err(unreadable)?.is_file() {
-        return Err(refused("no_library", format!("it is no file\n{HELP}")));
+        return Err(refused("no_library", "it is not a file".to_owned()));
     }
     let file = File::open(library).map_err(unreadable)?;
-    card_of(file).map_err(|NoCard { code, why }| refused(code, format!("{why}\n{HELP}")))
+    card_of(file).map_err(|NoCard { code, why }| refused(code, why))
 }
 
 /// The card of a library that is for this platform.
@@ -86,7 +87,7 @@ pub(super) fn read_native(library: &Path) -> Result<Card, PluginError> {
     let CardFile { format, platforms, card, .. } = read_card_file(library)?;
     match check_platform(format, &platforms, &card.target) {
         Ok(()) => Ok(card),
-        Err(refusal) => Err(refusal.for_library(library)),
+        Err(refusal) => Err(refusal.of(library).about(&card)),
     }
 }
 
@@ -594,8 +595,7 @@ mod tests {
             (folder.path().join("absent.so"), "unreadable"),
         ] {
             let error = read_card(&path).unwrap_err();
-            let PluginError::Refused { code: found, .. } = &error else { panic!("{error}") };
-            assert_eq!(*found, code);
+            assert_eq!(error.code(), code);
             assert!(error.to_string().lines().count() <= 5, "{error}");
         }
     }

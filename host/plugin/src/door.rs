@@ -4,7 +4,7 @@
 //! it is.
 
 use super::made::Collector;
-use super::{BAD_HASH, Failure, FailureKind, Indexer, IndexerInfo, NO_REASON, Produced, failure_text};
+use super::{Failure, FailureCause, FailureKind, Indexer, IndexerInfo, Produced, failure_text};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
@@ -60,10 +60,11 @@ impl Indexer for Checked {
     fn params_hash(&self, record: &Record) -> Result<String, Failure> {
         let hash = self.foreign.params_hash(&self.serve(record)).map_err(failure)?;
         if hash.is_empty() || hash.len() > MAX_HASH_BYTES {
-            return Err(Failure::new(
-                FailureKind::Error,
-                format!("{BAD_HASH} {} bytes, expected 1 to {MAX_HASH_BYTES}", hash.len()),
-            ));
+            let bytes = hash.len();
+            let message =
+                format!("the indexer gave a params hash of {bytes} bytes, expected 1 to {MAX_HASH_BYTES} bytes");
+            let cause = Some(FailureCause::BadHash { bytes });
+            return Err(Failure { cause, ..Failure::new(FailureKind::Error, message) });
         }
         Ok(hash)
     }
@@ -81,8 +82,13 @@ impl Indexer for Checked {
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Produced, Failure> {
         let run = ExtractionRun::new(&self.info, record, threads, cancelled);
-        let rows = import(self.foreign.extract_rows(&self.serve(record), &run).map_err(failure)?)?;
-        Ok(Produced { rows, artifacts: run.made.into_made() })
+        let rows = self.foreign.extract_rows(&self.serve(record), &run).map_err(|error| {
+            let failure = failure(error);
+            // The indexer was told, and gave up.
+            let undeclared = run.made.undeclared().map(|artifact| FailureCause::Undeclared { artifact });
+            Failure { cause: undeclared.or(failure.cause), ..failure }
+        })?;
+        Ok(Produced { rows: import(rows)?, artifacts: run.made.into_made() })
     }
 
     fn read_old_marker(&self, payload: &[u8]) -> Result<Option<RunMarker>, Failure> {
@@ -101,11 +107,13 @@ fn failure(error: Error) -> Failure {
         ErrorKind::BadTable => FailureKind::BadTable,
         _ => FailureKind::Error,
     };
-    let message = match error.message() {
-        "" => NO_REASON.to_owned(),
-        text => failure_text(text),
-    };
-    Failure::new(kind, message)
+    match error.message() {
+        "" => Failure {
+            cause: Some(FailureCause::NoReason),
+            ..Failure::new(kind, "the indexer gave no reason".to_owned())
+        },
+        text => Failure::new(kind, failure_text(text)),
+    }
 }
 
 fn bad_table(message: String) -> Failure {

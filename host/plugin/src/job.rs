@@ -3,6 +3,7 @@
 //! Owns: the questions, their answers, how one image is done with an indexer in hand. Never: processes, threads, order.
 
 use super::made;
+use super::refusal::Refusal;
 use super::{Extracted, Failure, FailureKind, Hashed, Indexer, Plugin, PluginError, Produced, Workforce, failure_text};
 use kymhost_dataset::{Dataset, DatasetError, Held, Input, InputsError, Record, check_input, settles_in};
 use kymhost_plugin_api::{Artifact, RunMarker};
@@ -174,10 +175,9 @@ pub(super) fn pick(
     library: &std::path::Path,
     name: &str,
 ) -> Result<Box<dyn Indexer>, PluginError> {
-    indexers.into_iter().find(|indexer| indexer.info().name == name).ok_or_else(|| PluginError::Refused {
-        library: library.display().to_string(),
-        code: "no_indexer",
-        why: format!("it has no indexer '{name}' once loaded; it was replaced since its card was read: run again"),
+    indexers.into_iter().find(|indexer| indexer.info().name == name).ok_or_else(|| {
+        let why = format!("it has no indexer '{name}' when loaded: it was replaced after its card was read");
+        Refusal::new("no_indexer", why, "run again").of(library)
     })
 }
 
@@ -186,14 +186,11 @@ pub(super) fn check_version(plugin: &Plugin, name: &str, analysis_version: &str)
     if plugin.indexer.name == name && plugin.indexer.analysis_version == analysis_version {
         return Ok(());
     }
-    Err(PluginError::Refused {
-        library: plugin.library.display().to_string(),
-        code: "changed",
-        why: format!(
-            "its card said {} {}, the loaded library says {name} {analysis_version}; it was replaced meanwhile: run again",
-            plugin.indexer.name, plugin.indexer.analysis_version
-        ),
-    })
+    let why = format!(
+        "its card said {} {}, the loaded library says {name} {analysis_version}: it was replaced in between",
+        plugin.indexer.name, plugin.indexer.analysis_version
+    );
+    Err(Refusal::new("changed", why, "run again").of(&plugin.library).with_card(&plugin.card))
 }
 
 fn unreadable(error: &DatasetError) -> Failure {

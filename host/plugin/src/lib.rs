@@ -6,6 +6,7 @@
 mod c_door;
 mod card_file;
 mod door;
+mod error;
 mod in_process;
 mod job;
 mod library;
@@ -16,6 +17,7 @@ mod platform;
 mod pool;
 mod process;
 mod protocol;
+mod refusal;
 mod rust_door;
 mod schedule;
 mod schema;
@@ -24,12 +26,14 @@ mod trust;
 mod worker;
 
 pub use card_file::{CardFile, read_card, read_card_file};
+pub use error::{HOST_API, LockError, PluginError};
 pub use library::check_versions;
 pub use library::library_sha256;
 pub use library::load_library;
-pub use lockfile::{LockError, LockFile, Locked, LockedIndexer, Origin, Place};
+pub use lockfile::{LockFile, Locked, LockedIndexer, Origin, Place};
 pub use names::{TABLE_PREFIX, fault_of_name, plain_name};
 pub use platform::{FileFormat, Platform};
+pub use refusal::{CardSummary, Refusal};
 pub use schema::{Schema, SchemaError};
 pub use search::{SearchPath, find_plugin, list_plugins};
 pub use search::{locate, missing, refusal_of_file, vet_unpinned};
@@ -41,6 +45,7 @@ use arrow::array::RecordBatch;
 use kymhost_dataset::{Dataset, Input, Own, Payload, Record};
 use kymhost_plugin_api::card::CardIndexer;
 use kymhost_plugin_api::{Artifact, RunMarker};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -95,6 +100,8 @@ pub struct Plugin {
     pub indexer: IndexerInfo,
     /// The digest that was seen when it was found, where it had to be known: no other file is loaded.
     pub pin: Option<trust::Pin>,
+    /// What the library's card says, for errors.
+    pub card: CardSummary,
 }
 
 /// Why an image failed; the names are those of `run --json`.
@@ -164,6 +171,24 @@ impl std::fmt::Display for FailureKind {
     }
 }
 
+/// A fault of an indexer that kymhost itself found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "snake_case")]
+pub enum FailureCause {
+    /// It tried to hand over an artifact that it does not declare, and then failed.
+    Undeclared {
+        /// The artifact's name.
+        artifact: String,
+    },
+    /// It gave a params hash of a length that is not allowed.
+    BadHash {
+        /// The length, in bytes.
+        bytes: usize,
+    },
+    /// It failed without saying why.
+    NoReason,
+}
+
 /// Why one image could not be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -171,23 +196,19 @@ pub struct Failure {
     pub kind: FailureKind,
     /// For people.
     pub message: String,
+    /// More about it, if kymhost itself found the fault.
+    pub cause: Option<FailureCause>,
     /// What had been read of the image by then; empty where that is not known (the worker died).
     pub inputs: Vec<Input>,
 }
 
 impl Failure {
-    /// A failure of which it is not known what was read.
+    /// A failure without a known cause or inputs.
     pub fn new(kind: FailureKind, message: String) -> Self {
-        Self { kind, message, inputs: Vec::new() }
+        Self { kind, message, cause: None, inputs: Vec::new() }
     }
 }
 
-/// What the refusal of a params hash begins with that an indexer may not give.
-pub const BAD_HASH: &str = "the indexer gave a params hash of";
-/// What the refusal of an artifact says that an indexer hands over and does not declare.
-pub const UNDECLARED: &str = "which its WRITES does not name";
-/// What stands for a failure's text where the indexer gave none.
-pub const NO_REASON: &str = "the indexer gave no reason";
 /// How long a failure's text may be, in bytes.
 const MAX_FAILURE_BYTES: usize = 4 << 10;
 
@@ -205,75 +226,6 @@ fn failure_text(text: &str) -> String {
     }
     kept
 }
-
-/// Why a plugin cannot be used at all. At most five lines of text each.
-#[derive(Debug, thiserror::Error)]
-pub enum PluginError {
-    /// No library holds such an indexer.
-    #[error("there is no indexer '{name}'\nsearched: {searched}\nfound: {found}\nhelp: {help}")]
-    NotFound {
-        /// The name asked for.
-        name: String,
-        /// Where was looked.
-        searched: String,
-        /// Which indexers there are.
-        found: String,
-        /// What to do.
-        help: String,
-    },
-    /// The library cannot be used.
-    #[error("cannot use {library}: {why}")]
-    Refused {
-        /// The file.
-        library: String,
-        /// A stable code, e.g. `api_major`.
-        code: &'static str,
-        /// Both versions, and which side to upgrade.
-        why: String,
-    },
-    /// Workers cannot be started or do not speak our protocol.
-    #[error("cannot run workers: {0}")]
-    Worker(String),
-}
-
-impl PluginError {
-    /// The same error once more.
-    fn again(&self) -> Self {
-        match self {
-            Self::NotFound { name, searched, found, help } => Self::NotFound {
-                name: name.clone(),
-                searched: searched.clone(),
-                found: found.clone(),
-                help: help.clone(),
-            },
-            Self::Refused { library, code, why } => Self::Refused { library: library.clone(), code, why: why.clone() },
-            Self::Worker(why) => Self::Worker(why.clone()),
-        }
-    }
-}
-
-/// The codes of [`PluginError::Refused`] that a worker may report.
-const REFUSAL_CODES: [&str; 19] = [
-    "unreadable",
-    "no_library",
-    "truncated",
-    "no_card",
-    "bad_card",
-    "platform",
-    "api_major",
-    "api_minor",
-    "door",
-    "open",
-    "no_root",
-    "abi_header",
-    "layout",
-    "init",
-    "bad_door",
-    "card_mismatch",
-    "no_indexer",
-    "changed",
-    "plugin",
-];
 
 /// How a plugin is run.
 #[derive(Debug, Clone)]
@@ -398,16 +350,16 @@ pub fn open_pool(plugin: &Plugin, dataset: &Dataset, options: &PoolOptions) -> R
         return Ok(Box::new(job::Pool(in_process::Threads::new(plugin.clone(), dataset.clone(), options.clone()))));
     }
     if std::env::var_os(process::INSIDE).is_some() {
-        return Err(PluginError::Worker("this process is a worker itself; workers do not start workers".into()));
+        return Err(PluginError::worker("this process is a worker itself; workers do not start workers"));
     }
     let program = match &options.program {
         Some(program) => program.clone(),
         None => std::env::current_exe()
-            .map_err(|error| PluginError::Worker(format!("this program's own file cannot be told: {error}")))?,
+            .map_err(|error| PluginError::worker(format!("cannot find this program's own file: {error}")))?,
     };
     let dataset = dataset.store().root();
     let dataset = std::path::absolute(&dataset)
-        .map_err(|error| PluginError::Worker(format!("{}: {error}", dataset.display())))?;
+        .map_err(|error| PluginError::worker(format!("{}: {error}", dataset.display())))?;
     Ok(Box::new(job::Pool(pool::Processes::new(plugin.clone(), dataset, program, options.clone()))))
 }
 

@@ -7,6 +7,7 @@
 
 use super::card_file::read_native;
 use super::door::{Checked, Foreign};
+use super::refusal::{Refusal, rebuild_help, upgrade_kymhost, upgrade_plugin};
 use super::trust::Pin;
 use super::{Indexer, IndexerInfo, PluginError, c_door, fault_of_name, rust_door};
 use kymhost_plugin_api::Artifact;
@@ -16,60 +17,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fmt;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// How much of a library is hashed at once.
 const HASH_BUFFER: usize = 256 << 10;
-
-/// Why a library is not loaded: two lines, what and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    code: &'static str,
-    what: String,
-    help: String,
-}
-
-impl Refusal {
-    pub(super) fn new(code: &'static str, what: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { code, what: what.into(), help: help.into() }
-    }
-
-    pub(super) fn for_library(self, library: &Path) -> PluginError {
-        PluginError::Refused { library: library.display().to_string(), code: self.code, why: self.to_string() }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\nhelp: {}", self.what, self.help)
-    }
-}
-
-/// What to type where the host is the older side. It is built from source: there is no release to download.
-fn upgrade_kymhost(api: &str) -> String {
-    format!(
-        "upgrade kymhost to one with plugin API {api}: in the folder of its source, \
-         git pull && cargo build --release; the plugin stays as it is"
-    )
-}
-
-/// What to type where the plugin is the older side, or was not built as it must be.
-fn upgrade_plugin(card: &Card, api: &str) -> String {
-    let build = if card.door == c_door::NAME {
-        format!(
-            "put the kymhost_plugin.h of plugin API {api} in (`kymhost plugin new NAME --lang c` unpacks this kymhost's), make"
-        )
-    } else {
-        format!(
-            "put kymhost-plugin-api {api} in (`kymhost plugin new NAME` unpacks this kymhost's into vendor/), \
-             cargo update -p kymhost-plugin-api && cargo build --release"
-        )
-    };
-    format!("upgrade the plugin: in the folder of its source, {build}, then kymhost plugin add . --replace")
-}
 
 /// Whether a host of this API may load a plugin with this card.
 ///
@@ -121,7 +74,7 @@ fn check_door(card: &Card) -> Result<OpenDoor, Refusal> {
             card.api,
             ours.join(" and ")
         ),
-        if card.api > API { upgrade_kymhost(&card.api.to_string()) } else { upgrade_plugin(card, &API.to_string()) },
+        rebuild_help(card),
     ))
 }
 
@@ -131,18 +84,19 @@ fn check_door(card: &Card) -> Result<OpenDoor, Refusal> {
 /// [`PluginError::Refused`] where any of these is not as it must be.
 pub fn load_library(library: &Path) -> Result<Vec<Box<dyn Indexer>>, PluginError> {
     let card = read_native(library)?;
-    load(library, &card).map_err(|refusal| refusal.for_library(library))
+    load(library, &card).map_err(|refusal| refusal.of(library).about(&card))
 }
 
 /// What can be said against a library from its card alone.
 pub(super) fn check_card(library: &Path, card: &Card) -> Result<(), PluginError> {
     check_versions(library, card)?;
-    check_names(card).map_err(|refusal| refusal.for_library(library))
+    check_names(card).map_err(|refusal| refusal.of(library).about(card))
 }
 
 /// Whether its API and its door are ones that this host has.
 pub fn check_versions(library: &Path, card: &Card) -> Result<(), PluginError> {
-    check_api(card, API).and_then(|()| check_door(card)).map(drop).map_err(|refusal| refusal.for_library(library))
+    let checked = check_api(card, API).and_then(|()| check_door(card)).map(drop);
+    checked.map_err(|refusal| refusal.of(library).about(card))
 }
 
 /// Whether its indexers have names that tables can have; no run would take them else.
@@ -206,11 +160,6 @@ fn mismatch(what: impl Into<String>) -> Refusal {
              kymhost_plugin.h, keeps both the same)"
         ),
     )
-}
-
-/// What is told where a library is not as its door has it.
-pub(super) fn rebuild_help(card: &Card) -> String {
-    if card.api > API { upgrade_kymhost(&card.api.to_string()) } else { upgrade_plugin(card, &API.to_string()) }
 }
 
 fn artifacts(list: &[Artifact]) -> String {
@@ -301,7 +250,9 @@ impl LibraryFile {
     }
 
     fn at(library: &Path) -> Result<Self, PluginError> {
-        std::fs::metadata(library).map(|metadata| Self::of(&metadata)).map_err(|error| unreadable(library, &error))
+        std::fs::metadata(library)
+            .map(|metadata| Self::of(&metadata))
+            .map_err(|error| Refusal::unreadable(&error).of(library))
     }
 
     /// Whether it can be the same file with nothing but its links changed, which moves the ctime.
@@ -310,16 +261,9 @@ impl LibraryFile {
     }
 }
 
-fn unreadable(library: &Path, error: &std::io::Error) -> PluginError {
-    PluginError::Refused { library: library.display().to_string(), code: "unreadable", why: error.to_string() }
-}
-
 fn replaced(library: &Path, when: &str) -> PluginError {
-    PluginError::Refused {
-        library: library.display().to_string(),
-        code: "changed",
-        why: format!("it was replaced by another file {when}\nhelp: run again, once it is whole"),
-    }
+    let why = format!("it was replaced by another file {when}");
+    Refusal::new("changed", why, "run again when the file is complete").of(library)
 }
 
 /// Loads a library as [`load_library`] does, and tells which file that was. One that is not as pinned is not opened.
@@ -400,7 +344,7 @@ pub fn library_sha256(library: &Path) -> Result<(String, u64), PluginError> {
 
 /// A file and the SHA-256 of its bytes, which were the same from beginning to end.
 pub(super) fn hash(library: &Path) -> Result<(LibraryFile, String), PluginError> {
-    let failed = |error: std::io::Error| unreadable(library, &error);
+    let failed = |error: std::io::Error| Refusal::unreadable(&error).of(library);
     let mut file = std::fs::File::open(library).map_err(failed)?;
     let before = LibraryFile::of(&file.metadata().map_err(failed)?);
     let mut hasher = Sha256::new();
@@ -465,7 +409,7 @@ mod tests {
                 (Ok(()), None) => {}
                 (Err(refusal), Some((code, words))) => {
                     assert_eq!(refusal.code, *code, "{api} in {host}");
-                    let text = refusal.to_string();
+                    let text = format!("{}\n{}", refusal.why, refusal.help);
                     assert!(text.contains(words) && text.contains(&host.to_string()), "{text}");
                     assert!(text.contains(if *code == "api_major" { api } else { needs_api }), "{text}");
                     assert!(text.lines().count() <= 4, "{text}");
@@ -492,7 +436,7 @@ mod tests {
             let found = check_card(Path::new("l.so"), &card);
             match (found, word) {
                 (Ok(()), None) => {}
-                (Err(PluginError::Refused { code, why, .. }), Some(word)) => {
+                (Err(PluginError::Refused { refusal: Refusal { code, why, .. }, .. }), Some(word)) => {
                     assert_eq!(code, "bad_name", "{name}");
                     assert!(why.contains(word) && why.contains(&format!("'{name}'")), "{why}");
                 }

@@ -5,7 +5,8 @@
 //! There is one for each user, `plugins.lock.json` in kymhost's data folder, and there may be one in a dataset,
 //! `index/kymhost/plugins.lock.json`. Fields are only ever added; those that this reader does not know are kept.
 
-use super::PluginError;
+use super::error::LockError;
+use super::refusal::Refusal;
 use kymhost_store::{Holder, Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -176,25 +177,6 @@ pub struct Place<'a> {
     key: &'static str,
 }
 
-/// Why a lock file could not be read or changed.
-#[derive(Debug, thiserror::Error)]
-pub enum LockError {
-    /// It is broken.
-    #[error(transparent)]
-    Broken(PluginError),
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Another process has been changing it all the while.
-    #[error("{path} is being changed by {holder}")]
-    Busy {
-        /// The lock file.
-        path: String,
-        /// Who.
-        holder: Holder,
-    },
-}
-
 impl<'a> Place<'a> {
     /// The user's, in kymhost's data folder.
     pub fn of_user(store: &'a dyn Store) -> Self {
@@ -218,11 +200,8 @@ impl<'a> Place<'a> {
     pub fn read(&self) -> Result<LockFile, LockError> {
         let Some(bytes) = self.store.get(&Key::new(self.key)?, MAX_BYTES)? else { return Ok(LockFile::default()) };
         LockFile::parse(&bytes).map_err(|(why, help)| {
-            LockError::Broken(PluginError::Refused {
-                library: self.path().display().to_string(),
-                code: "bad_lock",
-                why: format!("the lock file of plugins: {why}\nhelp: {help}"),
-            })
+            let why = format!("the lock file of plugins is broken: {why}");
+            LockError::Broken(Refusal::new("bad_lock", why, help).of(&self.path()))
         })
     }
 
@@ -270,6 +249,7 @@ const DATASET_KEY: &str = "index/kymhost/plugins.lock.json";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::PluginError;
     use kymhost_store::LocalStore;
     use proptest::prelude::*;
     use serde_json::json;
@@ -351,7 +331,11 @@ mod tests {
         assert!(failed.is_err());
         assert_eq!(place.read().unwrap().plugins.len(), 20);
         std::fs::write(place.path(), "{").unwrap();
-        assert!(matches!(place.read(), Err(LockError::Broken(PluginError::Refused { code: "bad_lock", .. }))));
+        let code = match place.read() {
+            Err(LockError::Broken(error @ PluginError::Refused { .. })) => error.code(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(code, "bad_lock");
         assert!(place.update(|_| Ok::<_, LockError>(())).is_err());
         assert_eq!(std::fs::read(place.path()).unwrap(), b"{", "a broken one is left for its user to look at");
     }

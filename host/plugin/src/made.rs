@@ -4,7 +4,7 @@
 
 use super::door::import;
 use super::failure_text;
-use super::{Failure, FailureKind, Made, UNDECLARED};
+use super::{Failure, FailureCause, FailureKind, Made};
 use kymhost_dataset::{Payload, artifact_keys};
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::ffi::ArrowTable;
@@ -19,12 +19,14 @@ const MAX_BYTES: usize = 2 << 30;
 pub(super) struct Collector<'a> {
     declared: &'a [Artifact],
     taken: Mutex<Vec<Made>>,
+    /// The first artifact that was refused because it is not declared.
+    undeclared: Mutex<Option<String>>,
 }
 
 impl<'a> Collector<'a> {
     /// For an indexer that declares to write these.
     pub(super) fn new(declared: &'a [Artifact]) -> Self {
-        Self { declared, taken: Mutex::default() }
+        Self { declared, taken: Mutex::default(), undeclared: Mutex::default() }
     }
 
     /// What was handed over, in the order of the declaration, so that it does not depend on threads.
@@ -33,6 +35,11 @@ impl<'a> Collector<'a> {
         let place = |made: &Made| self.place(&made.name, made.payload.kind());
         taken.sort_by_key(place);
         taken
+    }
+
+    /// The first artifact that was refused because the indexer does not declare it.
+    pub(super) fn undeclared(&self) -> Option<String> {
+        self.undeclared.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn place(&self, name: &str, kind: ArtifactKind) -> Option<usize> {
@@ -73,7 +80,11 @@ impl<'a> Collector<'a> {
     fn check_declared(&self, name: &str, kind: ArtifactKind) -> Result<(), Error> {
         match self.place(name, kind) {
             Some(_) => Ok(()),
-            None => Err(Error::msg(undeclared(name, kind))),
+            None => {
+                let mut first = self.undeclared.lock().unwrap_or_else(PoisonError::into_inner);
+                first.get_or_insert_with(|| failure_text(name));
+                Err(Error::msg(undeclared(name, kind)))
+            }
         }
     }
 
@@ -103,15 +114,16 @@ pub(super) fn check(declared: &[Artifact], made: &[Made]) -> Result<(), Failure>
     let mut places = Vec::with_capacity(made.len());
     for Made { name, payload } in made {
         let kind = payload.kind();
-        let wrong = match place(declared, name, kind) {
-            None => undeclared(name, kind),
-            Some(place) if places.contains(&place) => twice(&failure_text(name), kind),
+        let (wrong, cause) = match place(declared, name, kind) {
+            None => (undeclared(name, kind), Some(FailureCause::Undeclared { artifact: failure_text(name) })),
+            Some(place) if places.contains(&place) => (twice(&failure_text(name), kind), None),
             Some(place) => {
                 places.push(place);
                 continue;
             }
         };
-        return Err(Failure::new(FailureKind::Error, format!("the worker's answer cannot be right: {wrong}")));
+        let message = format!("the worker's answer cannot be right: {wrong}");
+        return Err(Failure { cause, ..Failure::new(FailureKind::Error, message) });
     }
     Ok(())
 }
@@ -125,7 +137,7 @@ fn place(declared: &[Artifact], name: &str, kind: ArtifactKind) -> Option<usize>
 }
 
 fn undeclared(name: &str, kind: ArtifactKind) -> String {
-    format!("it hands over the {} artifact '{}', {UNDECLARED}", words(kind), failure_text(name))
+    format!("it hands over the {} artifact '{}', which its WRITES does not name", words(kind), failure_text(name))
 }
 
 fn twice(name: &str, kind: ArtifactKind) -> String {

@@ -2,7 +2,7 @@
 //!
 //! Owns: the names of formats and architectures, the comparison with this host. Never: reads files.
 
-use super::library::Refusal;
+use super::refusal::Refusal;
 use kymhost_plugin_api::card::TARGET;
 use object::{Architecture, Endianness};
 use std::fmt;
@@ -134,8 +134,8 @@ mod tests {
             let found = check_platform(format, &platforms, "t");
             assert_eq!(found.is_ok(), loads, "{format:?} {platforms:?}");
             if let Err(refusal) = found {
-                let text = refusal.to_string();
-                for part in [format.words(), TARGET, "help: get the plugin's build for"] {
+                let text = format!("{}\n{}", refusal.why, refusal.help);
+                for part in [format.words(), TARGET, "get the plugin's build for"] {
                     assert!(text.contains(part), "{text} does not say {part}");
                 }
                 assert_eq!(text.lines().count(), 2, "{text}");

@@ -7,7 +7,9 @@ use super::job::{self, Answer, Drive, Job, check_version, threads_per_extraction
 use super::library::Identity;
 use super::process::{Death, Heard, Process};
 use super::protocol::{self, Item, PROTOCOL, Reply, Request, Start};
+use super::refusal::Refusal;
 use super::schedule::{Batch, Schedule};
+use super::search::shown;
 use super::{Extracted, Failure, FailureKind, Hashed, Plugin, PluginError, PoolOptions};
 use arrow::buffer::Buffer;
 use kymhost_plugin_api::Artifact;
@@ -113,12 +115,17 @@ impl Processes {
         self.options.jobs.min(self.most).max(1)
     }
 
-    fn refused(&self, code: &'static str, why: String) -> PluginError {
-        PluginError::Refused { library: self.plugin.library.display().to_string(), code, why }
+    fn refused(&self, refusal: Refusal) -> PluginError {
+        refusal.of(&self.plugin.library).with_card(&self.plugin.card)
+    }
+
+    /// The advice for a library that cannot be loaded by a worker.
+    fn check_help(&self) -> String {
+        format!("see what its loading does: kymhost plugin check '{}'", shown(&self.plugin.library))
     }
 
     fn start_worker(&mut self) -> Result<(), PluginError> {
-        let cannot = |why: String| PluginError::Worker(format!("{}: {why}", self.program.display()));
+        let cannot = |why: String| PluginError::worker(format!("{}: {why}", self.program.display()));
         let mut process = match Process::start(&self.program) {
             Ok(process) => process,
             Err(error) if !self.workers.is_empty() => {
@@ -237,7 +244,7 @@ impl Processes {
         let timeout = Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 10_000_000 });
         match poll(&mut watched, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(PluginError::Worker(format!("cannot wait for workers: {error}"))),
+            Err(error) => Err(PluginError::worker(format!("cannot wait for workers: {error}"))),
         }
     }
 
@@ -291,10 +298,10 @@ impl Processes {
             (Reply::Hello { protocol, version }, Stage::Started) => {
                 if protocol != PROTOCOL {
                     let program = self.program.display();
-                    return Err(PluginError::Worker(format!(
-                        "{program} (version {version}) speaks worker protocol {protocol}, this host {PROTOCOL}; \
-                         use one version of kymhost for both"
-                    )));
+                    let why = format!(
+                        "{program} (version {version}) speaks worker protocol {protocol}, this host {PROTOCOL}"
+                    );
+                    return Err(PluginError::Worker { why, help: Some("use one version of kymhost for both".into()) });
                 }
                 worker.stage = Stage::Loading;
             }
@@ -311,10 +318,13 @@ impl Processes {
                 check_version(&self.plugin, &indexer, &analysis_version)?;
                 self.identity.check(&self.plugin.library, library)?;
             }
-            (Reply::Refused { code, message }, Stage::Started | Stage::Loading) => {
+            (Reply::Refused { code, message, help }, Stage::Started | Stage::Loading) => {
                 return Err(match code.as_str() {
-                    "protocol" | "dataset" => PluginError::Worker(message),
-                    code => self.refused(known_code(code), message),
+                    "protocol" | "dataset" => PluginError::Worker { why: message, help },
+                    code => {
+                        let help = help.unwrap_or_else(|| self.check_help());
+                        self.refused(Refusal::new(known_code(code), message, help))
+                    }
                 });
             }
             (Reply::Results { request, from, micros, items }, Stage::Ready) => {
@@ -377,8 +387,9 @@ impl Processes {
                         }
                     }
                 }
-                (Item::Failed { kind, message, inputs }, _) => {
-                    Answer::Failed(Failure { inputs: protocol::sorted(inputs), ..protocol::failure(&kind, message) })
+                (Item::Failed { kind, message, cause, inputs }, _) => {
+                    let inputs = protocol::sorted(inputs);
+                    Answer::Failed(Failure { inputs, cause, ..protocol::failure(&kind, message) })
                 }
                 (Item::Hash(_) | Item::Marker(_) | Item::Rows { .. }, _) => {
                     batch.range.start = image;
@@ -424,7 +435,7 @@ impl Processes {
         if late {
             if worker.stage != Stage::Ready {
                 let why = format!("a worker did not finish loading it within {} s", LOAD_WITHIN.as_secs());
-                return Err(self.refused("load_timeout", why));
+                return Err(self.refused(Refusal::new("load_timeout", why, self.check_help())));
             }
             return Ok(self.options.timeout.map(Death::Timeout));
         }
@@ -448,9 +459,12 @@ impl Processes {
                 let program = self.program.display();
                 return Err(match worker.stage {
                     Stage::Started => {
-                        PluginError::Worker(format!("{program} does not serve as a worker: it {what}{said}"))
+                        PluginError::worker(format!("{program} does not work as a worker: it {what}{said}"))
                     }
-                    _ => self.refused("load_crash", format!("loading it ended the worker: it {what}{said}")),
+                    _ => {
+                        let why = format!("loading it ended the worker: it {what}{said}");
+                        self.refused(Refusal::new("load_crash", why, self.check_help()))
+                    }
                 });
             }
         } else if let Some((batch, _)) = worker.queue.pop_front() {
@@ -547,7 +561,7 @@ impl Drive for Processes {
 }
 
 fn ended(process: &mut Process) -> Result<Death, PluginError> {
-    process.end().map(Death::Ended).map_err(|error| PluginError::Worker(format!("cannot wait for a worker: {error}")))
+    process.end().map(Death::Ended).map_err(|error| PluginError::worker(format!("cannot wait for a worker: {error}")))
 }
 
 fn request(job: &Job<'_>) -> Result<Vec<u8>, PluginError> {
@@ -559,20 +573,43 @@ fn request(job: &Job<'_>) -> Result<Vec<u8>, PluginError> {
             protocol::frame(&Request::OldMarker { lengths }, &payloads.concat())
         }
     };
-    frame.map_err(|error| PluginError::Worker(format!("cannot ask a worker: {error}")))
+    frame.map_err(|error| PluginError::worker(format!("cannot send a request to a worker: {error}")))
 }
 
 /// The error for a limit that no worker could keep.
 fn too_little_memory(used: u64, allowed: u64) -> PluginError {
-    PluginError::Worker(format!(
-        "--max-memory allows {} MiB, but a worker with the plugin loaded uses {} MiB before its first image\n\
-         help: allow more",
+    let why = format!(
+        "--max-memory allows {} MiB, but a worker with the plugin loaded uses {} MiB before its first image",
         allowed >> 20,
         used >> 20
-    ))
+    );
+    PluginError::Worker { why, help: Some("give a larger --max-memory".into()) }
 }
+
+/// The codes of refusals that a worker may report.
+const REFUSAL_CODES: [&str; 19] = [
+    "unreadable",
+    "no_library",
+    "truncated",
+    "no_card",
+    "bad_card",
+    "platform",
+    "api_major",
+    "api_minor",
+    "door",
+    "open",
+    "no_root",
+    "abi_header",
+    "layout",
+    "init",
+    "bad_door",
+    "card_mismatch",
+    "no_indexer",
+    "changed",
+    "plugin",
+];
 
 /// The codes that travel in `refused`, as this program's own.
 fn known_code(code: &str) -> &'static str {
-    super::REFUSAL_CODES.iter().copied().find(|known| *known == code).unwrap_or("refused")
+    REFUSAL_CODES.iter().copied().find(|known| *known == code).unwrap_or("refused")
 }

@@ -5,7 +5,7 @@
 
 use super::library::LibraryFile;
 use super::trust::Pin;
-use super::{Failure, FailureKind, Hashed, Made};
+use super::{Failure, FailureCause, FailureKind, Hashed, Made};
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::compute::concat_batches;
@@ -92,7 +92,13 @@ pub(super) enum Reply {
         library: LibraryFile,
     },
     /// The worker cannot serve this library or dataset, and ends.
-    Refused { code: String, message: String },
+    Refused {
+        code: String,
+        message: String,
+        /// What to do about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        help: Option<String>,
+    },
     /// Answers to the oldest request that is not fully answered, in its order: all of them or the next few.
     Results {
         /// Which request they answer, counted from 0 since [`Reply::Ready`], and which of its images the first one: a
@@ -124,6 +130,9 @@ pub(super) enum Item {
     Failed {
         kind: String,
         message: String,
+        /// More about it, if the worker itself found the fault.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<FailureCause>,
         /// What had been read by then.
         #[serde(default)]
         inputs: Vec<Input>,
@@ -243,7 +252,8 @@ impl Params {
 
 impl Item {
     pub(super) fn failed(failure: Failure) -> Self {
-        Self::Failed { kind: failure.kind.as_str().to_owned(), message: failure.message, inputs: failure.inputs }
+        let Failure { kind, message, cause, inputs } = failure;
+        Self::Failed { kind: kind.as_str().to_owned(), message, cause, inputs }
     }
 
     /// About how many bytes it takes in a header.

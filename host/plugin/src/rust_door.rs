@@ -5,7 +5,8 @@
 
 use super::IndexerInfo;
 use super::door::Foreign;
-use super::library::{Listed, Refusal, check_loaded_card, one_line, rebuild_help};
+use super::library::{Listed, check_loaded_card, one_line};
+use super::refusal::{Refusal, rebuild_help};
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::{
     AbiInstabilityErrors, CheckingGlobals, check_layout_compatibility_with_globals,

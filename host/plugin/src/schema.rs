@@ -4,15 +4,16 @@
 //! not know where params are kept.
 
 use kymhost_plugin_api::Json;
+use kymhost_store::Diagnose as _;
 
 /// Why a schema, or params checked against it, are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaError {
     /// The schema that the plugin declares cannot be used.
-    #[error("the schema of the params that the plugin declares is none: {0}")]
+    #[error("{}", self.diagnose().message())]
     Bad(String),
     /// The params would not be as the schema has them: one line each.
-    #[error("the params would not be as the plugin's schema has them: {}", .0.join("; "))]
+    #[error("{}", self.diagnose().message())]
     Invalid(Vec<String>),
 }
 

@@ -11,6 +11,7 @@ use super::card_file::{CardFile, read_card_file};
 use super::library::check_card;
 use super::lockfile::Locked;
 use super::platform::check_platform;
+use super::refusal::{CardSummary, Refusal};
 use super::trust::{Pin, Trust, Writers, check_writers};
 use super::{IndexerInfo, Plugin, PluginError};
 use kymhost_plugin_api::card::Card;
@@ -47,12 +48,18 @@ struct Candidate {
 impl Candidate {
     /// What may be used of it.
     fn vet(&self, trust: &Trust) -> Result<(&CardFile, Option<Pin>), PluginError> {
-        let real = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
-        let writers = writers(&self.library, Given::Folder)?.and(check_writers(&real, false)?);
-        let file = self.file.as_ref().map_err(PluginError::again)?;
-        let pin = trust.check(&self.library, &writers)?;
-        check_file(&self.library, file)?;
-        Ok((file, pin))
+        let pinned = || {
+            let real = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
+            let writers = writers(&self.library, Given::Folder)?.and(check_writers(&real, false)?);
+            let file = self.file.as_ref().map_err(Clone::clone)?;
+            let pin = trust.check(&self.library, &writers)?;
+            check_file(&self.library, file)?;
+            Ok((file, pin))
+        };
+        pinned().map_err(|error: PluginError| match &self.file {
+            Ok(file) => error.about(&file.card),
+            Err(_) => error,
+        })
     }
 }
 
@@ -79,15 +86,18 @@ pub fn refusal_of_file(library: &Path, file: &CardFile, trust: &Trust) -> Option
 }
 
 fn vet_path(library: &Path, file: &CardFile, trust: &Trust) -> Result<Option<Pin>, PluginError> {
-    let pin = trust.check(library, &writers(library, Given::Path)?)?;
-    check_file(library, file)?;
-    Ok(pin)
+    let pinned = || {
+        let pin = trust.check(library, &writers(library, Given::Path)?)?;
+        check_file(library, file)?;
+        Ok(pin)
+    };
+    pinned().map_err(|error: PluginError| error.about(&file.card))
 }
 
 /// A library that is to be installed or trusted, whatever its digest and whichever group may write to it.
 pub fn vet_unpinned(library: &Path, file: &CardFile) -> Result<(), PluginError> {
-    writers(library, Given::Path)?;
-    check_file(library, file)
+    let checked = writers(library, Given::Path).and_then(|_| check_file(library, file));
+    checked.map_err(|error| error.about(&file.card))
 }
 
 /// The library that a `--plugin` text means, whatever its digest and whichever group may write to it.
@@ -108,7 +118,7 @@ pub fn locate(spec: &str, search: &SearchPath) -> Result<PathBuf, PluginError> {
 /// What can be said against a library from its file alone.
 fn check_file(library: &Path, file: &CardFile) -> Result<(), PluginError> {
     check_platform(file.format, &file.platforms, &file.card.target)
-        .map_err(|refusal| refusal.for_library(library))
+        .map_err(|refusal| refusal.of(library))
         .and_then(|()| check_card(library, &file.card))
 }
 
@@ -141,11 +151,8 @@ fn is_path(text: &str) -> bool {
 
 /// Where a file really is counts, for what may be changed by whom, and for the loader.
 fn real_path(path: &Path) -> Result<PathBuf, PluginError> {
-    path.canonicalize().map_err(|error| PluginError::Refused {
-        library: shown(path),
-        code: "unreadable",
-        why: format!("{error}\nhelp: give an indexer's name, or the path of a plugin's library"),
-    })
+    let help = "give an indexer's name, or the path of a plugin's library";
+    path.canonicalize().map_err(|error| Refusal::new("unreadable", error.to_string(), help).of(path))
 }
 
 fn find_path(path: &Path, name: Option<&str>, trust: &Trust) -> Result<Plugin, PluginError> {
@@ -156,15 +163,17 @@ fn find_path(path: &Path, name: Option<&str>, trust: &Trust) -> Result<Plugin, P
     let names = names_of(&found);
     let chosen: Vec<Plugin> =
         found.into_iter().filter(|plugin| name.is_none_or(|name| same_name(&plugin.indexer.name, name))).collect();
-    let refused = |code, why| Err(PluginError::Refused { library: shown(&library), code, why });
+    let refused = |code, why, help: String| Err(Refusal::new(code, why, help).of(&library).about(&file.card));
     match <[Plugin; 1]>::try_from(chosen) {
         Ok([plugin]) => Ok(plugin),
         Err(chosen) if chosen.is_empty() => {
-            refused("no_indexer", format!("it has no indexer '{}', but {names}", one_line(name.unwrap_or_default())))
+            let why = format!("it has no indexer '{}', but {names}", one_line(name.unwrap_or_default()));
+            refused("no_indexer", why, "give the name of an indexer that the library has".to_owned())
         }
         Err(_) => refused(
             "several_indexers",
-            format!("it has several indexers: {names}\nhelp: say which, as in {}:NAME", shown(path)),
+            format!("it has several indexers: {names}"),
+            format!("name one of them, as in {}:NAME", shown(path)),
         ),
     }
 }
@@ -191,16 +200,14 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
             return Err(not_found(name, search, known, candidates.iter().filter(|one| one.file.is_err()).count()));
         }
         [holder] => *holder,
-        several => {
-            let paths: Vec<String> = several.iter().map(|holder| shown(&holder.library)).collect();
-            let (first, others) = paths.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
-            return Err(PluginError::Refused {
-                library: first.to_owned(),
-                code: "two_libraries",
-                why: format!(
-                    "the indexer '{name}' is also in {}\nhelp: give the path of the one that is meant, or remove the other",
-                    listed(others.iter().map(String::as_str))
-                ),
+        [first, others @ ..] => {
+            let others: Vec<String> = others.iter().map(|holder| shown(&holder.library)).collect();
+            let why = format!("the indexer '{name}' is also in {}", listed(others.iter().map(String::as_str)));
+            let error = Refusal::new("two_libraries", why, "give the path of one of them, or remove the other")
+                .of(&first.library);
+            return Err(match &first.file {
+                Ok(file) => error.about(&file.card),
+                Err(_) => error,
             });
         }
     };
@@ -234,13 +241,9 @@ pub fn missing(entry: &Locked) -> Option<PluginError> {
         Some(path) => format!("install it again: kymhost plugin add '{}'", shown(path)),
         None => "install it again with kymhost plugin add".to_owned(),
     };
-    Some(PluginError::Refused {
-        library: shown(library),
-        code: "missing",
-        why: format!(
-            "{names} was installed, but the file is gone\nhelp: {again}; or forget it: kymhost plugin remove {first}"
-        ),
-    })
+    let why = format!("{names} was installed, but the file no longer exists");
+    let help = format!("{again}; or forget it: kymhost plugin remove {first}");
+    Some(Refusal::new("missing", why, help).of(library))
 }
 
 fn is_for_this_platform(file: &CardFile) -> bool {
@@ -259,10 +262,7 @@ fn not_found(name: &str, search: &SearchPath, mut known: Vec<&str>, unreadable: 
     let searched: Vec<String> =
         search.folders.iter().map(|folder| format!("{}{}", shown(folder), absent(folder))).collect();
     let near = known.iter().map(|other| (distance(name, other), other)).min();
-    let help = match near {
-        Some((edits, other)) if edits <= 1 + other.len() / 4 => format!("did you mean '{other}'?"),
-        _ => "give a library's path, or its folder by --plugin-dir or KYMHOST_PLUGIN_PATH".to_owned(),
-    };
+    let similar = near.filter(|(edits, other)| *edits <= 1 + other.len() / 4).map(|(_, other)| one_line(other));
     let broken = match unreadable {
         0 => String::new(),
         count => format!("; {count} whose card cannot be read (see `kymhost plugin list`)"),
@@ -271,7 +271,7 @@ fn not_found(name: &str, search: &SearchPath, mut known: Vec<&str>, unreadable: 
         name: one_line(name),
         searched: listed(searched.iter().map(String::as_str)),
         found: format!("{}{broken}", listed(known.into_iter())),
-        help,
+        similar,
     }
 }
 
@@ -295,7 +295,7 @@ fn candidates(search: &SearchPath) -> Vec<Candidate> {
             }
             let card_file = read_card_file(&library);
             // What was installed is ours, whatever has become of it.
-            if let Err(PluginError::Refused { code: "no_library" | "no_card", .. }) = card_file
+            if card_file.as_ref().is_err_and(|error| matches!(error.code(), "no_library" | "no_card"))
                 && search.trust.entry_of(&library).is_none()
             {
                 continue;
@@ -307,8 +307,12 @@ fn candidates(search: &SearchPath) -> Vec<Candidate> {
 }
 
 fn plugins(library: &Path, card: &Card, pin: &Option<Pin>) -> Vec<Plugin> {
-    let plugin =
-        |indexer| Plugin { library: library.to_owned(), indexer: IndexerInfo::from(indexer), pin: pin.clone() };
+    let plugin = |indexer| Plugin {
+        library: library.to_owned(),
+        indexer: IndexerInfo::from(indexer),
+        pin: pin.clone(),
+        card: CardSummary::from(card),
+    };
     card.indexers.iter().map(plugin).collect()
 }
 
@@ -367,26 +371,10 @@ pub(super) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// How many letters must be added, left out, changed or swapped with their neighbour, ignoring case.
+/// How many letters must be added, left out, changed or swapped with their neighbour, ignoring case and what is long.
 fn distance(one: &str, other: &str) -> usize {
-    let one: Vec<char> = one.chars().take(64).flat_map(char::to_lowercase).collect();
-    let other: Vec<char> = other.chars().take(64).flat_map(char::to_lowercase).collect();
-    let mut rows: [Vec<usize>; 3] = [Vec::new(), Vec::new(), (0..=other.len()).collect()];
-    for (i, a) in one.iter().enumerate() {
-        rows.rotate_left(1);
-        let [before, above, row] = &mut rows;
-        *row = vec![i + 1];
-        for (j, b) in other.iter().enumerate() {
-            let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
-            let mut best = (at(above, j) + usize::from(a != b)).min(at(above, j + 1) + 1).min(at(row, j) + 1);
-            let swapped = i > 0 && j > 0 && one.get(i - 1) == Some(b) && other.get(j - 1) == Some(a);
-            if swapped {
-                best = best.min(at(before, j - 1) + 1);
-            }
-            row.push(best);
-        }
-    }
-    rows[2].last().copied().unwrap_or_default()
+    let start = |text: &str| text.chars().take(64).flat_map(char::to_lowercase).collect::<String>();
+    strsim::osa_distance(&start(one), &start(other))
 }
 
 #[cfg(test)]

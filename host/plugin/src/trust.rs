@@ -8,8 +8,10 @@
 //! - A library that is in the user's lock file must have the digest that stands there.
 //! - An indexer that is in the dataset's lock file must come from a library with the digest that stands there.
 
+use super::error::LockError;
 use super::library::{LibraryFile, hash};
-use super::lockfile::{LockError, LockFile, Locked, Place};
+use super::lockfile::{LockFile, Locked, Place};
+use super::refusal::Refusal;
 use super::search::{one_line, shown};
 use super::{Plugin, PluginError};
 use kymhost_dataset::Dataset;
@@ -40,10 +42,9 @@ impl Trust {
         if !data.is_dir() {
             return Ok(Self::default());
         }
-        let refused = |error: &dyn std::fmt::Display| PluginError::Refused {
-            library: data.join("plugins.lock.json").display().to_string(),
-            code: "bad_lock",
-            why: format!("the lock file of plugins cannot be read: {error}\nhelp: look at its owner and permissions"),
+        let refused = |error: &dyn std::fmt::Display| {
+            let why = format!("the lock file of plugins cannot be read: {error}");
+            Refusal::new("bad_lock", why, "check its owner and permissions").of(&data.join("plugins.lock.json"))
         };
         let store = LocalStore::open(data).map_err(|error| refused(&error))?;
         let place = Place::of_user(&store);
@@ -94,32 +95,25 @@ impl Trust {
         } else if let Some((path, gid)) = &writers.group_may_write
             && !self.file.plugins.iter().any(|entry| entry.sha256 == sha256)
         {
-            return Err(PluginError::Refused {
-                library: shown(path),
-                code: "group_writable",
-                why: format!(
-                    "the members of group {gid} may write to it, so its code may be anybody's of them\n\
-                     help: chmod g-w '{}'; or look at the library and trust it as it is now: kymhost plugin trust '{}'",
-                    shown(path),
-                    shown(library)
-                ),
-            });
+            let why = format!("the members of group {gid} can write to it, so any of them can change its code");
+            let help = format!(
+                "chmod g-w '{}'; or check the library and trust it as it is now: kymhost plugin trust '{}'",
+                shown(path),
+                shown(library)
+            );
+            return Err(Refusal::new("group_writable", why, help).of(path));
         }
         Ok(Some(Pin { file, sha256 }))
     }
 }
 
 /// What only this user and root may write to, whatever is trusted.
-fn check_no_group(writers: Writers) -> Result<(), PluginError> {
+pub(super) fn check_no_group(writers: Writers) -> Result<(), PluginError> {
     let Some((path, gid)) = writers.group_may_write else { return Ok(()) };
-    let path = shown(&path);
-    Err(PluginError::Refused {
-        library: path.clone(),
-        code: "group_writable",
-        why: format!(
-            "the members of group {gid} may write to it, so anybody of them can say which plugins are trusted\n             help: look at what is in it, then chmod g-w '{path}'"
-        ),
-    })
+    let why =
+        format!("the members of group {gid} can write to it, so any of them can change which plugins are trusted");
+    let help = format!("check what is in it, then chmod g-w '{}'", shown(&path));
+    Err(Refusal::new("group_writable", why, help).of(&path))
 }
 
 enum Whose<'a> {
@@ -135,12 +129,12 @@ fn check_digest(library: &Path, entry: &Locked, found: &str, whose: &Whose<'_>) 
     let name = one_line(name);
     let (lock, help) = match whose {
         Whose::User(path) => {
-            (path, format!("see what changed, and trust it where it is meant: kymhost plugin trust {name}"))
+            (path, format!("see what changed and, if the change is wanted, trust it: kymhost plugin trust {name}"))
         }
         Whose::Dataset(path) => (
             path,
             format!(
-                "get the library of that digest; or, where this one is meant for all who work on the dataset: \
+                "get the library with that digest; or, if all users of the dataset should use this one: \
                  kymhost plugin trust {name} --dataset-lock"
             ),
         ),
@@ -149,15 +143,8 @@ fn check_digest(library: &Path, entry: &Locked, found: &str, whose: &Whose<'_>) 
         Whose::User(_) => format!("'{name}' is not the library that was installed at {}", one_line(&entry.locked_utc)),
         Whose::Dataset(_) => format!("'{name}' is not the library that this dataset asks for"),
     };
-    Err(PluginError::Refused {
-        library: shown(library),
-        code: "digest_changed",
-        why: format!(
-            "{what} ({})\nits SHA-256 is {found}\nit was           {}\nhelp: {help}",
-            shown(lock),
-            entry.sha256
-        ),
-    })
+    let why = format!("{what} ({})\nits SHA-256 is {found}\nit was           {}", shown(lock), entry.sha256);
+    Err(Refusal::new("digest_changed", why, help).of(library))
 }
 
 /// Holds a plugin against the dataset's lock file, where there is one. What comes back is the plugin with the digest that was seen.
@@ -167,11 +154,8 @@ pub(super) fn for_dataset(plugin: &Plugin, dataset: &Dataset) -> Result<Plugin, 
         Ok(file) => file,
         Err(LockError::Broken(error)) => return Err(error),
         Err(error) => {
-            return Err(PluginError::Refused {
-                library: place.path().display().to_string(),
-                code: "bad_lock",
-                why: format!("the dataset's lock file of plugins cannot be read: {error}"),
-            });
+            let why = format!("the dataset's lock file of plugins cannot be read: {error}");
+            return Err(Refusal::new("bad_lock", why, "check its owner and permissions").of(&place.path()));
         }
     };
     let mut plugin = plugin.clone();
@@ -183,7 +167,8 @@ pub(super) fn for_dataset(plugin: &Plugin, dataset: &Dataset) -> Result<Plugin, 
             Pin { file, sha256 }
         }
     };
-    check_digest(&plugin.library, entry, &pin.sha256, &Whose::Dataset(&place.path()))?;
+    check_digest(&plugin.library, entry, &pin.sha256, &Whose::Dataset(&place.path()))
+        .map_err(|error| error.with_card(&plugin.card))?;
     plugin.pin = Some(pin);
     Ok(plugin)
 }
@@ -196,6 +181,12 @@ pub struct Writers {
 }
 
 impl Writers {
+    /// A path that a group may write to.
+    #[cfg(test)]
+    pub(super) fn by_group(path: &Path, gid: u32) -> Self {
+        Self { group_may_write: Some((path.to_owned(), gid)) }
+    }
+
     pub(super) fn and(self, other: Self) -> Self {
         Self { group_may_write: self.group_may_write.or(other.group_may_write) }
     }
@@ -206,21 +197,22 @@ impl Writers {
 #[cfg(unix)]
 pub(super) fn check_writers(path: &Path, sticky_is_safe: bool) -> Result<Writers, PluginError> {
     use std::os::unix::fs::MetadataExt;
-    let refused = |code, why: String| PluginError::Refused { library: shown(path), code, why };
-    let metadata = path.metadata().map_err(|error| refused("unreadable", error.to_string()))?;
+    let refused = |code, why: String, help: String| Refusal::new(code, why, help).of(path);
+    let metadata = path.metadata().map_err(|error| Refusal::unreadable(&error).of(path))?;
     let me = rustix::process::geteuid().as_raw();
     let quoted = format!("'{}'", shown(path));
     let mode = metadata.mode();
     let sticky_saves = mode & 0o1000 != 0 && sticky_is_safe;
     if mode & 0o002 != 0 && !sticky_saves {
-        let why = "everybody may write to it, so its code may be anybody's".to_owned();
-        return Err(refused("world_writable", format!("{why}\nhelp: look at what is in it, then chmod o-w {quoted}")));
+        let why = "everybody can write to it, so anybody can change its code".to_owned();
+        return Err(refused("world_writable", why, format!("check what is in it, then chmod o-w {quoted}")));
     }
     if metadata.uid() != me && metadata.uid() != 0 {
         let why = format!("it belongs to user {}, neither to you (user {me}) nor to root", metadata.uid());
         return Err(refused(
             "foreign_owner",
-            format!("{why}\nhelp: copy the library to a folder of your own, or as root: chown {me} {quoted}"),
+            why,
+            format!("copy the library to a folder of your own, or as root: chown {me} {quoted}"),
         ));
     }
     let group_may_write = mode & 0o020 != 0 && !sticky_saves && !is_own_group(metadata.gid());

@@ -6,6 +6,7 @@
 use super::job;
 use super::library::{LibraryFile, load_identified};
 use super::protocol::{self, FrameReader, Item, Marker, PROTOCOL, ProtocolError, Reply, Request, Start, WireArtifact};
+use super::refusal::Refusal;
 use super::{Failure, FailureKind, Indexer, PluginError};
 use kymhost_dataset::Dataset;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -56,7 +57,10 @@ fn serve() -> Result<(), ProtocolError> {
     let Some((request, body)) = reader.wait::<Request>(&mut input)? else { return Ok(()) };
     let (start, indexer, library, dataset) = match prepare(request, &body) {
         Ok(ready) => ready,
-        Err((code, message)) => return send(&mut output, &Reply::Refused { code: code.into(), message }, &[]),
+        Err(Refusal { code, why, help }) => {
+            let help = Some(help).filter(|help| !help.is_empty());
+            return send(&mut output, &Reply::Refused { code: code.into(), message: why, help }, &[]);
+        }
     };
     let info = indexer.info();
     let (name, analysis_version) = (info.name.clone(), info.analysis_version.clone());
@@ -144,27 +148,25 @@ fn end_group() {
     let _ = rustix::process::kill_process(this, Signal::KILL);
 }
 
-type Refusal = (&'static str, String);
-
 type Loaded = (Box<dyn Indexer>, LibraryFile);
 
 fn prepare(request: Request, body: &[u8]) -> Result<(Start, Box<dyn Indexer>, LibraryFile, Dataset), Refusal> {
     let Request::Start(start) = request else {
-        return Err(("protocol", "the first request is no start".into()));
+        return Err(refused("protocol", "the first request is not a start"));
     };
     if start.protocol != PROTOCOL {
         let why = format!("the host speaks worker protocol {}, this worker {PROTOCOL}", start.protocol);
-        return Err(("protocol", why));
+        return Err(refused("protocol", why));
     }
     let (library, dataset) =
-        paths(&start, body).ok_or_else(|| ("protocol", "the paths' lengths are not those of the body".to_owned()))?;
+        paths(&start, body).ok_or_else(|| refused("protocol", "the lengths of the paths do not match the body"))?;
     log_to_stderr(&start.log);
     if let Some(bytes) = start.max_memory {
         limit_memory(bytes);
     }
     // The library first: its constructors are what may take this process down.
     let (indexer, library) = load(&library, &start)?;
-    let dataset = Dataset::open(&dataset).map_err(|error| ("dataset", error.to_string()))?;
+    let dataset = Dataset::open(&dataset).map_err(|error| refused("dataset", error.to_string()))?;
     Ok((start, indexer, library, dataset))
 }
 
@@ -172,9 +174,14 @@ fn load(library: &Path, start: &Start) -> Result<Loaded, Refusal> {
     let loaded = load_identified(library, start.pin.as_ref())
         .and_then(|(indexers, file)| job::pick(indexers, library, &start.indexer).map(|indexer| (indexer, file)));
     loaded.map_err(|error| match error {
-        PluginError::Refused { code, why, .. } => (code, why),
-        other => ("plugin", other.to_string()),
+        PluginError::Refused { refusal, .. } => refusal,
+        other => refused("plugin", other.to_string()),
     })
+}
+
+/// A refusal for which the host knows the advice.
+fn refused(code: &'static str, why: impl Into<String>) -> Refusal {
+    Refusal::new(code, why, "")
 }
 
 fn paths(start: &Start, body: &[u8]) -> Option<(PathBuf, PathBuf)> {

@@ -11,11 +11,13 @@ use std::path::Path;
 const DOCUMENTS: [&str; 3] = ["docs/reference/error-codes.md", "docs/authors/plugin-abi.md", "docs/guides/plugins.md"];
 
 /// What a code follows in the host's source. Whatever does not, is no code that reaches its user.
-const BEFORE: [&str; 6] = [
-    "code: ",
+const BEFORE: [&str; 7] = [
     "Refusal::new(",
     "refused(",
+    "unusable(",
     "usage(",
+    // `Diagnosis::new(Class::…, "code"`
+    "(Class::",
     // `CliError::new(Exit::…, "code"`, `Self::of(Exit::…, "code"`
     "(Exit::",
     // `Kind::Variant { .. } => "code",` where codes are chosen
@@ -39,7 +41,7 @@ fn codes(path: &str, source: &str) -> Vec<String> {
         }
         for after in source.split(before).skip(1) {
             let mut after = after.trim_start();
-            if before == "(Exit::" {
+            if before.ends_with("::") {
                 after = after.split_once(',').map_or("", |(_, after)| after.trim_start());
             }
             let literal = after.strip_prefix('"').and_then(|after| after.split_once('"'));
@@ -72,12 +74,13 @@ fn every_error_code_is_documented() {
         files.iter().flat_map(|(path, source)| codes(path, source).into_iter().map(|code| (code, &**path))).collect();
     // That the scan sees each way in which codes are written.
     for (code, why) in [
-        ("group_writable", "`code: `"),
-        ("api_major", "`Refusal::new(`"),
+        ("group_writable", "`Refusal::new(`"),
+        ("build_failed", "`unusable(`"),
+        ("no_data_folder", "`(Class::`"),
         ("world_writable", "`refused(`"),
         ("same_indexer", "`usage(` on the next line"),
         ("two_writers", "`(Exit::`"),
-        ("build_failed", "`=> `"),
+        ("bad_key", "`=> `"),
     ] {
         assert!(all.contains_key(code), "{code}, which is written as {why}, was not found: {all:?}");
     }

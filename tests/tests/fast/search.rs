@@ -1,6 +1,7 @@
 //! Finding plugins: by name on a search path, by a library's path, and which are refused.
 
 use kymhost::plugin::{Plugin, PluginError, SearchPath, find_plugin, list_plugins};
+use kymhost::store::Diagnose as _;
 use kymhost_tests::{TestDir, library};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -30,10 +31,11 @@ fn check(spec: &str, search: &SearchPath, expected: Result<&Path, (&str, &[&str]
         (Err(error), Err((code, says))) => {
             let found = match &error {
                 PluginError::NotFound { .. } => "not_found",
-                PluginError::Refused { code, .. } => code,
+                PluginError::Refused { refusal, .. } => refusal.code,
                 other => panic!("{other}"),
             };
-            let text = error.to_string();
+            let said = error.diagnose();
+            let text = format!("{}\n{}", said.message(), said.help.expect("help"));
             assert_eq!(found, code, "{text}");
             assert!(text.lines().count() <= 5, "{text}");
             for part in says {

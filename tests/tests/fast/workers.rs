@@ -1,7 +1,9 @@
 //! Plugins in worker processes: whatever one does, its image fails alone and the rest goes on.
 
 use kymhost::dataset::{Dataset, Found, Held, Input, check_input};
-use kymhost::plugin::{Extracted, Failure, FailureKind, PluginError, PoolOptions, Workforce, find_plugin, open_pool};
+use kymhost::plugin::{
+    Extracted, Failure, FailureKind, PluginError, PoolOptions, Refusal, Workforce, find_plugin, open_pool,
+};
 use kymhost_tests::fixture::{Fixture, image_id, params_hash};
 use kymhost_tests::{Run, TestDir, library, program, wait_for};
 use serde_json::{Value, json};
@@ -489,8 +491,8 @@ fn program_that_is_not_a_worker_is_reported() {
         options.program = Some(program.clone());
         let error = extract(&mut *pool_of(&data, "misbehave", &options), &ids(3)).expect_err("no worker");
         let code = match &error {
-            PluginError::Refused { code, .. } => code,
-            PluginError::Worker(_) => "worker",
+            PluginError::Refused { refusal, .. } => refusal.code,
+            PluginError::Worker { .. } => "worker",
             other => panic!("{other}"),
         };
         let text = error.to_string();
@@ -776,8 +778,8 @@ fn varying_params_are_an_error() {
 #[test]
 fn replaced_library_is_refused() {
     let code = |error: PluginError| match error {
-        PluginError::Refused { code, why, .. } => {
-            assert!(why.contains("replaced") && why.contains("run again"), "{why}");
+        PluginError::Refused { refusal: Refusal { code, why, help }, .. } => {
+            assert!(why.contains("replaced") && help.contains("run again"), "{why}: {help}");
             code
         }
         other => panic!("{other}"),

@@ -190,7 +190,7 @@ fn wrong_c_library_is_refused() {
         let library = build(wrong, more);
         check_refused(&library, &[words]);
         match load_library(&library) {
-            Err(PluginError::Refused { code: found, .. }) => assert_eq!(found, *code, "{wrong}"),
+            Err(error @ PluginError::Refused { .. }) => assert_eq!(error.code(), *code, "{wrong}"),
             Err(other) => panic!("{wrong}: {other:?}"),
             Ok(_) => panic!("{wrong} was loaded"),
         }

@@ -10,7 +10,8 @@ use super::judge::{self, Subject};
 use super::sandbox::Sandbox;
 use super::writes::{Use, deny_writes};
 use super::{CHILD, Check, Outcome};
-use kymhost_plugin::{Indexer, IndexerInfo, PluginError, load_library, take_pipes, watch_host};
+use kymhost_plugin::{Indexer, IndexerInfo, load_library, take_pipes, watch_host};
+use kymhost_store::Diagnose as _;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::File;
@@ -67,6 +68,8 @@ pub(super) enum Answer {
         code: String,
         /// Why.
         why: String,
+        /// What to do about it.
+        help: String,
     },
     /// Keys below an image's group under which nothing was found.
     Sought {
@@ -154,10 +157,11 @@ fn serve(arguments: &[OsString]) -> io::Result<()> {
 
     let loaded = match load_library(&library) {
         Ok(loaded) => loaded,
-        Err(PluginError::Refused { code, why, .. }) => {
-            return say(&mut output, &Answer::Refused { code: code.to_owned(), why });
+        Err(error) => {
+            let said = error.diagnose();
+            let (why, help) = (said.why.unwrap_or(said.what), said.help.unwrap_or_default());
+            return say(&mut output, &Answer::Refused { code: said.code.to_owned(), why, help });
         }
-        Err(other) => return say(&mut output, &Answer::Refused { code: "plugin".to_owned(), why: other.to_string() }),
     };
     if task == Task::Load {
         return say(&mut output, &Answer::Loaded);

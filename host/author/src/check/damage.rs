@@ -10,7 +10,7 @@ use super::{Outcome, Status};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use kymhost_dataset::{Dataset, Found, Record};
-use kymhost_plugin::{Failure, FailureKind, NO_REASON};
+use kymhost_plugin::{Failure, FailureCause, FailureKind};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
 use std::fs;
@@ -302,7 +302,7 @@ pub(super) fn error_texts(subject: &Subject<'_>) -> Judged {
             if apply(&patient, &damage)? {
                 for failure in Tried::new(subject, &record).failures() {
                     seen += 1;
-                    if failure.message.trim().is_empty() || failure.message == NO_REASON {
+                    if failure.message.trim().is_empty() || failure.cause == Some(FailureCause::NoReason) {
                         silent.get_or_insert_with(|| damage.what.clone());
                     }
                 }

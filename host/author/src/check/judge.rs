@@ -18,7 +18,7 @@ use arrow::ipc::writer::StreamWriter;
 use fastrand::Rng;
 use kymhost_dataset::{Dataset, DatasetError, Found, Input, Record, artifact_keys};
 use kymhost_plugin::Schema;
-use kymhost_plugin::{BAD_HASH, Failure, FailureKind, Indexer, IndexerInfo, Made, UNDECLARED};
+use kymhost_plugin::{Failure, FailureCause, FailureKind, Indexer, IndexerInfo, Made};
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, params_hash};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -259,18 +259,26 @@ fn records(dataset: &Dataset) -> Result<Vec<Record>, Outcome> {
     dataset.image_ids()?.iter().map(|id| Ok(dataset.record(id)?)).collect()
 }
 
+fn is_undeclared(failure: &Failure) -> bool {
+    matches!(failure.cause, Some(FailureCause::Undeclared { .. }))
+}
+
+fn is_bad_hash(failure: &Failure) -> bool {
+    matches!(failure.cause, Some(FailureCause::BadHash { .. }))
+}
+
 fn no_rows(failure: &Failure) -> Outcome {
     let see = match failure.kind {
         FailureKind::Panic => "see extracts".to_owned(),
         FailureKind::BadTable => "see proper_table".to_owned(),
-        _ if failure.message.contains(UNDECLARED) => "see artifacts".to_owned(),
+        _ if is_undeclared(failure) => "see artifacts".to_owned(),
         _ => GIVE_DATASET.to_owned(),
     };
     Outcome::skipped(format!("it takes no record ({}: {}); {see}", failure.kind, failure.message))
 }
 
 fn no_hash(failure: &Failure) -> Outcome {
-    if failure.message.starts_with(BAD_HASH) {
+    if is_bad_hash(failure) {
         return Outcome::skipped("it gives no proper params hash: see hash_form");
     }
     let see = if failure.kind == FailureKind::Panic { "see extracts" } else { GIVE_DATASET };
@@ -445,7 +453,7 @@ fn hash_form(subject: &Subject<'_>) -> Judged {
                 return Ok(Outcome::failed(format!("it has blanks or control characters: {hash:?}")));
             }
             Ok(_) => {}
-            Err(failure) if failure.message.starts_with(BAD_HASH) => return Ok(Outcome::failed(failure.message)),
+            Err(failure) if is_bad_hash(&failure) => return Ok(Outcome::failed(failure.message)),
             Err(_) => {}
         }
     }
@@ -840,7 +848,7 @@ fn artifacts(subject: &Subject<'_>) -> Judged {
     for record in subject.records()? {
         let made = match extract(&record) {
             Ok(made) => made,
-            Err(failure) if failure.message.contains(UNDECLARED) => return Ok(Outcome::failed(failure.message)),
+            Err(failure) if is_undeclared(&failure) => return Ok(Outcome::failed(failure.message)),
             Err(failure) => {
                 why.get_or_insert(failure);
                 continue;

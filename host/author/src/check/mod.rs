@@ -18,9 +18,7 @@ mod writes;
 pub use child::check_main;
 pub use suite::run;
 
-use kymhost_dataset::DatasetError;
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -240,6 +238,11 @@ impl Outcome {
         Self { status: Status::Skipped, message: message.into() }
     }
 
+    /// A library that kymhost refuses.
+    fn refused(code: &str, why: &str, help: &str) -> Self {
+        Self::failed(format!("{why} [{code}]\n{help}"))
+    }
+
     fn crashed(message: impl Into<String>) -> Self {
         Self { status: Status::Crashed, message: message.into() }
     }
@@ -343,44 +346,6 @@ pub const DEFAULT_CALLS: u64 = compare::CALLS;
 
 /// The hidden subcommand that a check's process is started with.
 pub const CHILD: &str = "plugin-check-one";
-
-/// Why nothing could be checked.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckError {
-    /// A folder, file or process of the suite's own.
-    #[error("cannot {what}: {source}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The dataset that was given, or the made-up one.
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-    /// The dataset that was given has no images.
-    #[error("{0} has no images to check with")]
-    NoImages(String),
-    /// The library has no such indexer.
-    #[error("{library} has no indexer '{indexer}', it has: {found}")]
-    UnknownIndexer {
-        /// The library's file.
-        library: String,
-        /// The name asked for.
-        indexer: String,
-        /// What there is.
-        found: String,
-    },
-    /// It was told to stop.
-    #[error("the checks were interrupted")]
-    Interrupted,
-}
-
-impl CheckError {
-    fn io(what: impl Into<String>, source: io::Error) -> Self {
-        Self::Io { what: what.into(), source }
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -5,8 +5,8 @@
 //! Which artifacts an unknown indexer reads is not known: the suite has it run, and makes what it looked for in vain
 //! ([`Samples::make_sought`]), until it looks for nothing new.
 
-use super::CheckError;
 use super::sandbox::copy_tree;
+use crate::error::CheckError;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, LargeStringArray, RecordBatch};
 use arrow::datatypes::{Field, Schema};
 use fastrand::Rng;

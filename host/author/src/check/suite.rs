@@ -5,7 +5,8 @@
 use super::child::{Answer, Order, Started, Task, listen};
 use super::samples::Samples;
 use super::sandbox::{Sandbox, Snapshot};
-use super::{Check, CheckError, Checked, IndexerReport, Options, Outcome, Report, Status};
+use super::{Check, Checked, IndexerReport, Options, Outcome, Report, Status};
+use crate::error::CheckError;
 use kymhost_plugin::{PluginError, check_versions, read_card};
 use kymhost_plugin_api::card::{Card, CardIndexer};
 use rustix::process::{Pid, Signal};
@@ -47,8 +48,8 @@ pub fn run(options: &Options, tell: &mut dyn FnMut(Option<&str>, &Checked)) -> R
         .prefix("kymhost-check-")
         .tempdir()
         .map_err(|error| CheckError::io("make a temporary folder", error))?;
-    let library = std::path::absolute(&options.library)
-        .map_err(|error| CheckError::io(format!("find {}", options.library.display()), error))?;
+    let library =
+        std::path::absolute(&options.library).map_err(|error| CheckError::no_library(&options.library, error))?;
     let suite = Suite { options, library: &library, folder: folder.path(), made: AtomicUsize::new(0) };
 
     let (card, checks) = suite.library_checks()?;
@@ -128,11 +129,11 @@ impl Suite<'_> {
         let (end, sandbox) = self.process(Task::Load, "", &empty, &empty, false)?;
         let (load, agrees) = match end {
             End::Answer(Answer::Loaded, _) => (Outcome::passed("loaded"), Outcome::passed("as its card says")),
-            End::Answer(Answer::Refused { code, why }, _) if code == "card_mismatch" => {
-                (Outcome::passed("loaded"), Outcome::failed(format!("{why} [{code}]")))
+            End::Answer(Answer::Refused { code, why, help }, _) if code == "card_mismatch" => {
+                (Outcome::passed("loaded"), Outcome::refused(&code, &why, &help))
             }
-            End::Answer(Answer::Refused { code, why }, _) => {
-                (Outcome::failed(format!("{why} [{code}]")), Outcome::skipped("it is not loaded: see load"))
+            End::Answer(Answer::Refused { code, why, help }, _) => {
+                (Outcome::refused(&code, &why, &help), Outcome::skipped("it is not loaded: see load"))
             }
             end => (self.crashed(end, &sandbox), Outcome::skipped("it is not loaded: see load")),
         };
@@ -436,7 +437,7 @@ fn last_words(file: &Path) -> String {
 
 fn refused(error: &PluginError) -> Outcome {
     match error {
-        PluginError::Refused { code, why, .. } => Outcome::failed(format!("{why} [{code}]")),
+        PluginError::Refused { refusal, .. } => Outcome::refused(refusal.code, &refusal.why, &refusal.help),
         other => Outcome::failed(other.to_string()),
     }
 }

@@ -2,6 +2,7 @@
 //! Owns: that rule, and a name that would do instead. Never: I/O.
 
 use super::carried;
+use crate::error::NameError;
 use std::fmt;
 
 /// The longest name: templates stay well formatted with it.
@@ -51,18 +52,6 @@ const TYPES: [&str; 20] = [
 /// The name of a new plugin: what its indexer, its crate and its library are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginName(String);
-
-/// A name that a new plugin cannot have.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{name}' cannot be the name of a new plugin: {why}")]
-pub struct NameError {
-    /// What was given.
-    pub name: String,
-    /// Why it cannot be.
-    pub why: String,
-    /// One that can be.
-    pub suggestion: String,
-}
 
 impl PluginName {
     /// A name that an indexer, a crate and a library can have: a letter, then letters, digits and single `_`, in lower case.

@@ -166,7 +166,7 @@ fn a_folder_is_written_as_a_whole_or_not_at_all() {
     fs::write(dir.path().join("file"), "mine").expect("a file");
     std::os::unix::fs::symlink(dir.path().join("nowhere"), dir.path().join("dangling")).expect("a link");
     for (taken, says) in
-        [("empty", "not empty"), ("x", "not empty"), ("file", "no folder"), ("dangling", "leads nowhere")]
+        [("empty", "not empty"), ("x", "not empty"), ("file", "not a folder"), ("dangling", "leads nowhere")]
     {
         let error = write(&dir.path().join(taken), &files).expect_err(taken);
         assert!(matches!(error, NewError::Taken { .. }) && error.to_string().contains(says), "{error}");

@@ -1,0 +1,152 @@
+//! The errors of this crate, and what each means for its user.
+
+use super::refusal::{CardSummary, Refusal};
+use super::schema::SchemaError;
+use kymhost_plugin_api::card::{API, Card};
+use kymhost_store::{Class, Diagnose, Diagnosis, Holder, StoreError};
+
+/// Why a plugin cannot be used at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PluginError {
+    /// No library has such an indexer.
+    #[error("{}", self.diagnose().message())]
+    NotFound {
+        /// The name asked for.
+        name: String,
+        /// The folders that were searched, as one text.
+        searched: String,
+        /// The indexers that exist, as one text.
+        found: String,
+        /// An existing indexer with nearly this name.
+        similar: Option<String>,
+    },
+    /// The library cannot be used.
+    #[error("{}", self.diagnose().message())]
+    Refused {
+        /// The file.
+        library: String,
+        /// Why.
+        refusal: Refusal,
+        /// What its card says, if the card could be read.
+        card: Option<Box<CardSummary>>,
+    },
+    /// Workers cannot be started, or do not speak our protocol.
+    #[error("{}", self.diagnose().message())]
+    Worker {
+        /// What went wrong.
+        why: String,
+        /// What to do about it, if there is something special to do.
+        help: Option<String>,
+    },
+}
+
+impl PluginError {
+    /// A failure of the worker processes.
+    pub fn worker(why: impl Into<String>) -> Self {
+        Self::Worker { why: why.into(), help: None }
+    }
+
+    /// The stable word of this error, as in its [`Diagnosis`].
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "unknown_plugin",
+            Self::Refused { refusal, .. } => refusal.code,
+            Self::Worker { .. } => "worker",
+        }
+    }
+
+    /// The same error, with what the library's card says.
+    #[must_use]
+    pub(super) fn with_card(self, card: &CardSummary) -> Self {
+        match self {
+            Self::Refused { library, refusal, card: None } => {
+                Self::Refused { library, refusal, card: Some(Box::new(card.clone())) }
+            }
+            other => other,
+        }
+    }
+
+    /// The same error, with what this card says.
+    #[must_use]
+    pub fn about(self, card: &Card) -> Self {
+        self.with_card(&card.into())
+    }
+}
+
+impl Diagnose for PluginError {
+    fn diagnose(&self) -> Diagnosis {
+        let unusable = |what: String| Diagnosis::new(Class::Unusable, self.code(), what);
+        match self {
+            Self::NotFound { name, searched, found, similar } => {
+                let help = match similar {
+                    Some(similar) => format!("did you mean '{similar}'?"),
+                    None => "give a library's path, or its folder with --plugin-dir or KYMHOST_PLUGIN_PATH".to_owned(),
+                };
+                unusable(format!("there is no indexer '{name}'"))
+                    .why(format!("searched: {searched}\nfound: {found}"))
+                    .help(help)
+            }
+            Self::Refused { library, refusal, card } => {
+                let names = card.as_ref().map_or_else(String::new, |card| format!("{} in ", card.indexers.join(", ")));
+                unusable(format!("cannot use {names}{library}")).why(&refusal.why).help(&refusal.help)
+            }
+            Self::Worker { why, help } => unusable("cannot run worker processes".to_owned())
+                .why(why)
+                .help(help.as_deref().unwrap_or("run again; --in-process runs the plugin without worker processes")),
+        }
+    }
+}
+
+/// Why a lock file could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// It is broken.
+    #[error(transparent)]
+    Broken(PluginError),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Another process has been changing it all the while.
+    #[error("{path} is being changed by {holder}")]
+    Busy {
+        /// The lock file.
+        path: String,
+        /// Who.
+        holder: Holder,
+    },
+}
+
+/// The plugin API of this program, for documents about refused plugins.
+pub const HOST_API: kymhost_plugin_api::card::ApiVersion = API;
+
+impl Diagnose for LockError {
+    fn diagnose(&self) -> Diagnosis {
+        match self {
+            Self::Broken(error) => error.diagnose(),
+            Self::Store(error) => Diagnosis::new(Class::Unusable, "io", error),
+            Self::Busy { .. } => {
+                Diagnosis::new(Class::Locked, "locked", self).help("try again when the other process has ended")
+            }
+        }
+    }
+}
+
+impl Diagnose for SchemaError {
+    fn diagnose(&self) -> Diagnosis {
+        match self {
+            Self::Bad(why) => {
+                Diagnosis::new(Class::Unusable, "bad_schema", "the plugin's schema of its parameters cannot be used")
+                    .why(why)
+                    .help("report it to the plugin's author; `kymhost plugin info` shows the schema")
+            }
+            Self::Invalid(violations) => {
+                Diagnosis::new(Class::Usage, "params_invalid", "the parameters would not match the plugin's schema")
+                    .why(violations.join("; "))
+                    .help("nothing was written; `kymhost params show` lists the parameters that can be set")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
