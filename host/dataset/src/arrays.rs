@@ -6,9 +6,10 @@
 //! (so no link leads out), unpacked within what their shape says, and only then given to zarrs, which knows byte orders,
 //! memory orders and Blosc. A panic of zarrs becomes an error.
 
+use super::error::unreadable;
 use super::names::{ARRAY, DATA};
 use super::tables::guarded;
-use super::{DatasetError, attributes, unreadable};
+use super::{DatasetError, attributes};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};

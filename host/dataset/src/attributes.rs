@@ -3,8 +3,9 @@
 //! Owns: `.zgroup`, `.zattrs` and the times in them. Never: arrays.
 //! Read and written by ourselves, not by zarrs: Python writes `NaN` into attributes, which breaks its groups.
 
+use super::DatasetError;
+use super::error::unreadable;
 use super::names::{ATTRIBUTES, GROUP};
-use super::{DatasetError, unreadable};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
 use kymhost_store::time::now_utc;

@@ -4,9 +4,10 @@
 //!
 //! A draft is written aside by whoever made it, several at a time; publishing is a rename each. A reader sees no image or a whole one.
 
+use super::error::unwritable;
 use super::names::{self, ARRAY, DATA};
 use super::tables::{self, Form};
-use super::{Dataset, DatasetError, arrays, attributes, unwritable};
+use super::{Dataset, DatasetError, arrays, attributes};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};

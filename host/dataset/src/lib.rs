@@ -7,6 +7,7 @@ mod arrays;
 mod attributes;
 pub mod cells;
 mod draft;
+mod error;
 mod gzip;
 mod hex;
 mod info;
@@ -25,6 +26,7 @@ mod zstd_pages;
 
 pub use draft::{ArrayInfo, ImageDraft, StagedImage, StagedPixels, default_axes, safe_artifact_name};
 pub use draft::{check_array, check_pixels, check_rows};
+pub use error::DatasetError;
 pub use gzip::decompress as gunzip;
 pub use hex::hex;
 pub use info::{Info, TableInfo};
@@ -39,12 +41,12 @@ pub use view::View;
 pub use view::epoch_ns;
 
 use arrow::array::RecordBatch;
+use error::{unreadable, unwritable};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::json::Object;
 use kymhost_store::time::now_utc;
-use kymhost_store::{Holder, Key, LocalStore, Sink, Stat, Store, StoreError};
-use std::fmt;
+use kymhost_store::{Key, LocalStore, Sink, Stat, Store, StoreError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,72 +57,13 @@ pub const FORMAT: &str = "kymflow_zarr_v1";
 /// The `schema_version` that this program reads and writes.
 pub const SCHEMA_VERSION: i64 = 1;
 
-/// What can go wrong with a dataset. Every kind names the key or file.
-#[derive(Debug, thiserror::Error)]
-pub enum DatasetError {
-    /// The folder is no dataset.
-    #[error("{path} is not a kymhost dataset: {why}")]
-    NotADataset {
-        /// The folder.
-        path: String,
-        /// What was expected and found.
-        why: String,
-    },
-    /// There is no such image.
-    #[error(
-        "there is no image '{id}' in {dataset}; `kymhost dataset info` counts them, ids are the folders of images/"
-    )]
-    UnknownImage {
-        /// The id asked for.
-        id: String,
-        /// The dataset.
-        dataset: String,
-    },
-    /// The key is there, but not what it should be (broken JSON, gzip, Parquet, CSV, `.zarray` or chunk).
-    #[error("cannot read {key} as {expected}: {found}")]
-    Unreadable {
-        /// The key, as [`Store::describe`] gives it.
-        key: String,
-        /// The form expected, e.g. `JSON`.
-        expected: &'static str,
-        /// What is wrong.
-        found: String,
-    },
-    /// What is to be written does not fit the format.
-    #[error("cannot write {key}: {why}")]
-    Unwritable {
-        /// The key or name.
-        key: String,
-        /// Why.
-        why: String,
-    },
-    /// Another process is changing which images there are, or the root's attributes.
-    #[error(
-        "another process is changing the dataset: {holder}; it has not finished within {seconds} s, try again later"
-    )]
-    Locked {
-        /// Who.
-        holder: Holder,
-        /// How long it was waited for.
-        seconds: u64,
-    },
-    /// The store refused.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-fn unreadable(store: &dyn Store, key: &Key, expected: &'static str, found: impl fmt::Display) -> DatasetError {
-    DatasetError::Unreadable { key: store.describe(key), expected, found: found.to_string() }
-}
-
-fn unwritable(store: &dyn Store, key: &Key, why: String) -> DatasetError {
-    DatasetError::Unwritable { key: store.describe(key), why }
-}
-
 /// The rows of a Parquet file that is no key of a dataset.
 pub fn parse_parquet(bytes: Vec<u8>) -> Result<RecordBatch, String> {
     tables::read_artifact(bytes.into())
 }
+
+/// What to do if the folder may be the one above or below the dataset.
+const GIVE_FOLDER: &str = "give the dataset's folder (it holds .zgroup and images/) with --dataset PATH";
 
 /// How a table's bytes are put under its key; `false` where they were not.
 type PutTable<'a> = &'a dyn Fn(&Key, &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<bool, StoreError>;
@@ -137,15 +80,20 @@ impl Dataset {
         match LocalStore::open(path) {
             Ok(store) => Self::open_store(Arc::new(store)),
             Err(StoreError::Io { source, .. }) => {
-                let why = match source.kind() {
-                    io::ErrorKind::NotFound => {
-                        "there is nothing at this path; `kymhost dataset create` makes a new dataset".to_owned()
+                let (why, help) = match source.kind() {
+                    io::ErrorKind::NotFound => (
+                        "nothing exists at this path".to_owned(),
+                        "check the path, or make a new dataset with `kymhost dataset create PATH`",
+                    ),
+                    io::ErrorKind::NotADirectory => {
+                        ("it is a file".to_owned(), "give the dataset's folder, usually named NAME.zarr")
                     }
-                    io::ErrorKind::NotADirectory => "it is a file; a dataset is a folder, usually NAME.zarr".to_owned(),
-                    io::ErrorKind::PermissionDenied => "you may not open the folder; ask its owner".to_owned(),
-                    _ => format!("the folder cannot be opened: {source}"),
+                    io::ErrorKind::PermissionDenied => {
+                        ("you may not open the folder".to_owned(), "ask its owner for permission")
+                    }
+                    _ => (format!("the folder cannot be opened: {source}"), GIVE_FOLDER),
                 };
-                Err(DatasetError::NotADataset { path: path.display().to_string(), why })
+                Err(DatasetError::NotADataset { path: path.display().to_string(), why, help })
             }
             Err(other) => Err(other.into()),
         }
@@ -153,33 +101,37 @@ impl Dataset {
 
     /// Opens the dataset in a store.
     pub fn open_store(store: Arc<dyn Store>) -> Result<Self, DatasetError> {
-        let refused = |why: String| Err(DatasetError::NotADataset { path: store.root().display().to_string(), why });
+        let refused = |why: String, help: &'static str| {
+            Err(DatasetError::NotADataset { path: store.root().display().to_string(), why, help })
+        };
         if !attributes::is_group(&*store, &Key::root())? {
             if store.stat(&Key::new("zarr.json")?)?.is_some() {
-                return refused("it is a Zarr v3 store; kymflow and kymhost keep datasets in Zarr v2".to_owned());
+                let why = "it is a Zarr v3 store; kymflow and kymhost keep datasets in Zarr v2";
+                return refused(why.to_owned(), GIVE_FOLDER);
             }
-            return refused("it has no file .zgroup; is it the folder above or below the dataset?".to_owned());
+            return refused("it has no file .zgroup".to_owned(), GIVE_FOLDER);
         }
         let root = attributes::read(&*store, &Key::root())?;
         match root.get("format").and_then(Json::as_str) {
             Some(FORMAT) => {}
-            Some(other) => return refused(format!("its attribute 'format' is '{other}', expected '{FORMAT}'")),
+            Some(other) => {
+                return refused(format!("its attribute 'format' is '{other}', expected '{FORMAT}'"), GIVE_FOLDER);
+            }
             None => {
-                return refused(format!(
-                    "it is a Zarr group without the attribute format = '{FORMAT}', so not one of kymflow's"
-                ));
+                let why = format!("it is a Zarr group without the attribute format = '{FORMAT}'");
+                return refused(why, GIVE_FOLDER);
             }
         }
         match root.get("schema_version").map(|version| (version, version.as_i64())) {
             Some((_, Some(SCHEMA_VERSION))) => {}
             Some((_, Some(newer))) if newer > SCHEMA_VERSION => {
-                return refused(format!(
-                    "its schema_version is {newer}, this kymhost knows {SCHEMA_VERSION}; use a newer kymhost"
-                ));
+                let why = format!("its schema_version is {newer}, this kymhost knows {SCHEMA_VERSION}");
+                return refused(why, "use a newer kymhost");
             }
             found => {
                 let found = found.map_or_else(|| "missing".to_owned(), |(version, _)| version.to_string());
-                return refused(format!("its attribute 'schema_version' is {found}, expected {SCHEMA_VERSION}"));
+                let why = format!("its attribute 'schema_version' is {found}, expected {SCHEMA_VERSION}");
+                return refused(why, GIVE_FOLDER);
             }
         }
         Ok(Self { store })

@@ -2,10 +2,11 @@
 //!
 //! Owns: their form on disk, and what of a record is an indexer's own. Never: decides what may be overwritten.
 
+use super::error::unwritable;
 use super::inputs::sha256_of;
 use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA};
 use super::tables::Form;
-use super::{Dataset, DatasetError, Record, tables, unwritable};
+use super::{Dataset, DatasetError, Record, tables};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Artifact, ArtifactKind};

@@ -2,9 +2,10 @@
 //!
 //! Owns: its fields and how they are found. Never: is read to find an image.
 
+use super::error::{unreadable, unwritable};
 use super::names::{ANALYSIS, DATA, IMAGES, MANIFEST};
 use super::record::MAX_FOLDERS;
-use super::{Dataset, DatasetError, FORMAT, SCHEMA_VERSION, arrays, attributes, gzip, names, unreadable, unwritable};
+use super::{Dataset, DatasetError, FORMAT, SCHEMA_VERSION, arrays, attributes, gzip, names};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
 use kymhost_store::text;

@@ -39,6 +39,11 @@ pub(super) const ENDINGS: [(&str, ArtifactKind); 4] = [
     (".csv.gz", ArtifactKind::Csv),
 ];
 
+/// The dataset table that a key is, without folder and ending.
+pub(super) fn table_of(key: &Key) -> Option<&str> {
+    key.as_str().strip_prefix(TABLES)?.strip_prefix('/')?.strip_suffix(".parquet").filter(|name| !name.contains('/'))
+}
+
 /// An artifact's name as kymflow makes it safe: trimmed, `\` to `/`, `..` to `_`, each run of characters outside
 /// `A-Z a-z 0-9 _ . - /` to one `_`, no `/` at either end. Empty and `.` segments, which a file system
 /// ignores, are dropped from the key later.

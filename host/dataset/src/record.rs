@@ -4,11 +4,12 @@
 //! A *watched* record remembers what was read through it ([`Record::inputs`]). What is read only for a message, or to tell run
 //! markers from other artifacts in a listing, is no input: it is not handed over.
 
+use super::error::{unreadable, unwritable};
 use super::inputs::{Input, InputsError, Watch};
 use super::made::{self, Own};
 use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA, ENDINGS};
 use super::tables::Form;
-use super::{DatasetError, arrays, attributes, gzip, tables, unreadable, unwritable};
+use super::{DatasetError, arrays, attributes, gzip, tables};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, csv};

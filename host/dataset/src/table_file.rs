@@ -4,8 +4,9 @@
 //!
 //! All that is read is of the file that was opened, also where another program puts a new one in its place meanwhile.
 
+use super::error::unreadable;
 use super::tables::{self, Chunks, guarded};
-use super::{DatasetError, hex, names, unreadable};
+use super::{DatasetError, hex, names};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use kymhost_store::{Key, Stat, Store, StoredFile};

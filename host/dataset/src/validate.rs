@@ -88,7 +88,7 @@ impl Inspection {
                     Some(path.display().to_string())
                 };
                 let (named, message) = match &error {
-                    DatasetError::Unreadable { key, expected, found } => {
+                    DatasetError::Unreadable { key, expected, found, .. } => {
                         (below(key), format!("cannot be read as {expected}: {found}"))
                     }
                     DatasetError::Store(StoreError::LeadsOut { key }) => {

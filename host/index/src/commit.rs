@@ -453,7 +453,7 @@ impl<'a> Committer<'a> {
                     let table = self.name.key_text();
                     tracing::info!(table, "another program has written the table meanwhile; planning the commit again");
                 }
-                Err(error) if self.may_set_aside && is_unreadable(&error, self.dataset, self.name) => {
+                Err(error) if self.may_set_aside && is_unreadable(&error, self.name) => {
                     tracing::warn!(%error, "the table is made anew");
                     self.is_broken = true;
                 }
@@ -552,9 +552,8 @@ pub(super) fn now_ns() -> i64 {
 }
 
 /// Whether an error says that the table's file is not Parquet.
-fn is_unreadable(error: &IndexError, dataset: &Dataset, name: &TableName) -> bool {
-    let Ok(table) = name.key() else { return false };
-    matches!(error, IndexError::Dataset(DatasetError::Unreadable { key, .. }) if *key == dataset.store().describe(&table))
+fn is_unreadable(error: &IndexError, name: &TableName) -> bool {
+    matches!(error, IndexError::Dataset(DatasetError::Unreadable { table, .. }) if table.as_deref() == Some(name.table()))
 }
 
 /// The images of an intent that are still there.

@@ -166,7 +166,13 @@ impl Context<'_> {
         if let Some(why) = scheme.plan.broken_table.as_ref().filter(|_| scheme.to_extract.is_empty()) {
             // There is nothing to make it anew from.
             let key = self.dataset.store().describe(&self.name.key()?);
-            return Err(DatasetError::Unreadable { key, expected: "Parquet", found: why.clone() }.into());
+            return Err(DatasetError::Unreadable {
+                key,
+                table: Some(self.name.table().to_owned()),
+                expected: "Parquet",
+                found: why.clone(),
+            }
+            .into());
         }
         Ok(scheme)
     }

@@ -175,6 +175,7 @@ fn written(dataset: &Dataset, id: &str, folder: &Path, notes: &mut Vec<String>) 
     let record = dataset.find_record(id)?;
     let pixels = record.pixels()?.ok_or_else(|| DatasetError::Unreadable {
         key: format!("{}/images/{id}/data", dataset.path().display()),
+        table: None,
         expected: "pixels",
         found: "the image has none".to_owned(),
     })?;
@@ -249,6 +250,7 @@ fn file_of(
 ) -> Result<(Entry, Vec<u8>), IngestError> {
     let gone = || DatasetError::Unreadable {
         key: record.describe_artifact(name, kind),
+        table: None,
         expected: "an artifact",
         found: "it was there a moment ago".to_owned(),
     };

@@ -7,6 +7,7 @@
 //! its file alone. The rules in words: `docs/reference/recordings.md`.
 
 mod directory;
+mod error;
 mod export;
 mod find;
 mod listing;
@@ -20,17 +21,15 @@ mod sidecar;
 mod sources;
 mod tiff;
 
+pub use error::{FileError, FileErrorKind, IngestError};
 pub use export::{ExportOptions, Exported, export, write_tiff};
 pub use find::{Beside, Found, Recording, Role, find};
 pub use plan::{Action, Plan, Vanished, plan};
 pub use run::{FileOutcome, IngestOptions, Observer, Outcome, What, ingest};
 pub use sidecar::Form;
 
-use kymhost_dataset::DatasetError;
 use kymhost_store::time::epoch_ns;
-use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The most bytes that one recording may have, decoded: as much as an array of a dataset.
 pub const MAX_PIXEL_BYTES: u64 = 8 << 30;
@@ -38,138 +37,6 @@ pub const MAX_PIXEL_BYTES: u64 = 8 << 30;
 const MAX_HEADER_BYTES: u64 = 1 << 20;
 /// The most bytes of a document beside a recording.
 const MAX_SIDECAR_BYTES: u64 = 256 << 20;
-
-/// What keeps a whole ingest or export from being done.
-#[derive(Debug, thiserror::Error)]
-pub enum IngestError {
-    /// A folder or file that was named cannot be looked at.
-    #[error("cannot read {path}: {source}")]
-    Path {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file that was named is no recording.
-    #[error("{path} is no TIFF: its name ends neither in .tif nor in .tiff")]
-    NoRecording {
-        /// Which.
-        path: PathBuf,
-    },
-    /// There are more files than any lab has.
-    #[error("{path} holds more than {limit} recordings, the most that one ingest takes; ingest its folders one by one")]
-    TooMany {
-        /// The folder.
-        path: PathBuf,
-        /// The bound.
-        limit: usize,
-    },
-    /// Another ingest is at work.
-    #[error("another process ingests into this dataset: {holder}")]
-    Locked {
-        /// Who.
-        holder: kymhost_store::Holder,
-    },
-    /// An export would mix with what is there.
-    #[error("{path} is not empty; an export needs a folder of its own")]
-    NotEmpty {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// What is read and what is written would be one.
-    #[error(
-        "{path} and the dataset {dataset} have files in common, or would have; a dataset holds nothing but what is its own"
-    )]
-    Overlaps {
-        /// What was named.
-        path: PathBuf,
-        /// The dataset.
-        dataset: PathBuf,
-    },
-    /// A file of an export could not be written.
-    #[error("cannot write {path}: {why}")]
-    Write {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// The dataset refused.
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-}
-
-/// What is wrong with one file; the others go in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileError {
-    /// What sort of fault it is.
-    pub kind: FileErrorKind,
-    /// What was found, and where it is not the recording itself, in which file.
-    pub message: String,
-}
-
-/// Sorts of faults of files. The codes are a promise to scripts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileErrorKind {
-    /// The system would not give the bytes.
-    Io,
-    /// It is not what a TIFF should be.
-    Broken,
-    /// It is a TIFF, of a sort that no kymograph has.
-    Unsupported,
-    /// It is, or says that it is, larger than what is taken.
-    TooLarge,
-    /// The header or JSON beside it cannot be used.
-    Metadata,
-    /// A file beside it that is to become an artifact cannot be used.
-    Sidecar,
-    /// It changed while it was read.
-    Changed,
-    /// The dataset would not take it.
-    Dataset,
-}
-
-impl FileErrorKind {
-    /// A stable word.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Io => "io",
-            Self::Broken => "broken_tiff",
-            Self::Unsupported => "unsupported_tiff",
-            Self::TooLarge => "too_large",
-            Self::Metadata => "metadata",
-            Self::Sidecar => "sidecar",
-            Self::Changed => "changed_while_read",
-            Self::Dataset => "dataset",
-        }
-    }
-}
-
-impl FileError {
-    fn new(kind: FileErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
-    }
-
-    fn io(path: &Path, error: &io::Error) -> Self {
-        Self::new(FileErrorKind::Io, format!("cannot read {}: {error}", path.display()))
-    }
-
-    /// A fault of a file beside the recording.
-    fn beside(kind: FileErrorKind, path: &Path, why: impl fmt::Display) -> Self {
-        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        Self::new(kind, format!("{name}: {why}"))
-    }
-}
-
-impl From<DatasetError> for FileError {
-    fn from(error: DatasetError) -> Self {
-        let mut text = error.to_string();
-        if let Some(cause) = std::error::Error::source(&error).map(ToString::to_string).filter(|c| !text.contains(c)) {
-            text = format!("{text}: {cause}");
-        }
-        Self::new(FileErrorKind::Dataset, text)
-    }
-}
 
 /// Size and time of a file: what it is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

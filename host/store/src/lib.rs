@@ -7,6 +7,7 @@ mod behind;
 mod beneath;
 mod diagnosis;
 mod disk;
+mod error;
 mod key;
 mod local;
 mod lock;
@@ -16,6 +17,7 @@ pub mod time;
 mod watched;
 
 pub use diagnosis::{Class, Diagnose, Diagnosis};
+pub use error::StoreError;
 pub use key::Key;
 pub use local::{LocalStore, StagedTree};
 pub use lock::{Holder, LockGuard, MAX_HOLDER_BYTES};
@@ -27,43 +29,6 @@ use std::time::SystemTime;
 
 /// No JSON document, attribute file or marker of ours or kymflow's comes near this many bytes.
 pub const MAX_DOCUMENT_BYTES: u64 = 256 << 20;
-
-/// What can go wrong with a key.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The text is no key.
-    #[error("'{key}' is not a key of a dataset: {why}")]
-    BadKey {
-        /// The text.
-        key: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// A symbolic link on the way leads out of the dataset.
-    #[error("{key} leads out of the dataset through a symbolic link; kymhost does not follow it")]
-    LeadsOut {
-        /// The key.
-        key: String,
-    },
-    /// More bytes than the caller is ready to take.
-    #[error("{key} has more than {limit} bytes, the most that kymhost reads of such a file")]
-    TooLarge {
-        /// The key.
-        key: String,
-        /// The bound.
-        limit: u64,
-    },
-    /// The operating system refused.
-    #[error("cannot {action} {key}: {source}")]
-    Io {
-        /// `read`, `write`, `list`, `delete` …
-        action: &'static str,
-        /// The key.
-        key: String,
-        /// Why.
-        source: io::Error,
-    },
-}
 
 /// What is known of a key without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

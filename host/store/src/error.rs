@@ -1,0 +1,101 @@
+//! What can go wrong with a key of a store.
+
+use crate::{Class, Diagnose, Diagnosis};
+use std::fmt;
+use std::io;
+
+/// What can go wrong with a key.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The text is not a key.
+    BadKey {
+        /// The text.
+        key: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A symbolic link on the way leads out of the dataset.
+    LeadsOut {
+        /// The key.
+        key: String,
+    },
+    /// The file has more bytes than the caller is ready to take.
+    TooLarge {
+        /// The key.
+        key: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// The operating system refused.
+    Io {
+        /// What was tried: `read`, `write`, `list`, `delete` and so on.
+        action: &'static str,
+        /// The key.
+        key: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Diagnose for StoreError {
+    fn diagnose(&self) -> Diagnosis {
+        let unusable = |code, what: String| Diagnosis::new(Class::Unusable, code, what);
+        match self {
+            Self::BadKey { key, why } => unusable("bad_key", format!("'{key}' is not a key of a dataset")).why(why),
+            Self::LeadsOut { key } => unusable("leads_out", format!("kymhost does not follow {key}"))
+                .why("a symbolic link on the way leads out of the dataset")
+                .help("replace the symbolic link with the file or folder that it points to"),
+            Self::TooLarge { key, limit } => unusable("too_large", format!("cannot read {key}"))
+                .why(format!("it has more than {limit} bytes, the limit for such a file")),
+            Self::Io { action, key, source } => Diagnosis {
+                help: io_help(source).map(str::to_owned),
+                ..unusable("io", format!("cannot {action} {key}")).why(source)
+            },
+        }
+    }
+}
+
+fn io_help(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Some("check who owns the dataset's files and their permissions"),
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Some("the disk is mounted read-only; copy the dataset to where you may write")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("free some space and run again; the table is as it was before")
+        }
+        _ => None,
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.diagnose().message())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn store_error_help_fits_the_cause() {
+        let io = |kind: io::ErrorKind| StoreError::Io { action: "write", key: "d/k".into(), source: kind.into() };
+        for (error, code, says, help) in [
+            (StoreError::BadKey { key: "../x".into(), why: "it is empty" }, "bad_key", "'../x'", None),
+            (StoreError::LeadsOut { key: "d/k".into() }, "leads_out", "d/k", Some("symbolic link")),
+            (StoreError::TooLarge { key: "d/k".into(), limit: 7 }, "too_large", "7 bytes", None),
+            (io(io::ErrorKind::StorageFull), "io", "cannot write d/k: ", Some("space")),
+            (io(io::ErrorKind::PermissionDenied), "io", "d/k", Some("permissions")),
+            (io(io::ErrorKind::Other), "io", "d/k", None),
+        ] {
+            let found = error.diagnose();
+            assert_eq!((found.class, found.code), (Class::Unusable, code));
+            assert!(error.to_string().contains(says), "{error}");
+            match (found.help, help) {
+                (Some(found), Some(says)) => assert!(found.contains(says), "{found}"),
+                (found, says) => assert_eq!(found.as_deref(), says, "{error}"),
+            }
+        }
+    }
+}
