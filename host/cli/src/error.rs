@@ -335,7 +335,7 @@ mod tests {
         check(StoreError::TooLarge { key: "d/k".into(), limit: 7 }, Exit::Unusable, "too_large", "7 bytes");
         check(DatasetError::Store(io(io::ErrorKind::StorageFull)), Exit::Unusable, "io", "d/k");
         check(
-            DatasetError::NotADataset { path: "p".into(), why: "no .zgroup".into() },
+            DatasetError::NotADataset { path: "p".into(), why: "no .zgroup".into(), help: "h" },
             Exit::Unusable,
             "not_a_dataset",
             "no .zgroup",
@@ -347,7 +347,7 @@ mod tests {
             "'zz'",
         );
         check(
-            DatasetError::Unreadable { key: "d/k".into(), expected: "JSON", found: "x".into() },
+            DatasetError::Unreadable { key: "d/k".into(), table: None, expected: "JSON", found: "x".into() },
             Exit::Unusable,
             "unreadable",
             "d/k",
@@ -367,6 +367,7 @@ mod tests {
     fn errors_of_runs_say_what_to_do_once() {
         let unreadable = |key: &str, found: &str| DatasetError::Unreadable {
             key: key.into(),
+            table: None,
             expected: "Parquet",
             found: found.into(),
         };
