@@ -90,8 +90,8 @@ impl Roi {
     /// Reads the ROIs of the metadata, in their order; empty if there are none.
     ///
     /// # Errors
-    /// [`AnalysisError::Roi`] if one is not a rectangle (a mask), lacks a field or has one of the wrong type, or if two have
-    /// the same number.
+    /// [`AnalysisError::Roi`] if one is not a rectangle (a mask), lacks a field or has one of the wrong type, or if
+    /// two have the same number.
     pub fn of_metadata(metadata: Option<&Json>) -> Result<Vec<Self>> {
         let Some(rois) = metadata.and_then(|metadata| metadata.get("rois")).filter(|rois| !rois.is_null()) else {
             return Ok(Vec::new());

@@ -10,8 +10,8 @@ pub fn mean_std(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
     (mean, (squares / count as f64).sqrt())
 }
 
-/// The median of values that are not NaN; NaN without values. With an even number of values it is the mean of the middle
-/// two. The values are reordered.
+/// The median of values that are not NaN; NaN without values. With an even number of values it is the mean of the
+/// middle two. The values are reordered.
 pub fn median(values: &mut [f64]) -> f64 {
     if values.is_empty() {
         return f64::NAN;

@@ -21,7 +21,8 @@ impl std::fmt::Debug for Work<'_> {
 }
 
 impl<'a> Work<'a> {
-    /// Uses this number of threads, including the caller's (0 counts as 1). It is never cancelled and reports no progress.
+    /// Uses this number of threads, including the caller's (0 counts as 1). It is never cancelled and reports no
+    /// progress.
     pub fn threads(threads: usize) -> Self {
         Self { threads: threads.max(1), cancelled: &|| false, progress: &|_| {} }
     }

@@ -3,9 +3,9 @@
 //! This file reads velocities and params, and makes the columns of the artifacts and of the table. The method is in
 //! `kymhost-analysis`.
 //!
-//! It writes the artifacts that the indexer `velocity_events` reads: `velocity_events/events` with one row per event, and
-//! `velocity_events/params` with the params that were used. Its own table has one row per ROI. All are described in
-//! `docs/guides/analyses.md`.
+//! It writes the artifacts that the indexer `velocity_events` reads: `velocity_events/events` with one row per event,
+//! and `velocity_events/params` with the params that were used. Its own table has one row per ROI. All are described
+//! in `docs/guides/analyses.md`.
 
 use kymhost_analysis::events::{self, DetectedEvents, Event, EventParams, EventType, MachineType};
 use kymhost_plugin_api::Columns;
@@ -36,7 +36,8 @@ impl Indexer for EventDetection {
 
     fn extract_rows(&self, record: &Record<'_>, run: &Run<'_>) -> Result<Table> {
         let params = params(record)?;
-        // Without velocities nothing was analysed: there are no rows, and no artifact that claims that there are no events.
+        // Without velocities nothing was analysed: there are no rows, and no artifact that claims that there are no
+        // events.
         let Some(velocities) = record.columns(VELOCITY)? else { return table(&[]) };
         let traces = traces(&velocities).map_err(|error| {
             let why = format!("{}: {}", record.key(VELOCITY, ArtifactKind::Parquet), error.message());

@@ -53,7 +53,8 @@ fn params_have_rois_of_metadata() {
     assert_eq!(params(&broken, "rois"), None);
 }
 
-/// A record with these table artifacts, by file name, with `!` before unreadable ones. Each holds its name as `velocity`.
+/// A record with these table artifacts, by file name, with `!` before unreadable ones. Each holds its name as
+/// `velocity`.
 fn with_tables(files: &[&str]) -> TestRecord {
     files.iter().fold(TestRecord::new(), |record, file| {
         let (name, form) = file.trim_start_matches('!').rsplit_once('.').unwrap();

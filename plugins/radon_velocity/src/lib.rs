@@ -36,7 +36,8 @@ impl Indexer for RadonVelocity {
         let of_metadata =
             |error: AnalysisError| Error::msg(format!("{}: {error}", record.key("metadata", ArtifactKind::Json)));
         let mut rois = Roi::of_metadata(metadata.as_ref()).map_err(of_metadata)?;
-        // Without pixels nothing was analysed: there are no rows, and no artifact that claims that there are no windows.
+        // Without pixels nothing was analysed: there are no rows, and no artifact that claims that there are no
+        // windows.
         let Some(pixels) = record.pixels()? else { return summary_table(&[]) };
         let voxels = Voxels::of_metadata(metadata.as_ref()).map_err(of_metadata)?;
         let kymograph = Kymograph::new(&pixels)?;

@@ -120,8 +120,8 @@ proptest! {
         prop_assert_eq!(outcome.rows().f64("vel_mean"), [None]);
     }
 
-    /// The streaks must be visible, because noise has no direction. A mirrored window is not sampled at mirrored places, so
-    /// an angle may move a little, to either side.
+    /// The streaks must be visible, because noise has no direction. A mirrored window is not sampled at mirrored
+    /// places, so an angle may move a little, to either side.
     #[test]
     fn velocities_mirrored_flip_sign(
         width in 16_usize..32, speed in 0.4..1.8_f64, forth in any::<bool>(), seed in any::<u64>(),

@@ -1,7 +1,7 @@
 //! The indexer `velocity_events`: one row per event that was found in an image's velocities.
 //!
-//! This file knows where params and events are kept, the order of the columns, and the old form of the run marker. It does
-//! not compute events.
+//! This file knows where params and events are kept, the order of the columns, and the old form of the run marker. It
+//! does not compute events.
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_schema::{DataType, Field, FieldRef, Schema};
@@ -107,7 +107,8 @@ fn python_int(value: &Json) -> Option<u64> {
     }
 }
 
-/// Python's `int` of a text: digits with single underscores between them, an optional sign, and white space around them.
+/// Python's `int` of a text: digits with single underscores between them, an optional sign, and white space around
+/// them.
 fn python_int_of_text(text: &str) -> Option<u64> {
     let is_space = |character: char| character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character);
     let number = text.trim_matches(is_space);

@@ -35,7 +35,8 @@ fn params_are_first_object() {
     }
 }
 
-/// A record with these table artifacts, by file name, with `!` before unreadable ones. Each holds its name as `event_id`.
+/// A record with these table artifacts, by file name, with `!` before unreadable ones. Each holds its name as
+/// `event_id`.
 fn with_tables(files: &[&str]) -> TestRecord {
     files.iter().fold(TestRecord::new(), |record, file| {
         let (name, form) = file.trim_start_matches('!').rsplit_once('.').unwrap();

@@ -56,8 +56,8 @@ impl MachineType {
     }
 }
 
-/// An event. Indices count the samples of the trace. Shifts have a peak, a score and baselines; gaps have an end, a duration
-/// and counts.
+/// An event. Indices count the samples of the trace. Shifts have a peak, a score and baselines; gaps have an end, a
+/// duration and counts.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Event {

@@ -1,13 +1,13 @@
 //! Medians of a window that slides over a trace.
 //!
-//! Each stretch of the trace is sorted once. A set of bits, one per rank, says which of its samples are in the window. A
-//! sample that enters or leaves changes one bit, and moves the median by a few bits at most. So the cost of a step does not
-//! grow with the window.
+//! Each stretch of the trace is sorted once. A set of bits, one per rank, says which of its samples are in the
+//! window. A sample that enters or leaves changes one bit, and moves the median by a few bits at most. So the cost of
+//! a step does not grow with the window.
 
 use crate::stats;
 
-/// The medians of the windows `[end − width, end)` over a trace, for each `end` from 0 to `len + width − 1`. Windows are cut
-/// at the ends of the trace.
+/// The medians of the windows `[end − width, end)` over a trace, for each `end` from 0 to `len + width − 1`. Windows
+/// are cut at the ends of the trace.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Medians {
     /// NaN if no sample of the window is known.

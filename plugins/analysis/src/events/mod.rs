@@ -1,12 +1,12 @@
 //! Events in a velocity trace: baseline shifts, NaN gaps and zero gaps.
 //!
-//! The rules are those of kymflow. A *shift* is where the median speed after a sample differs from the median before it:
-//! a stall begins with a drop and ends with a rise. A *gap* is a stretch in which most velocities are unknown (NaN) or
-//! zero. Infinite velocities count as unknown.
+//! The rules are those of kymflow. A *shift* is where the median speed after a sample differs from the median before
+//! it: a stall begins with a drop and ends with a rise. A *gap* is a stretch in which most velocities are unknown
+//! (NaN) or zero. Infinite velocities count as unknown.
 //!
-//! Windows are given in seconds and converted to samples with the sampling rate, which is 1 / the median of the positive
-//! finite steps of the times. A trace without such a step (fewer than two samples, or times that do not advance) has no
-//! sampling rate and no events.
+//! Windows are given in seconds and converted to samples with the sampling rate, which is 1 / the median of the
+//! positive finite steps of the times. A trace without such a step (fewer than two samples, or times that do not
+//! advance) has no sampling rate and no events.
 //!
 //! This module does not know where velocities come from.
 

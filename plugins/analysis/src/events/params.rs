@@ -118,8 +118,8 @@ impl EventParams {
     /// fields. Missing ones have their defaults.
     ///
     /// # Errors
-    /// [`AnalysisError::UnknownParam`] for an unknown name, [`AnalysisError::Param`] for a value that has the wrong type or is
-    /// out of its range.
+    /// [`AnalysisError::UnknownParam`] for an unknown name, [`AnalysisError::Param`] for a value that has the wrong
+    /// type or is out of its range.
     pub fn of_json(json: &Json) -> Result<Self> {
         let mut params = Self::default();
         let Some(groups) = json.as_object() else { return Err(wrong("the document", json, "an object of params")) };

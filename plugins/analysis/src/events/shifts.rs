@@ -112,8 +112,8 @@ struct Onsets<'a> {
     /// The median of all known speeds.
     overall: f64,
     smoothed: Vec<f64>,
-    /// The minimum and maximum smoothed speed of each whole block of samples, NaN if one of them is. They let a long search
-    /// skip blocks.
+    /// The minimum and maximum smoothed speed of each whole block of samples, NaN if one of them is. They let a long
+    /// search skip blocks.
     blocks: Vec<(f64, f64)>,
 }
 

@@ -5,8 +5,8 @@
 use crate::stats;
 use std::ops::RangeInclusive;
 
-/// The sampling rate in Hz: 1 / the median of the positive finite steps of the times (in seconds). `None` if there is no
-/// such step.
+/// The sampling rate in Hz: 1 / the median of the positive finite steps of the times (in seconds). `None` if there is
+/// no such step.
 pub fn sampling_rate_hz(times_sec: &[f64]) -> Option<f64> {
     let steps = times_sec.windows(2).map(|pair| pair[1] - pair[0]);
     let mut steps: Vec<f64> = steps.filter(|step| step.is_finite() && *step > 0.0).collect();

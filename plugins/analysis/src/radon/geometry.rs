@@ -55,7 +55,8 @@ impl Square {
     }
 }
 
-/// The four pixels around one point of the rotated square. Rows and columns are those of the window, and may be outside it.
+/// The four pixels around one point of the rotated square. Rows and columns are those of the window, and may be
+/// outside it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Taps {
     rows: [isize; 2],
@@ -126,8 +127,8 @@ impl<'a> View<'a> {
 
 /// Sine and cosine of a small float32 angle, equal to numpy's to the last bit on processors with fused multiply-add.
 ///
-/// The last bits decide near-ties between two angles. So this follows numpy (a reduction by quarter turns in three parts,
-/// then one of two minimax polynomials) instead of the C library.
+/// The last bits decide near-ties between two angles. So this follows numpy (a reduction by quarter turns in three
+/// parts, then one of two minimax polynomials) instead of the C library.
 fn sin_cos(angle: f32) -> (f32, f32) {
     /// π/2 in three parts, negative.
     const QUARTER: [f32; 3] = [f32::from_bits(0xBFC9_0FD8), f32::from_bits(0xB4A8_885A), f32::from_bits(0xA7C2_34C4)];

@@ -85,8 +85,8 @@ impl Projector {
         &self.square
     }
 
-    /// How many batches a task should process angle by angle: one if all matrices are kept, otherwise as many as fit into
-    /// about 32 MB, so that a matrix is used several times.
+    /// How many batches a task should process angle by angle: one if all matrices are kept, otherwise as many as fit
+    /// into about 32 MB, so that a matrix is used several times.
     pub(crate) fn batches_a_task(&self) -> usize {
         if self.kept.is_some() { 1 } else { ((1 << 25) / (self.square.len() * size_of::<Lanes>())).clamp(1, 16) }
     }
@@ -100,7 +100,8 @@ impl Projector {
         }
     }
 
-    /// The variance of each window's projection. `pixels` has one entry per pixel; `scratch` is memory for the projections.
+    /// The variance of each window's projection. `pixels` has one entry per pixel; `scratch` is memory for the
+    /// projections.
     pub(crate) fn variances(&self, matrix: &Matrix, pixels: &[Lanes], scratch: &mut Vec<Lanes>) -> Lanes {
         scratch.resize(self.square.side, [0.0; LANES]);
         dispatch!(self.level, simd => variances(simd, matrix, pixels, scratch))

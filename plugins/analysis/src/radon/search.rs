@@ -10,8 +10,8 @@ use super::projection::{LANES, Lanes, Projector};
 use crate::{Result, Work};
 use std::ops::Range;
 
-/// If two variances are closer than this (relative to the greater one, for a projection of 32 points), float32 rounding may
-/// decide which is greater. It is about ten times the largest effect that was observed.
+/// If two variances are closer than this (relative to the greater one, for a projection of 32 points), float32
+/// rounding may decide which is greater. It is about ten times the largest effect that was observed.
 const NEAR: f32 = 1e-5;
 
 /// The share of the coarse search in the work, for progress.

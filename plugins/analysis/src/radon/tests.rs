@@ -84,8 +84,8 @@ fn velocities_reversed_time_flips_sign() {
     let forth = run(&values, width, VOXELS, &RadonParams::default(), 1);
     let mut back = run(&reversed, width, VOXELS, &RadonParams::default(), 1).raw_mm_s;
     back.reverse();
-    // The centre of the padded square is a pixel, not the middle of the window. A mirrored window is therefore sampled at
-    // other places, and an angle may move to its neighbour.
+    // The centre of the padded square is a pixel, not the middle of the window. A mirrored window is therefore
+    // sampled at other places, and an angle may move to its neighbour.
     let close =
         forth.raw_mm_s.iter().zip(&back).filter(|(forth, back)| (*forth + *back).abs() < 0.03 * forth.abs()).count();
     assert!(close * 100 >= 95 * back.len(), "{close} of {}", back.len());

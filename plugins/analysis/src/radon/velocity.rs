@@ -44,9 +44,9 @@ impl Velocities {
 
 /// Computes the velocities of an ROI, whose bounds are clamped to the image.
 ///
-/// The numbers equal kymflow's: angles are chosen by float32 arithmetic, and velocities are float32 values. A window with
-/// a pixel that is not finite has no velocity. An ROI in which all pixels are equal has no velocities, because no movement
-/// can be seen in it.
+/// The numbers equal kymflow's: angles are chosen by float32 arithmetic, and velocities are float32 values. A window
+/// with a pixel that is not finite has no velocity. An ROI in which all pixels are equal has no velocities, because
+/// no movement can be seen in it.
 ///
 /// # Errors
 /// [`AnalysisError::Cancelled`](crate::AnalysisError::Cancelled) if the caller asked to stop.
@@ -96,8 +96,8 @@ pub fn without_outliers(velocities: &[f64]) -> Vec<f64> {
     velocities.iter().map(|value| if outside(*value) { f64::NAN } else { *value }).collect()
 }
 
-/// `cleanVelocity`: for each value, the median of the finite ones among it and its two neighbours (one at the ends); NaN if
-/// the value itself is NaN. The median of two values is their mean.
+/// `cleanVelocity`: for each value, the median of the finite ones among it and its two neighbours (one at the ends);
+/// NaN if the value itself is NaN. The median of two values is their mean.
 pub fn clean(velocities: &[f64]) -> Vec<f64> {
     let around = |at: usize| &velocities[at.saturating_sub(1)..velocities.len().min(at + 2)];
     let median = |at: usize| {
