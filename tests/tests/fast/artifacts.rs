@@ -460,6 +460,7 @@ fn refusal_names_only_applicable_options() {
 
 /// After a kill at some moment, the next run knows which artifacts the killed one made.
 #[test]
+#[ignore = "slow"]
 fn killed_run_recovers_its_artifacts() {
     // Timing decides what each kill meets; `faults` visits each moment.
     let lab = Lab::new();
@@ -480,9 +481,21 @@ fn killed_run_recovers_its_artifacts() {
     }
 }
 
-/// Every change of the disk of a run that makes, replaces and removes artifacts is once the moment of a SIGKILL, and once fails.
+/// Some changes of the disk of a run that makes, replaces and removes artifacts are once the moment of a SIGKILL or fail.
 #[test]
+fn fault_at_some_changes_recovers() {
+    faults_at_changes(13);
+}
+
+/// Every change of the disk of such a run is once the moment of a SIGKILL, and fails once.
+#[test]
+#[ignore = "slow"]
 fn fault_at_each_change_recovers() {
+    faults_at_changes(1);
+}
+
+/// A kill and another fault at every `step`-th change.
+fn faults_at_changes(step: usize) {
     let lab = Lab::new();
     lab.data.remove(&format!("images/{}", image_id(2)));
     lab.updated();
@@ -511,7 +524,7 @@ fn fault_at_each_change_recovers() {
     command(&undisturbed, "run --jobs 1").env("KYMHOST_FAULT_LOG", &log).output().expect_code(0);
     let count = fs::read_to_string(&log).expect("the log of changes").lines().count();
     assert!(count > 30, "the program numbers its changes only when built for debugging");
-    for number in 1..=count {
+    for number in (1..=count).step_by(step) {
         for fault in ["KILL", ["TORN", "ENOSPC", "EIO"][number % 3]] {
             let story = format!("{fault} at change {number} of {count}");
             let data = copy("disturbed.zarr");

@@ -311,6 +311,7 @@ const FEWER_TIMES: [&str; 5] = ["read_back", "params_error", "cut_to_no_rows", "
 
 /// A plugin in C leaks no memory, by valgrind.
 #[test]
+#[ignore = "slow"]
 fn c_plugin_leaks_no_memory() {
     let Some(library) = probe() else { return };
     check_loses_nothing(&library, &MANY_TIMES, 8, MANY);
@@ -318,6 +319,7 @@ fn c_plugin_leaks_no_memory() {
 
 /// A plugin in C that reads much leaks no memory, by valgrind.
 #[test]
+#[ignore = "slow"]
 fn c_plugin_reading_much_leaks_no_memory() {
     let Some(library) = probe() else { return };
     check_loses_nothing(&library, &FEWER_TIMES, 2, 800);
@@ -325,6 +327,7 @@ fn c_plugin_reading_much_leaks_no_memory() {
 
 /// What the check above is there to find: memory lost with each extraction, and memory read that is nobody's.
 #[test]
+#[ignore = "slow"]
 fn valgrind_finds_wrong_memory_use() {
     for (wrong, words) in [("LEAKS", "bytes are lost"), ("OVERREADS", "memory is used wrongly")] {
         let define = format!("-D{wrong}");

@@ -54,6 +54,7 @@ fn here(command: &str) -> String {
 
 /// In Rust, the commands that kymhost prints lead from an empty folder to rows in a table.
 #[test]
+#[ignore = "slow"]
 fn author_in_rust_gets_from_nothing_to_rows() {
     let mut author = Author::new();
     let rows = author.walk("brightness", &RUST, &[]);
@@ -101,6 +102,7 @@ fn author_in_rust_gets_from_nothing_to_rows() {
 
 /// In C, the commands that kymhost prints lead from an empty folder to rows in a table.
 #[test]
+#[ignore = "slow"]
 fn author_in_c_gets_from_nothing_to_rows() {
     let mut author = Author::new();
     if !author.has("make --version") {

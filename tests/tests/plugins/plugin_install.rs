@@ -147,6 +147,7 @@ fn inspect_shows_card_and_whether_it_loads() {
 
 /// `plugin inspect` does not say that a library loads if a run refuses its name.
 #[test]
+#[ignore = "slow"]
 fn inspect_rejects_name_that_run_rejects() {
     let dir = TestDir::new();
     let dataset = Fixture::with_images(dir.join("lab.zarr"), 1, 4);
@@ -429,6 +430,7 @@ fn add_folder_adds_every_plugin() {
 
 /// `plugin add` builds a crate and adds its library.
 #[test]
+#[ignore = "slow"]
 fn add_builds_a_crate() {
     let user = User::new();
     let plugin_api = kymhost_tests::repository().join("plugin-api");

@@ -45,11 +45,13 @@ fn check(pandas: &str, recorded: &str) {
 }
 
 #[test]
+#[ignore = "slow"]
 fn predecessor_shares_datasets_pandas_2() {
     check("<3", "pandas2");
 }
 
 #[test]
+#[ignore = "slow"]
 fn predecessor_shares_datasets_pandas_3() {
     check(">=3", "pandas3");
 }

@@ -39,6 +39,7 @@ fn sorted(table: &Table) -> Vec<String> {
 
 /// A run that is killed at any moment loses no rows.
 #[test]
+#[ignore = "slow"]
 fn killed_run_loses_nothing() {
     let dir = TestDir::new();
     let old = Fixture::with_images(dir.join("old.zarr"), IMAGES, EVENTS);

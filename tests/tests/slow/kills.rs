@@ -47,11 +47,20 @@ fn half_stale(lab: &Lab, images: u64) -> Fixture {
     data
 }
 
-/// A run that is killed at a random moment leaves the old or the new rows of each image, and the next run
-/// completes it.
+/// A run that is killed at a random moment leaves the old or the new rows of each image, and the next run completes it.
 #[test]
-fn run_killed_at_any_moment_recovers() {
-    const KILLS: u64 = 200;
+fn run_killed_at_few_moments_recovers() {
+    killed_at_any_moment(6);
+}
+
+/// The same, many times.
+#[test]
+#[ignore = "slow"]
+fn run_killed_at_many_moments_recovers() {
+    killed_at_any_moment(200);
+}
+
+fn killed_at_any_moment(kills: u64) {
     let lab = Lab::new();
     let data = half_stale(&lab, 40);
     let truth = lab.truth(&data, "half stale");
@@ -75,7 +84,7 @@ fn run_killed_at_any_moment_recovers() {
             scope.spawn(|| {
                 loop {
                     let kill = next.fetch_add(1, Ordering::Relaxed);
-                    if kill >= KILLS {
+                    if kill >= kills {
                         return;
                     }
                     let mut random = fastrand::Rng::with_seed(seed + kill);
@@ -97,7 +106,7 @@ fn run_killed_at_any_moment_recovers() {
             });
         }
     });
-    eprintln!("of {KILLS} killed runs {} left another table", new_tables.into_inner());
+    eprintln!("of {kills} killed runs {} left another table", new_tables.into_inner());
 }
 
 /// Judges what is there, and that the next run ends as an undisturbed one.
@@ -120,10 +129,22 @@ fn expect_next_run(lab: &Lab, data: &Fixture, old: &Rows, truth: &Truth, story: 
     assert_eq!(judge::strays(data), Vec::<String>::new(), "{story}: left after the next run");
 }
 
-/// The victim's image waits at its gate until the worker is killed, so that each kill lands in the midst of an image. In every
-/// second round the gate stays closed, and each worker that tries the image is killed.
+/// A killed worker fails its image at most, and nothing else.
 #[test]
 fn killed_worker_fails_at_most_its_image() {
+    workers_killed(4);
+}
+
+/// The same, many times.
+#[test]
+#[ignore = "slow"]
+fn many_killed_workers_fail_only_their_images() {
+    workers_killed(20);
+}
+
+/// The victim's image waits at its gate until the worker is killed, so that each kill lands in the midst of an image. In every
+/// second round the gate stays closed, and each worker that tries the image is killed.
+fn workers_killed(rounds: u64) {
     const IMAGES: u64 = 12;
     let lab = Lab::new();
     let data = Fixture::new(lab.fresh("data.zarr"));
@@ -136,7 +157,7 @@ fn killed_worker_fails_at_most_its_image() {
     let truth = lab.truth(&data, "images with gates");
     let seed = seed();
     let mut random = fastrand::Rng::with_seed(seed);
-    for round in 0..20 {
+    for round in 0..rounds {
         let copy = lab.copy(&data);
         let victim = random.usize(..gates.len());
         let only_once = round % 2 == 0;
@@ -184,6 +205,7 @@ fn killed_worker_fails_at_most_its_image() {
 
 /// A run marker that is cut off at any length counts as missing.
 #[test]
+#[ignore = "slow"]
 fn torn_marker_counts_as_missing() {
     const IMAGES: u64 = 60;
     let lab = Lab::new();
@@ -305,6 +327,7 @@ fn code(child: &mut Child, story: &str) -> i32 {
 
 /// Two runs at once on one table: one waits or is refused.
 #[test]
+#[ignore = "slow"]
 fn concurrent_runs_on_one_table_are_safe() {
     let lab = Lab::new();
     let data = half_stale(&lab, 12);
@@ -335,6 +358,7 @@ fn concurrent_runs_on_one_table_are_safe() {
 
 /// Two runs at once on two tables do not disturb each other.
 #[test]
+#[ignore = "slow"]
 fn concurrent_runs_on_two_tables_are_safe() {
     let lab = Lab::new();
     let seed = seed();
@@ -468,6 +492,7 @@ fn table_rewritten_during_run_is_kept() {
 
 /// If Python writes the table all the time, a run succeeds or reports it, and never mixes rows.
 #[test]
+#[ignore = "slow"]
 fn table_rewritten_all_the_time_is_safe() {
     let lab = Lab::new();
     let (data, gate) = images_with_a_gate(&lab);

@@ -126,6 +126,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(kymhost_test_cases::cases(32))]
+
         #[test]
         fn sliding_median_equals_median_of_window(
             values in proptest::collection::vec(

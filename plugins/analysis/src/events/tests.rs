@@ -315,7 +315,7 @@ fn params() -> impl Strategy<Value = EventParams> {
 }
 
 proptest! {
-    #![proptest_config(kymhost_test_cases::cases(400))]
+    #![proptest_config(kymhost_test_cases::cases(64))]
 
     #[test]
     fn detect_equals_literal_rules(
