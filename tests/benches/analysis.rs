@@ -1,7 +1,7 @@
 //! What the analyses cost: `cargo bench -p kymhost-tests --bench analysis`.
 //!
-//! Owns: three comparisons in one run: the Radon transform with scikit-image's, window for window, on one core; with itself on more threads;
-//! the detection of events with medians by numpy. Never: judges speed (it fails on errors and other answers alone).
+//! Three comparisons in one run: the Radon transform with scikit-image's, window for window, on one core; with itself on more threads;
+//! the detection of events with medians by numpy. It judges no speed (it only fails on errors and different results).
 //!
 //! `-- radon threads events` chooses among them (all by default); `--repeat N`, `--windows N` that Python does (0: no Python).
 //! On one core processor time is measured, with threads time by the clock. `cargo bench --profile dev …` tries it out on the unoptimised build.

@@ -1,8 +1,8 @@
 //! What trust costs: `cargo bench -p kymhost-tests --bench engine`.
 //!
-//! Owns: four comparisons, each in one run and in turn: nothing to do in a large dataset with its floor; one stale image in
+//! Four comparisons, each in one run and in turn: nothing to do in a large dataset with its floor; one stale image in
 //! a large table with copying the table's file; a run with checkpoints with one without; workers with in-process.
-//! Never: judges speed (it fails on errors alone), looks inside the program.
+//! It judges no speed (it only fails on errors), and does not look inside the program.
 //!
 //! `-- nothing table checkpoints workers` chooses among them (all by default); `--images N` and `--rows N` the sizes,
 //! `--repeat N` how often each is measured. `cargo bench --profile dev …` tries it out on the unoptimised build.

@@ -1,8 +1,8 @@
 //! What an ingest costs: `cargo bench -p kymhost-tests --bench ingest`.
 //!
-//! Owns: one comparison, in turn: an ingest of many recordings with its floor, which decodes the same TIFFs, encodes the same chunks
+//! One comparison, in turn: an ingest of many recordings with its floor, which decodes the same TIFFs, encodes the same chunks
 //! and writes them, with as many threads and one wait for the disk; and a second ingest, which finds nothing to do.
-//! Never: judges speed (it fails on errors alone), looks inside the program.
+//! It judges no speed (it only fails on errors), and does not look inside the program.
 //!
 //! `--files N` recordings, `--repeat N` measurements. `cargo bench --profile dev …` tries it out on the unoptimised build.
 

@@ -695,7 +695,7 @@ class Maker:
         return found
 
     def table(self, plugin, root, families):
-        """A table as somebody else left it: stale, partly described, of images that are no longer there."""
+        """A table that another program left: stale, partly described, with rows of deleted images."""
         r = self.random
         ids = image_ids(root)
         rows = r.choice([0, 1, 4, 8])
@@ -872,7 +872,7 @@ def turns(kymhost, libraries, seed, work):
                 faults.append(f"{what} {image}: Python finds {found['reason']}")
 
     def kymhost_takes_it(what, plugin, failed, notes):
-        """kymhost finds nothing to do in what Python has just done; notes: those that each image must have, if told."""
+        """kymhost finds nothing to do in what Python has just done; notes: those that each image must have, if given."""
         for image in ours(["status"], plugin)["images"]:
             if image["image_id"] in failed:
                 continue
@@ -892,7 +892,7 @@ def turns(kymhost, libraries, seed, work):
                 put(root, f"images/{image}/analysis/{name}", data)
         plugin = r.choice(list(PLUGINS.values()))
         what = f"seed {seed} turn {number} ({plugin.name})"
-        # What nobody can read fails with both, and is nobody's to take.
+        # What cannot be read fails with both, and neither takes it.
         document = ours(["run", "--mode", "incremental"], plugin)
         failed = {failure["image_id"] for failure in document["failures"]}
         python_takes_it(f"{what} after kymhost", plugin, failed)

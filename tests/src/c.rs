@@ -1,6 +1,6 @@
 //! Plugins in C, built with the system's compiler: no Rust takes part.
 //!
-//! Owns: finding the compiler, the flags that an author would use, where what is built stands. Never: writes into the source tree.
+//! Finds the compiler, uses the flags that an author would, and puts what it builds into the target folder.
 
 use crate::build::build_folders;
 use crate::{repository, skip};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-/// The system's C compiler: `CC`, else `cc`. Where there is none, says so aloud.
+/// The system's C compiler: `CC`, else `cc`. `None`, reported as skipped, if there is none.
 pub fn compiler() -> Option<OsString> {
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     match Command::new(&compiler).arg("--version").output() {
@@ -41,7 +41,7 @@ fn folder() -> PathBuf {
 /// What the compiler says.
 pub fn compile(source: &Path, include: &Path, to: &Path, more: &[&str]) -> Result<(), String> {
     let Some(compiler) = compiler() else { return Err("there is no C compiler".to_owned()) };
-    // Beside it, then renamed: another test may have the old one open.
+    // To another name, then renamed: another test may have the old one open.
     let new = to.with_extension(format!("new-{}", std::process::id()));
     let output = Command::new(compiler)
         .args(["-std=c99", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-I"])
@@ -59,11 +59,11 @@ pub fn compile(source: &Path, include: &Path, to: &Path, more: &[&str]) -> Resul
     fs::rename(&new, to).map_err(|error| error.to_string())
 }
 
-/// Builds a plugin from one source of the repository with these more flags; `name` tells builds apart. None where there is no C
+/// Builds a plugin from one source of the repository with these additional flags; `name` keeps builds apart. `None` if there is no C
 /// compiler.
 ///
 /// # Panics
-/// Where it does not build.
+/// If it does not build.
 pub fn plugin(name: &str, source: &str, more: &[&str]) -> Option<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +79,7 @@ pub fn plugin(name: &str, source: &str, more: &[&str]) -> Option<PathBuf> {
 /// Builds a program, as [`plugin`] builds a plugin.
 ///
 /// # Panics
-/// Where it does not build.
+/// If it does not build.
 pub fn program(name: &str, source: &str, more: &[&str]) -> Option<PathBuf> {
     compiler()?;
     let to = folder().join(name);
@@ -88,10 +88,10 @@ pub fn program(name: &str, source: &str, more: &[&str]) -> Option<PathBuf> {
     Some(to)
 }
 
-/// The library of `plugins/intensity_c`, built by its own Makefile. None where there is no C compiler or no `make`.
+/// The library of `plugins/intensity_c`, built by its own Makefile. `None` if there is no C compiler or no `make`.
 ///
 /// # Panics
-/// Where it does not build.
+/// If it does not build.
 pub fn intensity_c() -> Option<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
 //! A table as other programs leave it: written again in place, as pandas does, with rows lost, doubled, altered or moved.
 //!
-//! Owns: those changes of a table's file. Never: takes a lock, writes by rename; that is the point.
+//! Changes a table's file as such programs do: without a lock and not by rename.
 
 use arrow::array::{Array, ArrayRef, AsArray as _, Float64Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::compute::{cast, concat, concat_batches, take};

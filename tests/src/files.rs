@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A fresh folder of a test's own, deleted with it.
+/// A fresh folder for one test. It is deleted when this value is dropped.
 #[derive(Debug)]
 pub struct TestDir {
     folder: tempfile::TempDir,
@@ -21,8 +21,8 @@ impl TestDir {
         Self { folder: tempfile::Builder::new().prefix("kymhost-test-").tempdir().expect("a temporary folder") }
     }
 
-    /// A new, empty folder that is kept in memory where the system has such a place: for tests that write hundreds of
-    /// datasets, and would else wait for the disk.
+    /// A new, empty folder in memory, if the system has such a place: for tests that write hundreds of datasets and would
+    /// otherwise wait for the disk.
     pub fn in_memory() -> Self {
         let folder = tempfile::Builder::new().prefix("kymhost-test-").tempdir_in("/dev/shm");
         folder.map_or_else(|_| Self::new(), |folder| Self { folder })
@@ -58,7 +58,7 @@ pub fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-/// What a file was at one moment: enough to tell any rewrite of it, and its bytes.
+/// What a file was at one moment: its bytes, and enough to notice any rewrite.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileState {
     /// The content, or what a link points to.
@@ -105,8 +105,8 @@ pub fn snapshot(root: &Path) -> Snapshot {
     found
 }
 
-/// The names whose content differs between two snapshots (made, gone, or other bytes), sorted.
-/// Folders count only where they were made or are gone.
+/// The names whose content differs between two snapshots (new, deleted, or other bytes), sorted.
+/// Folders count only if they are new or deleted.
 pub fn changed(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     let mut names: Vec<String> = before.keys().chain(after.keys()).cloned().collect();
     names.sort();

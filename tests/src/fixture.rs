@@ -1,7 +1,7 @@
 //! Datasets made for tests by code of their own: a second opinion on the format, not the host's.
 //!
-//! Owns: writing groups, attributes, pixels, artifacts, markers and tables as kymflow does, and breaking them.
-//! Never: uses the host's or the plugin API's code for it.
+//! Writes groups, attributes, pixels, artifacts, markers and tables as kymflow does, and breaks them. It uses no code of the
+//! host or the plugin API for that, so that both sides are tested.
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
@@ -53,7 +53,7 @@ impl Fixture {
         Self { root: root.into() }
     }
 
-    /// Makes a dataset of images 0 to `images` - 1, each with pixels, params and so many events.
+    /// Makes a dataset of images 0 to `images` - 1, each with pixels, params and `events` events.
     pub fn with_images(root: impl Into<PathBuf>, images: u64, events: usize) -> Self {
         let fixture = Self::new(root);
         for number in 0..images {
@@ -184,12 +184,12 @@ impl Image<'_> {
         self.json("velocity_events/params", value);
     }
 
-    /// So many events, with values told apart by `seed`.
+    /// `count` events, with values that depend on `seed`.
     pub fn events(&self, count: usize, seed: f64) {
         self.parquet("velocity_events/events", &events(count, seed));
     }
 
-    /// The run marker of `velocity_events`, with these params and so many rows.
+    /// The run marker of `velocity_events`, with these params and this number of rows.
     pub fn marker(&self, params: &Value, rows: u64) {
         let marker = json!({
             "marker_version": "1", "indexer_name": "velocity_events", "params_hash": params_hash(params),
@@ -283,7 +283,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("gzip in memory")
 }
 
-/// A gzip stream of about a thousandth of the bytes that it unpacks to: so many MiB, all of them `byte`.
+/// A gzip stream of about a thousandth of the bytes that it unpacks to: this many MiB, all of them `byte`.
 pub fn gzip_bomb(mebibytes: u32, byte: u8) -> Vec<u8> {
     // A block that is flushed fully refers to nothing before it, so it can be repeated as it is.
     let plain = vec![byte; 1 << 20];

@@ -1,8 +1,8 @@
-//! What a dataset is held against after whatever was done to it: rows by image, what `status` says, and what extracting
-//! everything from scratch gives.
+//! Judges a dataset after something was done to it: rows by image, what `status` says, and what extracting everything from
+//! scratch gives.
 //!
-//! Owns: when rows count as the same, the truth (a replace in a copy without anything of ours), what is told when a
-//! dataset is not as it must be. Never: does anything to the dataset that it judges.
+//! Decides when rows count as the same, finds the truth (a run in mode `replace` in a copy without our files), and reports what
+//! differs. It never changes the dataset that it judges.
 
 use crate::fixture::{Fixture, params_hash};
 use crate::table::Table;
@@ -28,7 +28,7 @@ pub type Row = BTreeMap<String, Value>;
 /// Each image's rows, in their order.
 pub type Rows = BTreeMap<String, Vec<Row>>;
 
-/// The rows of a table's file; none where there is no file.
+/// The rows of a table's file; none if there is no file.
 ///
 /// # Errors
 /// Why it cannot be read.
@@ -54,13 +54,13 @@ pub fn rows_of_file(path: &Path) -> Result<Rows, String> {
     Ok(rows)
 }
 
-/// The rows of the dataset's table; fails where it is there and cannot be read.
+/// The rows of the dataset's table; fails if it exists and cannot be read.
 #[track_caller]
 pub fn rows(data: &Fixture, story: &str) -> Rows {
     rows_of_file(&data.key(TABLE)).unwrap_or_else(|error| panic!("{story}: the table does not open: {error}"))
 }
 
-/// One image's rows; none where it has none.
+/// One image's rows, which may be none.
 pub fn of<'a>(rows: &'a Rows, image: &str) -> &'a [Row] {
     rows.get(image).map_or(&[], Vec::as_slice)
 }
@@ -105,7 +105,7 @@ pub struct Truth {
 #[derive(Debug)]
 pub struct Lab {
     dir: TestDir,
-    /// Where libraries stand: what is kept in memory may be no place for programs.
+    /// Where libraries are: a folder in memory may not allow programs.
     libraries: TestDir,
     library: PathBuf,
     count: AtomicU64,
@@ -118,7 +118,7 @@ impl Default for Lab {
 }
 
 impl Lab {
-    /// A new folder, and the library as it was built.
+    /// A new folder, with the library as built.
     pub fn new() -> Self {
         Self {
             dir: TestDir::in_memory(),
@@ -160,8 +160,8 @@ impl Lab {
         self.command(data, &["run", "--jobs", "2"])
     }
 
-    /// A copy of the dataset, in which the table's seal holds where it held: a copy's file has times of its own, and rows of a
-    /// table without a seal are looked at so closely that nothing else could go wrong.
+    /// A copy of the dataset, in which the table's seal still holds. A copied file has other times, and kymhost checks the rows of
+    /// a table without a seal so closely that nothing else could go wrong.
     pub fn copy(&self, data: &Fixture) -> Fixture {
         let path = self.fresh("copy.zarr");
         copy_tree(data.path(), &path);
@@ -205,7 +205,7 @@ impl Lab {
     }
 }
 
-/// The seal of the table, where it is that of the table's file as it is now.
+/// The seal of the table, if it fits the table's file as it is now.
 fn seal_that_holds(data: &Fixture) -> Option<Value> {
     let seal: Value = serde_json::from_slice(&fs::read(data.key(SEAL)).ok()?).expect("a seal is JSON");
     let (mtime_ns, ctime_ns) = times(&data.key(TABLE))?;
@@ -247,7 +247,7 @@ pub fn images(data: &Fixture) -> BTreeSet<String> {
     groups.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// The params hash that `reader` gives now, for the plain values that tests use; `None` where the params are broken.
+/// The params hash that `reader` gives now, for the plain values that tests use; `None` if the params are broken.
 pub fn current_params_hash(data: &Fixture, image: &str) -> Option<String> {
     let read = |name: &str| -> Option<Option<Value>> {
         match fs::read(data.key(&data.image(image).key(&format!("{name}.json")))) {
@@ -275,8 +275,8 @@ pub fn expect_unmixed(found: &Rows, old: &Rows, new: &Rows, story: &str) {
     }
 }
 
-/// Fails where `status` calls an image fresh whose rows are not those of the truth, or that cannot be extracted, and where
-/// it does not judge exactly the dataset's images.
+/// Fails if `status` calls an image fresh whose rows differ from the truth, or that cannot be extracted, and if it does not
+/// judge exactly the dataset's images.
 #[track_caller]
 pub fn expect_true(verdicts: &Verdicts, found: &Rows, truth: &Truth, story: &str) {
     let judged: BTreeSet<String> = verdicts.0.keys().cloned().collect();
@@ -298,8 +298,8 @@ pub fn expect_truly_fresh(image: &str, verdicts: &Verdicts, found: &Rows, truth:
     );
 }
 
-/// Fails unless the table has, for each image, the truth's rows, or where it cannot be extracted those of `old`, and no rows of other
-/// images.
+/// Fails unless the table has, for each image, the truth's rows (or those of `old` if it cannot be extracted), and no rows of
+/// other images.
 #[track_caller]
 pub fn expect_up_to_date(found: &Rows, old: &Rows, truth: &Truth, story: &str) {
     for image in &truth.images {
@@ -311,7 +311,7 @@ pub fn expect_up_to_date(found: &Rows, old: &Rows, truth: &Truth, story: &str) {
     }
 }
 
-/// Files that no one may leave behind: temporary ones, and strangers among the tables.
+/// Files that no run may leave behind: temporary ones, and unknown ones among the tables.
 pub fn strays(data: &Fixture) -> Vec<String> {
     let ours = [TABLE, "tables/kym_velocity_events.parquet"];
     let stray = |name: &String| {
@@ -345,7 +345,7 @@ pub fn files(data: &Fixture) -> Vec<String> {
     found
 }
 
-/// Fails where the program panicked or ended in a way that it never should.
+/// Fails if the program panicked.
 #[track_caller]
 pub fn expect_no_panic(output: &Output, story: &str) {
     let stderr = output.stderr();

@@ -1,6 +1,6 @@
 //! The real line scans in the shared folder, with the answers of the predecessor.
 //!
-//! Owns: reading them by simple means of its own. Never: judges an answer.
+//! Reads them with simple code of its own, and judges no result.
 
 use flate2::read::GzDecoder;
 use kymhost_plugin_api::Json;
@@ -40,12 +40,12 @@ pub struct Answer {
     pub velocity: f64,
 }
 
-/// The folder of the line scans; `None` (said aloud) where it is absent.
+/// The folder of the line scans; `None`, reported as skipped, if it is absent.
 pub fn folder() -> Option<PathBuf> {
     Some(crate::shared()?.join("linescans"))
 }
 
-/// All recordings, by name; `None` (said aloud) where they are absent.
+/// All recordings, by name; `None`, reported as skipped, if they are absent.
 pub fn all() -> Option<Vec<LineScan>> {
     let folder = folder()?;
     let entries = fs::read_dir(&folder).expect("the folder of the line scans can be listed");

@@ -1,6 +1,7 @@
 //! Measuring whole processes: time, peak memory, the machine.
 //!
-//! Owns: how a process is timed and watched, medians, the line that says where. Never: what is run or what it should take.
+//! Times and watches a process, and gives medians and a line about the machine. It does not decide what runs or how long it
+//! should take.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

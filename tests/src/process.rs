@@ -1,7 +1,7 @@
 //! Running the program under test as a user would: a process of its own, in a clean environment.
 //!
-//! Owns: arguments, environment, capture, the limit of time, and what is shown when an expectation fails.
-//! Never: knows what the program's output means.
+//! Sets arguments and environment, captures output, limits time, and shows everything if an expectation fails. It does not
+//! know what the program's output means.
 
 use crate::TestDir;
 use std::ffi::{OsStr, OsString};
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 /// A hang fails a test after this long. Nothing that works takes nearly as long, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Pipes close this soon after the program's end, unless a process that it started outlives it.
+/// Pipes close this soon after the program ends, unless it started a process that outlives it.
 const AFTERLIFE: Duration = Duration::from_secs(60);
 
-/// One run of a program, of `kymhost` unless told otherwise.
+/// One run of a program, by default of `kymhost`.
 #[derive(Debug)]
 pub struct Run {
     program: PathBuf,
@@ -75,14 +75,14 @@ impl Run {
         self
     }
 
-    /// The working folder; a fresh, empty one unless told otherwise.
+    /// The working folder (default: a fresh, empty one).
     #[must_use]
     pub fn folder(mut self, folder: &Path) -> Self {
         self.folder = Some(folder.to_path_buf());
         self
     }
 
-    /// What it reads on its standard input (nothing unless told otherwise).
+    /// What it reads on its standard input (default: nothing).
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
@@ -103,7 +103,7 @@ impl Run {
         self
     }
 
-    /// The command as it will be started, with `home` as its home and, unless told otherwise, its working folder.
+    /// The command as it will be started, with `home` as its home and, by default, as its working folder.
     /// It leads a process group of its own.
     fn command(&self, home: &Path) -> Command {
         let mut words =
@@ -197,7 +197,7 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<Vec<u8>> {
     receiver
 }
 
-/// Waits for a process's end; `None` where it has none in time.
+/// Waits for a process to end; `None` if it does not end in time.
 pub fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     let deadline = Instant::now() + patience;
     let mut pause = Duration::from_micros(200);
@@ -269,7 +269,7 @@ impl std::fmt::Display for Output {
 }
 
 impl Output {
-    /// The exit code; `None` where a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub fn code(&self) -> Option<i32> {
         self.status.code()
     }

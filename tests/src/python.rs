@@ -1,6 +1,6 @@
 //! A Python with the libraries that the labs use, from PyPI.
 //!
-//! Owns: the virtual environments, and what is said where there can be none. Never: runs a script.
+//! Makes the virtual environments, and reports why if there can be none. It runs no script.
 
 use crate::skip;
 use std::collections::BTreeMap;
@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-/// What is installed beside pandas.
+/// What is installed next to pandas.
 const PACKAGES: [&str; 4] = ["zarr>=2.18,<3", "numcodecs<0.16", "numpy", "pyarrow>=15"];
 
-/// What pip says when there is no network, rather than something wrong with what it was asked for.
+/// What pip says if there is no network, in contrast to a wrong request.
 const NO_NETWORK: [&str; 5] =
     ["NewConnectionError", "name resolution", "ConnectTimeout", "ProxyError", "Network is unreachable"];
 
-/// A Python with the packages and this pandas; `None` (said aloud) where there cannot be one.
+/// A Python with the packages and this pandas; `None`, reported as skipped, if there cannot be one.
 ///
 /// The environment is made once in `folder`, which the tests of all files share.
 pub fn interpreter(folder: &Path, pandas: &str) -> Option<PathBuf> {
@@ -31,7 +31,7 @@ pub fn with_scikit_image(folder: &Path) -> Option<PathBuf> {
 }
 
 fn known(folder: &Path, name: &str, packages: Vec<String>) -> Option<PathBuf> {
-    // One test makes an environment, the others wait. Nothing is tried twice.
+    // One test makes an environment while the others wait. Nothing is tried twice.
     static KNOWN: Mutex<BTreeMap<String, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     known.entry(name.to_owned()).or_insert_with(|| install(folder, name, &packages)).clone()

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 /// The folder of recorded cases and recordings that are not part of the repository: `KYMHOST_SHARED`, else
-/// `../shared` beside the repository's root. Where it is absent, says so aloud.
+/// `../shared` next to the repository's root. If it is absent, the running test is reported as skipped.
 pub fn shared() -> Option<PathBuf> {
     let path = match std::env::var_os("KYMHOST_SHARED") {
         Some(path) => PathBuf::from(path),
@@ -20,8 +20,8 @@ pub fn shared() -> Option<PathBuf> {
     None
 }
 
-/// Says aloud that the running test is skipped, past the test harness's capture, and in `skipped.log` in the target
-/// folder, whose lines `.ci/run` repeats at its end.
+/// Reports that the running test is skipped: on stderr, past the capture of the test harness, and in `skipped.log` in the
+/// target folder, whose lines `.ci/run` prints at its end.
 pub fn skip(why: &str) {
     static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let thread = std::thread::current();

@@ -1,10 +1,11 @@
 //! Line scans made for tests by code of their own: streaks of known slope, and what can be done to a whole recording.
 //!
-//! Owns: pixels from a slope a line, their turns and frames, as TIFF pages. Never: uses the host's or the demo's making of recordings.
+//! Makes pixels from a slope per line, turned and in frames, as TIFF pages. It does not use the code that makes the demo's
+//! recordings.
 
 use crate::tiff::{Kind, Page};
 
-/// Cells are at places of a line that is so long, and begin anew after it.
+/// Cells have places on a line of this length, and repeat after it.
 const ROUND: f64 = 911.0;
 
 /// A recording: `lines` rows of `width` pixels.
@@ -19,7 +20,7 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Dark cells that move so many pixels towards higher ones from each line to the next, and noise of a few grey values. With `flash`, two lines near
+    /// Dark cells that move this many pixels towards higher ones from each line to the next, and noise of a few grey values. With `flash`, two lines near
     /// the beginning are brighter as a whole: windows without a slope.
     pub fn moving(lines: usize, width: usize, seed: u64, flash: bool, pixels_per_line: impl Fn(usize) -> f64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);

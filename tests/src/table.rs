@@ -1,6 +1,6 @@
 //! Tables read back into plain values, for comparing.
 //!
-//! Owns: Parquet files as columns and rows of JSON values. Never: uses the host's reader.
+//! Reads Parquet files as columns and rows of JSON values, without the host's reader.
 
 use arrow::array::{Array, ArrayRef, AsArray as _};
 use arrow::compute::cast;
@@ -52,7 +52,7 @@ impl Table {
         Ok(table)
     }
 
-    /// One column's values; fails where there is no such column.
+    /// One column's values; fails if there is no such column.
     #[track_caller]
     pub fn column(&self, name: &str) -> Vec<&Value> {
         let place = self.columns.iter().position(|column| column == name);

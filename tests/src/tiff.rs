@@ -1,6 +1,6 @@
 //! TIFF files made for tests by code of their own, of every form that is to be read, and broken ones.
 //!
-//! Owns: both byte orders, BigTIFF, strips and tiles, five compressions, pages. Never: uses a TIFF library.
+//! Writes both byte orders, BigTIFF, strips and tiles, five compressions and pages, without a TIFF library.
 
 use std::io::Write as _;
 
@@ -22,9 +22,9 @@ pub enum Packing {
 /// How a page is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// Strips of so many lines.
+    /// Strips of this many lines.
     Strips(usize),
-    /// Tiles of so many pixels by so many lines, multiples of 16.
+    /// Tiles of this many pixels by this many lines, multiples of 16.
     Tiles(usize, usize),
 }
 
@@ -137,7 +137,7 @@ impl Tiff {
     fn page(&self, file: &mut Vec<u8>, page: &Page, other: &[(u16, u16)], link: usize) -> usize {
         let row = page.width * page.size * usize::from(self.samples);
         let rows: Vec<&[u8]> = page.bytes.chunks(row.max(1)).collect();
-        // Differences begin anew in each line of a strip or tile.
+        // Differences restart in each line of a strip or tile.
         let kept = |line: &[u8]| {
             let mut line = line.to_vec();
             if self.differences {
@@ -327,7 +327,7 @@ fn pack(block: &[u8], packing: Packing) -> Vec<u8> {
     }
 }
 
-/// A page whose elements are told apart, in whichever type.
+/// A page whose elements all differ, in any type.
 pub fn page(height: usize, width: usize, size: usize, kind: Kind, seed: u64) -> Page {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut bytes = Vec::with_capacity(height * width * size);

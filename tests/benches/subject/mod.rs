@@ -21,7 +21,7 @@ pub struct Subject {
     plugin: PathBuf,
 }
 
-/// Up to so many events of an image may be the same in all images: they are made once, and the table is small anyway.
+/// Up to this many events of an image may be the same in all images: they are made once, and the table is small anyway.
 const MOST_ALIKE: usize = 10;
 
 /// Events whose values do not compress.
@@ -39,7 +39,7 @@ fn noisy_events(count: usize, seed: u64) -> RecordBatch {
 }
 
 impl Subject {
-    /// A dataset of so many images with params and so many events each; each image's events are its own where there are many,
+    /// A dataset of `images` images with params and `events` events each; each image's events are its own if there are many,
     /// so that the table is as large as real values make it.
     pub fn make(images: u64, rows: u64) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
@@ -58,7 +58,7 @@ impl Subject {
         Ok(Self { _folder: folder, home, dataset, images, plugin: PathBuf::from("velocity_events") })
     }
 
-    /// A dataset of so many images of which each takes its time, as an analysis of pixels would, and gives so many rows.
+    /// A dataset of `images` images of which each takes time, as an analysis of pixels would, and gives `rows` rows.
     #[allow(dead_code, reason = "one of the benchmarks that share this")]
     pub fn make_slow(images: u64, sleep_ms: u64, rows: u64) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;

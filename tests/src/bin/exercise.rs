@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// How many of so many extractions gave rows, and how many failed.
+/// How many of `count` extractions gave rows, and how many failed.
 fn exercise(indexer: &dyn Indexer, dataset: &Dataset, count: usize) -> Result<(u64, u64), Box<dyn Error>> {
     let images = dataset.image_ids()?;
     let (mut done, mut failed) = (0, 0);

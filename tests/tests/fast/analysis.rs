@@ -1,5 +1,5 @@
 //! The analyses against kymflow's answers for real recordings.
-//! Owns: what counts as equal. Never: how answers are come by.
+//! Decides what counts as equal.
 
 use kymhost_analysis::radon::{self, Image, Velocities};
 use kymhost_analysis::roi::{Roi, Voxels};

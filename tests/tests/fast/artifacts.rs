@@ -1,6 +1,6 @@
 //! Indexers that make artifacts: what is kept of them, whose they are, which order several run in.
 //!
-//! Owns: runs of the fixture plugin `maker` over small datasets. Never: what holds for every indexer (`engine`, `faults`).
+//! Runs the fixture plugin `maker` over small datasets. What holds for every indexer is in `engine` and `faults`.
 
 use kymhost_tests::fixture::{Fixture, batch, image_id, ints};
 use kymhost_tests::table::Table;
@@ -186,7 +186,7 @@ fn dropped_artifact_removed_unless_edited() {
     assert_eq!(lab.json(1, JSON), json!({"mine": true}));
     assert_eq!(MADE.map(|key| lab.has(2, key)), [true; 3]);
     assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3]);
-    // Now it is nobody's that we know.
+    // Now kymhost does not know its owner.
     lab.params(1, json!({}));
     let output = lab.run("@maker --json").expect_code(3).json();
     assert_eq!(output["failures"][0]["kind"], "error");
@@ -296,7 +296,7 @@ fn refused_rows_artifacts_stay_known() {
     assert_eq!(lab.reasons("maker"), ["FRESH_ROWS"; 3]);
 }
 
-/// Where all is made anew because a column's type changed, the run meets what it has made itself a moment ago.
+/// If all images run again because a column's type changed, the run finds what it has made itself a moment ago.
 #[test]
 fn recompute_knows_artifacts_of_same_run() {
     let lab = Lab::new();
@@ -341,7 +341,7 @@ fn verify_compares_artifacts() {
     let lab = Lab::new();
     lab.updated();
     assert_eq!(findings(&lab, 0), []);
-    // A marker without a receipt vouches for no artifact: that they are others now, only verify can see.
+    // A marker without a receipt names no artifact: only `verify` can see that they are others now.
     for image in 0..3 {
         let mut marker = lab.json(image, "analysis/maker_run.json");
         marker.as_object_mut().expect("an object").remove("kymhost");
@@ -387,7 +387,7 @@ fn verify_finds_dropped_and_varying_artifacts() {
     lab.params(0, json!({"counts": true}));
     lab.updated();
     let marker = |image: u64| lab.json(image, "analysis/maker_run.json");
-    // The receipt of image 1 vouches for an artifact that the plugin does not make.
+    // The receipt of image 1 names an artifact that the plugin does not make.
     let mut other = marker(1);
     let outputs = other["kymhost"]["outputs"].as_array_mut().expect("outputs");
     let mut more = outputs[0].clone();
@@ -408,7 +408,7 @@ fn verify_finds_dropped_and_varying_artifacts() {
     assert_eq!(findings(&lab, 0), []);
 }
 
-/// kymflow has neither intents nor receipts: nobody would know whose the artifacts are.
+/// kymflow has neither intents nor receipts, so that the artifacts' owner would be unknown.
 #[test]
 fn compat_kymflow_refuses_artifacts() {
     let lab = Lab::new();
@@ -501,7 +501,7 @@ fn faults_at_changes(step: usize) {
     lab.updated();
     lab.params(0, json!({"value": 50, "make": ["table"]}));
     lab.params(1, json!({"value": 51}));
-    // What the files of one image say, where the run marker vouches for them.
+    // What the files of one image say, if the run marker names them.
     let value = |data: &Path, image: u64, value: i64, makes: [bool; 3], story: &str| {
         let file = |key: &str| data.join(format!("images/{}/{key}", image_id(image)));
         assert_eq!(MADE.map(|key| file(key).exists()), makes, "{story}: image {image}");
@@ -538,7 +538,7 @@ fn faults_at_changes(step: usize) {
                     value(&data, image, old, [true; 3], &story);
                 }
             }
-            // No foreign artifact is seen in what was begun.
+            // What was begun does not look like somebody else's artifact.
             command(&data, "run").output().expect_code(0);
             value(&data, 0, 50, [false, true, false], &story);
             value(&data, 1, 51, [true; 3], &story);

@@ -1,7 +1,7 @@
 //! Bad input to the whole program: each gives a clear error that names what is wrong, the right exit code, and loses
 //! nothing.
 //!
-//! Owns: the cases. Never: good input, except to show that what was spared is still whole.
+//! Good input only appears here to show that the rest of a dataset is still whole.
 
 use kymhost_tests::fixture::{self, Fixture, MARKER, TABLE, batch, floats, image_id, ints, params_hash, texts};
 use kymhost_tests::table::Table;
@@ -101,7 +101,7 @@ fn assert_says(case: &str, output: &Output, texts: &[&str]) {
     assert!(!all.contains("no images"), "{case}: takes it for no images\n{output}");
 }
 
-/// Runs all cases before it fails, so that one run tells of all.
+/// Runs all cases before it fails, so that one run reports all.
 fn all<T>(
     cases: impl IntoIterator<Item = T>,
     name: impl Fn(&T) -> String,
@@ -359,7 +359,7 @@ fn radon_broken_metadata_is_an_error() {
     assert_eq!(reasons, ["FRESH_ZERO_ROWS", "STALE_UNREADABLE", "FRESH_ZERO_ROWS"], "{status}");
 }
 
-/// A marker that is no valid one counts as none; the image's rows alone then say whether it is fresh.
+/// An invalid marker counts as missing. Then only the image's rows say whether it is fresh.
 #[test]
 fn invalid_marker_counts_as_missing() {
     let valid = json!({
@@ -423,7 +423,7 @@ fn broken_marker_named_and_replaceable() {
     }
 }
 
-// A plugin that gives what is no table, or not one that fits.
+// A plugin that returns something that is not a table, or a table that does not fit.
 
 /// One image's rows are bad: that image fails alone, with the rows that it had.
 #[test]
@@ -504,7 +504,7 @@ const BROKEN_TABLES: [Harm; 3] = [
     ("a table that is text", |w| w.data.put(TABLE, "image_id\n1\n")),
 ];
 
-/// A table that cannot be read is no loss to a run that makes all of it anew; it is kept, out of the way.
+/// A table that cannot be read does not stop a run that makes all of it again. The old file is kept elsewhere.
 #[test]
 fn broken_table_kept_aside_by_replace() {
     for (name, harm) in BROKEN_TABLES {
@@ -628,7 +628,7 @@ fn refused() -> Vec<Refused> {
         fs::rename(w.data.key("images"), w.dir.join("outside")).expect("move it out");
         w.data.link("images", &w.dir.join("outside"));
     }));
-    // A folder under a key is no table (the predecessor, too, takes it for none), but it is in the way of one; and a run
+    // A folder under a key is not a table (for the predecessor neither), but it is in the way of one; and a run
     // writes the root's attributes: what it cannot read it must not lose.
     for args in [REPLACE, INCREMENTAL] {
         let harm: fn(&World) = |w| {
@@ -748,7 +748,7 @@ fn broken_image_attributes_are_kept() {
 
 // Tables of others.
 
-/// A table that has rows of images without provenance is no error: those images are stale, the others' rows stay where
+/// A table that has rows of images without provenance is not an error: those images are stale, the others' rows stay where
 /// that is asked for.
 #[test]
 fn table_without_provenance_is_updated() {
@@ -880,7 +880,7 @@ fn validate_reports_all_problems_at_once() {
 
 // Disks and users.
 
-/// What is put before a command so that permissions bind it; `None`, said aloud, where that cannot be had.
+/// What is put before a command so that permissions apply to it; `None`, reported as skipped, if that is not possible.
 fn unprivileged() -> Option<Vec<String>> {
     if !rustix::process::geteuid().is_root() {
         return Some(Vec::new());

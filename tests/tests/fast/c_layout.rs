@@ -1,8 +1,7 @@
 //! The C door's binary contract held to its promise: the header, its mirror in Rust and the golden file of each version agree,
 //! and what has changed since was appended.
 //!
-//! Owns: reading the header's structs and numbers, having the compiler lay them out, the rule of what is an append.
-//! Never: loads a plugin.
+//! Reads the header's structs and numbers, lets the compiler lay them out, and decides what is an append. It loads no plugin.
 
 use kymhost_plugin_api::ffi::c_door;
 use kymhost_tests::{TestDir, c, repository};

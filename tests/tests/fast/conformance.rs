@@ -1,6 +1,6 @@
 //! Agreement with the Python predecessor: every recorded case, through the library and through the program.
 //!
-//! Owns: reading the cases, applying their steps, comparing. Never: knows a rule; the cases do.
+//! Reads the cases, applies their steps and compares. It knows no rule of its own.
 
 use flate2::read::GzDecoder;
 use kymhost::dataset::Dataset;
@@ -131,7 +131,7 @@ fn with_pool<T>(
     call(&dataset, &found.indexer, pool.as_mut()).map_err(|error| error.to_string())
 }
 
-/// What did not agree; all of it is told at the end.
+/// What did not agree; all of it is reported at the end.
 #[derive(Default)]
 struct Findings {
     cases: usize,
@@ -165,9 +165,9 @@ impl Findings {
         assert!(self.cases > 0, "there was nothing to compare");
     }
 
-    /// All fields that the expectation has; fields of ours beside them are allowed.
+    /// All fields that the expectation has; more fields of ours are allowed.
     fn check_fields(&mut self, case: &str, found: &Value, expected: &Value, but: &[&str]) {
-        let Some(expected) = expected.as_object() else { return self.error(case, "the expectation is no object") };
+        let Some(expected) = expected.as_object() else { return self.error(case, "the expectation is not an object") };
         for (name, value) in expected.iter().filter(|(name, _)| !but.contains(&name.as_str())) {
             let missing = json!("(the field is missing)");
             self.check(case, name, found.get(name).unwrap_or(&missing), value);
@@ -175,7 +175,7 @@ impl Findings {
     }
 
     fn check_reports(&mut self, case: &str, found: &Map<String, Value>, expected: &Value) {
-        let Some(expected) = expected.as_object() else { return self.error(case, "the expectation is no object") };
+        let Some(expected) = expected.as_object() else { return self.error(case, "the expectation is not an object") };
         let ids = |map: &Map<String, Value>| -> Value { map.keys().cloned().collect::<Vec<_>>().into() };
         let (mut sorted_found, mut sorted_expected) = (found.clone(), expected.clone());
         sorted_found.sort_keys();
@@ -227,7 +227,7 @@ impl Findings {
     }
 }
 
-/// How exactly an expectation tells its floats.
+/// How exactly an expectation gives its floats.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Precision {
     /// To the last bit.

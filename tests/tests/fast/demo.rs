@@ -1,7 +1,7 @@
-//! The demo: from recordings of known velocity to events, held against the truth, and what is done again when something changes.
+//! The demo: from recordings of known velocity to events, compared with the truth, and what runs again when something changes.
 //!
-//! Owns: how far the plugins' answers may be from what was put in, and what the demo promises about folders. Never: the rule of
-//! comparison (the unit tests of `host/cli/src/demo/truth.rs`).
+//! Tests how far the plugins' results may be from what was simulated, and what the demo promises about folders. The rule of
+//! comparison is tested elsewhere (the unit tests of `host/cli/src/demo/truth.rs`).
 
 use kymhost_tests::fixture::{Fixture, image_id};
 use kymhost_tests::table::Table;
@@ -98,7 +98,7 @@ fn demo_measures_simulated_speeds_and_stalls() {
     }
 }
 
-/// What the plugins see beside the pixels does not depend on the flow, and the same pixels under another name have the same velocities.
+/// What the plugins see apart from the pixels does not depend on the flow, and the same pixels under another name have the same velocities.
 fn check_files_tell_no_truth(dir: &TestDir) {
     let folder = dir.join("kymhost-demo-recordings");
     let entries = fs::read_dir(&folder).expect("the recordings").map(|entry| entry.expect("an entry").file_name());

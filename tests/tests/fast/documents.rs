@@ -1,6 +1,6 @@
 //! What the documents say against what the program can say.
 //!
-//! Owns: that every stable error code is documented. Never: what a code means (see the tests of each room).
+//! Every stable error code is documented. What a code means is tested in each crate.
 
 use kymhost_tests::repository;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::path::Path;
 /// Where codes are documented.
 const DOCUMENTS: [&str; 3] = ["docs/reference/error-codes.md", "docs/authors/plugin-abi.md", "docs/guides/plugins.md"];
 
-/// What a code follows in the host's source. Whatever does not, is no code that reaches its user.
+/// What comes before a code in the host's source. Anything else is not a code that users see.
 const BEFORE: [&str; 7] = [
     "Refusal::new(",
     "refused(",

@@ -1,7 +1,7 @@
 //! The engine as the command line offers it: which images a run does, what it removes, when it stops, waits or refuses,
-//! and what `status`, `explain`, `verify` and `adopt` tell.
+//! and what `status`, `explain`, `verify` and `adopt` report.
 //!
-//! Owns: each option and document of these commands, over the real program. Never: faults, kills and random histories.
+//! Tests each option and document of these commands with the real program. Faults, kills and random histories are in `slow`.
 
 use kymhost::store::{Key, LocalStore, LockGuard, Store as _};
 use kymhost_tests::fixture::{Fixture, batch, floats, image_id, ints, texts};
@@ -85,11 +85,11 @@ fn text(data: &Fixture, line: &str) -> Output {
 
 /// What one field of each of a list of objects says.
 fn each(list: &Value, field: &str) -> Vec<String> {
-    let list = list.as_array().unwrap_or_else(|| panic!("{list} is no list"));
+    let list = list.as_array().unwrap_or_else(|| panic!("{list} is not a list"));
     list.iter().map(|item| item[field].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// Somebody else's run.
+/// Holds the table's lock as another run would.
 fn hold(data: &Fixture) -> LockGuard {
     let store = LocalStore::open(data.path()).expect("the dataset's store");
     let key = Key::new("index/kymhost/locks/kym_reader.lock").expect("a key");
@@ -327,7 +327,7 @@ fn checkpoint_commits_during_run() {
     for (line, at_once) in [("", true), ("--checkpoint 1000", true), ("--checkpoint 0", false)] {
         let data = lab.copy(&data);
         let document = command(&lab, &data, &format!("run --jobs 1 {line}")).output().expect_code(0).json();
-        // The first commit has no cost yet that it could be put off for.
+        // The first commit is not put off, because no commit has a known cost yet.
         assert_eq!(document["commits"] == 1, at_once, "{line} {document}");
         assert_eq!(document["stats"]["updated"], 4, "{line} {document}");
         command(&lab, &data, "status --exit-code").output().expect_code(0);
@@ -339,7 +339,7 @@ fn checkpoint_commits_during_run() {
 fn touched_inputs_renew_markers() {
     let lab = Lab::new();
     let data = settled(&lab, 2);
-    // The same content at another time, which is old enough to be trusted when a run looks at it.
+    // The same content with another time, which is old enough to be trusted when a run looks at it.
     let touch = |image: u64| {
         note(&data, image, "first");
         std::thread::sleep(Duration::from_millis(100));
@@ -423,7 +423,7 @@ fn locked_table_is_waited_for_with_wait() {
         );
         assert_eq!(output.json()["error"]["code"], "locked", "{output}");
     }
-    // Who only reads, or has nothing to write, waits for nobody.
+    // A command that only reads, or has nothing to write, does not wait.
     for (line, code) in
         [("status --exit-code", 10), ("run --dry-run", 0), ("explain #0", 0), ("verify", 0), ("run --image #1", 0)]
     {
@@ -568,7 +568,7 @@ fn explain_lists_reasons_before_and_after() {
         ]),
         "{both}"
     );
-    // By the predecessor's rules, what it does not see is no reason.
+    // By the predecessor's rules, something that it does not see is not a reason.
     let old = explain("#1 --compat kymflow --exit-code", 0).json();
     assert_eq!((&old["reason"], &old["causes"]), (&json!("FRESH_ROWS"), &json!([])), "{old}");
     // The beginning of an id will do.

@@ -1,7 +1,7 @@
 //! `dataset ingest`, `dataset export`: the real program over files of every sort.
 //!
-//! Owns: which files go in and how, which are told, what a second run does, what comes back of an export. Never: how fast
-//! (see the benchmark `ingest`).
+//! Tests which files are imported and how, which are reported, what a second run does, and what an export gives back. For speed,
+//! see the benchmark `ingest`.
 
 use arrow::array::{Array as _, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
@@ -203,7 +203,7 @@ fn misleading_tiff_tags_are_handled() {
         ("pyramid.tif", pyramid.bytes_with(&[(1, 254, 1), (2, 254, 1)]), uint16, 1, Some("2 of its 3 pages")),
         ("old-pyramid.tif", pyramid.bytes_with(&[(1, 255, 2), (2, 255, 2)]), uint16, 1, Some("2 of its 3 pages")),
         ("mask.tif", with_thumbnail.bytes_with(&[(1, 254, 4)]), uint16, 1, Some("1 of its 2 pages")),
-        // One that no decoder could read is no matter.
+        // One that no decoder could read does not matter.
         ("unread.tif", with_thumbnail.bytes_with(&[(1, 254, 1), (1, 262, 99)]), uint16, 1, Some("1 of its 2 pages")),
         ("middle.tif", three().bytes_with(&[(1, 254, 1)]), uint16, 2, Some("1 of its 3 pages")),
         // Pages of a recording, whatever else is said of them.
@@ -244,7 +244,7 @@ fn misleading_tiff_tags_are_handled() {
     }
 }
 
-/// What cannot be read is told, each with a kind, and the others go in.
+/// Files that cannot be read are reported, each with a kind, and the rest are imported.
 #[test]
 fn bad_files_reported_rest_imported() {
     let lab = Lab::new();
@@ -333,7 +333,7 @@ fn bad_files_reported_rest_imported() {
     assert_eq!((&document["added"], &document["failed"]), (&json!(1), &json!(cases.len() + 7)));
     assert_eq!(lab.dataset().image_ids().unwrap(), [lab.image(&document, "good.tif")]);
     assert_eq!(lab.dataset().validate(), []);
-    // In words, too; and a bad file that is mended goes in.
+    // In text output, too. A bad file that is repaired is imported.
     lab.put("json.json", "{}");
     lab.ingest(&[]).expect_code(3).expect_stderr(&["rgb.tif: unsupported_tiff: ", "1 added", "1 unchanged"]);
 }
@@ -351,7 +351,7 @@ fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     file
 }
 
-/// Headers, ROIs and artifacts beside a recording.
+/// Headers, ROIs and artifacts next to a recording.
 #[test]
 fn companion_files_become_artifacts() {
     let lab = Lab::new();
@@ -515,7 +515,7 @@ fn second_ingest_imports_new_and_changed() {
     assert_eq!((json("mine"), json("side"), json("other")), (json!(5), json!("edited"), json!(22)));
     let of_b = lab.dataset().find_record(&b).unwrap().json("metadata").unwrap().unwrap();
     let roi = &of_b.get("rois").and_then(Json::as_array).unwrap()[0];
-    assert_eq!(roi.get("roi_id").and_then(Json::as_i64), Some(3), "ROIs that nobody edited are the file's");
+    assert_eq!(roi.get("roi_id").and_then(Json::as_i64), Some(3), "ROIs that were not edited are the file's");
     let done = lab.document(&["--json"], 0);
     assert_eq!(done["unchanged"], 3);
     // What only looks changed is read, but its pixels are left alone.
@@ -641,14 +641,14 @@ fn recordings_ingested_by_kymflow_are_known() {
     fixture.put_table("sources", &sources);
     let document = lab.document(&["--json"], 0);
     assert_eq!((&document["unchanged"], &document["added"]), (&json!(1), &json!(0)));
-    // Without the table its provenance still tells whose the file is; what it was read at is not known.
+    // Without the table its provenance still says which file it is. When it was read is unknown.
     fixture.remove("tables/sources.parquet");
     let document = lab.document(&["--json"], 0);
     assert_eq!((&document["reingested"], lab.image(&document, "a.tif")), (&json!(1), id));
     assert_eq!(lab.document(&["--json"], 0)["unchanged"], 1);
 }
 
-/// All that a dataset holds, told so that two can be compared: kinds, values, types, bytes.
+/// All that a dataset holds, in a form that can be compared: kinds, values, types, bytes.
 fn contents(dataset: &Dataset) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for id in dataset.image_ids().unwrap() {
@@ -854,7 +854,7 @@ fn partial_export_is_not_a_recording() {
         copy_tree(from, &copy.files());
         assert_eq!(copy.document(&["--json"], 0)["added"], count);
     }
-    // Mended, it is written over, and what is not ours stays.
+    // Once it is repaired, it is overwritten, and files that are not ours stay.
     lab.dataset().find_record(&b).unwrap().put_parquet("z", &batch([("n", ints([5]))])).unwrap();
     export(&out, 0);
     assert_eq!(fs::read_to_string(folder.join("z.csv")).unwrap(), "n\n5\n");
@@ -907,7 +907,7 @@ fn changes_of_the_disk(run: Run, log: &Path) -> usize {
     changes
 }
 
-/// `NAME.<part>/<name>.csv` beside `NAME.tif` is an artifact with a `/` in its name, and an analysis finds it.
+/// `NAME.<part>/<name>.csv` next to `NAME.tif` is an artifact with a `/` in its name, and an analysis finds it.
 #[test]
 fn companion_folder_gives_names_with_slash() {
     let lab = Lab::new();
@@ -923,7 +923,7 @@ fn companion_folder_gives_names_with_slash() {
     lab.put("a.masks/m.npy", npy("|u1", "False", "(2,)", &[1, 2]));
     lab.put("a.masks/.hidden.json", "{");
     lab.put("a.masks/readme.txt", "no artifact");
-    // A folder with recordings is no folder of artifacts, whatever its name.
+    // A folder with recordings is not a folder of artifacts, whatever its name.
     lab.put("a.more/b.tif", small());
     lab.put("a.more/b.json", r#"{"rois": [{"id": 5}]}"#);
     lab.put("a.more/c.json", "{}");
@@ -948,14 +948,14 @@ fn companion_folder_gives_names_with_slash() {
     let params: Value = serde_json::from_slice(&record.json_bytes("velocity_events/params").unwrap().unwrap()).unwrap();
     assert_eq!(params["zero_gap"]["eps0"], json!(0.1));
     assert_eq!(run("velocity_events", 0)["stats"]["updated"], 1);
-    // What stands in the folder is watched as all beside the recording: other params, other events.
+    // Files in the folder are watched like those next to the recording: other params, other events.
     assert_eq!(lab.document(&["--json"], 0)["unchanged"], 2);
     lab.put("a.event_detection/params.json", r#"{"zero_gap": {"eps0": 0.25}}"#);
     let document = lab.document(&["--json"], 0);
     let why = file(&document, "files/a.tif")["why"].as_str().unwrap().to_owned();
     assert!(why.contains("a.event_detection/params.json was written since"), "{why}");
     assert_eq!(run("event_detection", 0)["stats"]["updated"], 1);
-    // kymflow's own params of the events are somebody's: the analysis does not write over them unasked.
+    // kymflow's own params of the events belong to somebody else: the analysis does not overwrite them unasked.
     lab.put("a.velocity_events/params.json", r#"{"from": "kymflow"}"#);
     assert_eq!(lab.document(&["--json"], 0)["reingested"], 1);
     let record = lab.dataset().find_record(&id).unwrap();
@@ -971,7 +971,7 @@ fn companion_folder_gives_names_with_slash() {
     assert!(message.contains("both become the artifact 'radon_velocity/velocity'"), "{message}");
 }
 
-/// A file that is gone is a change, told once; what came from it stays, also when the recording is read again later.
+/// A deleted file is a change that is reported once. What came from it stays, also if the recording is read again later.
 #[test]
 fn artifact_of_deleted_file_stays() {
     let lab = Lab::new();
@@ -1042,13 +1042,13 @@ fn artifact_of_deleted_file_stays() {
     lab.put("a.ev.csv", "n\n2\n");
     let document = lab.document(&["--json"], 0);
     assert!(file(&document, "a.tif")["why"].as_str().unwrap().contains("is new"), "{document:#}");
-    assert_eq!(metadata(0)["experiment_metadata"], json!({}), "a JSON that says nothing is how to begin anew");
+    assert_eq!(metadata(0)["experiment_metadata"], json!({}), "a JSON without content resets the metadata");
     assert!(metadata(0)["header"]["voxels"].is_null());
     let rows = lab.dataset().find_record(&ids[0]).unwrap().parquet("ev").unwrap().unwrap();
     assert_eq!(rows.column(0).as_primitive::<Int64Type>().value(0), 2);
 }
 
-/// A dry run reads everything: it tells what would fail, and ends as the run would.
+/// A dry run reads everything: it reports what would fail, and has the exit code of the run.
 #[test]
 fn ingest_dry_run_reports_failures() {
     let lab = Lab::new();
@@ -1099,7 +1099,7 @@ fn ingest_dry_run_reports_failures() {
     assert_eq!((&none["added"], &none["failed"]), (&json!(3), &json!(8)));
 }
 
-/// Pixels that are damaged in the dataset are no reason to keep a recording out that has changed.
+/// Damaged pixels in the dataset do not prevent the import of a recording that has changed.
 #[test]
 fn changed_file_replaces_damaged_pixels() {
     let lab = Lab::new();
@@ -1132,7 +1132,7 @@ fn moved_recording_is_reported() {
         }
         assert!(file(&document, "c.tif")["notes"].is_null());
     }
-    // Known now: not told again.
+    // Known now: not reported again.
     assert_eq!(lab.document(&["--json"], 0)["unchanged"], 3);
 }
 
@@ -1412,7 +1412,7 @@ fn view_table_lists_recordings() {
     view(&["--json", "--format", "csv"]).expect_code(2);
 }
 
-/// Metadata of another form than it has are told, and no cell pretends.
+/// Metadata that is not in the expected form is reported, and the cell stays empty.
 #[test]
 fn view_table_reports_broken_metadata() {
     let lab = Lab::new();

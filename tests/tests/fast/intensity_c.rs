@@ -1,6 +1,6 @@
 //! The example plugin in C over the real program: rows, params, errors, what is done again and what is not.
 //!
-//! Owns: `plugins/intensity_c` as its users see it. Never: looks into the library (see `c_door`).
+//! Tests `plugins/intensity_c` as its users see it. The library itself is tested in `c_door`.
 
 use kymhost_tests::fixture::{Fixture, image_id};
 use kymhost_tests::table::Table;

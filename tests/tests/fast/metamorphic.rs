@@ -1,6 +1,6 @@
 //! What must hold between answers, whatever the pixels: the real plugins, by the real program, over recordings that are turns of each other.
 //!
-//! Owns: the turns and what each does to velocities and events. Never: which velocity is right for a recording (`analysis`, `demo`).
+//! Tests what each turn does to velocities and events. Which velocity is right for a recording: see `analysis` and `demo`.
 
 use kymhost::dataset::Dataset;
 use kymhost_plugin_api::Json;
@@ -134,7 +134,7 @@ fn with_roi(lines: (usize, usize), pixels: (usize, usize)) -> Value {
 enum Relation {
     /// Nothing: the same windows, velocities, events, to the last bit.
     Nothing,
-    /// The same, so many seconds later. Row numbers are of the ROI and stay.
+    /// The same, this many seconds later. Row numbers are of the ROI and stay.
     Later(f64),
     /// The same angles; velocities times this, to a float32's precision, and times times that.
     Scales(f64, f64),
@@ -144,7 +144,7 @@ enum Relation {
     NearlyNothing,
 }
 
-/// The same angle or the opposite one, seen from the other side: off by so many degrees.
+/// The same angle or the opposite one, seen from the other side: the difference in degrees.
 fn off(theta: f64, expected: f64) -> f64 {
     let off = (theta - expected).rem_euclid(180.0);
     off.min(180.0 - off)

@@ -1,6 +1,6 @@
 //! `params show`, `set` and `unset`: what they write, what they refuse, what becomes stale.
 //!
-//! Owns: these commands over the real program. Never: the rules of edits and schemas (unit tests of `index::params`).
+//! Runs these commands with the real program. The rules of edits and schemas are unit tests of `kymhost_index::params`.
 
 use kymhost_tests::fixture::{Fixture, image_id};
 use kymhost_tests::{Run, TestDir, assert_untouched, library, snapshot};
@@ -92,7 +92,7 @@ fn params_show_includes_schema() {
     );
     let info = Run::new(["plugin", "info", &format!("{}:maker", library("maker").display())]).output().expect_code(0);
     info.expect_stdout(&["maker/table", "\"minimum\": 0"]);
-    // A broken one is told of, and is no reason not to show the others.
+    // A broken one is reported, and the others are shown.
     lab.data.put(&lab.data.image(&image_id(1)).key("maker/params.json"), "{");
     let shown = lab.command("params show --plugin @maker --json").output().expect_code(3).json();
     assert!(shown["images"][1]["error"].as_str().is_some_and(|text| text.contains("params.json")), "{shown}");

@@ -1,6 +1,6 @@
 //! The program as people and scripts meet it: help, tables, documents, exit codes, pipes.
 //!
-//! Owns: what is promised of arguments and output. Never: staleness in depth, bad input (see the other suites).
+//! Tests the promises about arguments and output. Staleness and bad input have suites of their own.
 
 use kymhost_tests::fixture::{Fixture, TABLE, batch, floats, image_id, ints, texts};
 use kymhost_tests::{Output, Run, TestDir, program};
@@ -153,7 +153,7 @@ fn locked_table_is_exit_code_4() {
     let lock = store.lock(&key, "").expect("a lock").expect("nobody else holds it");
     let output = run(&["run", "--plugin", "velocity_events", "--json", "--mode", "replace"], &data).expect_code(4);
     assert_eq!(output.json()["error"]["code"], "locked", "{output}");
-    // Several: the document tells of each, and the exit code is the stronger one's.
+    // Several: the document has each, and the exit code is the stronger one.
     let output = run(&["run", "-p", "velocity_events", "-p", "radon", "--json", "-m", "replace"], &data).expect_code(4);
     assert_eq!(output.json()["runs"][0]["error"]["code"], "locked", "{output}");
     assert_eq!(output.json()["runs"][1]["stats"]["updated"], 2, "{output}");
@@ -242,7 +242,7 @@ fn table_show_reads_any_table() {
 
 // Pipes.
 
-/// Starts the program with pipes, closes those that are said, and tells how it ends and what it said.
+/// Starts the program with pipes, closes the given ones, and gives its exit code and what it printed.
 fn with_closed(args: &[&str], data: &Fixture, close_stderr: bool) -> (Option<i32>, String) {
     let mut child = Command::new(program())
         .args(args)

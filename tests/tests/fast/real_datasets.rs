@@ -1,5 +1,5 @@
 //! Every real dataset at hand, read whole: recordings, and those that the predecessor made.
-//! Owns: walking and reading. Never: what is in them.
+//! Walks through them and reads everything.
 
 use kymhost::dataset::Dataset;
 use kymhost_plugin_api::ArtifactKind;

@@ -1,7 +1,7 @@
 //! From a folder of line scans to a table of events: the commands of README as they stand there, by the real program and its three plugins.
 //!
-//! Owns: that each command does what README says of it, and that what is done again is exactly what changed. Never: the numbers of a
-//! window or a trace (`analysis`).
+//! Each command does what README says, and exactly what changed runs again. The numbers of windows and traces are in
+//! `analysis`.
 
 use kymhost_tests::streaks::Scan;
 use kymhost_tests::table::Table;

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// A limit of time that only an image that hangs can reach, even on a busy machine.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A dataset of so many images, of which some have orders.
+/// A dataset of `images` images, of which some have orders.
 fn dataset(dir: &TestDir, name: &str, images: u64, orders: &BTreeMap<u64, Value>) -> Fixture {
     let data = Fixture::new(dir.join(name));
     for number in 0..images {
@@ -440,7 +440,7 @@ fn stopped_pool_can_be_used_again() {
         seen += 1;
         seen < 3
     })
-    .expect("a stop is no error");
+    .expect("a stop is not an error");
     assert_eq!(seen, 3);
     let others: Vec<String> = (5..30).map(image_id).collect();
     assert!(extract(&mut *pool, &others).unwrap().iter().all(Result::is_ok));
@@ -455,7 +455,7 @@ fn stopped_pool_can_be_used_again() {
         seen += 1;
         seen < 3
     })
-    .expect("a stop is no error");
+    .expect("a stop is not an error");
     assert_eq!(seen, 3);
     assert_eq!(extract(&mut *pool, &ids(30)).unwrap().len(), 30);
 }
@@ -812,7 +812,7 @@ fn replaced_library_is_refused() {
         between.library_sha256().unwrap();
         put(&longer);
         assert_eq!(code(extract(&mut *between, &ids(2)).expect_err("another library")), "changed");
-        assert_eq!(between.library_sha256().unwrap(), digest(&bytes), "it is told once");
+        assert_eq!(between.library_sha256().unwrap(), digest(&bytes), "it is reported once");
 
         let mut after = pool();
         assert_eq!(extract(&mut *after, &ids(2)).unwrap().len(), 2);

@@ -1,8 +1,7 @@
-//! The binary contract held to its promise: plugins built against other versions of plugin-api, loaded by this one.
+//! The promise of the binary contract: plugins built against other versions of plugin-api, loaded by this one.
 //!
-//! Owns: the variants (copies of plugin-api's source, edited, built in a folder of their own), the frozen 1.0 and its host, and what
-//! each must do.
-//! Never: edits the source tree. Slow the first time, for it builds plugins with cargo.
+//! Builds the variants (edited copies of plugin-api's source, in folders of their own) and the frozen 1.0 with its host, and tests
+//! what each must do. It never edits the source tree. The first run is slow because cargo builds the plugins.
 
 use crate::battery::memory::{MANY, check_loses_nothing, exercise};
 use crate::battery::{Door, Fixture, check_refused, check_runs, indexer, load, never};
@@ -245,7 +244,7 @@ fn build(variant: &str) -> PathBuf {
             .replace(list("default-members = ["), "")
             .replace(list("members = ["), "members = [\"plugin-api\", \"tests/plugins/abi_probe\"]")
             .replace("features = [\"ffi\", \"ipc\"]", "features = [\"ffi\"]")
-            // Cargo tells packages apart by their place in their workspace, which is the same for all variants: a
+            // Cargo identifies packages by their place in their workspace, which is the same for all variants: a
             // setting that does no harm keeps their builds in the shared target folder apart.
             + &format!("\n[profile.dev.package.kymhost-plugin-api]\ncodegen-units = {}\n", 100 + number),
     );
@@ -575,7 +574,7 @@ fn invalid_plugin_does_not_build() {
     }
 }
 
-/// Plugin API 1.0 as it was frozen: its plugin and its host, built from `tests/museum/1.0`.
+/// The frozen plugin API 1.0: its plugin and its host, built from `tests/museum/1.0`.
 fn frozen() -> (PathBuf, PathBuf) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -753,7 +752,7 @@ fn host_1_0_refuses_plugin_needing_more() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "card: api 1.1, needs 1.0, door abi_stable-0.11\n");
 }
 
-/// What was frozen is kept as it was: `SHA256SUMS` names every file of it. The hosts and the manifest around them may be mended.
+/// Frozen files are unchanged: `SHA256SUMS` names each of them. Only the hosts and the manifest around them may be repaired.
 #[test]
 fn frozen_files_are_unchanged() {
     let folder = root().join("tests/museum/1.0");
@@ -800,13 +799,13 @@ fn rust_contract_only_appends() {
     use abi_stable::StableAbi as _;
     let then = fs::read_to_string(root().join("tests/museum/1.0/rust_contract.txt")).expect("the frozen contract");
     let now = crate::layout::of(kymhost_plugin_api::ffi::ModuleRef::LAYOUT);
-    assert!(then.lines().count() > 100, "it tells something");
+    assert!(then.lines().count() > 100, "it is not empty");
     assert_eq!(missing_lines(&then, &now), Vec::<&str>::new());
     // What was appended is written down with its version, so that from then on it stays.
     let today = fs::read_to_string(root().join("tests/museum/1.1/rust_contract.txt")).expect("the contract of 1.1");
     assert_eq!(missing_lines(&today, &now), Vec::<&str>::new(), "what 1.1 has is gone; today:\n{now}");
     assert_eq!(missing_lines(&now, &today), Vec::<&str>::new(), "what is new is not written down; today:\n{now}");
-    // What is no append is found: a field retyped, a field moved, one more in a frozen struct, a longer prefix.
+    // Edits that are not appends are found: a field retyped, a field moved, one more in a frozen struct, a longer prefix.
     for (from, to) in [
         ("ErrorAbi 40 8 struct of 2", "ErrorAbi 48 8 struct of 3"),
         (".07:params_hash AFunctionPointer", ".08:params_hash AFunctionPointer"),

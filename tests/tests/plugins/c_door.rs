@@ -1,7 +1,7 @@
 //! The C door: plugins in C do what plugins in Rust do, and wrong ones harm nothing.
 //!
-//! Owns: the battery over the probe in C, what only C can get wrong, the libraries that are refused. Never: reads the
-//! header (see `c_layout`).
+//! Runs the battery over the probe in C, and tests what only C can get wrong and which libraries are refused. The header
+//! itself is tested in `c_layout`.
 
 use crate::battery::memory::{MANY, check_loses_nothing, verdict};
 use crate::battery::{Door, Fixture, check_refused, check_runs, indexer, load, never};
@@ -34,7 +34,7 @@ fn headers_compile_in_every_c_standard_and_cpp() {
         ("c_probe_c99", &["-std=c99", "-O2"][..]),
         ("c_probe_c11", &["-std=c11"]),
         ("c_probe_c17", &["-std=c17", "-Wconversion", "-Wno-sign-conversion"]),
-        // A linker that throws away what nobody names must leave the card.
+        // A linker that drops unreferenced items must keep the card.
         ("c_probe_sections", &["-O2", "-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections", "-s"]),
         ("c_probe_lto", &["-O2", "-flto"]),
     ] {
@@ -325,7 +325,7 @@ fn c_plugin_reading_much_leaks_no_memory() {
     check_loses_nothing(&library, &FEWER_TIMES, 2, 800);
 }
 
-/// What the check above is there to find: memory lost with each extraction, and memory read that is nobody's.
+/// The faults that the check above must find: memory lost with each extraction, and reads outside of allocated memory.
 #[test]
 #[ignore = "slow"]
 fn valgrind_finds_wrong_memory_use() {

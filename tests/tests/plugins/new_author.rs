@@ -1,10 +1,10 @@
-//! A new author's way from nothing to rows in a table, in Rust and in C: each command is one that an earlier one said to type.
+//! A new author's way from nothing to rows in a table, in Rust and in C. An earlier command prints each command to type.
 //!
-//! Owns: the two walks and their log in `docs/authors/tutorial.md`, the READMEs of new plugins, what `plugin new` refuses. Never: what is
-//! in the templates (see the unit tests of `author::new`).
+//! Tests the two walks and their log in `docs/authors/tutorial.md`, the READMEs of new plugins, and what `plugin new` refuses. The
+//! templates are tested in the unit tests of `kymhost_author::new`.
 //!
-//! `KYMHOST_WRITE_WALKTHROUGH=1 cargo test -p kymhost-tests --test plugins new_author` writes the log anew. Without it the crate is built
-//! without optimisation, which nothing but its speed depends on.
+//! `KYMHOST_WRITE_WALKTHROUGH=1 cargo test -p kymhost-tests --test plugins new_author` writes the log again. Without it the crate is
+//! built without optimisation, which only changes its speed.
 
 use kymhost_tests::{Output, Run, TestDir, built, crates_target, program, repository, skip};
 use std::collections::{BTreeSet, VecDeque};
@@ -122,7 +122,7 @@ fn documented_walks_are_current() {
     for (title, commands) in [("In Rust", RUST), ("In C", C)] {
         let (before, after) = log_range(&document, title);
         let typed: Vec<&str> = document[before..after].lines().filter_map(|line| line.strip_prefix("$ ")).collect();
-        assert_eq!(typed, commands, "{DOCUMENT}, {title}; write it anew with {WRITE}=1");
+        assert_eq!(typed, commands, "{DOCUMENT}, {title}; write it again with {WRITE}=1");
     }
 }
 
@@ -143,7 +143,7 @@ fn plugin_new_refuses_bad_names_and_folders() {
     assert_eq!(output.json()["error"]["code"], "not_empty");
     assert_eq!(fs::read_dir(dir.join("mine")).expect("the folder").count(), 1);
 
-    // The same indexer elsewhere, and a second one beside it.
+    // The same indexer elsewhere, and a second one next to it.
     for (lang, file) in [("rust", "src/lib.rs"), ("c", "mine.c")] {
         let folder = format!("some where/{lang}");
         let document = new(&["mine", "--path", &folder, "--lang", lang, "--json"]).expect_code(0).json();
@@ -172,7 +172,7 @@ fn new_crate_is_well_formatted() {
     author.run("cd a && cargo metadata --format-version 1 --no-deps").expect_code(0);
 }
 
-/// Someone with a home and an empty folder, who types what they are told to.
+/// Someone with a home and an empty folder, who types the commands that kymhost prints.
 struct Author {
     dir: TestDir,
     /// Where they are.
@@ -212,7 +212,7 @@ impl Author {
         run.output()
     }
 
-    /// Whether a tool is there; says aloud what is skipped where it is not.
+    /// Whether a tool is installed; if not, reports what is skipped.
     fn has(&mut self, command: &str) -> bool {
         let has = self.run(command).code() == Some(0);
         if !has {
@@ -341,7 +341,7 @@ fn said_next(output: &str) -> Vec<String> {
     after.map_while(|line| line.strip_prefix("  ")).map(str::to_owned).collect()
 }
 
-/// The number after a word that says that it is drawn anew each time.
+/// The number after a word that says that it is drawn each time.
 fn without_seed(line: &str, word: &str) -> String {
     match line.split_once(word) {
         Some((before, after)) => format!("{before}{word}…{}", after.trim_start_matches(|c: char| c.is_ascii_digit())),

@@ -1,6 +1,6 @@
 //! `kymhost plugin check` against plugins that are each wrong in one way, and against ours.
 //!
-//! Owns: which check finds which fault, and that no other does. The plugins: `tests/plugins/wrong/examples`, and
+//! Each fault is found by its own check and by no other. The plugins are `tests/plugins/wrong/examples`, and
 //! `tests/plugins/c_wrong/checked.c` for the C door.
 
 use kymhost_tests::{
@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a check of a wrong plugin must come to: its own, and those that cannot be tried because of it.
+/// The expected result for a wrong plugin: of its own check, and of those that cannot be tried because of it.
 struct Case {
     plugin: &'static str,
     status: &'static str,
@@ -156,7 +156,7 @@ const C_CASES: &[Case] = &[
     case("IGNORES_CANCEL", "failed", "cancel", "from the start it did not return", &[]),
 ];
 
-/// Builds one of them; without a fault where there is none to define. None where there is no C compiler.
+/// Builds one of them, without a fault for `NOTHING`. `None` if there is no C compiler.
 fn in_c(wrong: &str) -> Option<PathBuf> {
     let define = match wrong {
         "WRITES" => "-DWRONG_WRITES=\"wrong.cache\"".to_owned(),
@@ -190,8 +190,8 @@ fn check(library: &Path, more: &[&str]) -> Output {
     run.patience(Duration::from_secs(1800)).output()
 }
 
-/// Where memory is what matters it is watched over 10,000 extractions however busy the machine is; else over fewer, as
-/// `--calls` has it, that the tests do not take for ever.
+/// If memory is the point, it is watched over 10,000 extractions however busy the machine is; otherwise over fewer (`--calls`),
+/// which saves time.
 const ALL_CALLS: [&str; 2] = ["--timeout", "900"];
 const FEW_CALLS: [&str; 4] = ["--calls", "1000", "--timeout", "300"];
 
@@ -213,7 +213,7 @@ fn statuses(document: &Value) -> BTreeMap<String, (String, String)> {
     all
 }
 
-/// What is not as the case says; empty where all is.
+/// What differs from the case; empty if nothing does.
 fn faults(case: &Case, library: &Path) -> Vec<String> {
     let output = check(library, if case.check == "memory_steady" { &ALL_CALLS } else { &FEW_CALLS });
     let found = statuses(&output.json());
@@ -251,7 +251,7 @@ fn faults(case: &Case, library: &Path) -> Vec<String> {
     faults
 }
 
-/// Checks every `of`-th case from this one on, so that the test harness does them in parallel.
+/// Checks every `of`-th case from this one on, so that the test harness runs them in parallel.
 fn each_fails_its_own_check(part: usize, of: usize) {
     let all = CASES.iter().map(|case| (case, Some(wrong_plugin(case.plugin))));
     let all = all.chain(C_CASES.iter().map(|case| (case, in_c(case.plugin))));
@@ -302,7 +302,7 @@ fn every_check_has_a_wrong_plugin() {
     }
 }
 
-/// Ours, whichever there are: the plugins of the workspace, the one in C where it can be built, and the cookbook's.
+/// Our plugins: those of the workspace, the one in C if it can be built, and the cookbook's.
 fn ours() -> Vec<PathBuf> {
     let entries = |folder: &str| {
         let entries = fs::read_dir(repository().join(folder)).expect(folder);

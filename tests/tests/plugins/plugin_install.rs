@@ -104,7 +104,7 @@ fn inspect_shows_card_and_whether_it_loads() {
         text.expect_stdout(&[indexers[0], "would be loaded   yes", &hex_sha256(&path), "plugin API", "sha-256"]);
     }
 
-    // Of what cannot be run here, all is told nevertheless; a file without a card gives an error alone.
+    // A library that cannot run here is shown in full all the same; a file without a card gives only an error.
     type Harm = fn(&Path);
     let cases: [(&str, Harm, &str, &[&str], bool); 9] = [
         ("of a future major", of_major_9, "api_major", &["9.0", "upgrade kymhost"], true),
@@ -205,7 +205,7 @@ fn mode(path: &Path, bits: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(bits)).unwrap();
 }
 
-/// A user with an own data folder, a program that no plugins stand beside, and a dataset.
+/// A user with a data folder, a program without plugins next to it, and a dataset.
 struct User {
     dir: TestDir,
     data: Fixture,
@@ -375,7 +375,7 @@ fn add_rejects_taken_name_without_replace() {
     let library = user.installed("velocity_events");
     let same = user.source("velocity_events", "src/libve.so");
     user.add(&[same.to_str().unwrap()]).expect_code(0);
-    assert_eq!(user.entries().len(), 1, "the same bytes again are no other library");
+    assert_eq!(user.entries().len(), 1, "the same bytes again are the same library");
 
     let other = user.source("velocity_events", "new/libother.so");
     append(&other);
@@ -651,7 +651,7 @@ fn library_writable_by_others_is_rejected() {
         assert_eq!(removed["is_deleted"], false);
         assert!(shared.exists());
     }
-    // The own group's right to write harms nobody: root's, where nobody else is in it.
+    // Write permission of the user's own group is harmless: here root's, if it has no other members.
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     if passwd.lines().filter(|line| line.split(':').nth(3) == Some("0")).count() == 1 {
         let user = User::with_velocity_events();
@@ -707,7 +707,7 @@ fn dataset_can_require_a_digest() {
         &[],
     );
 
-    // A broken one is told; none of the plugins that a dataset names is looked for in it.
+    // A broken one is reported. Plugins that a dataset names are not searched for in it.
     let unpin = || user.json(&["plugin", "remove", "velocity_events", "--dataset-lock", "--dataset", DATASET]);
     unpin().output().expect_code(0);
     refused(unpin().output(), 5, "not_installed", &["there is none"]);

@@ -1,8 +1,8 @@
 //! kymhost against a simulation of its Python predecessor, over random datasets, with pandas 2 and pandas 3: deciding and writing
 //! alike with `--compat kymflow`, and taking turns on one dataset by its own rules.
 //!
-//! Owns: how many, from which seed. Never: a rule; `tests/python/predecessor.py` makes the datasets, applies the rules with
-//! pandas itself, and compares.
+//! This file decides how many datasets there are and from which seed. `tests/python/predecessor.py` makes them, applies the
+//! rules with pandas itself, and compares.
 //!
 //! `KYMHOST_FUZZ_SEED` and `KYMHOST_FUZZ_COUNT` choose others; a fault names its seed.
 
@@ -31,7 +31,7 @@ fn check(pandas: &str, recorded: &str) {
         Some(shared) => script(&interpreter, |command| {
             command.arg("replay").arg(shared.join("conformance").join(recorded));
         }),
-        None => skip("the simulation of the predecessor was not held against recorded cases"),
+        None => skip("the simulation of the predecessor was not compared with recorded cases"),
     }
     let setting = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
     let (seed, count) = (setting("KYMHOST_FUZZ_SEED", SEED), setting("KYMHOST_FUZZ_COUNT", COUNT));

@@ -1,10 +1,10 @@
 //! Whether Python's own libraries read what kymhost writes, and the other way round.
 //!
-//! Owns: making the one half, asking Python for the other, comparing. Never: kymflow's code; `tests/python/agreement.py`
+//! Makes one half, asks Python for the other, and compares. It uses no code of kymflow: `tests/python/agreement.py`
 //! uses zarr, pandas and pyarrow from PyPI, once with pandas 2 and once with pandas 3.
 //!
-//! Skipped aloud where there is no Python, no venv or no network. Where packages cannot be installed for another
-//! reason, skipped aloud too, but a failure with `CI=true`.
+//! Skipped, and reported so, if there is no Python, no venv or no network. If packages cannot be installed for another
+//! reason, the tests are skipped too, but fail with `CI=true`.
 
 use arrow::array::{
     Array as _, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, LargeStringArray, NullArray, RecordBatch,
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-/// A Python with the packages and this pandas; `None` (said aloud) where there cannot be one.
+/// A Python with the packages and this pandas; `None`, reported as skipped, if there cannot be one.
 fn python(pandas: &str) -> Option<PathBuf> {
     kymhost_tests::python::interpreter(Path::new(env!("CARGO_TARGET_TMPDIR")), pandas)
 }

@@ -93,14 +93,14 @@ fn killed_run_loses_nothing() {
     }
 }
 
-/// What ends in `.parquet` under `tables/` and is not the table.
+/// Files under `tables/` that end in `.parquet` and are not the table.
 fn strays(data: &Fixture) -> Vec<String> {
     let entries = fs::read_dir(data.key("tables")).expect("tables/");
     let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
     names.filter(|name| name.ends_with(".parquet") && !TABLE.ends_with(name.as_str())).collect()
 }
 
-/// No marker is torn, and none is ahead of the table: a new marker stands only beside the new rows.
+/// No marker is torn, and none is ahead of the table: a new marker exists only with the new rows.
 fn check_markers(data: &Fixture, table: &Table, story: &str) {
     for number in 0..IMAGES {
         let id = image_id(number);

@@ -131,7 +131,7 @@ fn adopt_survives_faults() {
         data.image(&image_id(number)).json("reader/params", &json!({"read": [["pixels"]], "rows": 2, "why": number}));
     }
     let adopt = |data: &Fixture| lab.command(data, &["adopt", "--reason", "a test"]);
-    // What adopting leaves is the truth here: the rows of before under the params of now.
+    // What adopting leaves is the truth here: the earlier rows with the current params.
     let adopted = lab.copy(&data);
     adopt(&adopted).output().expect_code(0);
     let rows = judge::rows(&adopted, "adopted");
@@ -151,7 +151,7 @@ impl Scene<'_> {
     /// Runs the command on copies of the dataset, once for each of its changes of the disk and each fault.
     fn sweep(&self, faults: Faults) {
         let Self { lab, data, truth, command, .. } = self;
-        // Young files' times are not trusted; what is tested here is not that.
+        // kymhost does not trust the times of young files. That is not what is tested here.
         std::thread::sleep(Duration::from_millis(50));
         let copy = lab.copy(data);
         let log = lab.fresh("log");
@@ -266,7 +266,7 @@ fn expect_honest_end(output: &Output, stale: &BTreeSet<String>, story: &str) {
     assert!([0, 1, 3, 5].contains(&code), "{story}: exit code\n{output}");
     if code == 0 || code == 3 {
         let failed = judge::failed(output);
-        assert!(stale.is_subset(&failed), "{story}: stale and not told of: {stale:?}\n{output}");
+        assert!(stale.is_subset(&failed), "{story}: stale and not reported: {stale:?}\n{output}");
         assert_eq!(code == 3, !failed.is_empty(), "{story}: exit code\n{output}");
     } else {
         let error = &output.json()["error"];
@@ -274,7 +274,7 @@ fn expect_honest_end(output: &Output, stale: &BTreeSet<String>, story: &str) {
     }
 }
 
-/// The files that stay for ever: not the locks, which come where they are needed.
+/// The files that stay: not the locks, which appear when they are needed.
 fn lasting(data: &Fixture) -> Vec<String> {
     let files = judge::files(data).into_iter();
     files.filter(|name| !name.starts_with("index/kymhost/locks/") && !name.ends_with('/')).collect()

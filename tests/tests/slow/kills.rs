@@ -24,8 +24,8 @@ fn seed() -> u64 {
     std::env::var("KYMHOST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..1 << 40))
 }
 
-/// A dataset of so many images that all are done, and of which every second one then gets another input or other params, one fails
-/// and one is deleted.
+/// A dataset whose images are all extracted. Then every second one gets another input or other params, one fails and one is
+/// deleted.
 fn half_stale(lab: &Lab, images: u64) -> Fixture {
     let data = Fixture::new(lab.fresh("data.zarr"));
     for number in 0..images {

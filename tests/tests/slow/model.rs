@@ -1,4 +1,4 @@
-//! Random histories of edits, damage, kills and runs, held against extracting everything from scratch.
+//! Random histories of edits, damage, kills and runs, compared with extracting everything from scratch.
 //!
 //! Two things are asked of every step. No stale image is missed: what `status` calls fresh, and what a run leaves, has the rows that a
 //! new extraction gives. No extraction is needless: an image whose version, params hash and every byte that its extraction read are
@@ -67,7 +67,7 @@ fn live(first: u64, histories: u64, steps: u64) {
     });
 }
 
-/// All that an image's extraction read, by name: what must be as it was for another extraction to be needless.
+/// All that an image's extraction read, by name. If all of it is unchanged, another extraction is needless.
 type Signature = BTreeMap<String, Vec<u8>>;
 
 /// What is known of one image's last good extraction.
@@ -370,7 +370,7 @@ impl History {
         self.put(&key, content);
     }
 
-    /// Other content of the same length, with the time of last change of before.
+    /// Other content of the same length, with the earlier time of last change.
     fn disguise(&mut self, image: &str) {
         let key = format!("images/{image}/analysis/a.json");
         let path = self.data.key(&key);
@@ -824,7 +824,7 @@ fn signature(data: &Fixture, image: &str) -> Option<Signature> {
                 let names = judge::files(&Fixture::at(&base));
                 let artifacts = names.into_iter().filter(|name| {
                     name.starts_with("analysis") && !name.ends_with('/') && !name.contains(MARKER)
-                        // A chunk is no artifact.
+                        // A chunk is not an artifact.
                         && (!name.starts_with("analysis_arrays") || name.ends_with("data/.zarray"))
                 });
                 found.insert("\0list".into(), artifacts.collect::<Vec<_>>().join("\n").into_bytes());

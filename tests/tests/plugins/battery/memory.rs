@@ -1,7 +1,6 @@
 //! Memory over load, ten thousand extractions and errors, as valgrind sees it, in this host's process.
 //!
-//! Owns: what is extracted and how often, the reading of valgrind's report. Never: times anything. Skipped aloud without
-//! valgrind.
+//! Decides what is extracted and how often, and reads valgrind's report. Skipped, and reported so, without valgrind.
 
 use kymhost_tests::fixture::{Fixture, batch, floats, image_id, texts};
 use kymhost_tests::{Run, TestDir, built, skip};
@@ -19,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(1_200);
 /// What valgrind says of one run, and what came of the run.
 #[derive(Debug)]
 struct Report {
-    /// Reads and writes of memory that is not the program's, uses of what nobody set, bad frees; not leaks.
+    /// Reads and writes outside the program's memory, uses of uninitialised memory, bad frees; not leaks.
     errors: u64,
     definitely_lost_bytes: u64,
     result: String,
@@ -33,7 +32,7 @@ fn number_after(text: &str, words: &str) -> Option<u64> {
     digits.replace(',', "").parse().ok()
 }
 
-/// A process that loads these probes in this order and then has each extract so many times.
+/// A process that loads these probes in this order and then lets each extract `count` times.
 pub fn exercise(libraries: &[&Path], data: &Fixture, count: u64) -> Run {
     Run::program(&built().join("kymhost-exercise"), ["abi_probe".as_ref(), data.path().as_os_str()])
         .arg(count.to_string())
@@ -66,8 +65,8 @@ pub fn check_loses_nothing(library: &Path, actions: &[&str], failing: usize, man
     }
 }
 
-/// Runs the probe over images of these actions, `failing` of which fail, a few and `many` times, and holds what is lost against
-/// each other: what is wrong with it. None, said aloud, without valgrind.
+/// Runs the probe over images of these actions, `failing` of which fail, a few and `many` times, and compares what is
+/// lost. Gives what is wrong; `None`, reported as skipped, without valgrind.
 pub fn verdict(library: &Path, actions: &[&str], failing: usize, many: u64) -> Option<Result<(), String>> {
     if !Command::new("valgrind").arg("--version").output().is_ok_and(|output| output.status.success()) {
         skip("there is no valgrind");
@@ -87,7 +86,7 @@ pub fn verdict(library: &Path, actions: &[&str], failing: usize, many: u64) -> O
     let more = under_valgrind(folder.path(), library, &data, many);
     for (count, found) in [(FEW, &few), (many, &more)] {
         let failed = count * failing as u64 / actions.len() as u64;
-        assert_eq!(found.result, format!("{} done, {failed} failed", count - failed), "it did what it was told to");
+        assert_eq!(found.result, format!("{} done, {failed} failed", count - failed), "it did what it was asked to");
         if found.errors > 0 {
             return Some(Err(format!("memory is used wrongly {} times:\n{}", found.errors, found.text)));
         }

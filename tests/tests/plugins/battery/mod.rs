@@ -1,7 +1,6 @@
 //! What a plugin must do whatever it was built with: one battery over both doors.
 //!
-//! Owns: the datasets that the probes are shown, what they must answer, how a refusal must read. Never: builds plugins.
-#![allow(dead_code, reason = "each test program that has this module uses its own part of it")]
+//! Has the datasets for the probes, what they must answer, and how a refusal must read. It builds no plugins.
 
 pub mod memory;
 
@@ -35,7 +34,7 @@ impl Fixture {
         record
     }
 
-    /// Puts a JSON artifact there that is none; tells where.
+    /// Writes a JSON artifact that is not JSON, and gives its path.
     pub fn break_json(&self, record: &Record, name: &str) -> String {
         record.put_json(name, &Json::Null).expect("an artifact");
         let place = record.describe_artifact(name, ArtifactKind::Json);
