@@ -1,10 +1,12 @@
 //! What the analyses cost: `cargo bench -p kymhost-tests --bench analysis`.
 //!
-//! Three comparisons in one run: the Radon transform with scikit-image's, window for window, on one core; with itself on more threads;
-//! the detection of events with medians by numpy. It judges no speed (it only fails on errors and different results).
+//! Three comparisons in one run: the Radon transform with scikit-image's, window for window, on one core; with
+//! itself on more threads; the detection of events with medians by numpy. It judges no speed (it only fails on
+//! errors and different results).
 //!
-//! `-- radon threads events` chooses among them (all by default); `--repeat N`, `--windows N` that Python does (0: no Python).
-//! On one core processor time is measured, with threads time by the clock. `cargo bench --profile dev …` tries it out on the unoptimised build.
+//! `-- radon threads events` chooses among them (all by default); `--repeat N`, `--windows N` that Python does
+//! (0: no Python). On one core processor time is measured, with threads time by the clock. `cargo bench
+//! --profile dev …` tries it out on the unoptimised build.
 
 use kymhost_analysis::radon::{self, Image, RadonParams, Velocities};
 use kymhost_analysis::roi::{Roi, Voxels};

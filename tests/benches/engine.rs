@@ -170,8 +170,8 @@ fn table(report: &mut String, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// A long run, which takes its time over each image. Each is the first over a dataset of its own: files that replace others
-/// cost times that scatter.
+/// A long run, which takes its time over each image. Each is the first over a dataset of its own: files that
+/// replace others cost times that scatter.
 fn checkpoints(report: &mut String, options: &Options) -> Result<()> {
     let (mut with, mut without) = (Times::default(), Times::default());
     let (mut share, mut commits) = (0f64, 0);

@@ -1,10 +1,11 @@
 //! What an ingest costs: `cargo bench -p kymhost-tests --bench ingest`.
 //!
-//! One comparison, in turn: an ingest of many recordings with its floor, which decodes the same TIFFs, encodes the same chunks
-//! and writes them, with as many threads and one wait for the disk; and a second ingest, which finds nothing to do.
-//! It judges no speed (it only fails on errors), and does not look inside the program.
+//! One comparison, in turn: an ingest of many recordings with its floor, which decodes the same TIFFs, encodes
+//! the same chunks and writes them, with as many threads and one wait for the disk; and a second ingest, which
+//! finds nothing to do. It judges no speed (it only fails on errors), and does not look inside the program.
 //!
-//! `--files N` recordings, `--repeat N` measurements. `cargo bench --profile dev …` tries it out on the unoptimised build.
+//! `--files N` recordings, `--repeat N` measurements. `cargo bench --profile dev …` tries it out on the
+//! unoptimised build.
 
 use kymhost_tests::measure::{Result, Times, heading, ms, process, say};
 use kymhost_tests::tiff::{Kind, Packing, Page, Tiff};

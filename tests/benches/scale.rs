@@ -1,7 +1,7 @@
 //! How time and memory grow with the number of images: `cargo bench -p kymhost-tests --bench scale`.
 //!
-//! Makes datasets of several sizes, runs whole processes in turn, and prints a table. It judges no speed (it only fails on
-//! errors), and does not look inside the program.
+//! Makes datasets of several sizes, runs whole processes in turn, and prints a table. It judges no speed (it
+//! only fails on errors), and does not look inside the program.
 //!
 //! `-- --images 100,1000,10000` chooses the sizes, `--repeat N` how often each run is measured.
 //! `cargo bench --profile dev …` tries it out on the unoptimised build.

@@ -4,8 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-/// A named pipe for `KYMHOST_FAULT_LOG`. The program writes a line into it before each change of the disk, and waits if the
-/// pipe is full: on Linux after about 80 lines.
+/// A named pipe for `KYMHOST_FAULT_LOG`. The program writes a line into it before each change of the disk, and
+/// waits if the pipe is full: on Linux after about 80 lines.
 #[derive(Debug)]
 pub struct Brake {
     path: PathBuf,

@@ -10,8 +10,9 @@
 //!   if everything is fresh. The same holds on systems without `/proc`.
 //! - A lock on the stamp's file lets one process build while the others wait.
 //!
-//! A stale program is therefore never tested: each run of the tests calls cargo at its beginning, and cargo decides what is
-//! fresh. An edit during a run counts from the next run on, for the test binaries and for the programs alike.
+//! A stale program is therefore never tested: each run of the tests calls cargo at its beginning, and cargo
+//! decides what is fresh. An edit during a run counts from the next run on, for the test binaries and for the
+//! programs alike.
 //!
 //! Crates that tests write and build themselves share one target folder, [`crates_target`].
 
@@ -73,8 +74,8 @@ pub fn built() -> &'static Path {
     })
 }
 
-/// The target folder of crates that tests write and build: one for all, so that a dependency is compiled once. It is kept
-/// from one run of the tests to the next.
+/// The target folder of crates that tests write and build: one for all, so that a dependency is compiled once.
+/// It is kept from one run of the tests to the next.
 pub fn crates_target() -> PathBuf {
     build_folders().1.join("tmp/crates/target")
 }

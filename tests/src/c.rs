@@ -59,8 +59,8 @@ pub fn compile(source: &Path, include: &Path, to: &Path, more: &[&str]) -> Resul
     fs::rename(&new, to).map_err(|error| error.to_string())
 }
 
-/// Builds a plugin from one source of the repository with these additional flags; `name` keeps builds apart. `None` if there is no C
-/// compiler.
+/// Builds a plugin from one source of the repository with these additional flags; `name` keeps builds apart.
+/// `None` if there is no C compiler.
 ///
 /// # Panics
 /// If it does not build.

@@ -1,4 +1,5 @@
-//! A table as other programs leave it: written again in place, as pandas does, with rows lost, doubled, altered or moved.
+//! A table as other programs leave it: written again in place, as pandas does, with rows lost, doubled, altered
+//! or moved.
 //!
 //! Changes a table's file as such programs do: without a lock and not by rename.
 

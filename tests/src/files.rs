@@ -21,8 +21,8 @@ impl TestDir {
         Self { folder: tempfile::Builder::new().prefix("kymhost-test-").tempdir().expect("a temporary folder") }
     }
 
-    /// A new, empty folder in memory, if the system has such a place: for tests that write hundreds of datasets and would
-    /// otherwise wait for the disk.
+    /// A new, empty folder in memory, if the system has such a place: for tests that write hundreds of datasets
+    /// and would otherwise wait for the disk.
     pub fn in_memory() -> Self {
         let folder = tempfile::Builder::new().prefix("kymhost-test-").tempdir_in("/dev/shm");
         folder.map_or_else(|_| Self::new(), |folder| Self { folder })

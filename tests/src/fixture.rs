@@ -1,7 +1,7 @@
 //! Datasets made for tests by code of their own: a second opinion on the format, not the host's.
 //!
-//! Writes groups, attributes, pixels, artifacts, markers and tables as kymflow does, and breaks them. It uses no code of the
-//! host or the plugin API for that, so that both sides are tested.
+//! Writes groups, attributes, pixels, artifacts, markers and tables as kymflow does, and breaks them. It uses
+//! no code of the host or the plugin API for that, so that both sides are tested.
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;

@@ -1,8 +1,8 @@
-//! Judges a dataset after something was done to it: rows by image, what `status` says, and what extracting everything from
-//! scratch gives.
+//! Judges a dataset after something was done to it: rows by image, what `status` says, and what extracting
+//! everything from scratch gives.
 //!
-//! Decides when rows count as the same, finds the truth (a run in mode `replace` in a copy without our files), and reports what
-//! differs. It never changes the dataset that it judges.
+//! Decides when rows count as the same, finds the truth (a run in mode `replace` in a copy without our files),
+//! and reports what differs. It never changes the dataset that it judges.
 
 use crate::fixture::{Fixture, params_hash};
 use crate::table::Table;
@@ -160,8 +160,8 @@ impl Lab {
         self.command(data, &["run", "--jobs", "2"])
     }
 
-    /// A copy of the dataset, in which the table's seal still holds. A copied file has other times, and kymhost checks the rows of
-    /// a table without a seal so closely that nothing else could go wrong.
+    /// A copy of the dataset, in which the table's seal still holds. A copied file has other times, and kymhost
+    /// checks the rows of a table without a seal so closely that nothing else could go wrong.
     pub fn copy(&self, data: &Fixture) -> Fixture {
         let path = self.fresh("copy.zarr");
         copy_tree(data.path(), &path);
@@ -275,8 +275,8 @@ pub fn expect_unmixed(found: &Rows, old: &Rows, new: &Rows, story: &str) {
     }
 }
 
-/// Fails if `status` calls an image fresh whose rows differ from the truth, or that cannot be extracted, and if it does not
-/// judge exactly the dataset's images.
+/// Fails if `status` calls an image fresh whose rows differ from the truth, or that cannot be extracted, and if
+/// it does not judge exactly the dataset's images.
 #[track_caller]
 pub fn expect_true(verdicts: &Verdicts, found: &Rows, truth: &Truth, story: &str) {
     let judged: BTreeSet<String> = verdicts.0.keys().cloned().collect();
@@ -298,8 +298,8 @@ pub fn expect_truly_fresh(image: &str, verdicts: &Verdicts, found: &Rows, truth:
     );
 }
 
-/// Fails unless the table has, for each image, the truth's rows (or those of `old` if it cannot be extracted), and no rows of
-/// other images.
+/// Fails unless the table has, for each image, the truth's rows (or those of `old` if it cannot be extracted),
+/// and no rows of other images.
 #[track_caller]
 pub fn expect_up_to_date(found: &Rows, old: &Rows, truth: &Truth, story: &str) {
     for image in &truth.images {

@@ -1,9 +1,10 @@
 //! What the black-box tests share: the built program and plugins, fresh folders, runs of the program, comparing.
 //!
-//! The helpers here see only files and processes: they start the program as a user would and read what it wrote. They do
-//! not use the host's library. Some test files do use it, and they say so at their top: `conformance`, `engine` (a lock that
-//! somebody else holds), `ingest`, `metamorphic`, `real_datasets`, `search`, `workers`, `python_agreement`, `c_door` and
-//! `battery` call `kymhost::{dataset, index, plugin, store}` to reach what no command shows.
+//! The helpers here see only files and processes: they start the program as a user would and read what it
+//! wrote. They do not use the host's library. Some test files do use it, and they say so at their top:
+//! `conformance`, `engine` (a lock that somebody else holds), `ingest`, `metamorphic`, `real_datasets`,
+//! `search`, `workers`, `python_agreement`, `c_door` and `battery` call `kymhost::{dataset, index, plugin,
+//! store}` to reach what no command shows.
 //!
 //! How the program is built, and why a test never runs a stale one: see the file `build.rs`. The two tiers, and how
 //! to write a new test: see `docs/contributors/testing.md`.

@@ -1,7 +1,7 @@
 //! Measuring whole processes: time, peak memory, the machine.
 //!
-//! Times and watches a process, and gives medians and a line about the machine. It does not decide what runs or how long it
-//! should take.
+//! Times and watches a process, and gives medians and a line about the machine. It does not decide what runs or
+//! how long it should take.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! Running the program under test as a user would: a process of its own, in a clean environment.
 //!
-//! Sets arguments and environment, captures output, limits time, and shows everything if an expectation fails. It does not
-//! know what the program's output means.
+//! Sets arguments and environment, captures output, limits time, and shows everything if an expectation fails.
+//! It does not know what the program's output means.
 
 use crate::TestDir;
 use std::ffi::{OsStr, OsString};
@@ -213,9 +213,9 @@ pub fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     }
 }
 
-/// Starts a process and kills it after `moment`. If it has ended by then, another one is started and killed after half the
-/// time, and so on: one is always killed in the midst, however fast or busy the machine is. `start` also gives what
-/// belongs to the process, e.g. the dataset, and that of the killed one is returned.
+/// Starts a process and kills it after `moment`. If it has ended by then, another one is started and killed
+/// after half the time, and so on: one is always killed in the midst, however fast or busy the machine is.
+/// `start` also gives what belongs to the process, e.g. the dataset, and that of the killed one is returned.
 ///
 /// # Panics
 /// If a process cannot be killed.

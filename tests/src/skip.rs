@@ -20,8 +20,8 @@ pub fn shared() -> Option<PathBuf> {
     None
 }
 
-/// Reports that the running test is skipped: on stderr, past the capture of the test harness, and in `skipped.log` in the
-/// target folder, whose lines `.ci/run` prints at its end.
+/// Reports that the running test is skipped: on stderr, past the capture of the test harness, and in
+/// `skipped.log` in the target folder, whose lines `.ci/run` prints at its end.
 pub fn skip(why: &str) {
     static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let thread = std::thread::current();

@@ -1,7 +1,7 @@
 //! Line scans made for tests by code of their own: streaks of known slope, and what can be done to a whole recording.
 //!
-//! Makes pixels from a slope per line, turned and in frames, as TIFF pages. It does not use the code that makes the demo's
-//! recordings.
+//! Makes pixels from a slope per line, turned and in frames, as TIFF pages. It does not use the code that makes
+//! the demo's recordings.
 
 use crate::tiff::{Kind, Page};
 
@@ -20,8 +20,9 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Dark cells that move this many pixels towards higher ones from each line to the next, and noise of a few grey values. With `flash`, two lines near
-    /// the beginning are brighter as a whole: windows without a slope.
+    /// Dark cells that move this many pixels towards higher ones from each line to the next, and noise of a few
+    /// grey values. With `flash`, two lines near the beginning are brighter as a whole: windows without a
+    /// slope.
     pub fn moving(lines: usize, width: usize, seed: u64, flash: bool, pixels_per_line: impl Fn(usize) -> f64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut cells = Vec::new();

@@ -39,8 +39,8 @@ fn noisy_events(count: usize, seed: u64) -> RecordBatch {
 }
 
 impl Subject {
-    /// A dataset of `images` images with params and `events` events each; each image's events are its own if there are many,
-    /// so that the table is as large as real values make it.
+    /// A dataset of `images` images with params and `events` events each; each image's events are its own if
+    /// there are many, so that the table is as large as real values make it.
     pub fn make(images: u64, rows: u64) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let home = folder.path().to_path_buf();

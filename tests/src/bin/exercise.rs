@@ -1,9 +1,10 @@
-//! `kymhost-exercise INDEXER DATASET COUNT LIBRARY...`: loads plugins in this process in the order given, as the host does, then
-//! has the indexer of each extract COUNT times, the dataset's images in turn; now and then it also asks for the params hash and
-//! for an old marker.
+//! `kymhost-exercise INDEXER DATASET COUNT LIBRARY...`: loads plugins in this process in the order given, as
+//! the host does, then has the indexer of each extract COUNT times, the dataset's images in turn; now and then
+//! it also asks for the params hash and for an old marker.
 //!
-//! For checkers of memory, which compare two runs of different counts, and for what plugins of several versions do to each other.
-//! Prints how many extractions gave rows and how many failed. Never: decides whether that is right.
+//! For checkers of memory, which compare two runs of different counts, and for what plugins of several versions
+//! do to each other. Prints how many extractions gave rows and how many failed. Never: decides whether that is
+//! right.
 
 use kymhost::dataset::Dataset;
 use kymhost::plugin::{Indexer, load_library};

@@ -1,13 +1,15 @@
 //! The least that a piece of work can take, on one thread, for benchmarks to compare with:
 //!
-//! - `kymhost-floor read DATASET`: lists the images, opens and reads each one's params and marker as bytes, and the table's
-//!   bytes. No run that reads what it judges can do less.
+//! - `kymhost-floor read DATASET`: lists the images, opens and reads each one's params and marker as bytes, and
+//!   the table's bytes. No run that reads what it judges can do less.
 //! - `kymhost-floor stat DATASET`: lists the images, asks for the times of each one's recorded inputs (those of
-//!   `velocity_events`), reads its marker's bytes, and decodes the table's provenance columns; it parses nothing else. No
-//!   run that trusts recorded times can do less.
-//! - `kymhost-floor copy FROM TO`: reads a file, writes it again and syncs it. No table that is replaced whole costs less.
-//! - `kymhost-floor ingest FROM TO JOBS`: decodes the TIFFs of a folder (16-bit gray), encodes their chunks as a dataset has them, and writes
-//!   each to a file, on the given number of threads, with one wait for the disk at the end. It prints the number of chunks.
+//!   `velocity_events`), reads its marker's bytes, and decodes the table's provenance columns; it parses
+//!   nothing else. No run that trusts recorded times can do less.
+//! - `kymhost-floor copy FROM TO`: reads a file, writes it again and syncs it. No table that is replaced whole
+//!   costs less.
+//! - `kymhost-floor ingest FROM TO JOBS`: decodes the TIFFs of a folder (16-bit gray), encodes their chunks as
+//!   a dataset has them, and writes each to a file, on the given number of threads, with one wait for the disk
+//!   at the end. It prints the number of chunks.
 //!
 //! Prints how many bytes it read, but where it says otherwise. Never: decides.
 

@@ -279,8 +279,8 @@ fn failed_image_keeps_artifacts() {
     }
 }
 
-/// Rows whose type does not go with the table's are refused after the artifacts were written: the image is done again, and
-/// its artifacts are known as its own.
+/// Rows whose type does not go with the table's are refused after the artifacts were written: the image is done
+/// again, and its artifacts are known as its own.
 #[test]
 fn refused_rows_artifacts_stay_known() {
     let lab = Lab::new();
@@ -481,7 +481,8 @@ fn killed_run_recovers_its_artifacts() {
     }
 }
 
-/// Some changes of the disk of a run that makes, replaces and removes artifacts are once the moment of a SIGKILL or fail.
+/// Some changes of the disk of a run that makes, replaces and removes artifacts are once the moment of a
+/// SIGKILL or fail.
 #[test]
 fn fault_at_some_changes_recovers() {
     faults_at_changes(13);

@@ -401,8 +401,8 @@ fn invalid_marker_counts_as_missing() {
     }
 }
 
-/// By the predecessor's rules a marker that cannot be read is named and fails its image; a replace run, which needs none,
-/// puts a good one in its place. By ours it counts as none, and any run does.
+/// By the predecessor's rules a marker that cannot be read is named and fails its image; a replace run, which
+/// needs none, puts a good one in its place. By ours it counts as none, and any run does.
 #[test]
 fn broken_marker_named_and_replaceable() {
     let world = World::new();
@@ -748,8 +748,8 @@ fn broken_image_attributes_are_kept() {
 
 // Tables of others.
 
-/// A table that has rows of images without provenance is not an error: those images are stale, the others' rows stay where
-/// that is asked for.
+/// A table that has rows of images without provenance is not an error: those images are stale, the others' rows
+/// stay where that is asked for.
 #[test]
 fn table_without_provenance_is_updated() {
     for mode in ["replace", "incremental"] {

@@ -1,7 +1,8 @@
-//! The C door's binary contract held to its promise: the header, its mirror in Rust and the golden file of each version agree,
-//! and what has changed since was appended.
+//! The C door's binary contract held to its promise: the header, its mirror in Rust and the golden file of each
+//! version agree, and what has changed since was appended.
 //!
-//! Reads the header's structs and numbers, lets the compiler lay them out, and decides what is an append. It loads no plugin.
+//! Reads the header's structs and numbers, lets the compiler lay them out, and decides what is an append. It
+//! loads no plugin.
 
 use kymhost_plugin_api::ffi::c_door;
 use kymhost_tests::{TestDir, c, repository};

@@ -1,4 +1,5 @@
-//! The cookbook's plugins as users meet them: built, run by the program in workers, up to date, and stale for what changed.
+//! The cookbook's plugins as users meet them: built, run by the program in workers, up to date, and stale for
+//! what changed.
 
 use kymhost_tests::fixture::{Fixture, Image, batch, floats, image_id, ints};
 use kymhost_tests::table::Table;

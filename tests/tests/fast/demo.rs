@@ -1,7 +1,8 @@
-//! The demo: from recordings of known velocity to events, compared with the truth, and what runs again when something changes.
+//! The demo: from recordings of known velocity to events, compared with the truth, and what runs again when
+//! something changes.
 //!
-//! Tests how far the plugins' results may be from what was simulated, and what the demo promises about folders. The rule of
-//! comparison is tested elsewhere (the unit tests of `host/cli/src/demo/truth.rs`).
+//! Tests how far the plugins' results may be from what was simulated, and what the demo promises about folders.
+//! The rule of comparison is tested elsewhere (the unit tests of `host/cli/src/demo/truth.rs`).
 
 use kymhost_tests::fixture::{Fixture, image_id};
 use kymhost_tests::table::Table;
@@ -12,9 +13,10 @@ use std::path::Path;
 
 /// The updated images of each plugin in each step: all, nothing, one param of the events, one recording.
 const UPDATED: [[u64; 3]; 4] = [[6, 6, 6], [0, 0, 0], [0, 1, 1], [1, 1, 1]];
-/// How far the mean speed of a recording may be off. The angle has steps of 0.25°: half of one is 0.4 % of a speed at 45° and 0.6 % at the
-/// fastest here, and evens out in the mean. What is left is the method's own: in windows of 16 lines × 48 pixels it measures 0.7 to 3.1 % too
-/// fast, the slower the more (the same method with windows of 32 lines: 0.1 to 0.3 %; docs/guides/analyses.md).
+/// How far the mean speed of a recording may be off. The angle has steps of 0.25°: half of one is 0.4 % of a
+/// speed at 45° and 0.6 % at the fastest here, and evens out in the mean. What is left is the method's own: in
+/// windows of 16 lines × 48 pixels it measures 0.7 to 3.1 % too fast, the slower the more (the same method with
+/// windows of 32 lines: 0.1 to 0.3 %; docs/guides/analyses.md).
 const MEAN_PERCENT: f64 = 4.0;
 /// How far half of the windows may be off: that, and half a step.
 const MEDIAN_PERCENT: f64 = 4.0;
@@ -98,7 +100,8 @@ fn demo_measures_simulated_speeds_and_stalls() {
     }
 }
 
-/// What the plugins see apart from the pixels does not depend on the flow, and the same pixels under another name have the same velocities.
+/// What the plugins see apart from the pixels does not depend on the flow, and the same pixels under another
+/// name have the same velocities.
 fn check_files_tell_no_truth(dir: &TestDir) {
     let folder = dir.join("kymhost-demo-recordings");
     let entries = fs::read_dir(&folder).expect("the recordings").map(|entry| entry.expect("an entry").file_name());

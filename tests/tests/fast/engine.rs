@@ -1,7 +1,8 @@
 //! The engine as the command line offers it: which images a run does, what it removes, when it stops, waits or refuses,
 //! and what `status`, `explain`, `verify` and `adopt` report.
 //!
-//! Tests each option and document of these commands with the real program. Faults, kills and random histories are in `slow`.
+//! Tests each option and document of these commands with the real program. Faults, kills and random histories
+//! are in `slow`.
 
 use kymhost::store::{Key, LocalStore, LockGuard, Store as _};
 use kymhost_tests::fixture::{Fixture, batch, floats, image_id, ints, texts};

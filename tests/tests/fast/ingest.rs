@@ -1,7 +1,7 @@
 //! `dataset ingest`, `dataset export`: the real program over files of every sort.
 //!
-//! Tests which files are imported and how, which are reported, what a second run does, and what an export gives back. For speed,
-//! see the benchmark `ingest`.
+//! Tests which files are imported and how, which are reported, what a second run does, and what an export gives
+//! back. For speed, see the benchmark `ingest`.
 
 use arrow::array::{Array as _, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type};
@@ -971,7 +971,8 @@ fn companion_folder_gives_names_with_slash() {
     assert!(message.contains("both become the artifact 'radon_velocity/velocity'"), "{message}");
 }
 
-/// A deleted file is a change that is reported once. What came from it stays, also if the recording is read again later.
+/// A deleted file is a change that is reported once. What came from it stays, also if the recording is read
+/// again later.
 #[test]
 fn artifact_of_deleted_file_stays() {
     let lab = Lab::new();
@@ -1136,8 +1137,8 @@ fn moved_recording_is_reported() {
     assert_eq!(lab.document(&["--json"], 0)["unchanged"], 3);
 }
 
-/// Killed before or in the midst of any change of the disk: no image is half, the next run completes it, nothing is there
-/// twice.
+/// Killed before or in the midst of any change of the disk: no image is half, the next run completes it,
+/// nothing is there twice.
 #[test]
 fn ingest_killed_at_few_changes_recovers() {
     killed_at_any_change(6);

@@ -1,6 +1,8 @@
-//! What must hold between answers, whatever the pixels: the real plugins, by the real program, over recordings that are turns of each other.
+//! What must hold between answers, whatever the pixels: the real plugins, by the real program, over recordings
+//! that are turns of each other.
 //!
-//! Tests what each turn does to velocities and events. Which velocity is right for a recording: see `analysis` and `demo`.
+//! Tests what each turn does to velocities and events. Which velocity is right for a recording: see `analysis`
+//! and `demo`.
 
 use kymhost::dataset::Dataset;
 use kymhost_plugin_api::Json;
@@ -181,8 +183,9 @@ fn check(name: &str, relation: &Relation, found: &Answer, base: &Answer) {
                 found.theta_deg.reverse();
                 found.velocity.reverse();
             }
-            // The method turns a window about a pixel, not about its middle, so the mirrored window is not sampled in mirrored places: the first,
-            // coarse search, in steps of a degree, may end a step to the side; seldom two.
+            // The method turns a window about a pixel, not about its middle, so the mirrored window is not
+            // sampled in mirrored places: the first, coarse search, in steps of a degree, may end a step to the
+            // side; seldom two.
             let angles = found.theta_deg.iter().zip(&base.theta_deg);
             let pairs = angles.map(|(found, base)| (found.expect("an angle"), 180.0 - base.expect("an angle")));
             let mut offs: Vec<f64> = pairs.map(|(found, expected)| off(found, expected)).collect();

@@ -1,4 +1,5 @@
-//! From a folder of line scans to a table of events: the commands of README as they stand there, by the real program and its three plugins.
+//! From a folder of line scans to a table of events: the commands of README as they stand there, by the real
+//! program and its three plugins.
 //!
 //! Each command does what README says, and exactly what changed runs again. The numbers of windows and traces are in
 //! `analysis`.
@@ -240,7 +241,8 @@ fn compare_with_kymflow(lab: &Lab) {
             for same in ["event_type", "machine_type", "i_start", "i_peak", "i_end", "n_valid_in_event"] {
                 assert_eq!(*column(same)[row], event[same], "{name} ROI {roi}, event {k}: {same}");
             }
-            // Velocities have the same digits as kymflow's; times and what comes of them are not rounded to float32 here.
+            // Velocities have the same digits as kymflow's; times and what comes of them are not rounded to
+            // float32 here.
             for (ours, theirs, relative) in [
                 ("peak_value", "score_peak", 1e-9),
                 ("baseline_before", "baseline_before", 1e-9),

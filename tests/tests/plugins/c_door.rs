@@ -1,7 +1,7 @@
 //! The C door: plugins in C do what plugins in Rust do, and wrong ones harm nothing.
 //!
-//! Runs the battery over the probe in C, and tests what only C can get wrong and which libraries are refused. The header
-//! itself is tested in `c_layout`.
+//! Runs the battery over the probe in C, and tests what only C can get wrong and which libraries are refused.
+//! The header itself is tested in `c_layout`.
 
 use crate::battery::memory::{MANY, check_loses_nothing, verdict};
 use crate::battery::{Door, Fixture, check_refused, check_runs, indexer, load, never};

@@ -1,4 +1,5 @@
-//! Tests of plugins as files: the binary contract, installing, checking, and the way of a new author. Most of them build crates.
+//! Tests of plugins as files: the binary contract, installing, checking, and the way of a new author. Most of
+//! them build crates.
 
 mod abi_museum;
 mod battery;

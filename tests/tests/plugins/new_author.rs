@@ -1,10 +1,11 @@
-//! A new author's way from nothing to rows in a table, in Rust and in C. An earlier command prints each command to type.
+//! A new author's way from nothing to rows in a table, in Rust and in C. An earlier command prints each command
+//! to type.
 //!
-//! Tests the two walks and their log in `docs/authors/tutorial.md`, the READMEs of new plugins, and what `plugin new` refuses. The
-//! templates are tested in the unit tests of `kymhost_author::new`.
+//! Tests the two walks and their log in `docs/authors/tutorial.md`, the READMEs of new plugins, and what
+//! `plugin new` refuses. The templates are tested in the unit tests of `kymhost_author::new`.
 //!
-//! `KYMHOST_WRITE_WALKTHROUGH=1 cargo test -p kymhost-tests --test plugins new_author` writes the log again. Without it the crate is
-//! built without optimisation, which only changes its speed.
+//! `KYMHOST_WRITE_WALKTHROUGH=1 cargo test -p kymhost-tests --test plugins new_author` writes the log again.
+//! Without it the crate is built without optimisation, which only changes its speed.
 
 use kymhost_tests::{Output, Run, TestDir, built, crates_target, program, repository, skip};
 use std::collections::{BTreeSet, VecDeque};

@@ -166,7 +166,8 @@ fn in_c(wrong: &str) -> Option<PathBuf> {
     c::plugin(&format!("c_checked_{}", wrong.to_lowercase()), "tests/plugins/c_wrong/checked.c", &[define.as_str()])
 }
 
-/// The commands that build the wrong plugins and check one, as the docs give them: [`wrong_plugin`] and [`check`] do the same.
+/// The commands that build the wrong plugins and check one, as the docs give them: [`wrong_plugin`] and
+/// [`check`] do the same.
 const COMMANDS: [&str; 2] = [
     "cargo build --workspace --examples --features kymhost-plugin-wrong/wrong",
     "kymhost plugin check target/debug/examples/libleaks.so",
@@ -190,8 +191,8 @@ fn check(library: &Path, more: &[&str]) -> Output {
     run.patience(Duration::from_secs(1800)).output()
 }
 
-/// If memory is the point, it is watched over 10,000 extractions however busy the machine is; otherwise over fewer (`--calls`),
-/// which saves time.
+/// If memory is the point, it is watched over 10,000 extractions however busy the machine is; otherwise over
+/// fewer (`--calls`), which saves time.
 const ALL_CALLS: [&str; 2] = ["--timeout", "900"];
 const FEW_CALLS: [&str; 4] = ["--calls", "1000", "--timeout", "300"];
 

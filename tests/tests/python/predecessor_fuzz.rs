@@ -1,8 +1,8 @@
-//! kymhost against a simulation of its Python predecessor, over random datasets, with pandas 2 and pandas 3: deciding and writing
-//! alike with `--compat kymflow`, and taking turns on one dataset by its own rules.
+//! kymhost against a simulation of its Python predecessor, over random datasets, with pandas 2 and pandas 3:
+//! deciding and writing alike with `--compat kymflow`, and taking turns on one dataset by its own rules.
 //!
-//! This file decides how many datasets there are and from which seed. `tests/python/predecessor.py` makes them, applies the
-//! rules with pandas itself, and compares.
+//! This file decides how many datasets there are and from which seed. `tests/python/predecessor.py` makes them,
+//! applies the rules with pandas itself, and compares.
 //!
 //! `KYMHOST_FUZZ_SEED` and `KYMHOST_FUZZ_COUNT` choose others; a fault names its seed.
 

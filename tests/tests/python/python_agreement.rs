@@ -384,7 +384,8 @@ fn kymhost_reads_and_rewrites_python_files() {
 
 // --- Python writes a table of kymhost's again
 
-/// Values stay what they are where pandas reads and writes a table: so do digests, and rows can be replaced in its file.
+/// Values stay what they are where pandas reads and writes a table: so do digests, and rows can be replaced in
+/// its file.
 #[test]
 #[ignore = "slow"]
 fn row_digests_survive_pandas_rewrite() {

@@ -1,9 +1,10 @@
 //! Every change of the disk that a command makes fails once, and is once the moment of a SIGKILL.
 //!
-//! The debug program numbers its changes (each write, sync, rename …). `KYMHOST_FAULT=<n>:<fault>` makes the n-th fail, or kills the
-//! process there (`TORN`: after a part of the bytes); `KYMHOST_FAULT_LOG` names a file that gets one line for each. After each: the
-//! table opens and is the old or the new one, no image's rows are mixed, `status` tells the truth, the exit code too, and the next run ends
-//! as an undisturbed one does, with nothing left behind.
+//! The debug program numbers its changes (each write, sync, rename …). `KYMHOST_FAULT=<n>:<fault>` makes the
+//! n-th fail, or kills the process there (`TORN`: after a part of the bytes); `KYMHOST_FAULT_LOG` names a file
+//! that gets one line for each. After each: the table opens and is the old or the new one, no image's rows are
+//! mixed, `status` tells the truth, the exit code too, and the next run ends as an undisturbed one does, with
+//! nothing left behind.
 
 use kymhost_tests::fixture::{Fixture, image_id};
 use kymhost_tests::judge::{self, Lab, MARKER, Rows, Truth};
@@ -51,8 +52,9 @@ struct Scene<'a> {
     command: &'a (dyn Fn(&Fixture) -> Run + Sync),
 }
 
-/// A run that has everything to do: images that are new, changed in params or in what they read, that fail, lose their rows,
-/// widen a column; rows of a deleted image; markers to be freshened (of all that are fresh: a copy's files have times of their own).
+/// A run that has everything to do: images that are new, changed in params or in what they read, that fail,
+/// lose their rows, widen a column; rows of a deleted image; markers to be freshened (of all that are fresh: a
+/// copy's files have times of their own).
 fn busy_dataset(lab: &Lab) -> Fixture {
     let data = Fixture::new(lab.fresh("busy.zarr"));
     let params = |number: u64, value: Value| data.image(&image_id(number)).json("reader/params", &value);

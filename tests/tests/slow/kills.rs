@@ -1,9 +1,9 @@
-//! The program and its workers killed at random moments, markers torn, clocks set back, several runs at once, and Python writing the
-//! table in between: judged like the faults of `faults.rs`.
+//! The program and its workers killed at random moments, markers torn, clocks set back, several runs at once,
+//! and Python writing the table in between: judged like the faults of `faults.rs`.
 //!
-//! A clock that is set back is simulated by the times that it leaves: files' times of last change far in the past and in the
-//! future, and such times in markers. A file's ctime no test can set, so that a change under exactly the recorded size, mtime
-//! and ctime is not tried (and would not be seen).
+//! A clock that is set back is simulated by the times that it leaves: files' times of last change far in the
+//! past and in the future, and such times in markers. A file's ctime no test can set, so that a change under
+//! exactly the recorded size, mtime and ctime is not tried (and would not be seen).
 
 use kymhost_tests::fixture::{Fixture, MARKER as EVENTS_MARKER, TABLE as EVENTS_TABLE, image_id};
 use kymhost_tests::judge::{self, Lab, MARKER, Rows, TABLE, Truth};
@@ -24,8 +24,8 @@ fn seed() -> u64 {
     std::env::var("KYMHOST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..1 << 40))
 }
 
-/// A dataset whose images are all extracted. Then every second one gets another input or other params, one fails and one is
-/// deleted.
+/// A dataset whose images are all extracted. Then every second one gets another input or other params, one
+/// fails and one is deleted.
 fn half_stale(lab: &Lab, images: u64) -> Fixture {
     let data = Fixture::new(lab.fresh("data.zarr"));
     for number in 0..images {
@@ -142,8 +142,8 @@ fn many_killed_workers_fail_only_their_images() {
     workers_killed(20);
 }
 
-/// The victim's image waits at its gate until the worker is killed, so that each kill lands in the midst of an image. In every
-/// second round the gate stays closed, and each worker that tries the image is killed.
+/// The victim's image waits at its gate until the worker is killed, so that each kill lands in the midst of an
+/// image. In every second round the gate stays closed, and each worker that tries the image is killed.
 fn workers_killed(rounds: u64) {
     const IMAGES: u64 = 12;
     let lab = Lab::new();
@@ -396,8 +396,8 @@ fn concurrent_runs_on_two_tables_are_safe() {
     }
 }
 
-/// Runs while image 0 waits at the gate. `meanwhile` happens after the run has planned. It opens the gate, and only then does
-/// the run commit.
+/// Runs while image 0 waits at the gate. `meanwhile` happens after the run has planned. It opens the gate, and
+/// only then does the run commit.
 fn with_a_run_under_way(
     lab: &Lab,
     data: &Fixture,
@@ -448,7 +448,8 @@ fn table_rewritten_during_run_is_kept() {
     let (data, gate) = images_with_a_gate(&lab);
     let old = judge::rows(&data, "old");
     let truth = lab.truth(&data, "images with a gate");
-    // Each with the image that Python made other rows of: it is stale afterwards, and Python's rows are kept until then.
+    // Each with the image that Python made other rows of: it is stale afterwards, and Python's rows are kept
+    // until then.
     let table = |data: &Fixture| damage::read(&data.key(TABLE));
     let stories: [(&str, Option<u64>); 4] = [
         ("the same values", None),

@@ -1,4 +1,5 @@
-//! Suites that kill the program, fail its disk, or run long histories. Each test here takes long or needs the machine for itself.
+//! Suites that kill the program, fail its disk, or run long histories. Each test here takes long or needs the
+//! machine for itself.
 
 mod durability;
 mod faults;

@@ -1,12 +1,12 @@
 //! Random histories of edits, damage, kills and runs, compared with extracting everything from scratch.
 //!
-//! Two things are asked of every step. No stale image is missed: what `status` calls fresh, and what a run leaves, has the rows that a
-//! new extraction gives. No extraction is needless: an image whose version, params hash and every byte that its extraction read are
-//! as they were at its last good extraction, whose rows in the table are still those, and that has no failure pending, is not
-//! extracted again, nor called stale.
+//! Two things are asked of every step. No stale image is missed: what `status` calls fresh, and what a run
+//! leaves, has the rows that a new extraction gives. No extraction is needless: an image whose version, params
+//! hash and every byte that its extraction read are as they were at its last good extraction, whose rows in the
+//! table are still those, and that has no failure pending, is not extracted again, nor called stale.
 //!
-//! By design: an image whose marker is one of Python's is judged by the old rules, which see params, version and the count of
-//! rows alone; another binary of the same version makes nothing stale.
+//! By design: an image whose marker is one of Python's is judged by the old rules, which see params, version
+//! and the count of rows alone; another binary of the same version makes nothing stale.
 //!
 //! `KYMHOST_MODEL_SEED` repeats one history (but for where its timed kills fall), `KYMHOST_MODEL_HISTORIES` and
 //! `KYMHOST_MODEL_STEPS` make more or longer ones.
@@ -80,7 +80,8 @@ struct Good {
 /// What is known of one image.
 #[derive(Debug, Clone, Default)]
 struct Known {
-    /// Its last extraction that was committed for certain, and good; none while a failure, or what a kill left, is pending.
+    /// Its last extraction that was committed for certain, and good; none while a failure, or what a kill left,
+    /// is pending.
     good: Option<Good>,
     /// Its marker was lost, torn or put back since.
     marker_damaged: bool,
@@ -684,7 +685,8 @@ impl History {
         clean
     }
 
-    /// Whether the old rules, which alone judge an image with a marker of Python's, say fresh whatever else has changed.
+    /// Whether the old rules, which alone judge an image with a marker of Python's, say fresh whatever else has
+    /// changed.
     fn may_go_unseen(&self, image: &str, rows: &[Row]) -> bool {
         if !self.known[image].old_rules {
             return false;
@@ -784,7 +786,8 @@ fn extracted(log: &Path) -> Vec<String> {
     fs::read_to_string(log).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-/// What an extraction of the image would read now, by code that knows nothing of the host; `None` where the params are broken.
+/// What an extraction of the image would read now, by code that knows nothing of the host; `None` where the
+/// params are broken.
 fn signature(data: &Fixture, image: &str) -> Option<Signature> {
     let base = data.key(&format!("images/{image}"));
     let mut found = Signature::new();
