@@ -4,8 +4,7 @@
 use crate::exit::Exit;
 use kymhost_author::{InstallError, NameError, NewError};
 use kymhost_dataset::DatasetError;
-use kymhost_index::IndexError;
-use kymhost_index::params::ParamsError;
+use kymhost_index::{IndexError, ParamsError};
 use kymhost_ingest::IngestError;
 use kymhost_plugin::{CardSummary, LockError, PluginError, SchemaError};
 use kymhost_plugin_api::card::API;
@@ -221,7 +220,7 @@ impl From<PluginError> for CliError {
 
 impl From<ParamsError> for CliError {
     fn from(error: ParamsError) -> Self {
-        Self::of(Exit::Usage, "usage", &error)
+        Self::diagnosed(&error)
     }
 }
 
@@ -263,22 +262,7 @@ impl From<IndexError> for CliError {
         match error {
             IndexError::Dataset(error) => error.into(),
             IndexError::Plugin(error) => error.into(),
-            IndexError::UnknownMode(_) => Self::of(Exit::Usage, "usage", &error),
-            IndexError::TwoWriters { .. } => Self::of(Exit::Usage, "two_writers", &error),
-            IndexError::ArtifactsByKymflow(_) => Self::of(Exit::Usage, "artifacts_by_kymflow", &error)
-                .help("leave --compat out; nothing was run"),
-            IndexError::Cycle(_) => Self::of(Exit::Usage, "cycle", &error)
-                .help("run them one by one, in the order that you mean, or leave one out"),
-            IndexError::BadName { .. } => Self::of(Exit::Unusable, "bad_name", &error),
-            IndexError::Interrupted => Self::of(Exit::Interrupted, "interrupted", &error),
-            IndexError::UnknownImages(_) => Self::of(Exit::Usage, "unknown_image", &error).help(UNKNOWN_IMAGE),
-            IndexError::Guarded(_) => Self::of(Exit::Refused, "guarded", &error).help_unless_said(
-                "--yes",
-                "see to it that the whole dataset is there; then --yes removes those rows, and --orphans keep leaves them",
-            ),
-            IndexError::Locked { .. } => {
-                Self::of(Exit::Locked, "locked", &error).help("--wait SECONDS waits for it; `kymhost status` never has to")
-            }
+            other => Self::diagnosed(&other),
         }
     }
 }
@@ -316,6 +300,7 @@ impl<'a> ErrorDocument<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kymhost_index::MassRemoval;
     use kymhost_plugin::Refusal;
     use kymhost_store::Holder;
     use serde_json::json;
@@ -371,15 +356,14 @@ mod tests {
             expected: "Parquet",
             found: found.into(),
         };
-        let said = "the last image is gone; --yes removes its rows";
+        let removal = MassRemoval { table: "tables/t.parquet".into(), images: 0, in_table: 3, vanished: 3, rows: 6 };
         // (error, what its help says; none where the message does)
-        let cases: [(CliError, Option<&str>); 9] = [
+        let cases: [(CliError, Option<&str>); 8] = [
             (unreadable("/d/tables/kym_radon.parquet", "no footer").into(), Some("--mode replace")),
             (unreadable("/d/tables/kym_radon.parquet", "try --mode replace").into(), None),
             (unreadable("/d/tables/sources.parquet", "no footer").into(), Some("dataset validate")),
             (unreadable("/d/images/kym_x.parquet", "no footer").into(), Some("dataset validate")),
-            (IndexError::Guarded("none remains".into()).into(), Some("--yes")),
-            (IndexError::Guarded(said.into()).into(), None),
+            (IndexError::MassRemoval(removal.clone()).into(), Some("--yes")),
             (IndexError::Locked { table: "t".into(), holder: Holder::default() }.into(), Some("--wait")),
             (IndexError::UnknownImages(vec!["a".into(), "b".into()]).into(), Some("kymhost status")),
             (DatasetError::UnknownImage { id: "z".into(), dataset: "d".into() }.into(), Some("kymhost status")),
@@ -390,7 +374,7 @@ mod tests {
                 (help, says) => assert_eq!(help.as_deref(), says, "{error:?}"),
             }
         }
-        check(IndexError::Guarded("none remains".into()), Exit::Refused, "guarded", "none remains");
+        check(IndexError::MassRemoval(removal), Exit::Refused, "guarded", "6 rows");
         check(IndexError::UnknownImages(vec!["a".into(), "b".into()]), Exit::Usage, "unknown_image", "a, b");
     }
 

@@ -5,15 +5,18 @@
 //! Only the rows' provenance columns are rewritten, and the markers. The order is that of a run: intent, table, markers,
 //! seal, failures, and the intent goes.
 
-use super::artifacts;
-use super::commit;
-use super::ledger::{self, Identity, Receipts, Seal};
-use super::names::TableName;
-use super::plan::{self, Plan, PlanOptions, Planned, SealState};
-use super::receipt::{self, Adoption, Receipt};
-use super::rewrite::{self, Change};
-use super::rows_digest::{self, rows_digest};
-use super::{AdoptOptions, AdoptOutcome, ImageFailure, IndexError, Observer, locks};
+use crate::artifacts;
+use crate::commit;
+use crate::error::IndexError;
+use crate::ledger::{self, Identity, Receipts, Seal};
+use crate::locks;
+use crate::names::TableName;
+use crate::observer::{ImageFailure, Observer};
+use crate::plan::{self, Plan, PlanOptions, Planned, SealState};
+use crate::receipt::{self, Adoption, Receipt};
+use crate::rewrite::{self, Change};
+use crate::rows_digest::{self, rows_digest};
+use crate::select;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use kymhost_dataset::{Dataset, DatasetError, Input, Own, PreparedJson, Record};
@@ -21,11 +24,49 @@ use kymhost_plugin::{Failure, FailureKind, Hashed, IndexerInfo, Workforce};
 use kymhost_plugin_api::RunMarker;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How often all is looked at again because another program has written the table meanwhile.
 const MAX_TRIES: usize = 5;
 
-pub(super) fn adopt(
+/// What `adopt` does.
+#[derive(Debug, Clone)]
+pub struct AdoptOptions {
+    /// Only these images; all that have rows, or a marker of a run without rows, where none are given.
+    pub images: Option<BTreeSet<String>>,
+    /// Why, for the markers.
+    pub reason: String,
+    /// How long to wait for another run to let go of the table.
+    pub wait: Duration,
+}
+
+impl AdoptOptions {
+    /// All images that can be adopted.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { images: None, reason: reason.into(), wait: Duration::ZERO }
+    }
+}
+
+/// What `adopt` did.
+#[derive(Debug, Clone)]
+pub struct AdoptOutcome {
+    /// The indexer's name.
+    pub indexer: String,
+    /// The table's key.
+    pub table: String,
+    /// Images that count as fresh from now on.
+    pub adopted: u64,
+    /// Images that were fresh already.
+    pub already_fresh: u64,
+    /// Images without rows and without a marker of a run that found none: there is nothing to adopt.
+    pub nothing_to_adopt: u64,
+    /// Images that could not be adopted, in id order.
+    pub failures: Vec<ImageFailure>,
+}
+
+/// Marks existing rows as up to date: their provenance columns become those of now, and the markers keep the old values
+/// and the reason.
+pub fn adopt(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     workforce: &mut dyn Workforce,
@@ -34,18 +75,13 @@ pub(super) fn adopt(
 ) -> Result<AdoptOutcome, IndexError> {
     let name = TableName::of(&indexer.name)?;
     let listing = Arc::new(dataset.image_ids()?);
-    if let Some(images) = &options.images {
-        let unknown: Vec<String> = images.iter().filter(|id| listing.binary_search(id).is_err()).cloned().collect();
-        if !unknown.is_empty() {
-            return Err(IndexError::UnknownImages(unknown));
-        }
-    }
+    select::check_images(options.images.as_ref(), &listing)?;
     let library_sha256 = workforce.library_sha256()?;
     // All images, also where few are adopted: a seal speaks of the whole table.
     let plan_options = PlanOptions { listing: Some(listing), ..PlanOptions::default() };
     let mut work = Work { dataset, indexer, name: &name, library_sha256, options };
     let plan = plan::plan(dataset, indexer, &name, workforce, &plan_options)?;
-    if !plan.images.iter().any(|image| work.is_selected(image) && can_be_adopted(image)) {
+    if !plan.images.iter().any(|image| work.is_selected(image) && image.can_be_adopted()) {
         return Ok(work.outcome(&plan));
     }
     let what = format!("adopting rows of {}", name.indexer());
@@ -58,13 +94,7 @@ pub(super) fn adopt(
         }
         tracing::info!(table = name.key_text(), "another program has written the table meanwhile; adopting anew");
     }
-    let why = format!("another program wrote it {MAX_TRIES} times while its rows were adopted; try again later");
-    Err(DatasetError::Unwritable { key: name.key_text(), why }.into())
-}
-
-/// Rows that are there, or a run that found none and rows that are not: both say what an extraction gave.
-pub(super) fn can_be_adopted(image: &Planned) -> bool {
-    image.report.is_stale && (image.rows > 0 || image.report.marker_n_rows == Some(0))
+    Err(IndexError::BusyTable { table: name.key_text(), tries: MAX_TRIES })
 }
 
 struct Work<'a> {
@@ -94,7 +124,7 @@ impl Work<'_> {
     fn outcome(&self, plan: &Plan) -> AdoptOutcome {
         let selected = || plan.images.iter().filter(|image| self.is_selected(image));
         let already_fresh = selected().filter(|image| !image.report.is_stale).count() as u64;
-        let can = selected().filter(|image| can_be_adopted(image)).count() as u64;
+        let can = selected().filter(|image| image.can_be_adopted()).count() as u64;
         AdoptOutcome {
             indexer: self.name.indexer().to_owned(),
             table: self.name.key_text(),
@@ -112,7 +142,7 @@ impl Work<'_> {
             .images
             .iter()
             .zip(&plan.table.images)
-            .filter(|(image, _)| self.is_selected(image) && can_be_adopted(image))
+            .filter(|(image, _)| self.is_selected(image) && image.can_be_adopted())
             .unzip();
         let ids: Vec<String> = candidates.iter().map(|image| image.report.image_id.clone()).collect();
         let mut hashes = hashes(workforce, &ids)?;

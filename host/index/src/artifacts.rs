@@ -6,7 +6,7 @@
 //! An artifact is an indexer's own when its run marker's receipt names it, or when the intent of a commit that was killed
 //! says that these very bytes were being written. Any other was made by somebody else, and is not overwritten unasked.
 
-use super::ledger::Pending;
+use crate::ledger::Pending;
 use kymhost_dataset::{
     self, Dataset, DatasetError, Found, Held, Input, Own, PreparedArtifact, Record, artifact_keys, check_input,
 };
@@ -20,15 +20,15 @@ const SETTLE: Duration = Duration::from_millis(21);
 
 /// What is known of one image's artifacts before a run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Known<'a> {
+pub(crate) struct Known<'a> {
     /// The keys that its marker's receipt names.
     pub recorded: &'a [String],
-    /// What a killed commit was writing: see [`super::ledger::Pending`].
+    /// What a killed commit was writing: see [`crate::ledger::Pending`].
     pub interrupted: Option<&'a BTreeMap<String, String>>,
 }
 
 /// The first of the declared artifacts in whose place stands one that is not the indexer's own.
-pub(super) fn foreign(
+pub(crate) fn foreign(
     dataset: &Dataset,
     image_id: &str,
     declared: &[Artifact],
@@ -61,7 +61,7 @@ fn is_interrupted(dataset: &Dataset, image_id: &str, key: &str, known: Known<'_>
 }
 
 /// The failure of an image whose artifacts somebody else made. `can_adopt`: whether `adopt` would take the image.
-pub(super) fn refusal(dataset: &Dataset, image_id: &str, key: &str, can_adopt: bool) -> Failure {
+pub(crate) fn refusal(dataset: &Dataset, image_id: &str, key: &str, can_adopt: bool) -> Failure {
     let shown = dataset.record(image_id).and_then(|record| record.describe_key(key));
     let shown = shown.unwrap_or_else(|_| format!("{key} of image {image_id}"));
     let otherwise = match can_adopt {
@@ -74,8 +74,12 @@ pub(super) fn refusal(dataset: &Dataset, image_id: &str, key: &str, can_adopt: b
     Failure::new(FailureKind::Error, message)
 }
 
-/// See [`super::vouched_for`].
-pub(super) fn vouched_for(record: &Record) -> Result<BTreeMap<String, String>, DatasetError> {
+/// Which indexers' run markers own artifacts of an image: the artifacts' keys below the image's group, with the
+/// indexers' names.
+///
+/// # Errors
+/// If the image cannot be read.
+pub fn vouched_for(record: &Record) -> Result<BTreeMap<String, String>, DatasetError> {
     let mut vouched = BTreeMap::new();
     for artifact in record.artifacts()?.into_iter().filter(|artifact| artifact.kind == ArtifactKind::Json) {
         let text = match record.json_bytes(&artifact.name) {
@@ -83,7 +87,7 @@ pub(super) fn vouched_for(record: &Record) -> Result<BTreeMap<String, String>, D
             Err(DatasetError::Unreadable { .. }) => None,
             other => other?,
         };
-        let Some(read) = text.and_then(|text| super::receipt::read(&text)) else { continue };
+        let Some(read) = text.and_then(|text| crate::receipt::read(&text)) else { continue };
         let keys = read.receipt.into_iter().flat_map(|receipt| receipt.outputs).map(|output| output.key);
         vouched.extend(keys.map(|key| (key, read.marker.indexer_name.clone())));
     }
@@ -91,13 +95,13 @@ pub(super) fn vouched_for(record: &Record) -> Result<BTreeMap<String, String>, D
 }
 
 /// What stands under a key now.
-pub(super) fn now(record: &Record, key: &str) -> Result<Input, DatasetError> {
+pub(crate) fn now(record: &Record, key: &str) -> Result<Input, DatasetError> {
     let sought = Input { key: key.to_owned(), found: Found::Absent };
     kymhost_dataset::look(record, Own { marker_name: "", writes: &[] }, &sought)
 }
 
 /// What is recorded of the declared artifacts that an image has now, sorted by key.
-pub(super) fn present(record: &Record, declared: &[Artifact]) -> Result<Vec<Input>, DatasetError> {
+pub(crate) fn present(record: &Record, declared: &[Artifact]) -> Result<Vec<Input>, DatasetError> {
     let mut outputs = Vec::new();
     for artifact in declared {
         let Some(key) = artifact_keys(artifact)?.into_iter().next() else { continue };
@@ -110,11 +114,11 @@ pub(super) fn present(record: &Record, declared: &[Artifact]) -> Result<Vec<Inpu
 }
 
 /// Images with the artifacts that are to be written for them.
-pub(super) type Prepared = BTreeMap<String, Vec<PreparedArtifact>>;
+pub(crate) type Prepared = BTreeMap<String, Vec<PreparedArtifact>>;
 
 /// Writes artifacts of images, removes those that were made before and are made no more, and tells what is to be recorded of
 /// them, by image. `recorded`: what the images' receipts name; `interrupted`: what was written in vain.
-pub(super) fn write(
+pub(crate) fn write(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     prepared: Prepared,
@@ -171,7 +175,7 @@ pub(super) fn write(
 fn remove(dataset: &Dataset, indexer: &IndexerInfo, image_id: &str, key: &str) -> Result<(), DatasetError> {
     let record = dataset.record(image_id)?;
     let Some(text) = record.json_bytes(&indexer.marker_name)? else { return Ok(()) };
-    let receipt = super::receipt::read(&text).and_then(|marker| marker.receipt);
+    let receipt = crate::receipt::read(&text).and_then(|marker| marker.receipt);
     let output = receipt.and_then(|receipt| receipt.outputs.into_iter().find(|output| output.key == key));
     match output.map(|output| check_input(&record, indexer.own(), &output)) {
         Some(Ok(Held::Same | Held::SameContent(_))) => dataset.remove_artifact(image_id, key),

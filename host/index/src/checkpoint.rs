@@ -20,7 +20,7 @@ const COLUMN_BYTES: u64 = 256;
 
 /// The commits of one run so far.
 #[derive(Debug, Clone)]
-pub(super) struct Checkpoints {
+pub(crate) struct Checkpoints {
     interval: Duration,
     max_held_bytes: u64,
     start: Instant,
@@ -80,7 +80,7 @@ impl Checkpoints {
 }
 
 /// About how many bytes an image's rows take while they wait for a commit, with what goes into its marker.
-pub(super) fn held_bytes(extracted: &Extracted) -> u64 {
+pub(crate) fn held_bytes(extracted: &Extracted) -> u64 {
     let inputs = extracted.inputs.len().saturating_add(extracted.params.inputs.len()) as u64;
     let params = extracted.params.params.as_ref().map_or(0, String::len) as u64;
     let artifacts = extracted.artifacts.iter().map(|made| made.payload.bytes() as u64).fold(0, u64::saturating_add);

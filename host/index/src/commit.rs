@@ -6,34 +6,35 @@
 //! table with old markers, or a new one with an intent that names every image whose marker may not be that of its rows.
 //! With kymflow's rules only table and markers are written; an indexer that makes artifacts does not run by them.
 
-use super::IndexError;
-use super::artifacts::{self, Known, Prepared};
-use super::ledger::{self, Failures, Identity, Intent, PastFailure, Pending, Receipts, Seal};
-use super::merge::Piece;
-use super::names::TableName;
-use super::receipt::{self, Receipt};
-use super::rewrite::{self, Change, Rewritten, Widening};
-use super::rows_digest::rows_digest;
+use crate::artifacts::{self, Known, Prepared};
+use crate::error::IndexError;
+use crate::ledger::{self, Failures, Identity, Intent, PastFailure, Pending, Receipts, Seal};
+use crate::merge::Piece;
+use crate::names::TableName;
+use crate::receipt::{self, Receipt};
+use crate::rewrite::{self, Change, Rewritten, Widening};
+use crate::rows_digest::rows_digest;
 use kymhost_dataset::{Dataset, DatasetError, Input, PreparedArtifact, PreparedJson};
 use kymhost_plugin::{Extracted, Failure, FailureKind, Hashed, IndexerInfo, Made};
 use kymhost_plugin_api::{Artifact, RunMarker};
+use kymhost_store::time::epoch_ns;
 use kymhost_store::{Key, Stat};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 /// How often a commit is planned again because another program has written the table meanwhile.
 const MAX_REWRITES: usize = 5;
 
 /// An image's rows, waiting for a commit.
 #[derive(Debug)]
-pub(super) struct Done {
+pub(crate) struct Done {
     pub image_id: String,
     pub extracted: Extracted,
 }
 
 /// What all commits of one run share.
 #[derive(Debug)]
-pub(super) struct Committer<'a> {
+pub(crate) struct Committer<'a> {
     dataset: &'a Dataset,
     indexer: &'a IndexerInfo,
     name: &'a TableName,
@@ -80,10 +81,10 @@ pub(super) struct Committer<'a> {
 
 /// What a [`Committer`] begins with.
 #[derive(Debug)]
-pub(super) struct Begin {
+pub(crate) struct Begin {
     /// The table that the plan judged by.
     pub table: Option<Stat>,
-    /// See [`super::plan::SealState`]: the images known to be altered, where that is known of all.
+    /// See [`crate::plan::SealState`]: the images known to be altered, where that is known of all.
     pub altered: Option<BTreeSet<String>>,
     /// The receipts that the plan found, by image: see [`Receipts::mark`].
     pub receipts: HashMap<String, u64>,
@@ -453,7 +454,7 @@ impl<'a> Committer<'a> {
                     let table = self.name.key_text();
                     tracing::info!(table, "another program has written the table meanwhile; planning the commit again");
                 }
-                Err(error) if self.may_set_aside && is_unreadable(&error, self.name) => {
+                Err(error) if self.may_set_aside && error.is_broken_table() => {
                     tracing::warn!(%error, "the table is made anew");
                     self.is_broken = true;
                 }
@@ -469,9 +470,7 @@ impl<'a> Committer<'a> {
         if may_take_back {
             self.take_back_intent(change);
         }
-        let why =
-            format!("another program wrote it {MAX_REWRITES} times while this run merged its rows; try again later");
-        Err(DatasetError::Unwritable { key: self.name.key_text(), why }.into())
+        Err(IndexError::BusyTable { table: self.name.key_text(), tries: MAX_REWRITES })
     }
 
     /// Moves a table that cannot be read out of the way, for whoever wants to look at it.
@@ -535,7 +534,7 @@ impl<'a> Committer<'a> {
 }
 
 /// Whether the failures of earlier runs do not tell of this one.
-pub(super) fn is_new_failure(past: &Failures, library_sha256: Option<&str>, image_id: &str, failure: &Failure) -> bool {
+pub(crate) fn is_new_failure(past: &Failures, library_sha256: Option<&str>, image_id: &str, failure: &Failure) -> bool {
     library_sha256.is_some_and(|library_sha256| {
         past.get(image_id).is_none_or(|past| {
             past.kind != failure.kind.as_str()
@@ -546,18 +545,12 @@ pub(super) fn is_new_failure(past: &Failures, library_sha256: Option<&str>, imag
 }
 
 /// Now, in nanoseconds since the Unix epoch: at least 1, as markers must have it.
-pub(super) fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    i64::try_from(now).unwrap_or(i64::MAX).max(1)
-}
-
-/// Whether an error says that the table's file is not Parquet.
-fn is_unreadable(error: &IndexError, name: &TableName) -> bool {
-    matches!(error, IndexError::Dataset(DatasetError::Unreadable { table, .. }) if table.as_deref() == Some(name.table()))
+pub(crate) fn now_ns() -> i64 {
+    epoch_ns(SystemTime::now()).max(1)
 }
 
 /// The images of an intent that are still there.
-pub(super) fn pending(intent: Option<&Intent>, images: &[&str]) -> Pending {
+pub(crate) fn pending(intent: Option<&Intent>, images: &[&str]) -> Pending {
     let named = |image: &&str| match intent {
         None => None,
         Some(Intent::Unreadable) => Some(((*image).to_owned(), BTreeMap::new())),

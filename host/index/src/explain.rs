@@ -2,12 +2,14 @@
 //!
 //! Owns: the words for it, and how two JSON values differ. Never: decides anything, writes.
 
-use super::names::TableName;
-use super::plan::{Plan, PlanOptions, plan};
-use super::provenance::ImageFacts;
-use super::receipt::{self, ReadMarker};
-use super::staleness::Reason;
-use super::{Cause, Compat, Difference, Explanation, IndexError};
+use crate::error::IndexError;
+use crate::names::TableName;
+use crate::options::Compat;
+use crate::plan::{Plan, PlanOptions, plan};
+use crate::provenance::ImageFacts;
+use crate::receipt::{self, ReadMarker};
+use crate::staleness::ImageReport;
+use crate::staleness::Reason;
 use kymhost_dataset::{Dataset, DatasetError, Found, Held, Input, Record, check_input};
 use kymhost_plugin::{Hashed, IndexerInfo, Workforce};
 use kymhost_plugin_api::{Json, canonical_json};
@@ -17,7 +19,50 @@ use std::sync::Arc;
 /// So much of a digest is shown: enough to tell two apart.
 const SHOWN_DIGITS: usize = 12;
 
-pub(super) fn explain(
+/// Why one image is fresh or stale: every reason that holds, not only the first.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The indexer's name.
+    pub indexer: String,
+    /// The table's key.
+    pub table: String,
+    /// The image, as `status` reports it.
+    pub report: ImageReport,
+    /// Every reason that holds, the one of the report first; none where the image is fresh.
+    pub causes: Vec<Cause>,
+}
+
+/// One reason, with what was and what is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// The reason.
+    pub reason: Reason,
+    /// What was, in words: a version, a hash, a count of rows; none where nothing was.
+    pub before: Option<String>,
+    /// What is.
+    pub after: Option<String>,
+    /// For [`Reason::StaleParamsChanged`]: where the params differ, as JSON pointers with the JSON texts of before and after.
+    pub params: Vec<Difference>,
+    /// For reasons about inputs: each key with what was found before and after, in words.
+    pub inputs: Vec<Difference>,
+}
+
+/// One thing that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// A key, or a JSON pointer.
+    pub at: String,
+    /// What was; `None`: nothing.
+    pub before: Option<String>,
+    /// What is; `None`: nothing.
+    pub after: Option<String>,
+}
+
+/// Every reason that holds for one image; writes nothing.
+///
+/// # Errors
+/// [`IndexError::UnknownImages`] if the dataset lacks it.
+pub fn explain(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     workforce: &mut dyn Workforce,

@@ -6,15 +6,17 @@
 //! seal as broken, an intent as naming every image, failures as none; and it is said so in the log. That the store
 //! refuses to read one is an error: what it holds may be anything.
 
-use super::IndexError;
-use super::names::TableName;
+use crate::error::IndexError;
+use crate::names::TableName;
 use kymhost_dataset::{Dataset, DatasetError, Input};
-use kymhost_store::{Key, MAX_DOCUMENT_BYTES, StoreError};
+use kymhost_store::time::epoch_ns;
+use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Stat, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::time::SystemTime;
 
 /// The form of all three documents. Another one counts as one that cannot be read.
 const FORMAT: u64 = 1;
@@ -33,6 +35,20 @@ pub struct Identity {
     pub ctime_ns: i64,
     /// The SHA-256 of the Parquet footer, lower-case hex.
     pub footer_sha256: String,
+}
+
+impl Identity {
+    /// Of a file, by what is known of it and the digest of its footer.
+    pub fn of(stat: &Stat, footer_sha256: &str) -> Self {
+        // A time that the store does not know is the epoch, so that it is the same for every file.
+        let nanoseconds = |time: Option<SystemTime>| time.map_or(0, epoch_ns);
+        Self {
+            size: stat.size,
+            mtime_ns: nanoseconds(stat.modified),
+            ctime_ns: nanoseconds(stat.changed),
+            footer_sha256: footer_sha256.to_owned(),
+        }
+    }
 }
 
 /// The seal of a table: `index/kymhost/seals/<table>.json`.

@@ -5,10 +5,11 @@
 //! They are kernel locks: they die with the process that holds them, so none has ever to be broken. Python takes none;
 //! what it writes meanwhile is seen by the table's identity.
 
-use super::names::TableName;
-use super::{Holder, IndexError, Observer};
+use crate::error::IndexError;
+use crate::names::TableName;
+use crate::observer::Observer;
 use kymhost_dataset::{Dataset, DatasetError};
-use kymhost_store::LockGuard;
+use kymhost_store::{Holder, LockGuard};
 use std::time::{Duration, Instant};
 
 /// The first pause between two tries; each is longer than the one before.
@@ -21,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 /// [`IndexError::Locked`] where another run still holds it then; [`IndexError::Interrupted`] where the observer says so.
-pub(super) fn hold(
+pub(crate) fn hold(
     dataset: &Dataset,
     name: &TableName,
     what: &str,

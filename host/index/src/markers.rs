@@ -1,10 +1,10 @@
 //! Reading the run markers of many images, and looking again at the inputs that they record.
 //! Owns: what counts as a marker, as none, or as one that cannot be read; which inputs hold. Never: writes.
 
-use super::IndexError;
-use super::ledger::Receipts;
-use super::receipt::{self, Freshening, ReadMarker, Receipt};
-use super::staleness::InputChanges;
+use crate::error::IndexError;
+use crate::ledger::Receipts;
+use crate::receipt::{self, Freshening, ReadMarker, Receipt};
+use crate::staleness::InputChanges;
 use kymhost_dataset::{Dataset, DatasetError, Held, Input, Own, Record, check_input};
 use kymhost_plugin::{Failure, FailureKind, Hashed, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
@@ -19,7 +19,7 @@ const BLOCK: usize = 64;
 
 /// One image's marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Marker {
+pub(crate) enum Marker {
     /// There is none, or it is invalid.
     None,
     /// A valid one.
@@ -30,7 +30,7 @@ pub(super) enum Marker {
 
 /// What was found of one image.
 #[derive(Debug)]
-pub(super) struct Looked {
+pub(crate) struct Looked {
     pub marker: Marker,
     /// What the marker's receipt says, where it has one.
     pub receipt: Option<Kept>,
@@ -40,7 +40,7 @@ pub(super) struct Looked {
 
 /// What is kept of a receipt: there may be very many.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     pub library_sha256: Arc<str>,
     pub rows_sha256: String,
     /// The image with it, as a seal knows it.
@@ -58,7 +58,7 @@ pub(super) struct Kept {
 
 /// Inputs that are not exactly as recorded.
 #[derive(Debug, Default)]
-pub(super) struct Moved {
+pub(crate) struct Moved {
     pub changed: Vec<String>,
     pub removed: Vec<String>,
     pub appeared: Vec<String>,
@@ -101,7 +101,7 @@ impl Moved {
 }
 
 /// Reads each image's marker by kymflow's rules: text that is no JSON cannot be read.
-pub(super) fn read(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> Vec<Looked> {
+pub(crate) fn read(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> Vec<Looked> {
     let mut looked = Vec::with_capacity(image_ids.len());
     for id in image_ids {
         let payload = dataset.record(id).and_then(|record| record.json_with_bytes(marker_name));
@@ -121,7 +121,7 @@ pub(super) fn read(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> 
 /// Reads each image's marker by our rules, and looks again at the inputs that its receipt names.
 ///
 /// A marker that was torn is none: the image is done again. One that the system does not let us read is not.
-pub(super) fn look(dataset: &Dataset, image_ids: &[&str], own: Own<'_>) -> Vec<Looked> {
+pub(crate) fn look(dataset: &Dataset, image_ids: &[&str], own: Own<'_>) -> Vec<Looked> {
     let parallel = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     let threads = parallel.min(image_ids.len().div_ceil(BLOCK));
     let next = AtomicUsize::new(0);
@@ -256,7 +256,7 @@ fn unreadable(error: &DatasetError) -> Failure {
 }
 
 /// Asks the indexer about markers of an older form, all in one call. Where there are none, it is not asked.
-pub(super) fn settle(looked: &mut [Looked], workforce: &mut dyn Workforce) -> Result<(), IndexError> {
+pub(crate) fn settle(looked: &mut [Looked], workforce: &mut dyn Workforce) -> Result<(), IndexError> {
     let (mut places, mut payloads) = (Vec::new(), Vec::new());
     for (place, image) in looked.iter_mut().enumerate() {
         if let Some(payload) = image.other.take() {

@@ -4,9 +4,9 @@
 //! The outcome is that of taking the images one at a time, in order: the image's old rows leave, its new ones are
 //! appended. It is computed at once: `plan` finds the columns and their types, from the pieces and from facts about
 //! the table; then old rows are brought into the new form batch by batch, and new ones are made in batches.
-//! [`merge`] does so with a table in memory, [`super::rewrite`] with a file.
+//! [`merge`] does so with a table in memory, [`crate::rewrite`] with a file.
 
-use super::provenance::{ANALYSIS_VERSION, COLUMNS, IMAGE_ID, IdLookup, PARAMS_HASH, TextColumn};
+use crate::provenance::{ANALYSIS_VERSION, COLUMNS, IMAGE_ID, IdLookup, PARAMS_HASH, TextColumn};
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, LargeStringArray, LargeStringBuilder, PrimitiveArray,
     RecordBatch, RecordBatchOptions, StringBuilder, make_array, new_null_array,
@@ -74,7 +74,7 @@ pub enum MergeError {
 /// What merging has to know of the table as it is: planned from facts, so that a table need not be in memory.
 ///
 /// `stays` tells of a piece whether the old rows of its image stay, because it was refused.
-pub(super) trait OldTable {
+pub(crate) trait OldTable {
     /// What reading can end with.
     type Error: From<MergeError>;
 
@@ -93,7 +93,7 @@ pub(super) trait OldTable {
 }
 
 /// What becomes of a table.
-pub(super) struct Planned {
+pub(crate) struct Planned {
     /// The new table's columns. Of the metadata, what is still true.
     pub schema: SchemaRef,
     /// The pieces left out, in order.
@@ -143,7 +143,7 @@ pub fn merge(old: Option<RecordBatch>, analysis_version: &str, pieces: Vec<Piece
 }
 
 /// Plans the table in which each piece's image's rows are replaced. `relabels`: some rows that stay get new labels.
-pub(super) fn plan<T: OldTable>(
+pub(crate) fn plan<T: OldTable>(
     mut old: Option<&mut T>,
     analysis_version: &str,
     pieces: Vec<Piece>,
@@ -469,7 +469,7 @@ impl OldTable for InMemory {
 }
 
 /// Whether all values can be of a type.
-pub(super) fn can_be(column: &ArrayRef, to: &DataType) -> bool {
+pub(crate) fn can_be(column: &ArrayRef, to: &DataType) -> bool {
     !has_value(column, None) || cast_to(column, to).is_ok()
 }
 
@@ -853,7 +853,7 @@ fn cast_to(array: &ArrayRef, target: &DataType) -> Result<ArrayRef, ArrowError> 
 }
 
 /// Whether some row (of those in the mask) has a value; NaN is none.
-pub(super) fn has_value(array: &ArrayRef, mask: Option<&BooleanArray>) -> bool {
+pub(crate) fn has_value(array: &ArrayRef, mask: Option<&BooleanArray>) -> bool {
     let nulls = array.logical_nulls();
     let present =
         |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) && mask.is_none_or(|mask| mask.value(row));

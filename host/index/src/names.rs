@@ -1,7 +1,7 @@
 //! Where an indexer's table is kept.
 //! Owns: the table's name and key. Never: I/O, which names there may be (see `plugin::fault_of_name`).
 
-use super::IndexError;
+use crate::error::IndexError;
 use kymhost_plugin::{TABLE_PREFIX, fault_of_name, plain_name};
 use kymhost_store::Key;
 

@@ -1,8 +1,11 @@
 //! In which order several indexers run: who writes an artifact goes before those who read it.
 //! Owns: the order, and what forbids one. Never: I/O.
 
-use super::staleness::Reason;
-use super::{IndexError, Preview, RunOptions, select};
+use crate::error::IndexError;
+use crate::options::{Compat, RunOptions, check_compat};
+use crate::run::Preview;
+use crate::select;
+use crate::staleness::Reason;
 use kymhost_dataset::artifact_keys;
 use kymhost_plugin::IndexerInfo;
 use kymhost_plugin_api::{Artifact, ArtifactKind};
@@ -22,8 +25,10 @@ pub struct Order {
 /// The order of these indexers: as given, but for those that wait for another.
 ///
 /// # Errors
-/// [`IndexError::TwoWriters`] where two write one artifact, [`IndexError::Cycle`] where they wait for each other.
-pub fn order(indexers: &[&IndexerInfo]) -> Result<Order, IndexError> {
+/// [`IndexError::ArtifactsByKymflow`] if one of them cannot run by these rules, [`IndexError::TwoWriters`] if two write the
+/// same artifact, [`IndexError::Cycle`] if they wait for each other.
+pub fn order(indexers: &[&IndexerInfo], compat: Compat) -> Result<Order, IndexError> {
+    indexers.iter().try_for_each(|indexer| check_compat(indexer, compat))?;
     let written: Vec<BTreeSet<String>> = indexers.iter().map(|indexer| keys(&indexer.writes)).collect();
     for (place, later) in written.iter().enumerate() {
         for (other, earlier) in written.iter().enumerate().take(place) {
@@ -176,7 +181,7 @@ mod tests {
     fn ordered(texts: &[&str]) -> Result<String, String> {
         let indexers: Vec<IndexerInfo> = texts.iter().map(|text| indexer(text)).collect();
         let list: Vec<&IndexerInfo> = indexers.iter().collect();
-        let order = order(&list).map_err(|error| error.to_string())?;
+        let order = order(&list, Compat::Kymhost).map_err(|error| error.to_string())?;
         let names: Vec<&str> = order.sequence.iter().map(|&place| indexers[place].name.as_str()).collect();
         Ok(names.join(" "))
     }
@@ -204,10 +209,10 @@ mod tests {
         writer.writes = vec![Artifact::new("p", ArtifactKind::Json)];
         let mut reader = indexer("reader");
         reader.params_artifacts = vec!["p".into()];
-        let found = order(&[&reader, &writer]).unwrap();
+        let found = order(&[&reader, &writer], Compat::Kymhost).unwrap();
         assert_eq!((found.sequence, found.waits_for_params), (vec![1, 0], vec![true, false]));
         writer.writes = vec![Artifact::new("p", ArtifactKind::Array)];
-        assert_eq!(order(&[&reader, &writer]).map(|order| order.sequence).ok(), Some(vec![0, 1]));
+        assert_eq!(order(&[&reader, &writer], Compat::Kymhost).map(|order| order.sequence).ok(), Some(vec![0, 1]));
     }
 
     #[test]
@@ -291,7 +296,7 @@ mod tests {
                 })
                 .collect();
             let list: Vec<&IndexerInfo> = indexers.iter().collect();
-            match order(&list) {
+            match order(&list, Compat::Kymhost) {
                 Ok(order) => {
                     let at = |place: usize| order.sequence.iter().position(|&other| other == place).unwrap();
                     prop_assert_eq!(order.sequence.len(), 6);

@@ -2,6 +2,7 @@
 //!
 //! Owns: the rules, as functions over values. Never: I/O, decides what follows from a change (staleness does).
 
+use crate::error::ParamsError;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
 
@@ -17,35 +18,6 @@ pub enum Edit {
 /// A key, and keys within it: `a.b` is `b` in the object `a`, `"a.b"` one key with a dot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path(Vec<String>);
-
-/// Why an edit cannot be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParamsError {
-    /// It is no edit.
-    #[error("'{text}' is no {expected}")]
-    NoEdit {
-        /// What was given.
-        text: String,
-        /// What was expected.
-        expected: &'static str,
-    },
-    /// A key on the way holds no object.
-    #[error("cannot set '{path}': '{at}' is there and is {found}, not an object")]
-    NoObject {
-        /// The whole key.
-        path: String,
-        /// The part that is no object.
-        at: String,
-        /// What it is.
-        found: &'static str,
-    },
-    /// What stands in the place of params is no object.
-    #[error("what is there is {found}, not an object, so that it cannot be edited")]
-    NoParams {
-        /// What it is.
-        found: &'static str,
-    },
-}
 
 impl std::fmt::Display for Path {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -262,12 +234,12 @@ mod tests {
             (Some("null"), &["-a"], Err("null, not an object")),
             (Some(r#"{"a.b":1,"a":{"b":2}}"#), &["\"a.b\"=3"], Ok(r#"{"a.b":3,"a":{"b":2}}"#)),
             (Some(r#"{"a.b":1,"a":{"b":2}}"#), &["-\"a.b\""], Ok(r#"{"a":{"b":2}}"#)),
-            (Some(r#"{"a.b":1}"#), &["\"a.b\".c=3"], Err("'\"a.b\"' is there and is a number")),
+            (Some(r#"{"a.b":1}"#), &["\"a.b\".c=3"], Err("'\"a.b\"' is a number")),
             (Some(r#"{"b":2,"a":0}"#), &["a=1"], Ok(r#"{"b":2,"a":1}"#)),
             (Some(r#"{"a":{"b":1,"c":2}}"#), &["a.b=3", "d.e.f=4"], Ok(r#"{"a":{"b":3,"c":2},"d":{"e":{"f":4}}}"#)),
             (Some(r#"{"a":{"b":1},"c":2}"#), &["-a.b", "-c", "-gone", "-a.gone.too"], Ok(r#"{"a":{}}"#)),
-            (Some(r#"{"a":1}"#), &["a.b=3"], Err("'a' is there and is a number")),
-            (Some(r#"{"a":{"b":[]}}"#), &["a.b.c=3"], Err("'a.b' is there and is a list")),
+            (Some(r#"{"a":1}"#), &["a.b=3"], Err("'a' is a number")),
+            (Some(r#"{"a":{"b":[]}}"#), &["a.b.c=3"], Err("'a.b' is a list")),
         ];
         for (params, edits, expected) in cases {
             let edits: Vec<Edit> = edits

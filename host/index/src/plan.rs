@@ -1,16 +1,18 @@
 //! Judging every image of a dataset: what `status`, a dry run and a run share.
 //! Owns: what is read for it, once each. Never: writes.
 
-use super::ledger::{self, Failures, Intent};
-use super::markers::{self, Looked, Marker, Moved};
-use super::names::TableName;
-use super::provenance::{self, ImageFacts, TableFacts};
-use super::receipt::{self, Freshening};
-use super::staleness::{
+use crate::error::IndexError;
+use crate::ledger::{self, Failures, Intent};
+use crate::markers::{self, Looked, Marker, Moved};
+use crate::names::TableName;
+use crate::options::{Compat, Mode};
+use crate::provenance::{self, ImageFacts, TableFacts};
+use crate::receipt::{self, Freshening};
+use crate::rows_digest;
+use crate::staleness::{
     self, Current, Facts, ImageReport, Judgement, MarkerFacts, Reason, ReceiptFacts, RowFacts, RowsState, judge,
 };
-use super::{Compat, IndexError, Mode, rows_digest};
-use kymhost_dataset::{Dataset, DatasetError};
+use kymhost_dataset::Dataset;
 use kymhost_plugin::{Failure, Hashed, IndexerInfo, PluginError, Workforce};
 use kymhost_plugin_api::RunMarker;
 use std::collections::BTreeSet;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 
 /// What a plan is made with.
 #[derive(Debug, Clone, Default)]
-pub(super) struct PlanOptions<'a> {
+pub(crate) struct PlanOptions<'a> {
     /// Whose rules.
     pub compat: Compat,
     /// The images of the dataset where they have been listed already.
@@ -32,12 +34,12 @@ pub(super) struct PlanOptions<'a> {
 
 /// Every image, judged, in id order.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     pub images: Vec<Planned>,
     /// The table that was judged by; its `images` are those of the plan, in the same order.
     pub table: TableFacts,
     /// Why the table cannot be read, where it may be broken; `table` is then that of no table.
-    pub broken_table: Option<String>,
+    pub broken_table: Option<IndexError>,
     /// How far the table's rows are trusted.
     pub seal: SealState,
     /// The intent that a killed commit left. With [`Compat::Kymflow`] it is not read: `None`.
@@ -50,14 +52,14 @@ pub(super) struct Plan {
 
 /// How far a table's rows are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SealState {
+pub(crate) enum SealState {
     /// There is no table, or none of its images' markers has a receipt of ours, or ours are not the rules: there is nothing to
     /// compare.
     Unneeded,
     /// The seal's identity is the table's, and it knows all receipts: rows are trusted, less these images' (which may be of
     /// any image of the table).
     Held {
-        /// See [`super::ledger::Seal::altered`].
+        /// See [`crate::ledger::Seal::altered`].
         altered: BTreeSet<String>,
     },
     /// The seal is missing or broken, or there is a receipt that it does not know. All digests were computed and compared with the markers.
@@ -72,7 +74,7 @@ pub(super) enum SealState {
 
 /// One image, judged.
 #[derive(Debug)]
-pub(super) struct Planned {
+pub(crate) struct Planned {
     pub report: ImageReport,
     /// Its rows in the table.
     pub rows: u64,
@@ -96,11 +98,16 @@ impl Planned {
     pub fn blocked(&self, mode: Mode) -> Option<&Failure> {
         self.failure.as_ref().filter(|_| self.params_failed || mode == Mode::Incremental)
     }
+
+    /// Whether `adopt` would take it: it has rows, or a run found none and there are none.
+    pub fn can_be_adopted(&self) -> bool {
+        self.report.is_stale && (self.rows > 0 || self.report.marker_n_rows == Some(0))
+    }
 }
 
 /// The text of an image's marker with what is known of its inputs now, as [`Planned::freshen`] says; `None` where the
 /// marker no longer has a receipt. Read anew: what another program wrote meanwhile stays.
-pub(super) fn freshened_marker(
+pub(crate) fn freshened_marker(
     dataset: &Dataset,
     marker_name: &str,
     image_id: &str,
@@ -112,7 +119,7 @@ pub(super) fn freshened_marker(
 
 /// Judges every image. Under our rules the indexer is asked only where its answer is not known already: where it is known
 /// for all images, no worker is started.
-pub(super) fn plan(
+pub(crate) fn plan(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     name: &TableName,
@@ -160,7 +167,7 @@ fn read_table(
     name: &TableName,
     all: &[&str],
     options: &PlanOptions<'_>,
-) -> Result<(TableFacts, Option<String>), IndexError> {
+) -> Result<(TableFacts, Option<IndexError>), IndexError> {
     match provenance::read(dataset, name, all) {
         Ok(facts) => Ok((facts, None)),
         Err(error) => broken(dataset, name, all, error, options),
@@ -173,14 +180,14 @@ fn broken(
     all: &[&str],
     error: IndexError,
     options: &PlanOptions<'_>,
-) -> Result<(TableFacts, Option<String>), IndexError> {
+) -> Result<(TableFacts, Option<IndexError>), IndexError> {
     match error {
-        IndexError::Dataset(error @ DatasetError::Unreadable { .. }) if options.table_may_be_broken => {
+        error if options.table_may_be_broken && error.is_broken_table() => {
             let stat = dataset.table_stat(name.table())?;
             let images = vec![ImageFacts::default(); all.len()];
-            Ok((TableFacts { stat, images, ..TableFacts::default() }, Some(error.to_string())))
+            Ok((TableFacts { stat, images, ..TableFacts::default() }, Some(error)))
         }
-        other => Err(other),
+        error => Err(error),
     }
 }
 

@@ -24,7 +24,7 @@ pub const MAX_PARAMS_BYTES: usize = 64 << 10;
 pub struct Receipt {
     /// The SHA-256 of the library that made the rows.
     pub library_sha256: String,
-    /// The digest of the image's rows (see [`super::rows_digest`]).
+    /// The digest of the image's rows (see [`crate::rows_digest`]).
     pub rows_sha256: String,
     /// The params as canonical JSON text, for people and for `explain`; `None` where they are too long to be kept.
     pub params: Option<String>,

@@ -8,11 +8,11 @@
 //! table's columns stay what they are and the file keeps them as we do; its NaNs then stay too, which are missing values to
 //! every reader. All else is read, filtered and written in batches. See `layout` and `Filling` for how groups are cut.
 
-use super::IndexError;
-use super::ledger::Identity;
-use super::merge::{self, MergeError, OldTable, Piece, Planned, Refusal};
-use super::names::TableName;
-use super::provenance::{IMAGE_ID, IdLookup, TextColumn};
+use crate::error::IndexError;
+use crate::ledger::Identity;
+use crate::merge::{self, MergeError, OldTable, Piece, Planned, Refusal};
+use crate::names::TableName;
+use crate::provenance::{IMAGE_ID, IdLookup, TextColumn};
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
@@ -23,7 +23,6 @@ use parquet::file::statistics::Statistics;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::ops::Range;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is to be changed in a table.
 #[derive(Debug, Clone, Default)]
@@ -718,23 +717,6 @@ impl Filling<'_> {
     }
 }
 
-impl Identity {
-    /// Of a file, by what is known of it and the digest of its footer.
-    pub fn of(stat: &Stat, footer_sha256: &str) -> Self {
-        // A time that the store does not tell is the epoch: it is then the same for every file, as it should be.
-        let nanos = |time: Option<SystemTime>| match time.unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH) {
-            Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
-            Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
-        };
-        Self {
-            size: stat.size,
-            mtime_ns: nanos(stat.modified),
-            ctime_ns: nanos(stat.changed),
-            footer_sha256: footer_sha256.to_owned(),
-        }
-    }
-}
-
 /// What identifies the table now; `None` where there is none.
 pub fn identity(dataset: &Dataset, name: &TableName) -> Result<Option<Identity>, IndexError> {
     let file = dataset.open_table(name.table())?;
@@ -746,7 +728,7 @@ pub fn identity(dataset: &Dataset, name: &TableName) -> Result<Option<Identity>,
 mod tests;
 
 #[cfg(test)]
-pub(super) mod testing {
+pub(crate) mod testing {
     //! Datasets and files for tests of this room.
 
     use super::*;

@@ -27,9 +27,9 @@
 //! - `?`: any other type, which tables do not keep; as `T`, what Arrow prints;
 //! - `Z`: an item, key or value that is null or NaN.
 
-use super::IndexError;
-use super::names::TableName;
-use super::provenance::{COLUMNS, IMAGE_ID, TextColumn};
+use crate::error::IndexError;
+use crate::names::TableName;
+use crate::provenance::{COLUMNS, IMAGE_ID, TextColumn};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewArray, LargeStringArray, RecordBatch, StringArray, StringViewArray,
 };
@@ -97,7 +97,7 @@ impl TableDigests {
 /// The digests of all images in a table on disk, read in batches; none where there is no table.
 ///
 /// # Errors
-/// [`kymhost_dataset::DatasetError::Unreadable`] where the table is not Parquet.
+/// [`kymhost_dataset::DatasetError::Unreadable`] if the table is not Parquet.
 pub fn table_digests(dataset: &Dataset, name: &TableName) -> Result<HashMap<String, String>, IndexError> {
     let mut digests = TableDigests::default();
     if let Some(file) = dataset.open_table(name.table())? {
@@ -114,7 +114,7 @@ pub fn table_digests(dataset: &Dataset, name: &TableName) -> Result<HashMap<Stri
 
 /// The digest of one column's cells, as [`rows_digest`] tells them: missing ones (`NaN` is one) and where they are, an integer and the same
 /// whole float alike, whatever the column's type.
-pub(super) fn cells_digest(column: &ArrayRef) -> String {
+pub(crate) fn cells_digest(column: &ArrayRef) -> String {
     let length = column.len();
     let column = Column::of(column, MAX_NESTING);
     let (mut hash, mut bytes) = (Sha256::new_with_prefix(DOMAIN), Vec::new());

@@ -1,18 +1,21 @@
 //! A run: plan, select, guard, lock, extract, commit.
 //! Owns: the order of these, the figures. Never: how images are judged, what a commit writes, how rows are merged.
 
-use super::adopt::can_be_adopted;
-use super::artifacts::{self, Known};
-use super::checkpoint::{Checkpoints, held_bytes};
-use super::commit::{self, Begin, Committer, Done};
-use super::ledger::Intent;
-use super::names::TableName;
-use super::plan::{self, Plan, PlanOptions, Planned, SealState};
-use super::staleness::Reason;
-use super::{
-    Compat, ImageFailure, IndexError, Mode, Observer, OnSchemaChange, Preview, RunOptions, RunOutcome, Stats, ledger,
-    locks, select,
-};
+use crate::artifacts::{self, Known};
+use crate::checkpoint::{Checkpoints, held_bytes};
+use crate::commit::{self, Begin, Committer, Done};
+use crate::error::{IndexError, MassRemoval};
+use crate::ledger;
+use crate::ledger::Intent;
+use crate::locks;
+use crate::names::TableName;
+use crate::observer::{ImageFailure, Observer};
+use crate::options::{Compat, Mode, OnSchemaChange, RunOptions, check_compat};
+use crate::plan::{self, Plan, PlanOptions, Planned, SealState};
+use crate::rewrite::Widening;
+use crate::select;
+use crate::staleness::ImageReport;
+use crate::staleness::Reason;
 use kymhost_dataset::{Dataset, DatasetError};
 use kymhost_plugin::{Failure, FailureKind, IndexerInfo, Workforce};
 use kymhost_store::LockGuard;
@@ -26,6 +29,76 @@ const MAX_FRESHENED_BYTES: usize = 16 << 20;
 /// So many times as many bytes of rows are held where a table is made anew: with its first commit all old rows leave, also
 /// those of images that fail later.
 const MOST_HELD_ANEW: u64 = 8;
+
+/// The figures of a run; the names are those of `run --json`. They are of the selected images alone (see [`Selection`]), and
+/// `total_images` = `updated` + `skipped_fresh` + `skipped_zero_rows` + `failed` + `not_run`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(missing_docs)]
+pub struct Stats {
+    pub updated: u64,
+    pub skipped_fresh: u64,
+    pub skipped_zero_rows: u64,
+    pub stale_missing_marker: u64,
+    pub stale_marker_table_mismatch: u64,
+    pub total_images: u64,
+    pub failed: u64,
+    pub not_run: u64,
+    pub missing: u64,
+}
+
+/// What a run did.
+#[derive(Debug, Clone)]
+pub struct RunOutcome {
+    /// The indexer's name.
+    pub indexer: String,
+    /// The mode.
+    pub mode: Mode,
+    /// The table's key.
+    pub table: String,
+    /// The figures.
+    pub stats: Stats,
+    /// The images that failed, in id order.
+    pub failures: Vec<ImageFailure>,
+    /// What was done or left, and why: one for each image, as judged before the run, in id order.
+    pub decisions: Vec<ImageReport>,
+    /// Images that are no longer in the dataset and whose rows were removed.
+    pub pruned_images: u64,
+    /// Markers of fresh images that were written again, because the times of inputs had changed but not their content.
+    pub freshened: u64,
+    /// Columns of the table that got a wider type.
+    pub widened: Vec<Widening>,
+    /// Commits that were made, the last one included.
+    pub commits: u64,
+    /// What those of them took that were checkpoints: made because it was time, not because of what was held in memory.
+    pub checkpoint_time: Duration,
+    /// Whether all images were extracted anew because a column's type changed.
+    pub recomputed: bool,
+    /// Whether the run stopped because [`RunOptions::max_failures`] images had failed.
+    pub stopped_by_failures: bool,
+}
+
+/// What a run would do.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// The indexer's name.
+    pub indexer: String,
+    /// The mode.
+    pub mode: Mode,
+    /// The table's key.
+    pub table: String,
+    /// All images, as judged, in id order.
+    pub images: Vec<ImageReport>,
+    /// The ids of those that would be extracted, in order.
+    pub would_update: Vec<String>,
+    /// The ids of those that would fail without being tried.
+    pub would_fail: Vec<String>,
+    /// The ids of those that another indexer of the same run is to do first (see [`order::wait_for`]).
+    pub pending_upstream: Vec<String>,
+    /// Images that are no longer in the dataset and whose rows would be removed, with how many rows.
+    pub would_prune: Vec<(String, u64)>,
+    /// Why the guard would refuse, where it would.
+    pub refusal: Option<MassRemoval>,
+}
 
 /// What a run works with.
 struct Context<'a> {
@@ -48,17 +121,21 @@ struct Scheme {
     /// Deleted images whose rows are to be removed, with how many rows.
     orphans: Vec<(String, u64)>,
     /// Why the guard refuses, where it does.
-    refusal: Option<String>,
+    refusal: Option<MassRemoval>,
 }
 
-pub(super) fn run(
+/// Brings the indexer's table up to date. If there is nothing to do, nothing is written.
+///
+/// # Errors
+/// [`IndexError::ArtifactsByKymflow`], [`IndexError::MassRemoval`], [`IndexError::Locked`] and those of what it uses.
+pub fn run(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     workforce: &mut dyn Workforce,
     options: &RunOptions,
     observer: &mut dyn Observer,
 ) -> Result<RunOutcome, IndexError> {
-    let context = Context { dataset, indexer, name: TableName::of(&indexer.name)?, options };
+    let context = Context::new(dataset, indexer, options)?;
     let mut scheme = context.scheme(workforce)?;
     scheme.check()?;
     let lock = context.lock(&scheme, observer)?;
@@ -72,13 +149,17 @@ pub(super) fn run(
     outcome
 }
 
-pub(super) fn dry_run(
+/// What [`run`] would do with the same options; writes nothing.
+///
+/// # Errors
+/// As [`run`], except for those of the lock and the guard.
+pub fn dry_run(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     workforce: &mut dyn Workforce,
     options: &RunOptions,
 ) -> Result<Preview, IndexError> {
-    let context = Context { dataset, indexer, name: TableName::of(&indexer.name)?, options };
+    let context = Context::new(dataset, indexer, options)?;
     let mut scheme = context.scheme(workforce)?;
     // An image that can be judged may fail all the same.
     let mut why: HashMap<&str, &Failure> = scheme.blocked.iter().map(|(id, failure)| (id.as_str(), failure)).collect();
@@ -103,13 +184,18 @@ pub(super) fn dry_run(
 impl Scheme {
     fn check(&self) -> Result<(), IndexError> {
         match &self.refusal {
-            Some(refusal) => Err(IndexError::Guarded(refusal.clone())),
+            Some(refusal) => Err(IndexError::MassRemoval(refusal.clone())),
             None => Ok(()),
         }
     }
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    fn new(dataset: &'a Dataset, indexer: &'a IndexerInfo, options: &'a RunOptions) -> Result<Self, IndexError> {
+        check_compat(indexer, options.compat)?;
+        Ok(Self { dataset, indexer, name: TableName::of(&indexer.name)?, options })
+    }
+
     fn is_ours(&self) -> bool {
         self.options.compat == Compat::Kymhost
     }
@@ -127,7 +213,7 @@ impl Context<'_> {
                 Some(images) => images,
                 None => listing.insert(Arc::new(self.dataset.image_ids()?)),
             };
-            select::check_images(&self.options.selection, images)?;
+            select::check_images(self.options.selection.images.as_ref(), images)?;
         }
         let plan_options = PlanOptions {
             compat: self.options.compat,
@@ -163,16 +249,9 @@ impl Context<'_> {
             }
         }
         scheme.refusal = self.refusal(&scheme.plan, &scheme.orphans);
-        if let Some(why) = scheme.plan.broken_table.as_ref().filter(|_| scheme.to_extract.is_empty()) {
-            // There is nothing to make it anew from.
-            let key = self.dataset.store().describe(&self.name.key()?);
-            return Err(DatasetError::Unreadable {
-                key,
-                table: Some(self.name.table().to_owned()),
-                expected: "Parquet",
-                found: why.clone(),
-            }
-            .into());
+        // There is nothing to make it anew from.
+        if let Some(error) = scheme.plan.broken_table.take_if(|_| scheme.to_extract.is_empty()) {
+            return Err(error);
         }
         Ok(scheme)
     }
@@ -190,7 +269,7 @@ impl Context<'_> {
         let known = Known { recorded: &image.outputs, interrupted };
         match artifacts::foreign(self.dataset, image_id, &self.indexer.writes, known) {
             Ok(None) => None,
-            Ok(Some(key)) => Some(artifacts::refusal(self.dataset, image_id, &key, can_be_adopted(image))),
+            Ok(Some(key)) => Some(artifacts::refusal(self.dataset, image_id, &key, image.can_be_adopted())),
             Err(error) => Some(Failure::new(FailureKind::Unreadable, error.to_string())),
         }
     }
@@ -211,7 +290,7 @@ impl Context<'_> {
         Ok(orphans)
     }
 
-    fn refusal(&self, plan: &Plan, orphans: &[(String, u64)]) -> Option<String> {
+    fn refusal(&self, plan: &Plan, orphans: &[(String, u64)]) -> Option<MassRemoval> {
         let with_rows = plan.images.iter().filter(|image| image.rows > 0).count();
         let table = self.name.key_text();
         select::refusal(&table, plan.images.len(), with_rows, orphans, self.options.allow_mass_removal)
@@ -258,7 +337,7 @@ impl Context<'_> {
         Ok(has_other_seal || ledger::read_intent(self.dataset, &self.name)? != plan.intent)
     }
 
-    fn committer(&self, scheme: &Scheme, is_held: bool) -> Result<Committer<'_>, IndexError> {
+    fn committer(&'a self, scheme: &Scheme, is_held: bool) -> Result<Committer<'a>, IndexError> {
         let plan = &scheme.plan;
         let ids: Vec<&str> = plan.images.iter().map(|image| image.report.image_id.as_str()).collect();
         let altered = match &plan.seal {
@@ -283,7 +362,7 @@ impl Context<'_> {
             adoptable: plan
                 .images
                 .iter()
-                .filter(|image| !self.indexer.writes.is_empty() && can_be_adopted(image))
+                .filter(|image| !self.indexer.writes.is_empty() && image.can_be_adopted())
                 .map(|image| image.report.image_id.clone())
                 .collect(),
             overwrite_artifacts: self.options.overwrite_artifacts,
@@ -362,7 +441,7 @@ impl Context<'_> {
         match self.refusal(plan, &plan.table.orphans) {
             None => true,
             Some(refusal) => {
-                tracing::warn!(refusal, "the table will not be made anew, whatever types it has");
+                tracing::warn!(%refusal, "the table will not be made anew, whatever types it has");
                 false
             }
         }

@@ -1,87 +1,72 @@
 //! Which images a run does, and which orphans it removes: pure functions over values.
 //! Owns: selection, the guard. Never: I/O.
 
-use super::staleness::{ImageReport, Reason};
-use super::{Compat, IndexError, Mode, Orphans, RunOptions, Selection};
+use crate::error::{IndexError, MassRemoval};
+use crate::options::{Compat, Mode, Orphans, RunOptions, Selection};
+use crate::staleness::{ImageReport, Reason};
+use std::collections::BTreeSet;
 
 /// Up to so many images may vanish without a question.
 const FEW: usize = 10;
 /// More than one part in so many of the table's images may not.
 const PART: usize = 5;
-/// How many unknown images a message names.
-const MAX_NAMED: usize = 20;
 
 /// Whether a run looks at the image at all: one that is not selected counts nowhere.
-pub(super) fn is_selected(selection: &Selection, image_id: &str, reason: Reason) -> bool {
+pub(crate) fn is_selected(selection: &Selection, image_id: &str, reason: Reason) -> bool {
     selection.images.as_ref().is_none_or(|images| images.contains(image_id))
         && (selection.reasons.is_empty() || selection.reasons.contains(&reason))
 }
 
 /// Whether a run does the image.
-pub(super) fn is_to_do(options: &RunOptions, report: &ImageReport) -> bool {
+pub(crate) fn is_to_do(options: &RunOptions, report: &ImageReport) -> bool {
     is_selected(&options.selection, &report.image_id, report.reason) && (does_fresh(options) || report.is_stale)
 }
 
 /// Whether a run does fresh images too. It then needs no marker, so one that cannot be read keeps it from nothing.
-pub(super) fn does_fresh(options: &RunOptions) -> bool {
+pub(crate) fn does_fresh(options: &RunOptions) -> bool {
     options.mode == Mode::Replace || options.selection.force
 }
 
 /// Whether every image of the dataset is done, whatever is known of it: then a table that cannot be read is no loss.
-pub(super) fn does_all(options: &RunOptions) -> bool {
+pub(crate) fn does_all(options: &RunOptions) -> bool {
     options.mode == Mode::Replace && options.selection.images.is_none() && options.selection.reasons.is_empty()
 }
 
 /// Whether a run removes the rows of deleted images.
-pub(super) fn prunes(options: &RunOptions) -> bool {
+pub(crate) fn prunes(options: &RunOptions) -> bool {
     options.compat == Compat::Kymhost && options.orphans == Orphans::Prune && options.selection.images.is_none()
 }
 
 /// Refuses images that the dataset does not have. `known`: sorted.
-pub(super) fn check_images(selection: &Selection, known: &[String]) -> Result<(), IndexError> {
-    let unknown: Vec<String> = selection
-        .images
-        .iter()
-        .flatten()
-        .filter(|id| known.binary_search(id).is_err())
-        .take(MAX_NAMED)
-        .cloned()
-        .collect();
+pub(crate) fn check_images(images: Option<&BTreeSet<String>>, known: &[String]) -> Result<(), IndexError> {
+    let unknown: Vec<String> =
+        images.into_iter().flatten().filter(|id| known.binary_search(id).is_err()).cloned().collect();
     if unknown.is_empty() { Ok(()) } else { Err(IndexError::UnknownImages(unknown)) }
 }
 
 /// Why rows of deleted images are not removed without `--yes`: a dataset that is half mounted looks just like one in which
 /// images were deleted. `images`: how many the dataset has; `with_rows`: how many of them have rows in the table.
-pub(super) fn refusal(
+pub(crate) fn refusal(
     table: &str,
     images: usize,
     with_rows: usize,
     orphans: &[(String, u64)],
     allow_mass_removal: bool,
-) -> Option<String> {
+) -> Option<MassRemoval> {
     let vanished = orphans.len();
     if allow_mass_removal || vanished == 0 {
         return None;
     }
     let in_table = with_rows.saturating_add(vanished);
     let rows = orphans.iter().fold(0u64, |sum, (_, rows)| sum.saturating_add(*rows));
-    let what = if images == 0 {
-        format!("the dataset has no image, but {table} has {rows} rows of {vanished} images")
-    } else if vanished > FEW && vanished.saturating_mul(PART) > in_table {
-        format!("{vanished} of the {in_table} images in {table} are no longer in the dataset; they have {rows} rows")
-    } else {
-        return None;
-    };
-    Some(format!(
-        "{what}. Nothing was written. Is the dataset complete? If the images were deleted on purpose, --yes removes their rows; \
-         --orphans keep keeps them"
-    ))
+    let is_suspicious = images == 0 || (vanished > FEW && vanished.saturating_mul(PART) > in_table);
+    is_suspicious.then(|| MassRemoval { table: table.to_owned(), images, in_table, vanished, rows })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
+    use kymhost_store::Diagnose;
 
     #[test]
     fn the_guard() {
@@ -105,11 +90,13 @@ mod tests {
         for (images, with_rows, vanished, yes, refused) in cases {
             let found = refusal("tables/t.parquet", images, with_rows, &orphans(vanished), yes);
             assert_eq!(found.is_some(), refused, "{images} {with_rows} {vanished} {yes}");
-            if let Some(text) = found {
+            if let Some(removal) = found {
                 let rows = (2 * vanished).to_string();
-                for part in ["tables/t.parquet", "--yes", "Nothing was written", &vanished.to_string(), &rows] {
-                    assert!(text.contains(part), "{text}: {part}");
+                let diagnosis = IndexError::MassRemoval(removal).diagnose();
+                for part in ["tables/t.parquet", "Nothing was written", &vanished.to_string(), &rows] {
+                    assert!(diagnosis.message().contains(part), "{diagnosis:?}: {part}");
                 }
+                assert!(diagnosis.help.is_some_and(|help| help.contains("--yes")));
             }
         }
     }
@@ -159,9 +146,9 @@ mod tests {
             };
             assert_eq!(is_to_do(&options, &report), to_do, "{:?} {id} {reason}", options.selection);
         }
-        assert!(check_images(&named, &["a".into(), "b".into()]).is_ok());
-        assert!(check_images(&Selection::default(), &[]).is_ok());
-        let error = check_images(&named, &["b".into()]).unwrap_err();
+        assert!(check_images(named.images.as_ref(), &["a".into(), "b".into()]).is_ok());
+        assert!(check_images(None, &[]).is_ok());
+        let error = check_images(named.images.as_ref(), &["b".into()]).unwrap_err();
         assert!(matches!(&error, IndexError::UnknownImages(ids) if ids == &["a"]), "{error}");
 
         assert!(does_all(&RunOptions::new(replace)) && !does_all(&base()) && !does_all(&with(&named, replace)));

@@ -1,12 +1,14 @@
 //! Plans and runs over small datasets, with an indexer made of closures.
 
-use super::*;
+use crate::staleness::{ImageReport, Reason};
+use crate::*;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{Int64Type, Schema};
+use kymhost_dataset::Dataset;
 use kymhost_plugin::{Extracted, FailureKind, Hashed};
+use kymhost_plugin::{Failure, IndexerInfo, PluginError, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
 use kymhost_store::{Entry, Key, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
-use staleness::Reason;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -444,11 +446,11 @@ fn tables_that_are_not_as_they_should_be() {
     for mode in [Mode::Replace, Mode::Incremental] {
         let before = lab.files();
         let error = lab.run(&mut fake, mode).unwrap_err();
-        assert!(matches!(&error, IndexError::Dataset(_)), "{error}");
+        assert!(error.is_broken_table(), "{error}");
         assert!(error.to_string().contains("kym_stalls"), "{error}");
         assert_eq!(lab.files(), before);
     }
-    assert!(matches!(lab.status(&mut fake), Err(IndexError::Dataset(_))));
+    assert!(lab.status(&mut fake).is_err_and(|error| error.is_broken_table()));
 }
 
 /// A store in which Python, which takes no lock, writes the table right before some of our replacements of it.

@@ -1,16 +1,22 @@
 //! `verify` and `adopt` over small datasets, with an indexer that reads two artifacts of each image.
 
-use super::*;
+use crate::receipt::ReadMarker;
+use crate::staleness::Reason;
+use crate::*;
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
+use kymhost_dataset::Dataset;
 use kymhost_plugin::{Extracted, FailureKind, Hashed};
+use kymhost_plugin::{Failure, IndexerInfo, PluginError, Workforce};
 use kymhost_plugin_api::RunMarker;
 use kymhost_store::{Entry, Key, LocalStore, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
-use receipt::ReadMarker;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 const MARKER: &str = "stalls_run";
 const TABLE: &str = "kym_stalls";

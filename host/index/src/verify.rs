@@ -2,13 +2,14 @@
 //!
 //! Owns: which images, what is compared with what. Never: writes, takes a lock.
 
-use super::names::TableName;
-use super::plan::{self, Plan, PlanOptions};
-use super::receipt;
-use super::rows_digest::{self, rows_digest};
-use super::staleness::Reason;
-use super::verify_artifacts::Handed;
-use super::{IndexError, Observer, Verification, VerifyFinding, VerifyKind, VerifyOptions};
+use crate::error::IndexError;
+use crate::names::TableName;
+use crate::observer::Observer;
+use crate::plan::{self, Plan, PlanOptions};
+use crate::receipt;
+use crate::rows_digest::{self, rows_digest};
+use crate::staleness::Reason;
+use crate::verify_artifacts::Handed;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use kymhost_dataset::{Dataset, Found};
@@ -19,7 +20,61 @@ use std::sync::Arc;
 /// How often all is read again because another program has written the table in between.
 const MAX_LOOKS: usize = 5;
 
-pub(super) fn verify(
+/// What `verify` looks at.
+#[derive(Debug, Clone, Default)]
+pub struct VerifyOptions {
+    /// So many fresh images, drawn evenly; all where none is given.
+    pub sample: Option<u64>,
+    /// Also compute the digests of the rows in the table, though its seal holds.
+    pub rows: bool,
+}
+
+/// What `verify` found; nothing was written.
+#[derive(Debug, Clone)]
+pub struct Verification {
+    /// The indexer's name.
+    pub indexer: String,
+    /// The table's key.
+    pub table: String,
+    /// Fresh images, and how many of them were extracted again.
+    pub fresh: u64,
+    /// See `fresh`.
+    pub checked: u64,
+    /// What was found wrong, in id order.
+    pub findings: Vec<VerifyFinding>,
+}
+
+/// An image of which not all is what a new extraction gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyFinding {
+    /// The image.
+    pub image_id: String,
+    /// What.
+    pub kind: VerifyKind,
+    /// The artifact's key below the image's group, where it is about one.
+    pub artifact: Option<String>,
+    /// For people.
+    pub message: String,
+}
+
+/// What `verify` can find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum VerifyKind {
+    /// `not_deterministic`: two extractions of the same inputs gave different rows or artifacts.
+    NotDeterministic,
+    /// `version_bump_forgotten`: both extractions agree, but not with the rows that were recorded, under the same
+    /// analysis version and inputs.
+    VersionBumpForgotten,
+    /// `rows_changed`: the rows in the table are not those that were recorded.
+    RowsChanged,
+    /// `artifact_differs`: both extractions agree, but not with an artifact that is kept.
+    ArtifactDiffers,
+    /// `failed`: the extraction failed.
+    Failed,
+}
+
+/// Extracts fresh images again, twice, and compares rows and artifacts; writes nothing.
+pub fn verify(
     dataset: &Dataset,
     indexer: &IndexerInfo,
     workforce: &mut dyn Workforce,

@@ -6,7 +6,7 @@
 //! value, missing cells and `NaN` alike, an integer and the same whole float alike. Of an array dtype, shape, names of axes and values count;
 //! `NaN` is itself, and 0 is -0.
 
-use super::rows_digest::cells_digest;
+use crate::rows_digest::cells_digest;
 use kymhost_dataset::{DatasetError, Payload, Record, artifact_keys, hex};
 use kymhost_plugin::Made;
 use kymhost_plugin_api::array::{Array, DType};
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 /// An artifact that an extraction handed over, as far as two of them are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Handed {
+pub(crate) struct Handed {
     /// Its key below the image's group.
     pub key: String,
     /// What it holds, or why it cannot be kept.
@@ -25,13 +25,13 @@ pub(super) struct Handed {
 
 impl Handed {
     /// Of what was handed over.
-    pub(super) fn of(made: Made) -> Self {
+    pub(crate) fn of(made: Made) -> Self {
         let key = key(&made);
         Self { key, content: made.payload.as_kept().and_then(|payload| Content::of(&payload)) }
     }
 
     /// One that takes no room: it equals only the same.
-    pub(super) fn digest(&self) -> String {
+    pub(crate) fn digest(&self) -> String {
         let mut hash = Sha256::new();
         match &self.content {
             Ok(Content(parts)) => parts.iter().for_each(|(part, what)| {
@@ -46,7 +46,7 @@ impl Handed {
     }
 
     /// How what is kept differs from it; nothing where it is the same.
-    pub(super) fn difference(&self, record: &Record, name: &str, kind: ArtifactKind) -> Option<String> {
+    pub(crate) fn difference(&self, record: &Record, name: &str, kind: ArtifactKind) -> Option<String> {
         let new = match &self.content {
             Ok(content) => content,
             Err(why) => return Some(format!("what the extraction gives cannot be kept: {why}")),
@@ -62,7 +62,7 @@ impl Handed {
 }
 
 /// The key of an artifact below the image's group; its name, where that is none.
-pub(super) fn key(made: &Made) -> String {
+pub(crate) fn key(made: &Made) -> String {
     let keys = artifact_keys(&Artifact::new(made.name.as_str(), made.payload.kind()));
     keys.ok().and_then(|keys| keys.into_iter().next()).unwrap_or_else(|| made.name.clone())
 }

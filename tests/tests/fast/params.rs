@@ -109,7 +109,7 @@ fn wrong_params_refused_nothing_written() {
         ("set --plugin @maker --all value=-1", 2, "params_invalid", "value: -1"),
         ("set --plugin @maker --all value=left", 2, "params_invalid", "value:"),
         ("set --plugin @maker --all vaule=1", 2, "params_invalid", "'vaule'"),
-        ("set --plugin @maker --image #2 value.deep=1", 2, "usage", "'value' is there and is a number"),
+        ("set --plugin @maker --image #2 value.deep=1", 2, "usage", "'value' is a number"),
         ("set --plugin @maker --all value", 2, "usage", "KEY=VALUE"),
         ("unset --plugin @maker --all value=1", 2, "usage", "KEY"),
         ("set --plugin @maker value=1", 2, "usage", "--image"),

@@ -32,7 +32,7 @@ pub struct PreviewDocument<'a> {
     would_update: Vec<WouldBody<'a>>,
     would_fail: Vec<WouldBody<'a>>,
     would_prune: Vec<OrphanBody<'a>>,
-    refusal: Option<&'a str>,
+    refusal: Option<String>,
     pending_upstream: Vec<WouldBody<'a>>,
 }
 
@@ -67,7 +67,7 @@ impl<'a> PreviewDocument<'a> {
             would_update: would(&preview.would_update),
             would_fail: would(&preview.would_fail),
             would_prune: OrphanBody::all(&preview.would_prune),
-            refusal: preview.refusal.as_deref(),
+            refusal: preview.refusal.as_ref().map(ToString::to_string),
             pending_upstream: would(&preview.pending_upstream),
         }
     }
@@ -156,7 +156,7 @@ fn write_text(out: &mut dyn Write, preview: &Preview) -> io::Result<()> {
         write_list(out, "would remove the rows of images no longer in the dataset", lines)?;
     }
     if let Some(refusal) = refusal {
-        writeln!(out, "would be refused (exit code 6): {}", output::indented(refusal))?;
+        writeln!(out, "would be refused (exit code 6): {}", output::indented(&refusal.to_string()))?;
     }
     Ok(())
 }
@@ -173,8 +173,8 @@ fn write_list(out: &mut dyn Write, head: &str, lines: Vec<String>) -> io::Result
 mod tests {
     use super::*;
     use crate::test_values::report;
-    use kymhost_index::Mode;
     use kymhost_index::staleness::Reason;
+    use kymhost_index::{MassRemoval, Mode};
     use serde_json::json;
 
     fn preview() -> Preview {
@@ -191,7 +191,7 @@ mod tests {
             would_fail: vec!["c".into()],
             pending_upstream: Vec::new(),
             would_prune: vec![("gone".into(), 3)],
-            refusal: Some("none remains".into()),
+            refusal: Some(MassRemoval { table: "t".into(), images: 0, in_table: 1, vanished: 1, rows: 3 }),
         }
     }
 
@@ -218,7 +218,7 @@ mod tests {
                  would update:\n  b  STALE_INPUT_CHANGED: data, .zattrs\n\
                  would fail:\n  c  STALE_UNREADABLE: broken\n    JSON\n\
                  would remove the rows of images no longer in the dataset:\n  gone  3 rows\n\
-                 would be refused (exit code 6): none remains\n"
+                 would be refused (exit code 6): the dataset has no recordings, but t has 3 rows of 1 recordings\n"
             )
         );
         let mut many = nothing();
@@ -283,7 +283,11 @@ mod tests {
             "pending_upstream": [{"image_id": "a", "reason": "FRESH_ROWS", "inputs": []}],
         });
         assert_eq!(value(&PreviewDocument::new(&preview)), document);
-        let refused = Preview { refusal: Some("no image remains".into()), ..preview };
-        assert_eq!(value(&PreviewDocument::new(&refused))["refusal"], "no image remains");
+        let removal = MassRemoval { table: "t".into(), images: 0, in_table: 1, vanished: 1, rows: 3 };
+        let refused = Preview { refusal: Some(removal), ..preview };
+        assert_eq!(
+            value(&PreviewDocument::new(&refused))["refusal"],
+            "the dataset has no recordings, but t has 3 rows of 1 recordings"
+        );
     }
 }

@@ -222,10 +222,7 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
     let plugins = plugins::chosen(&args.choice)?;
     let options = RunOptions { listing: shared_listing(&dataset, plugins.len())?, ..options };
     let indexers: Vec<&IndexerInfo> = plugins.iter().map(|plugin| &plugin.indexer).collect();
-    for indexer in &indexers {
-        kymhost_index::check_compat(indexer, options.compat)?;
-    }
-    let order = order::order(&indexers)?;
+    let order = order::order(&indexers, options.compat)?;
     if args.dry_run {
         return dry_run::dry_run(
             context,
