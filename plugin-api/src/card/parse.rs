@@ -16,7 +16,7 @@ pub struct Card {
     pub api: ApiVersion,
     /// The lowest API version of a host that can run the plugin.
     pub needs_api: ApiVersion,
-    /// Its binary contract, e.g. [`DOOR`].
+    /// Its binary contract, e.g. [`DOOR`](super::DOOR).
     pub door: String,
     /// The version of the library that it was built with; for Rust this crate.
     pub sdk: String,
