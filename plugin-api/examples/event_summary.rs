@@ -76,6 +76,7 @@ mod tests {
 
     const COLUMNS: [&str; 5] = ["roi_id", "n_events", "n_open", "total_duration_s", "max_score"];
 
+    /// Events without an end are counted, but do not make the sum missing.
     #[test]
     fn events_are_counted_per_region() {
         let text = "roi_id,t_start_s,t_end_s,score\n2,0,1,0.5\n1,0,0.25,\n2,5,,0.75\n1,1,1.25,\n,3,4,1\n";
@@ -89,6 +90,7 @@ mod tests {
         assert_eq!(rows.f64("max_score"), [Some(1.0), None, Some(0.75)]);
     }
 
+    /// Region ids that became floats are read, and a missing score column is allowed.
     #[test]
     fn float_regions_without_scores_are_read() {
         let events = Table::builder()
@@ -99,6 +101,7 @@ mod tests {
         assert_eq!(outcome.rows().f64("max_score"), [None]);
     }
 
+    /// Without events there are no rows, but all columns.
     #[test]
     fn no_events_give_no_rows() {
         for record in [TestRecord::new(), TestRecord::new().csv(EVENTS, "roi_id,t_start_s,t_end_s\n")] {
@@ -108,6 +111,7 @@ mod tests {
         }
     }
 
+    /// Unreadable events are an error, and the order of rows is deterministic.
     #[test]
     fn unreadable_events_are_error() {
         let host = TestHost::new(EventSummary);

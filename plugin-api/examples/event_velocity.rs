@@ -101,6 +101,7 @@ mod tests {
         TestHost::new(EventVelocity).extract(record)
     }
 
+    /// Only samples of the same region, within the event's time, are used.
     #[test]
     fn event_has_velocities_of_its_region_and_time() {
         // The event; then the number of its samples and their mean.
@@ -121,6 +122,7 @@ mod tests {
         }
     }
 
+    /// Either artifact may be absent, and both are recorded as inputs.
     #[test]
     fn absent_artifacts_are_inputs() {
         let both = with_velocities(events("1,0,1\n"));
@@ -142,6 +144,7 @@ mod tests {
         }
     }
 
+    /// The error names the file and the missing column.
     #[test]
     fn events_without_column_is_error() {
         let outcome = extract(&TestRecord::new().csv(EVENTS, "roi_id,begin\n1,0\n"));

@@ -77,6 +77,7 @@ mod tests {
 
     const COLUMNS: [&str; 6] = ["n_pixels", "n_nan", "mean", "std", "min", "max"];
 
+    /// The same values of any dtype give the same statistics.
     #[test]
     fn pixels_of_every_type_are_counted() {
         let record = TestRecord::new();
@@ -99,6 +100,7 @@ mod tests {
         }
     }
 
+    /// `NaN` pixels are counted, but are not part of the statistics.
     #[test]
     fn nan_pixels_are_left_out() {
         let record = TestRecord::new().pixels(&[1.0, f64::NAN, 3.0], [1, 3]);
@@ -113,6 +115,7 @@ mod tests {
         }
     }
 
+    /// An image without pixels has no row, and pixels are recorded as missing.
     #[test]
     fn no_pixels_give_no_row() {
         let outcome = TestHost::new(Intensity).extract(&TestRecord::new());
@@ -122,6 +125,7 @@ mod tests {
         assert_eq!(outcome.missed(), ["pixels"]);
     }
 
+    /// Pixels that cannot be used are an error, not a row.
     #[test]
     fn unreadable_or_complex_pixels_are_error() {
         let broken = TestHost::new(Intensity).extract(&TestRecord::new().unreadable_pixels());

@@ -124,6 +124,7 @@ mod tests {
         TestRecord::new().pixels(&[1_u16, 2, 3, 4, 5, 6], [2, 3])
     }
 
+    /// Reversed and outside bounds are handled; an empty region has no statistics.
     #[test]
     fn regions_are_clamped_and_ordered() {
         let roi = || Roi::rect(1);
@@ -152,6 +153,7 @@ mod tests {
         }
     }
 
+    /// The flat form of a region is read, and `NaN` pixels are left out.
     #[test]
     fn flat_region_is_read_without_nan() {
         let flat = r#"{"rois": [{"id": 4, "dim0_start": 0, "dim0_stop": 1, "dim1_start": 0, "dim1_stop": 2}]}"#;
@@ -162,6 +164,7 @@ mod tests {
         assert_eq!(outcome.read(), ["json metadata", "pixels"]);
     }
 
+    /// The error names the region, field or file that is wrong.
     #[test]
     fn unmeasurable_region_is_named() {
         let no_stop = r#"{"rois": [{"roi_id": 1, "roi_type": "rect", "data": {"x0": 0, "x1": 1, "y0": 0}}]}"#;
@@ -177,6 +180,7 @@ mod tests {
         }
     }
 
+    /// Without regions or pixels there are no rows, but all columns.
     #[test]
     fn no_regions_or_pixels_give_no_rows() {
         let roi = Roi::rect(1).lines(0, 2).pixels(0, 3);
@@ -188,6 +192,7 @@ mod tests {
         }
     }
 
+    /// A changed region makes the image stale, other metadata does not.
     #[test]
     fn moved_region_changes_params_hash() {
         let with = |stop: i64| image().roi(Roi::rect(1).lines(0, stop).pixels(0, 3));

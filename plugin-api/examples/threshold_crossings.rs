@@ -127,6 +127,7 @@ mod tests {
         cells.map(|((roi_id, time), way)| format!("{} {} {}", roi_id.unwrap(), time.unwrap(), way.unwrap())).collect()
     }
 
+    /// Crossings are found between neighbouring samples of one region, but not across gaps.
     #[test]
     fn crossings_are_interpolated() {
         let cases: &[(&str, &[&str])] = &[
@@ -147,6 +148,7 @@ mod tests {
         assert_eq!(crossings(&TestRecord::new()), [""; 0]);
     }
 
+    /// Missing params have defaults; unknown and wrong ones are errors that name the file.
     #[test]
     fn params_wrong_value_is_refused() {
         let with = |text: &str| record("1,0,0\n1,1,4\n1,2,0\n").json_text(PARAMS, text);
@@ -168,6 +170,7 @@ mod tests {
         }
     }
 
+    /// Writing a default down does not make the image stale.
     #[test]
     fn params_hash_default_equals_explicit() {
         let host = TestHost::new(ThresholdCrossings);
@@ -178,6 +181,7 @@ mod tests {
         host.assert_params_hash_changes(&record(""), &with(r#"{"direction": "up"}"#));
     }
 
+    /// The schema has the defaults that the code uses.
     #[test]
     fn schema_has_the_defaults() {
         let schema = Json::parse(ThresholdCrossings::PARAMS_SCHEMA.as_bytes()).unwrap();

@@ -311,6 +311,7 @@ mod tests {
         names.iter().map(|&name| name.to_owned()).collect()
     }
 
+    /// The numbers are part of the binary contract; names and sizes are those of numpy.
     #[test]
     fn dtype_numbers_names_sizes_are_fixed() {
         for (number, &dtype) in DType::ALL.iter().enumerate() {
@@ -325,6 +326,7 @@ mod tests {
         assert_eq!(DType::from_name("float128"), None);
     }
 
+    /// The number of bytes and of axis names must match dtype and shape, and a huge shape does not overflow.
     #[test]
     fn array_wrong_length_is_refused() {
         let huge = usize::MAX / 2;
@@ -345,6 +347,7 @@ mod tests {
         }
     }
 
+    /// Elements of every type are read back as they were given, and as floats.
     #[test]
     fn array_roundtrip_keeps_elements() {
         macro_rules! check {
@@ -377,6 +380,7 @@ mod tests {
         assert_eq!(complex.to_f64_vec(), None);
     }
 
+    /// Normal, subnormal and special halves become the same value as `f64`.
     #[test]
     fn float16_converts_exactly() {
         for (bits, value) in [

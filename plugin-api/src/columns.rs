@@ -251,6 +251,7 @@ mod tests {
         items.iter().map(|item| item.as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    /// Each type that pandas writes is read as numbers, integers, truth values or text, or is refused.
     #[test]
     fn columns_pandas_types_are_converted() {
         let file = "images/image-1/analysis/t.csv.gz";
@@ -316,6 +317,7 @@ mod tests {
         assert_eq!(nothing[1..3], ["[NaN, NaN]", "[None, None]"]);
     }
 
+    /// The error names the file, the missing column and the columns that exist.
     #[test]
     fn columns_missing_column_is_named() {
         let table = || Table::builder().column("a", vec![1_u64, u64::MAX])?.column("b", vec!["x", "y"])?.build();

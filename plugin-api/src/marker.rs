@@ -124,6 +124,7 @@ mod tests {
         RunMarker::from_json(&Json::parse(format!("{{{}}}", members.join(",")).as_bytes()).unwrap())
     }
 
+    /// A marker with a missing or wrong field is not valid.
     #[test]
     fn marker_each_field_is_validated() {
         let texts = ["marker_version", "indexer_name", "params_hash", "analysis_version", "status"];
@@ -167,6 +168,7 @@ mod tests {
         }
     }
 
+    /// `true` counts as 1, and integers out of range become the largest value.
     #[test]
     fn marker_integers_follow_python() {
         let n_rows = |value| marker("n_rows", Some(value)).map(|marker| marker.n_rows);
@@ -179,6 +181,7 @@ mod tests {
         assert_eq!(time("9223372036854775808"), Some(i64::MAX));
     }
 
+    /// The text of a marker is that of kymflow, byte for byte.
     #[test]
     fn marker_text_equals_kymflow() {
         let text = RunMarker::new("radon", "h", "v@1", 3, 7).to_json().to_file_text();
@@ -190,6 +193,7 @@ mod tests {
     }
 
     proptest! {
+        /// A marker is read back as it was written.
         #[test]
         fn marker_roundtrip_is_equal(
             (name, hash, version) in ("[a-z0-9_]{1,8}", ".{0,8}", ".{0,8}"),
@@ -200,6 +204,7 @@ mod tests {
             prop_assert_eq!(RunMarker::from_json(&payload), Some(marker));
         }
 
+        /// Any JSON value, also as one of the fields, gives a marker or none.
         #[test]
         fn marker_any_payload_does_not_panic(value in crate::json::arbitrary::json(), field in 0..7usize) {
             let _ = RunMarker::from_json(&value);

@@ -164,6 +164,7 @@ mod tests {
     use arrow::datatypes::Schema;
     use std::sync::Arc;
 
+    /// A built table has the given names, values and missing cells.
     #[test]
     fn built_table_has_values_and_nulls() -> Result<()> {
         let table = Table::builder()
@@ -187,6 +188,7 @@ mod tests {
         Ok(())
     }
 
+    /// Duplicate and empty names and other lengths are a `BadTable` error.
     #[test]
     fn builder_bad_column_is_refused() -> Result<()> {
         let begun = || Table::builder().column("a", vec![1.0, 2.0]);
@@ -206,6 +208,7 @@ mod tests {
         Ok(())
     }
 
+    /// Batches, also sliced or empty ones, come back with the same columns.
     #[test]
     fn batch_roundtrip_keeps_all_columns() -> Result<()> {
         let columns = |batch: &RecordBatch| -> Vec<_> { batch.columns().to_vec() };

@@ -135,6 +135,7 @@ fn card_bad_writes_or_reads_is_refused() {
     }
 }
 
+/// A card is valid JSON even if a name contains control characters.
 #[test]
 fn card_control_characters_are_escaped() {
     const CONTROL: &[CardEntry] = &[CardEntry {
@@ -208,6 +209,7 @@ fn card_wrong_key_is_refused_unknown_ignored() {
     }
 }
 
+/// Bytes that are cut off, too long or without the magic bytes are an error of their own kind.
 #[test]
 fn card_bad_bytes_are_refused() {
     let too_long = [&MAGIC[..], &u32::MAX.to_le_bytes(), b"{}"].concat();
@@ -223,6 +225,7 @@ fn card_bad_bytes_are_refused() {
 }
 
 proptest! {
+    /// Random bytes and damaged cards give a card or an error.
     #[test]
     fn card_any_bytes_do_not_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..200),

@@ -27,6 +27,7 @@ fn short(bytes: &[u8]) -> Result<String, String> {
     Ok(batch.schema().fields().iter().zip(batch.columns()).map(column).collect::<Vec<_>>().join(";"))
 }
 
+/// A column has the type that pandas gives it.
 #[test]
 fn csv_column_has_first_type_that_fits() {
     // The cells of one column, separated by `|`; then its type and values, or the beginning of the error.
@@ -81,6 +82,7 @@ fn csv_column_has_first_type_that_fits() {
     }
 }
 
+/// Quotes, blank lines, line ends and short rows are handled as pandas does.
 #[test]
 fn csv_is_split_like_pandas() {
     let cases: &[(&[u8], &str)] = &[
@@ -137,6 +139,7 @@ fn csv_is_split_like_pandas() {
     }
 }
 
+/// If pandas would guess, there is an error that names line or column.
 #[test]
 fn csv_ambiguous_file_is_refused() {
     let cases: &[(&[u8], &str)] = &[
@@ -159,6 +162,7 @@ fn csv_ambiguous_file_is_refused() {
     }
 }
 
+/// A small file cannot claim any amount of memory.
 #[test]
 fn csv_too_many_cells_is_refused() {
     let mut bytes: Vec<u8> = (0..100_000).flat_map(|column| format!("c{column},").into_bytes()).collect();
@@ -167,11 +171,13 @@ fn csv_too_many_cells_is_refused() {
 }
 
 proptest! {
+    /// Random bytes give a table or an error.
     #[test]
     fn csv_any_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..60)) {
         let _ = parse(&bytes);
     }
 
+    /// Random sequences of CSV's special characters give a table or an error.
     #[test]
     fn csv_any_near_csv_does_not_panic(
         text in prop::collection::vec(prop::sample::select(vec![
@@ -181,6 +187,7 @@ proptest! {
         let _ = short(text.as_bytes());
     }
 
+    /// Quoted cells of any text are read back as they were written.
     #[test]
     fn csv_quoted_cells_roundtrip(
         rows in prop::collection::vec(prop::collection::vec("[a-c\",\n\r é]{0,5}", 3), 1..5),

@@ -91,7 +91,7 @@ fn zero_terminated(text: &str) -> CString {
 }
 
 /// Something that a plugin borrowed, kept until its method has returned. Boxed parts do not move when the list grows.
-enum Kept {
+enum Loan {
     /// Text, followed by a zero byte.
     Bytes {
         _owner: Vec<u8>,
@@ -100,14 +100,14 @@ enum Kept {
         _owner: CString,
     },
     Array {
-        _owner: Box<KeptArray>,
+        _owner: Box<ArrayLoan>,
     },
     Artifacts {
-        _owner: Box<KeptArtifacts>,
+        _owner: Box<ArtifactsLoan>,
     },
 }
 
-struct KeptArray {
+struct ArrayLoan {
     face: c_door::Array,
     _shape: Vec<u64>,
     _axes: Vec<CString>,
@@ -117,7 +117,7 @@ struct KeptArray {
     _aligned: Vec<u64>,
 }
 
-struct KeptArtifacts {
+struct ArtifactsLoan {
     face: Artifacts,
     _names: Vec<CString>,
     _name_pointers: Vec<*const c_char>,
@@ -127,7 +127,7 @@ struct KeptArtifacts {
 struct RecordState<'a> {
     record: &'a dyn HostRecord,
     image_id: CString,
-    kept: Mutex<Vec<Kept>>,
+    loans: Mutex<Vec<Loan>>,
 }
 
 /// A host's record as C plugins take it. What it gave to a plugin lives as long as it does.
@@ -141,7 +141,7 @@ impl<'a> CRecord<'a> {
     /// Makes the struct of a record.
     pub fn new(record: &'a dyn HostRecord) -> Self {
         let image_id = zero_terminated(guard::value("", || record.image_id()));
-        let state = Box::new(RecordState { record, image_id, kept: Mutex::default() });
+        let state = Box::new(RecordState { record, image_id, loans: Mutex::default() });
         let face = c_door::Record {
             struct_size: size_of::<c_door::Record>(),
             context: std::ptr::from_ref::<RecordState<'_>>(&state).cast(),
@@ -164,22 +164,22 @@ impl<'a> CRecord<'a> {
 }
 
 impl RecordState<'_> {
-    fn keep(&self, kept: Kept) {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+    fn keep(&self, loan: Loan) {
+        self.loans.lock().unwrap_or_else(PoisonError::into_inner).push(loan);
     }
 
     fn keep_bytes(&self, mut bytes: Vec<u8>) -> Text {
         let length = bytes.len();
         bytes.push(0);
         let text = Text { data: bytes.as_ptr().cast(), length };
-        self.keep(Kept::Bytes { _owner: bytes });
+        self.keep(Loan::Bytes { _owner: bytes });
         text
     }
 
     fn keep_text(&self, text: &str) -> *const c_char {
         let text = zero_terminated(text);
         let pointer = text.as_ptr();
-        self.keep(Kept::Text { _owner: text });
+        self.keep(Loan::Text { _owner: text });
         pointer
     }
 
@@ -212,7 +212,7 @@ impl RecordState<'_> {
             data,
             n_bytes,
         };
-        let kept = Box::new(KeptArray {
+        let kept = Box::new(ArrayLoan {
             face,
             _shape: shape,
             _axes: axes,
@@ -221,7 +221,7 @@ impl RecordState<'_> {
             _aligned: aligned,
         });
         let pointer: *const c_door::Array = &kept.face;
-        self.keep(Kept::Array { _owner: kept });
+        self.keep(Loan::Array { _owner: kept });
         pointer
     }
 
@@ -235,9 +235,9 @@ impl RecordState<'_> {
             names: name_pointers.as_ptr(),
             kinds: kinds.as_ptr(),
         };
-        let kept = Box::new(KeptArtifacts { face, _names: names, _name_pointers: name_pointers, _kinds: kinds });
+        let kept = Box::new(ArtifactsLoan { face, _names: names, _name_pointers: name_pointers, _kinds: kinds });
         let pointer: *const Artifacts = &kept.face;
-        self.keep(Kept::Artifacts { _owner: kept });
+        self.keep(Loan::Artifacts { _owner: kept });
         pointer
     }
 

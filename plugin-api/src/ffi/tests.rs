@@ -143,6 +143,7 @@ impl Log {
     }
 }
 
+/// A plugin reads through the boundary what the host has; errors and panics of the host become errors.
 #[test]
 fn served_record_gives_host_values() {
     let served = ServedRecord(Shelf);
@@ -191,6 +192,7 @@ fn served_record_gives_host_values() {
     assert_eq!(record.key("b", ArtifactKind::Csv), "the artifact 'b' of image image-1");
 }
 
+/// A panic of the host gives a safe default, and other calls still work.
 #[test]
 fn host_panic_does_not_cross() {
     let served = ServedRun(Log::default());
@@ -203,6 +205,7 @@ fn host_panic_does_not_cross() {
     assert_eq!(*served.0 .0.lock().expect("log"), ["Warn hm", "0.5", "Debug later"]);
 }
 
+/// Artifacts reach the host; its refusals and panics become errors of the plugin.
 #[test]
 fn run_hands_over_artifacts() {
     let served = ServedRun(Log::default());
@@ -267,6 +270,7 @@ fn writes_with_run_marker_is_refused() {
     }
 }
 
+/// The trait object lists what the indexer declares, and nothing if it declares nothing.
 #[test]
 fn indexer_object_lists_declarations() {
     struct Maker;
@@ -326,6 +330,7 @@ impl Indexer for Actor {
     }
 }
 
+/// Whatever a method of an indexer does, the host gets a value or an error.
 #[test]
 fn indexer_errors_and_panics_become_answers() {
     let record = ServedRecord(Shelf);
@@ -392,6 +397,7 @@ fn indexer_errors_and_panics_become_answers() {
     }
 }
 
+/// A number of a later version is a failure, is skipped, or is reported as unsupported.
 #[test]
 fn unknown_numbers_have_fallbacks() {
     for (kind, expected) in [(0, ErrorKind::Failed), (5, ErrorKind::BadTable), (200, ErrorKind::Failed)] {
@@ -409,12 +415,14 @@ fn unknown_numbers_have_fallbacks() {
     }
 }
 
+/// `export_plugin!` exports the symbol that abi_stable looks up.
 #[test]
 fn exported_name_is_abi_stables() {
     assert_eq!(abi_stable::library::ROOT_MODULE_LOADER_NAME, "_1as_0lib_1header_0root_bmodule_bloader");
     assert!(include_str!("../macros.rs").contains("export_name = \"_1as_0lib_1header_0root_bmodule_bloader\""));
 }
 
+/// Dropping a table calls both release callbacks once.
 #[test]
 fn c_data_drop_releases_once() {
     let before = RELEASED.load(Ordering::SeqCst);
@@ -488,6 +496,7 @@ mod with_arrow {
         table
     }
 
+    /// Columns of different lengths and wrong schemas are a `BadTable` error.
     #[test]
     fn ragged_or_damaged_table_is_refused() {
         for (rows, lengths, expected) in [

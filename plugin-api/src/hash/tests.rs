@@ -46,6 +46,7 @@ fn canonical_json_equals_recorded_vectors() {
     }
 }
 
+/// Hashes that Python's `hashlib` gave.
 #[test]
 fn params_hash_known_values() {
     for (text, hash) in [
@@ -130,11 +131,13 @@ fn to_serde(value: &Json) -> serde_json::Value {
 }
 
 proptest! {
+    /// Two implementations print the same text.
     #[test]
     fn canonical_json_equals_naive_printer(value in arbitrary::plain_json()) {
         prop_assert_eq!(canonical_json(&value), naive_canonical(&to_serde(&value)));
     }
 
+    /// Objects with the same members in another order have the same hash.
     #[test]
     fn params_hash_ignores_key_order(value in arbitrary::json()) {
         if let Json::Object(members) = &value {

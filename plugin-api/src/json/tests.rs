@@ -10,6 +10,7 @@ fn canonical(text: &str) -> Result<String, ParseError> {
     Json::parse(text.as_bytes()).map(|value| canonical_json(&value))
 }
 
+/// Each text that Python accepts has the value that Python gives it.
 #[test]
 fn parse_accepts_what_python_accepts() {
     let cases: &[(&str, &str)] = &[
@@ -61,6 +62,7 @@ fn parse_accepts_what_python_accepts() {
     }
 }
 
+/// Each text that Python refuses is refused, with the position of the fault.
 #[test]
 fn parse_refuses_and_gives_offset() {
     let cases: &[(&[u8], usize)] = &[
@@ -125,6 +127,7 @@ fn parse_refuses_and_gives_offset() {
     }
 }
 
+/// The limit of Python's `int` applies to integers only.
 #[test]
 fn parse_integer_above_4300_digits_is_refused() {
     for (sign, zeros, accepted) in [("", 4299, true), ("-", 4299, true), ("", 4300, false), ("-", 4300, false)] {
@@ -135,12 +138,14 @@ fn parse_integer_above_4300_digits_is_refused() {
     assert_eq!(canonical(&format!("0.{}1", "0".repeat(5000))).as_deref(), Ok("0.0"));
 }
 
+/// The last value of a duplicate key is kept, in the place of the first.
 #[test]
 fn parse_duplicate_key_keeps_first_place() {
     let value = Json::parse(br#"{"b": 1, "a": {"x": 1}, "b": [2], "a": null}"#).unwrap();
     assert_eq!(value.to_string(), r#"{"b":[2],"a":null}"#);
 }
 
+/// Both text forms are those of Python's `json.dumps`.
 #[test]
 fn print_equals_python() {
     let value =
@@ -166,6 +171,7 @@ fn print_equals_python() {
     assert_eq!(value.to_string(), line);
 }
 
+/// Rust values become JSON values, and can be read back.
 #[test]
 fn rust_values_convert_to_json() {
     let value = Json::object([
@@ -217,6 +223,7 @@ fn same(a: &Json, b: &Json) -> bool {
 }
 
 proptest! {
+    /// Every text form of a value is parsed to the same value.
     #[test]
     fn print_parse_roundtrip_is_equal(value in arbitrary::json()) {
         for text in [value.to_file_text(), value.to_string()] {
@@ -228,11 +235,13 @@ proptest! {
         prop_assert_eq!(canonical_json(&Json::parse(text.as_bytes()).unwrap()), text);
     }
 
+    /// Random bytes give a value or an error.
     #[test]
     fn parse_any_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
         let _ = Json::parse(&bytes);
     }
 
+    /// Random sequences of JSON's tokens give a value or an error.
     #[test]
     fn parse_any_near_json_does_not_panic(
         text in prop::collection::vec(prop::sample::select(vec![
@@ -246,6 +255,7 @@ proptest! {
         }
     }
 
+    /// A cut or damaged text gives a value or an error.
     #[test]
     fn parse_damaged_text_does_not_panic(
         value in arbitrary::json(), place in any::<prop::sample::Index>(), byte in any::<u8>(),
@@ -257,6 +267,7 @@ proptest! {
         let _ = Json::parse(&text);
     }
 
+    /// A printed float is read back to the same bits.
     #[test]
     fn float_roundtrip_keeps_every_bit(bits in any::<u64>()) {
         let value = f64::from_bits(bits);

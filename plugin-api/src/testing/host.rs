@@ -2,8 +2,8 @@
 //!
 //! This file does not interpret the rows.
 
-use super::outcome::Put;
-use super::record::{Seen, Served};
+use super::outcome::OutputContent;
+use super::record::{ReadLog, TestRecordHost};
 use super::{Outcome, Rows, TestRecord};
 use crate::array::Array;
 use crate::card::CardEntry;
@@ -90,8 +90,8 @@ impl TestHost {
         self
     }
 
-    fn serve<'a>(&'a self, record: &'a TestRecord) -> ServedRecord<Served<'a>> {
-        ServedRecord(Served { record, marker_name: &self.marker_name, seen: Mutex::default() })
+    fn serve<'a>(&'a self, record: &'a TestRecord) -> ServedRecord<TestRecordHost<'a>> {
+        ServedRecord(TestRecordHost { record, marker_name: &self.marker_name, seen: Mutex::default() })
     }
 
     /// The params.
@@ -102,7 +102,7 @@ impl TestHost {
         self.params_of(&self.serve(record))
     }
 
-    fn params_of(&self, record: &ServedRecord<Served<'_>>) -> Result<Json> {
+    fn params_of(&self, record: &ServedRecord<TestRecordHost<'_>>) -> Result<Json> {
         let text = self.indexer.params(record.to_ref()).into_result().map_err(Error::from)?;
         Json::parse(&text).map_err(|error| Error::msg(format!("the params are not JSON: {error}")))
     }
@@ -116,7 +116,7 @@ impl TestHost {
         self.params_hash_of(&self.serve(record))
     }
 
-    fn params_hash_of(&self, record: &ServedRecord<Served<'_>>) -> Result<String> {
+    fn params_hash_of(&self, record: &ServedRecord<TestRecordHost<'_>>) -> Result<String> {
         let hash = String::from(self.indexer.params_hash(record.to_ref()).into_result().map_err(Error::from)?);
         if hash.is_empty() || hash.len() > MAX_HASH_BYTES {
             return Err(Error::msg(format!(
@@ -169,7 +169,7 @@ impl TestHost {
             }
             Ok(rows)
         });
-        let Seen { read, missed } = served.0.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let ReadLog { read, missed } = served.0.seen.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut put = run.0.put.into_inner().unwrap_or_else(PoisonError::into_inner);
         put.sort_by_key(|(artifact, _)| self.writes.iter().position(|declared| declared == artifact));
         let (artifacts, contents) = if rows.is_ok() { put.into_iter().unzip() } else { Default::default() };
@@ -261,12 +261,12 @@ struct TestRun<'a> {
     log: Mutex<Vec<(LogLevel, String)>>,
     progress: Mutex<Vec<f64>>,
     writes: &'a [Artifact],
-    put: Mutex<Vec<(Artifact, Put)>>,
+    put: Mutex<Vec<(Artifact, OutputContent)>>,
 }
 
 impl TestRun<'_> {
     /// Accepts an artifact that is declared, once. Its content is only looked at if it is declared.
-    fn put(&self, name: &str, kind: ArtifactKind, content: impl FnOnce() -> Result<Put>) -> Result<()> {
+    fn put(&self, name: &str, kind: ArtifactKind, content: impl FnOnce() -> Result<OutputContent>) -> Result<()> {
         let artifact = Artifact::new(name, kind);
         if !self.writes.contains(&artifact) {
             return Err(Error::msg(format!("the artifact '{name}' ({kind:?}) is not among the indexer's WRITES")));
@@ -300,14 +300,14 @@ impl HostRun for TestRun<'_> {
     }
     fn put_json(&self, name: &str, text: &[u8]) -> Result<()> {
         let not_json = |error| Error::msg(format!("the artifact '{name}' is not JSON: {error}"));
-        self.put(name, ArtifactKind::Json, || Json::parse(text).map(Put::Json).map_err(not_json))
+        self.put(name, ArtifactKind::Json, || Json::parse(text).map(OutputContent::Json).map_err(not_json))
     }
 
     fn put_table(&self, name: &str, table: Table) -> Result<()> {
-        self.put(name, ArtifactKind::Parquet, || Rows::new(table).map(Put::Table))
+        self.put(name, ArtifactKind::Parquet, || Rows::new(table).map(OutputContent::Table))
     }
 
     fn put_array(&self, name: &str, array: Array) -> Result<()> {
-        self.put(name, ArtifactKind::Array, || Ok(Put::Array(array)))
+        self.put(name, ArtifactKind::Array, || Ok(OutputContent::Array(array)))
     }
 }

@@ -31,19 +31,19 @@ pub struct Outcome {
     pub(super) progress: Vec<f64>,
     pub(super) artifacts: Vec<Artifact>,
     /// The contents of `artifacts`, in the same order.
-    pub(super) contents: Vec<Put>,
+    pub(super) contents: Vec<OutputContent>,
 }
 
 /// An artifact that an indexer handed over.
 #[derive(Debug)]
-pub(super) enum Put {
+pub(super) enum OutputContent {
     Json(Json),
     Table(Rows),
     Array(Array),
 }
 
 #[cfg(feature = "tables")]
-impl Put {
+impl OutputContent {
     /// Whether both are the same, bit for bit: a `NaN` is the same as itself.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -137,7 +137,7 @@ impl Outcome {
     }
 
     #[track_caller]
-    fn put(&self, name: &str, kind: ArtifactKind) -> &Put {
+    fn put(&self, name: &str, kind: ArtifactKind) -> &OutputContent {
         let mut both = self.artifacts.iter().zip(&self.contents);
         match both.find(|(artifact, _)| artifact.name == name && artifact.kind == kind) {
             Some((_, put)) => put,
@@ -152,7 +152,7 @@ impl Outcome {
     #[track_caller]
     pub fn json(&self, name: &str) -> &Json {
         match self.put(name, ArtifactKind::Json) {
-            Put::Json(value) => value,
+            OutputContent::Json(value) => value,
             other => panic!("'{name}' is {other:?}"),
         }
     }
@@ -164,7 +164,7 @@ impl Outcome {
     #[track_caller]
     pub fn table(&self, name: &str) -> &Rows {
         match self.put(name, ArtifactKind::Parquet) {
-            Put::Table(rows) => rows,
+            OutputContent::Table(rows) => rows,
             other => panic!("'{name}' is {other:?}"),
         }
     }
@@ -176,7 +176,7 @@ impl Outcome {
     #[track_caller]
     pub fn array(&self, name: &str) -> &Array {
         match self.put(name, ArtifactKind::Array) {
-            Put::Array(array) => array,
+            OutputContent::Array(array) => array,
             other => panic!("'{name}' is {other:?}"),
         }
     }

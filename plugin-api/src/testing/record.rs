@@ -4,7 +4,7 @@
 //! call an indexer.
 
 #[cfg(feature = "tables")]
-use super::outcome::{Outcome, Put};
+use super::outcome::{Outcome, OutputContent};
 use super::Roi;
 use crate::array::{Array, Element};
 use crate::ffi::HostRecord;
@@ -240,9 +240,9 @@ impl TestRecord {
         for (artifact, content) in outcome.artifacts.iter().zip(&outcome.contents) {
             let name = artifact.name.as_str();
             self = match content {
-                Put::Json(value) => self.json(name, value.clone()),
-                Put::Array(array) => self.array_from(name, array.clone()),
-                Put::Table(rows) => {
+                OutputContent::Json(value) => self.json(name, value.clone()),
+                OutputContent::Array(array) => self.array_from(name, array.clone()),
+                OutputContent::Table(rows) => {
                     let rows = rows.batch().clone();
                     self.table_from(name, move || Table::from_batch(rows.clone()))
                 }
@@ -323,20 +323,20 @@ fn array<T: Element>(elements: &[T], shape: &[usize]) -> Array {
 
 /// What was read of a record, and what was looked up but absent: the method of [`crate::Record`] and the name.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct ReadLog {
     pub(super) read: BTreeSet<String>,
     pub(super) missed: BTreeSet<String>,
 }
 
 /// A record as it is served to one indexer.
-pub(super) struct Served<'a> {
+pub(super) struct TestRecordHost<'a> {
     pub(super) record: &'a TestRecord,
     /// The indexer's own run marker, which is not an input and which no list contains.
     pub(super) marker_name: &'a str,
-    pub(super) seen: Mutex<Seen>,
+    pub(super) seen: Mutex<ReadLog>,
 }
 
-impl Served<'_> {
+impl TestRecordHost<'_> {
     fn note<T>(&self, what: String, found: Result<Option<T>>) -> Result<Option<T>> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match &found {
@@ -347,7 +347,7 @@ impl Served<'_> {
     }
 }
 
-impl HostRecord for Served<'_> {
+impl HostRecord for TestRecordHost<'_> {
     fn image_id(&self) -> &str {
         &self.record.image_id
     }

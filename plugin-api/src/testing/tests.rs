@@ -57,6 +57,7 @@ fn full() -> TestRecord {
     record.unreadable("t", ArtifactKind::Csv)
 }
 
+/// An indexer reads what the test added, and the outcome lists what it read.
 #[test]
 fn record_gives_what_was_added() {
     let host = probe(|record| {
@@ -82,6 +83,7 @@ fn record_gives_what_was_added() {
     assert_eq!(outcome.missed(), ["array b", "json metadata", "json none"]);
 }
 
+/// Everything that is made unreadable gives an error that names its key.
 #[test]
 fn unreadable_artifact_error_names_key() {
     type Read = fn(&Record<'_>) -> Result<()>;
@@ -104,6 +106,7 @@ fn unreadable_artifact_error_names_key() {
     }
 }
 
+/// A record can be changed and its parts removed; removing nothing panics.
 #[test]
 fn record_without_removes_artifact() {
     let look = |record: &TestRecord| {
@@ -128,6 +131,7 @@ fn record_without_removes_artifact() {
     assert!(wrong.is_some_and(|text| text.contains("[3, 1] has 3 bytes, got 2")));
 }
 
+/// `roi` and `voxels` write the metadata's form, and panic if it has another one.
 #[test]
 fn metadata_has_rois_and_voxels() {
     let metadata = |record: &TestRecord| {
@@ -161,6 +165,7 @@ fn metadata_has_rois_and_voxels() {
     }
 }
 
+/// Threads and cancellation are as the test sets them, for each extraction.
 #[test]
 fn run_threads_and_cancel_follow_test() {
     let host = || {
@@ -189,6 +194,7 @@ fn run_threads_and_cancel_follow_test() {
     }
 }
 
+/// A panic and an invalid or changing params hash fail the image.
 #[test]
 fn panic_or_bad_hash_is_error() {
     let panicking = TestHost::new(Fake(
@@ -272,6 +278,7 @@ impl Indexer for Writer {
     }
 }
 
+/// Artifacts are collected in the declared order; undeclared ones and duplicates are refused.
 #[cfg(feature = "tables")]
 #[test]
 fn handed_over_artifacts_are_collected() {
@@ -312,6 +319,7 @@ fn handed_over_artifacts_are_collected() {
     }
 }
 
+/// The assertions about params hashes fail if they should, and say why.
 #[test]
 fn params_hash_assertions_can_fail() {
     let host = TestHost::new(Fake(
@@ -333,6 +341,7 @@ fn params_hash_assertions_can_fail() {
     }
 }
 
+/// `TestHost::new` panics for a name that no card can have.
 #[test]
 fn bad_indexer_name_is_refused() {
     struct Bad;
@@ -349,6 +358,7 @@ fn bad_indexer_name_is_refused() {
     assert!(panic_of(|| drop(TestHost::new(Bad))).is_some_and(|text| text.contains("NAME")));
 }
 
+/// Axes without names get those that the host gives.
 #[test]
 fn arrays_get_default_axis_names() {
     let axes = |array: Array| array.axes().join(" ");
@@ -390,6 +400,7 @@ mod with_arrow {
         }))
     }
 
+    /// Cells are read with their types; a wrong type panics with the column's name.
     #[test]
     fn rows_cells_have_their_types() -> Result<()> {
         let table = Table::builder()
@@ -437,6 +448,7 @@ mod with_arrow {
         Ok(())
     }
 
+    /// Tables are found as the host finds them, and CSV is read by its rules.
     #[test]
     fn table_prefers_parquet_over_csv() -> Result<()> {
         let table = || Table::builder().column("a", vec![1_i64, 2, 3])?.build();
@@ -462,6 +474,7 @@ mod with_arrow {
         Ok(())
     }
 
+    /// Rows with duplicate or empty column names fail the image.
     #[test]
     fn rows_bad_column_names_are_refused() {
         let make = |names: [&'static str; 2]| {
@@ -503,6 +516,7 @@ mod with_arrow {
         }
     }
 
+    /// The assertion fails for rows, artifacts and errors that differ, and says where.
     #[test]
     fn determinism_assertion_can_fail() -> Result<()> {
         let count = AtomicU32::new(0);

@@ -168,6 +168,7 @@ mod tests {
         Json::parse(text.as_bytes()).unwrap()
     }
 
+    /// The flat and the enveloped form give the same ROI.
     #[test]
     fn roi_both_forms_are_read() {
         let flat = r#"{"id": 3, "channel": 1, "z": 0, "name": "", "note": "", "revision": 0, "img_min": 3,
@@ -185,6 +186,7 @@ mod tests {
         assert_eq!(Roi::of_metadata(None), Ok(vec![]));
     }
 
+    /// The error names the ROI and the field that is wrong.
     #[test]
     fn roi_not_rectangle_is_refused_by_name() {
         let rect = r#""data": {"x0": 2, "x1": 7, "y0": 5, "y1": 90}"#;
@@ -208,6 +210,7 @@ mod tests {
         assert!(error.contains("a list of ROIs"), "{error}");
     }
 
+    /// Reversed bounds are swapped, and all are clamped to the image.
     #[test]
     fn roi_bounds_are_swapped_and_clamped() {
         let cases = [
@@ -224,6 +227,7 @@ mod tests {
         }
     }
 
+    /// Without a valid pixel size the error says what to put into the metadata.
     #[test]
     fn voxels_missing_or_invalid_is_error() {
         let read = |text: &str| Voxels::of_metadata(Some(&json(text)));

@@ -49,6 +49,7 @@ pub fn round(value: f64) -> usize {
 mod tests {
     use super::*;
 
+    /// Medians of few values, with ties and signed zeros.
     #[test]
     fn median_of_few_values() {
         let cases: &[(&[f64], f64)] = &[
@@ -68,6 +69,7 @@ mod tests {
         assert!(mad(&mut []).is_nan());
     }
 
+    /// Halves are rounded to even; negative values and NaN give 0.
     #[test]
     fn round_is_half_to_even() {
         for (value, expected) in
@@ -77,6 +79,7 @@ mod tests {
         }
     }
 
+    /// The standard deviation is that of the population.
     #[test]
     fn mean_std_is_of_population() {
         assert_eq!(mean_std([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0].into_iter()), (5.0, 2.0));

@@ -77,6 +77,7 @@ impl<'a> Work<'a> {
 mod tests {
     use super::*;
 
+    /// Results are in the order of the tasks for any number of threads.
     #[test]
     fn run_any_threads_keeps_order() {
         for threads in [0, 1, 2, 7] {
@@ -86,6 +87,7 @@ mod tests {
         assert_eq!(Work::threads(3).run(0, (0.0, 1.0), |index| index), Ok(vec![]));
     }
 
+    /// A cancelled run is an error, and progress is reported within its span.
     #[test]
     fn run_stops_and_reports_progress() {
         let stop = || true;

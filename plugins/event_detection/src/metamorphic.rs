@@ -79,6 +79,7 @@ fn params(times: f64, speeds: f64) -> String {
 proptest! {
     #![proptest_config(kymhost_test_cases::cases(48))]
 
+    /// The direction of flow does not change the events.
     #[test]
     fn events_reversed_flow_is_equal(trace in trace()) {
         let (forth, back) = (extract(&record(&trace, STEP_SEC, 1.0)), extract(&record(&trace, STEP_SEC, -1.0)));
@@ -111,6 +112,7 @@ proptest! {
         prop_assert_eq!(types(&outcome), if is_long { vec!["nan_gap".to_owned()] } else { Vec::new() });
     }
 
+    /// The number of threads does not change the events.
     #[test]
     fn events_any_threads_are_equal(trace in trace(), threads in 2_usize..9) {
         let record = record(&trace, STEP_SEC, 1.0);

@@ -55,6 +55,7 @@ const COLUMNS: [&str; 12] = [
     "zero_gap_sec",
 ];
 
+/// Each ROI has its events in the artifact, and one row whose counts match them.
 #[test]
 fn extract_each_roi_has_events_and_one_row() {
     let outcome = host().extract(&record());
@@ -96,6 +97,7 @@ fn extract_each_roi_has_events_and_one_row() {
     assert_eq!(outcome.json(USED), &EventParams::default().to_json());
 }
 
+/// No events is a result with an artifact; no velocities gives neither rows nor artifacts.
 #[test]
 fn extract_without_velocities_has_no_artifact() {
     let quiet = TestRecord::new().csv(VELOCITY, "roi_id,time,velocity\n1,0.0,1.5\n1,0.1,1.5\n");
@@ -118,6 +120,7 @@ fn extract_without_velocities_has_no_artifact() {
     );
 }
 
+/// A wrong table of velocities is an error that names the artifact and the fault.
 #[test]
 fn extract_bad_velocities_are_refused() {
     for (csv, words) in [
@@ -132,6 +135,7 @@ fn extract_bad_velocities_are_refused() {
     assert_eq!(host().cancelled().extract(&record()).error().kind(), ErrorKind::Cancelled);
 }
 
+/// Missing params have defaults; unknown and wrong ones are errors that name the file.
 #[test]
 fn params_wrong_value_is_refused() {
     let with = |text: &str| record().json_text(PARAMS, text);
@@ -182,6 +186,7 @@ fn schema_has_all_params() {
     assert_eq!((count, members(groups).len()), (19, 3));
 }
 
+/// The same input gives the same output, and the order of ROIs in the table does not matter.
 #[test]
 fn extract_is_deterministic() {
     host().assert_deterministic(&record());

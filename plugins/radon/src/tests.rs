@@ -15,6 +15,7 @@ fn params(record: &TestRecord, member: &str) -> Option<Json> {
     params.get(member).cloned()
 }
 
+/// The first params artifact that is an object is used; an unreadable one before it is an error.
 #[test]
 fn params_are_first_object() {
     // The contents of the three artifacts, `-` if absent; then the params, or none if reading must fail.
@@ -34,6 +35,7 @@ fn params_are_first_object() {
     }
 }
 
+/// The params contain the ROIs that are objects.
 #[test]
 fn params_have_rois_of_metadata() {
     let cases: &[(Option<&str>, &str)] = &[
@@ -70,6 +72,7 @@ fn with_tables(files: &[&str]) -> TestRecord {
     })
 }
 
+/// Parquet is used before CSV, in the documented order of names.
 #[test]
 fn results_are_first_that_exist() {
     // The artifacts that exist, `!` before unreadable ones; then the one that is used, or `!` for an error.
@@ -109,6 +112,7 @@ fn batch(names: &[&str], rows: usize) -> RecordBatch {
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options).unwrap()
 }
 
+/// Columns keep their order, without those of the host; `roi_id` is always there.
 #[test]
 fn columns_host_ones_removed_roi_id_added() {
     let cases: &[(&[&str], &[&str])] = &[

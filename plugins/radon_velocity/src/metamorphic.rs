@@ -102,6 +102,7 @@ proptest! {
         }
     }
 
+    /// The number of threads does not change the result.
     #[test]
     fn velocities_any_threads_are_equal(scan in any_scan(), threads in 2_usize..9) {
         let (base, found) = (extract(&scan.record()), TestHost::new(RadonVelocity).threads(threads).extract(&scan.record()));
@@ -109,6 +110,7 @@ proptest! {
         prop_assert_eq!(found.rows().batch(), base.rows().batch());
     }
 
+    /// A blank image has windows, but no velocities.
     #[test]
     fn velocities_blank_image_has_none(lines in 16_usize..90, width in 1_usize..40, value in any::<u16>()) {
         let blank = Scan { pixels: vec![value; lines * width], lines, width };

@@ -63,6 +63,7 @@ const SUMMARY: [&str; 14] = [
     "img_std",
 ];
 
+/// Each ROI has its windows in the artifact, and one summary row that matches them.
 #[test]
 fn extract_each_roi_has_windows_and_summary() {
     let provenance = Json::object([("original_path", Json::from("/lab/2025/day 3/a.tif"))]);
@@ -100,6 +101,7 @@ fn extract_each_roi_has_windows_and_summary() {
     assert_eq!(rows.f64("img_max")[0], brightest);
 }
 
+/// An image without ROIs is analysed as one ROI over all pixels.
 #[test]
 fn extract_without_rois_uses_whole_image() {
     let whole = RecordRoi::rect(1).lines(0, LINES as i64).pixels(0, WIDTH as i64).channel(1);
@@ -109,6 +111,7 @@ fn extract_without_rois_uses_whole_image() {
     assert_eq!(none.rows().i64("roi_id"), [Some(1)]);
 }
 
+/// The error says what is missing or wrong; an image without pixels has no rows.
 #[test]
 fn extract_missing_or_bad_input_is_reported() {
     let no_voxels = TestRecord::new().pixels(&pixels(), [LINES, WIDTH]);
@@ -138,6 +141,7 @@ fn extract_missing_or_bad_input_is_reported() {
     assert_eq!((short.rows().f64("vel_mean"), short.rows().i64("vel_n_nan")), (vec![None], vec![Some(0)]));
 }
 
+/// A blank image has windows, but no velocities, and pixel statistics.
 #[test]
 fn extract_blank_image_has_no_velocity() {
     let outcome = host().extract(&record().pixels(&[7_u16; LINES * WIDTH], [LINES, WIDTH]));
@@ -150,6 +154,7 @@ fn extract_blank_image_has_no_velocity() {
     assert_eq!((outcome.rows().f64("img_mean"), outcome.rows().f64("img_std")), (vec![Some(7.0)], vec![Some(0.0)]));
 }
 
+/// Missing params have defaults; unknown and wrong ones are errors that name the file.
 #[test]
 fn params_wrong_value_is_refused() {
     let with = |text: &str| record().json_text(PARAMS, text);
@@ -183,6 +188,7 @@ fn params_wrong_value_is_refused() {
     assert_eq!(default, host().params(&record()).unwrap().get("window_lines"));
 }
 
+/// The same pixels with another dtype, axis order or page axis give the same result.
 #[test]
 fn extract_other_dtype_or_axes_is_equal() {
     let expected = host().extract(&record());
@@ -205,6 +211,7 @@ fn extract_other_dtype_or_axes_is_equal() {
     }
 }
 
+/// The number of threads does not change the result, inputs are recorded, and a cancelled run stops.
 #[test]
 fn extract_any_threads_is_equal_and_stops() {
     let outcome = host().extract(&two_rois());
@@ -218,6 +225,7 @@ fn extract_any_threads_is_equal_and_stops() {
     assert_eq!(host().cancelled_after(3).extract(&two_rois()).error().kind(), ErrorKind::Cancelled);
 }
 
+/// Folder and file are taken from paths of Unix and Windows.
 #[test]
 fn origin_of_paths() {
     for (path, folder, file) in [

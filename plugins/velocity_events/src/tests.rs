@@ -14,6 +14,7 @@ fn with_params(texts: &[&str; 3]) -> TestRecord {
     artifacts.fold(TestRecord::new(), |record, (name, text)| record.json_text(*name, text))
 }
 
+/// The first params artifact that is an object is used; an unreadable one before it is an error.
 #[test]
 fn params_are_first_object() {
     // The contents of the three artifacts, `-` if absent; then the params, or none if reading must fail.
@@ -52,6 +53,7 @@ fn with_tables(files: &[&str]) -> TestRecord {
     })
 }
 
+/// Parquet is used before CSV, in the documented order of names.
 #[test]
 fn events_are_first_that_exist() {
     // The artifacts that exist, `!` before unreadable ones; then the one that is used, or `!` for an error.
@@ -90,6 +92,7 @@ fn batch(names: &[&str], rows: usize) -> RecordBatch {
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options).unwrap()
 }
 
+/// The event columns come first, then all others except those of the host.
 #[test]
 fn columns_event_ones_first_host_ones_removed() {
     let cases: &[(&[&str], &[&str])] = &[
@@ -138,6 +141,7 @@ fn read(payload: &Json) -> Option<RunMarker> {
     TestHost::new(VelocityEvents).read_old_marker(payload).unwrap()
 }
 
+/// An old marker with a missing or wrong field is not valid.
 #[test]
 fn old_marker_fields_are_validated() {
     let marker = old("extra", Some("[1]")).unwrap();
@@ -166,6 +170,7 @@ fn old_marker_fields_are_validated() {
     }
 }
 
+/// The time of an old marker may be absent, but not 0 or another type.
 #[test]
 fn old_marker_time_is_validated() {
     let cases: &[(Option<&str>, Option<i64>)] = &[

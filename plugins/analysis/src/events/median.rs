@@ -128,6 +128,7 @@ mod tests {
     proptest! {
         #![proptest_config(kymhost_test_cases::cases(32))]
 
+        /// Each sliding median equals the median of its window.
         #[test]
         fn sliding_median_equals_median_of_window(
             values in proptest::collection::vec(

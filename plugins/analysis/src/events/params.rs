@@ -202,6 +202,7 @@ mod tests {
         EventParams::of_json(&Json::parse(text.as_bytes()).unwrap())
     }
 
+    /// Missing params have their defaults, and all params survive a round trip.
     #[test]
     fn params_missing_ones_have_defaults() {
         assert_eq!(read("{}"), Ok(EventParams::default()));
@@ -218,6 +219,7 @@ mod tests {
         }
     }
 
+    /// The error names the param, its value and what was expected.
     #[test]
     fn params_wrong_value_is_refused_by_name() {
         for (text, words) in [

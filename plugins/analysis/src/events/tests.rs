@@ -317,6 +317,7 @@ fn params() -> impl Strategy<Value = EventParams> {
 proptest! {
     #![proptest_config(kymhost_test_cases::cases(64))]
 
+    /// The fast detection finds the same events as the literal rules, for random traces and params.
     #[test]
     fn detect_equals_literal_rules(
         stretches in proptest::collection::vec(stretch(), 0..9),
@@ -360,6 +361,7 @@ proptest! {
     }
 }
 
+/// Empty traces and useless times give no events; different lengths are an error.
 #[test]
 fn detect_degenerate_traces() {
     let nan = f64::NAN;
@@ -383,6 +385,7 @@ fn detect_degenerate_traces() {
     assert_eq!(error.to_string(), "the list of velocities: 2 values instead of 1");
 }
 
+/// A stall gives a drop at its start and a rise at its end.
 #[test]
 fn detect_stall_is_drop_and_rise() {
     let clock = times(1000, 0.005);
@@ -394,6 +397,7 @@ fn detect_stall_is_drop_and_rise() {
     assert_eq!(kinds, [("baseline_drop", Some(10)), ("baseline_drop", Some(376)), ("baseline_rise", Some(576))]);
 }
 
+/// A trace without known velocities is one gap, without shifts.
 #[test]
 fn detect_unknown_trace_is_one_gap() {
     let clock = times(800, 0.005);
@@ -403,6 +407,7 @@ fn detect_unknown_trace_is_one_gap() {
     assert_eq!((found[0].nan_fraction_in_event, found[0].n_valid_in_event), (Some(1.0), Some(0)));
 }
 
+/// Fewer than fifty scores give no threshold and no shifts.
 #[test]
 fn detect_shifts_need_fifty_scores() {
     // Both sides need ten known samples, so n − 19 of n samples in a row have a score.

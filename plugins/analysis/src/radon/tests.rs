@@ -25,6 +25,7 @@ fn run(values: &[f32], width: usize, voxels: Voxels, params: &RadonParams, threa
     velocities(&image, &Roi::whole(lines, width), voxels, params, &Work::threads(threads)).unwrap()
 }
 
+/// The number of windows follows the documented formula.
 #[test]
 fn window_count_by_lines() {
     // Lines, lines per window, windows.
@@ -52,6 +53,7 @@ fn window_count_by_lines() {
     }
 }
 
+/// Times are the middles of windows, counted from the first line of the recording.
 #[test]
 fn times_are_middles_of_windows() {
     let values = streaks(60, 6, 0.3, 1);
@@ -62,6 +64,7 @@ fn times_are_middles_of_windows() {
     assert_eq!(found.time_sec, expected);
 }
 
+/// Streaks of a known speed give that velocity.
 #[test]
 fn velocities_known_speed_is_found() {
     for pixels_per_line in [0.25_f64, 0.6, 1.0, 1.7, -0.4, -1.2] {
@@ -76,6 +79,7 @@ fn velocities_known_speed_is_found() {
     }
 }
 
+/// Reversing time changes the sign of velocities.
 #[test]
 fn velocities_reversed_time_flips_sign() {
     let (lines, width) = (16 + 4 * 200, 19);
@@ -93,6 +97,7 @@ fn velocities_reversed_time_flips_sign() {
     assert!(sum(&forth.raw_mm_s) * sum(&back) < 0.0);
 }
 
+/// Velocities are proportional to the pixel size and inverse to the line time.
 #[test]
 fn velocities_scale_with_pixel_size() {
     let values = streaks(600, 12, 0.5, 9);
@@ -110,6 +115,7 @@ fn velocities_scale_with_pixel_size() {
     }
 }
 
+/// Blank images and windows with pixels that are not finite have no velocity.
 #[test]
 fn velocities_blank_or_bad_pixels_are_nan() {
     for blank in [0.0, 0.1, 4095.0] {
@@ -133,6 +139,7 @@ fn velocities_blank_or_bad_pixels_are_nan() {
     }
 }
 
+/// A blank window in an image with contrast gets the first angle, as in kymflow.
 #[test]
 fn angle_window_without_contrast_is_first() {
     let mut values = streaks(200, 7, 0.4, 2);
@@ -141,6 +148,7 @@ fn angle_window_without_contrast_is_first() {
     assert_eq!(found.theta_deg[20..=26], [-2.0; 7]);
 }
 
+/// Short and thin ROIs have the windows that fit, or none.
 #[test]
 fn windows_short_and_thin_rois() {
     for (lines, width) in [(0, 5), (5, 0), (15, 5), (16, 1), (40, 1), (40, 2), (24, 200)] {
@@ -163,6 +171,7 @@ fn windows_short_and_thin_rois() {
     assert!(found.is_empty());
 }
 
+/// The number of threads and the rest of the image do not change a result.
 #[test]
 fn velocities_any_threads_or_parts_are_equal() {
     let width = 19;
@@ -180,6 +189,7 @@ fn velocities_any_threads_or_parts_are_equal() {
     assert_eq!(bits(&part.raw_mm_s), bits(&whole.raw_mm_s[7..]));
 }
 
+/// Windows without kept matrices get the same angles.
 #[test]
 fn angle_wide_window_equals_slow_method() {
     // Matrices are not kept for 300 pixels × 16 lines. The result must equal that of the slow method.
@@ -241,6 +251,7 @@ proptest! {
     }
 }
 
+/// Only values more than two deviations from the mean become NaN.
 #[test]
 fn outliers_beyond_two_deviations_are_nan() {
     let mut values = vec![1.0; 40];
@@ -261,6 +272,7 @@ fn outliers_beyond_two_deviations_are_nan() {
     assert_eq!(nans, [3, 7]);
 }
 
+/// The clean velocity is the median of the known values among three neighbours.
 #[test]
 fn clean_is_median_of_known_neighbours() {
     let nan = f64::NAN;
@@ -283,6 +295,7 @@ fn clean_is_median_of_known_neighbours() {
     }
 }
 
+/// Velocities have the digits that kymflow writes.
 #[test]
 fn velocity_is_float32_in_decimal() {
     // Recorded from kymflow: µm per pixel, seconds per line, angle, velocity.
@@ -298,6 +311,7 @@ fn velocity_is_float32_in_decimal() {
     assert_eq!(velocity_mm_s(0.0, VOXELS), 0.0);
 }
 
+/// The figures of a trace follow their definitions, also without finite values.
 #[test]
 fn summary_figures_of_traces() {
     let found = summary(&[1.0, -1.0, 0.0, 0.0, f64::NAN, 10.0, 2.0]);
