@@ -2,8 +2,9 @@
 //! Owns: the subscriber. Never: standard output.
 
 use crate::output;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The variable that, where set, decides alone.
 const VARIABLE: &str = "RUST_LOG";
@@ -19,6 +20,15 @@ fn level(verbose: u8, quiet: bool) -> LevelFilter {
     }
 }
 
+/// What `RUST_LOG` asks for: `LEVEL` or `TARGET=LEVEL`, separated by commas. A part that is neither is ignored; errors alone are
+/// logged if nothing is left.
+fn filter(text: &str) -> Targets {
+    let is_right = |part: &&str| !part.is_empty() && part.parse::<Targets>().is_ok();
+    let parts: Vec<&str> = text.split(',').map(str::trim).filter(is_right).collect();
+    let errors = || Targets::new().with_default(LevelFilter::ERROR);
+    if parts.is_empty() { errors() } else { parts.join(",").parse().unwrap_or_else(|_| errors()) }
+}
+
 /// Starts logging. Called once, before any work.
 pub fn start(verbose: u8, quiet: bool) {
     let builder = tracing_subscriber::fmt()
@@ -28,7 +38,10 @@ pub fn start(verbose: u8, quiet: bool) {
     let asked = std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty());
     // Setting it fails only where a subscriber is there already (tests): that one stays.
     let _ = match asked {
-        Some(directives) => builder.with_env_filter(EnvFilter::new(directives)).try_init(),
+        Some(text) => {
+            let subscriber = builder.with_max_level(LevelFilter::TRACE).finish();
+            subscriber.with(filter(&text)).try_init().map_err(Into::into)
+        }
         None => builder.with_max_level(level(verbose, quiet)).try_init(),
     };
 }
@@ -52,6 +65,29 @@ mod tests {
             (0, true, LevelFilter::ERROR),
         ] {
             assert_eq!(level(verbose, quiet), expected);
+        }
+    }
+
+    #[test]
+    fn filter_reads_levels_and_targets() {
+        use tracing_subscriber::filter::LevelFilter as L;
+        for (text, target, expected) in [
+            ("info", "kymhost_index::run", L::INFO),
+            ("kymhost=debug", "kymhost_index::run", L::DEBUG),
+            ("kymhost=debug", "zarrs", L::OFF),
+            ("plugin=debug, kymhost=warn,error", "plugin", L::DEBUG),
+            ("plugin=debug, kymhost=warn,error", "kymhost::program", L::WARN),
+            ("plugin=debug, kymhost=warn,error", "zarrs", L::ERROR),
+            ("plugin", "plugin", L::TRACE),
+            ("a=b=c,,plugin=what,info", "plugin", L::INFO),
+            ("a=b=c", "plugin", L::ERROR),
+            ("off", "plugin", L::OFF),
+        ] {
+            let found = filter(text);
+            let level = [L::TRACE, L::DEBUG, L::INFO, L::WARN, L::ERROR]
+                .into_iter()
+                .find(|level| level.into_level().is_some_and(|level| found.would_enable(target, &level)));
+            assert_eq!(level.unwrap_or(L::OFF), expected, "{text} {target}");
         }
     }
 }

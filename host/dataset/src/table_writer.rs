@@ -10,6 +10,7 @@ use super::table_file::{TAIL_BYTES, TableFile};
 use super::tables::{self, Chunks};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use bytes::Bytes;
 use kymhost_store::Sink;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::ArrowWriter;
@@ -26,7 +27,6 @@ use std::collections::HashMap;
 use std::io::{self, BufReader, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use zarrs::storage::Bytes;
 
 /// How much of a row group is read at once where it is copied.
 const COPY_BUFFER: usize = 1 << 20;

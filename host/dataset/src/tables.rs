@@ -8,6 +8,7 @@ use super::zstd_pages;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type, Schema};
+use bytes::Bytes;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
 use kymhost_store::StoredFile;
@@ -22,7 +23,6 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 /// The same crate `bytes` that parquet's interface names.
-use zarrs::storage::Bytes;
 
 /// The most that a table may take in memory, packed or unpacked.
 pub(super) const MAX_TABLE_BYTES: u64 = 8 << 30;

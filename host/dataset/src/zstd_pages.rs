@@ -7,6 +7,7 @@
 //! the columns are not packed, and gets the pages from us.
 
 use arrow::datatypes::Fields;
+use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups};
 use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::basic::Compression;
@@ -17,7 +18,6 @@ use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
 use std::cell::RefCell;
 use std::sync::Arc;
-use zarrs::storage::Bytes;
 
 thread_local! {
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };

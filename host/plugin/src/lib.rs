@@ -34,7 +34,7 @@ pub use lockfile::{LockFile, Locked, LockedIndexer, Origin, Place};
 pub use names::{TABLE_PREFIX, fault_of_name, plain_name};
 pub use platform::{FileFormat, Platform};
 pub use refusal::{CardSummary, Refusal};
-pub use schema::{Schema, SchemaError};
+pub use schema::{Schema, SchemaError, is_same_value};
 pub use search::{SearchPath, find_plugin, list_plugins};
 pub use search::{locate, missing, refusal_of_file, vet_unpinned};
 pub use trust::Trust;

@@ -17,8 +17,8 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use fastrand::Rng;
 use kymhost_dataset::{Dataset, DatasetError, Found, Input, Record, artifact_keys};
-use kymhost_plugin::Schema;
 use kymhost_plugin::{Failure, FailureCause, FailureKind, Indexer, IndexerInfo, Made};
+use kymhost_plugin::{Schema, is_same_value};
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, params_hash};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -675,26 +675,16 @@ fn params_schema(subject: &Subject<'_>) -> Judged {
     }
     for (name, property) in &properties {
         if let (Some(said), Some(used)) = (property.get("default"), default.get(name))
-            && !is_same(said, used)
+            && !is_same_value(said, used)
         {
             return Ok(Outcome::warned(format!("it says that '{name}' is {said} by default, but it is {used}")));
         }
     }
-    Ok(Outcome::passed(format!("it takes what params are without '{artifact}'")))
-}
-
-/// Whether two values are the same but for `1` and `1.0`.
-fn is_same(one: &Json, other: &Json) -> bool {
-    match (one, other) {
-        (Json::Array(one), Json::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same(one, other))
-        }
-        (Json::Object(one), Json::Object(other)) => {
-            let same = |(key, value): (&String, &Json)| other.get(key).is_some_and(|other| is_same(value, other));
-            one.len() == other.len() && one.iter().all(same)
-        }
-        _ => one == other || one.as_f64().is_some_and(|one| other.as_f64() == Some(one)),
+    let mut accepted = format!("it takes what params are without '{artifact}'");
+    if !schema.unchecked().is_empty() {
+        accepted.push_str(&format!("; kymhost does not check {}, so the plugin must", schema.unchecked().join(", ")));
     }
+    Ok(Outcome::passed(accepted))
 }
 
 fn reads(subject: &Subject<'_>) -> Judged {
