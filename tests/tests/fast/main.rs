@@ -13,6 +13,7 @@ mod documents;
 mod engine;
 mod ingest;
 mod intensity_c;
+mod markdown;
 mod metamorphic;
 mod nothing_to_do;
 mod params;
