@@ -204,8 +204,9 @@ fn pages_named_in_sources_exist() {
             for rest in line.split("docs/").skip(1) {
                 let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_/.".contains(c))).unwrap_or(rest.len());
                 let named = rest[..end].trim_end_matches('.');
-                if named.ends_with(".md") && !repository().join("docs").join(named).is_file() {
-                    faults.push(format!("{source}:{}: docs/{named}", index + 1));
+                let page = format!("docs/{named}");
+                if page.ends_with(".md") && !repository().join(&page).is_file() && !COMING.contains(&&*page) {
+                    faults.push(format!("{source}:{}: {page}", index + 1));
                 }
             }
         }
