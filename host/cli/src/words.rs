@@ -4,7 +4,7 @@
 
 use crate::output;
 use kymhost_index::ImageFailure;
-use kymhost_index::staleness::{ImageReport, Note, Reason};
+use kymhost_index::staleness::ImageReport;
 
 /// How many failed images the summary names.
 const MAX_FAILURES_SHOWN: usize = 20;
@@ -36,42 +36,6 @@ pub fn image_line(image: &ImageReport) -> String {
         None => format!(": {}", image.inputs.join(", ")),
     };
     format!("{}  {}{about}", image.image_id, image.reason.code())
-}
-
-/// A reason in plain words.
-pub fn reason_meaning(reason: Reason) -> &'static str {
-    match reason {
-        Reason::FreshRows => "its rows are up to date",
-        Reason::FreshZeroRows => "it was run and has no rows",
-        Reason::StaleMissingMarker => "it has no run marker: it was never run",
-        Reason::StaleMarkerTableMismatch => "its run marker and the table's rows do not agree",
-        Reason::StaleVersionChanged => "its rows were made by another version of the indexer",
-        Reason::StaleParamsChanged => "its params have changed since its rows were made",
-        Reason::StaleUnknown => "its rows cannot be told to be up to date",
-        Reason::StaleUnreadable => "it cannot be judged",
-        Reason::StaleInterrupted => "a run was killed while it wrote this image's rows",
-        Reason::StaleLastRunFailed => "the last run tried it and failed; its rows, if any, are of before",
-        Reason::StaleNoReceipt => "it has rows, but no run marker that vouches for them",
-        Reason::StaleRowsChanged => "its rows in the table are not those that the run wrote",
-        Reason::StaleInputChanged => "something that its rows were made from has changed",
-        Reason::StaleInputAppeared => "something that its rows were made without is there now",
-        Reason::StaleInputRemoved => "something that its rows were made from is gone",
-        Reason::StaleOutputChanged => "an artifact that was made with its rows is gone or was changed",
-        Reason::PendingUpstream => {
-            "another indexer of this run is to do it first; what it is after that is not known yet"
-        }
-    }
-}
-
-/// A note in plain words.
-pub fn note_meaning(note: Note) -> &'static str {
-    match note {
-        Note::JudgedByOldRules => {
-            "judged by the old rules: the run marker names no inputs, so a changed artifact goes unseen"
-        }
-        Note::AnotherLibrary => "another build of the library, of the same analysis version, made its rows",
-        Note::Adopted => "its rows were adopted: a person said that they count",
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,21 @@
 use kymhost_plugin_api::RunMarker;
 use std::fmt;
 
+/// What people read about a reason or a note.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words {
+    /// The name in reports and JSON documents.
+    pub code: &'static str,
+    /// What it says about an image, without a full stop.
+    pub meaning: &'static str,
+    /// What to do about it, without a full stop.
+    pub advice: &'static str,
+}
+
+const NOTHING: &str = "nothing to do";
+const NEXT_RUN: &str = "the next run processes it";
+const RUN_OR_ADOPT: &str = "the next run processes it; `kymhost adopt` accepts its rows as they are";
+
 /// Why an image is fresh or stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -68,25 +83,73 @@ impl Reason {
 
     /// The name in reports.
     pub fn code(self) -> &'static str {
-        match self {
-            Self::FreshRows => "FRESH_ROWS",
-            Self::FreshZeroRows => "FRESH_ZERO_ROWS",
-            Self::StaleMissingMarker => "STALE_MISSING_MARKER",
-            Self::StaleMarkerTableMismatch => "STALE_MARKER_TABLE_MISMATCH",
-            Self::StaleVersionChanged => "STALE_VERSION_CHANGED",
-            Self::StaleParamsChanged => "STALE_PARAMS_CHANGED",
-            Self::StaleUnknown => "STALE_UNKNOWN",
-            Self::StaleUnreadable => "STALE_UNREADABLE",
-            Self::StaleInterrupted => "STALE_INTERRUPTED",
-            Self::StaleLastRunFailed => "STALE_LAST_RUN_FAILED",
-            Self::StaleNoReceipt => "STALE_NO_RECEIPT",
-            Self::StaleRowsChanged => "STALE_ROWS_CHANGED",
-            Self::StaleInputChanged => "STALE_INPUT_CHANGED",
-            Self::StaleInputAppeared => "STALE_INPUT_APPEARED",
-            Self::StaleInputRemoved => "STALE_INPUT_REMOVED",
-            Self::StaleOutputChanged => "STALE_OUTPUT_CHANGED",
-            Self::PendingUpstream => "PENDING_UPSTREAM",
-        }
+        self.words().code
+    }
+
+    /// What it says about an image, as a plain sentence without a full stop: `its params have changed ...`.
+    pub fn meaning(self) -> &'static str {
+        self.words().meaning
+    }
+
+    /// What to do about it, as a plain sentence without a full stop.
+    pub fn advice(self) -> &'static str {
+        self.words().advice
+    }
+
+    /// The one home of what people read about reasons: texts, help and the reference page are made from it.
+    pub fn words(self) -> Words {
+        let (code, meaning, advice) = match self {
+            Self::FreshRows => ("FRESH_ROWS", "its rows are up to date", NOTHING),
+            Self::FreshZeroRows => ("FRESH_ZERO_ROWS", "a run found no rows, and nothing has changed since", NOTHING),
+            Self::StaleMissingMarker => ("STALE_MISSING_MARKER", "it was never run", NEXT_RUN),
+            Self::StaleMarkerTableMismatch => {
+                ("STALE_MARKER_TABLE_MISMATCH", "its run marker and the table's rows do not agree", NEXT_RUN)
+            }
+            Self::StaleVersionChanged => {
+                ("STALE_VERSION_CHANGED", "its rows were made by another version of the indexer", RUN_OR_ADOPT)
+            }
+            Self::StaleParamsChanged => {
+                ("STALE_PARAMS_CHANGED", "its params have changed since its rows were made", NEXT_RUN)
+            }
+            Self::StaleUnknown => {
+                ("STALE_UNKNOWN", "its rows and its run marker do not show whether it is up to date", RUN_OR_ADOPT)
+            }
+            Self::StaleUnreadable => (
+                "STALE_UNREADABLE",
+                "it cannot be checked, because something that this needs cannot be read",
+                "`kymhost explain` prints the error; fix its cause, then run again",
+            ),
+            Self::StaleInterrupted => ("STALE_INTERRUPTED", "a run was killed while it wrote its rows", NEXT_RUN),
+            Self::StaleLastRunFailed => (
+                "STALE_LAST_RUN_FAILED",
+                "the last run failed for it; its rows, if any, are from an earlier run",
+                "`kymhost explain` prints the failure; fix its cause, then run again",
+            ),
+            Self::StaleNoReceipt => {
+                ("STALE_NO_RECEIPT", "it has rows, but no run marker that matches them", RUN_OR_ADOPT)
+            }
+            Self::StaleRowsChanged => {
+                ("STALE_ROWS_CHANGED", "its rows in the table are not the ones that the run wrote", RUN_OR_ADOPT)
+            }
+            Self::StaleInputChanged => {
+                ("STALE_INPUT_CHANGED", "an input that its rows were made from has changed", NEXT_RUN)
+            }
+            Self::StaleInputAppeared => {
+                ("STALE_INPUT_APPEARED", "an input that was missing last time now exists", NEXT_RUN)
+            }
+            Self::StaleInputRemoved => {
+                ("STALE_INPUT_REMOVED", "an input that its rows were made from is gone", NEXT_RUN)
+            }
+            Self::StaleOutputChanged => {
+                ("STALE_OUTPUT_CHANGED", "an artifact that was made with its rows is gone or has changed", NEXT_RUN)
+            }
+            Self::PendingUpstream => (
+                "PENDING_UPSTREAM",
+                "another indexer of this run processes it first; whether it is stale after that is not known yet",
+                "nothing to do: a run processes the indexers in the right order",
+            ),
+        };
+        Words { code, meaning, advice }
     }
 
     /// The reason of that name.
@@ -138,13 +201,40 @@ pub enum Note {
 }
 
 impl Note {
+    /// All of them, in the order in which they are declared.
+    pub const ALL: [Self; 3] = [Self::JudgedByOldRules, Self::AnotherLibrary, Self::Adopted];
+
     /// The name in reports.
     pub fn code(self) -> &'static str {
-        match self {
-            Self::JudgedByOldRules => "JUDGED_BY_OLD_RULES",
-            Self::AnotherLibrary => "ANOTHER_LIBRARY",
-            Self::Adopted => "ADOPTED",
-        }
+        self.words().code
+    }
+
+    /// What it says about an image, as a plain sentence without a full stop.
+    pub fn meaning(self) -> &'static str {
+        self.words().meaning
+    }
+
+    /// What to do about it, as a plain sentence without a full stop.
+    pub fn advice(self) -> &'static str {
+        self.words().advice
+    }
+
+    /// The one home of what people read about notes.
+    pub fn words(self) -> Words {
+        let (code, meaning, advice) = match self {
+            Self::JudgedByOldRules => (
+                "JUDGED_BY_OLD_RULES",
+                "its run marker lists no inputs, so a changed artifact goes unnoticed",
+                "`kymhost run --force` processes it again and records its inputs",
+            ),
+            Self::AnotherLibrary => (
+                "ANOTHER_LIBRARY",
+                "its rows were made by another build of the library, with the same analysis version",
+                "`kymhost verify` compares its rows with those of the present build",
+            ),
+            Self::Adopted => ("ADOPTED", "its rows were adopted: a person accepted them as up to date", NOTHING),
+        };
+        Words { code, meaning, advice }
     }
 }
 
@@ -615,6 +705,11 @@ mod tests {
         for reason in Reason::ALL {
             assert_eq!(Reason::from_code(reason.code()), Some(reason));
             assert_eq!(reason.is_stale(), !reason.code().starts_with("FRESH_"), "{reason}");
+        }
+        for words in Reason::ALL.map(Reason::words).into_iter().chain(Note::ALL.map(Note::words)) {
+            for text in [words.meaning, words.advice] {
+                assert!(!text.is_empty() && text.trim() == text && !text.ends_with('.'), "{words:?}");
+            }
         }
         assert_eq!(Reason::from_code("FRESH"), None);
         assert_eq!(Reason::from_code("fresh_rows"), None);

@@ -157,10 +157,10 @@ fn demo_shows_answer_and_reruns() {
         "vessel-4  updated  STALE_PARAMS_CHANGED: its params have changed",
         "vessel-1.tif was read again, 5 are unchanged",
         "radon_velocity: updated 1, skipped 5, missing 0, failed 0",
-        "vessel-1  updated  STALE_INPUT_CHANGED: something that its rows were made from has changed",
-        "FRESH_ZERO_ROWS: it was run and has no rows",
+        "vessel-1  updated  STALE_INPUT_CHANGED: an input that its rows were made from has changed",
+        "FRESH_ZERO_ROWS: a run found no rows, and nothing has changed since",
         // Why, with the key that changed.
-        "   STALE_INPUT_CHANGED: something that its rows were made from has changed\n",
+        "   STALE_INPUT_CHANGED: an input that its rows were made from has changed\n",
         "       data\n",
     ]);
 

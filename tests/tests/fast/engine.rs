@@ -515,7 +515,7 @@ fn status_shows_inputs_notes_and_reasons() {
     let said = text(&data, "status --reason STALE_INPUT_CHANGED").expect_code(0).expect_stdout(&[
         "3 of 5 images are stale",
         "  STALE_PARAMS_CHANGED  1  its params",
-        "notes:\n  JUDGED_BY_OLD_RULES  1  judged by the old rules",
+        "notes:\n  JUDGED_BY_OLD_RULES  1  its run marker lists no inputs",
         &format!("images with STALE_INPUT_CHANGED:\n  {}  STALE_INPUT_CHANGED: analysis/note.json\n", image_id(1)),
     ]);
     assert!(!said.stdout().contains(&image_id(2)), "{said}");

@@ -9,7 +9,6 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::options::{CompatArg, OnePlugin, PoolArgs, compat, pool_options};
-use crate::words::{note_meaning, reason_meaning};
 use crate::{output, plugins};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -102,7 +101,7 @@ impl<'a> CauseBody<'a> {
     fn new(cause: &'a Cause) -> Self {
         Self {
             reason: cause.reason.code(),
-            meaning: reason_meaning(cause.reason),
+            meaning: cause.reason.meaning(),
             before: cause.before.as_deref(),
             after: cause.after.as_deref(),
             params: cause.params.iter().map(DifferenceBody::new).collect(),
@@ -169,10 +168,10 @@ pub fn write_text(out: &mut dyn Write, explanation: &Explanation) -> io::Result<
     writeln!(out, "  table       {table}, {}", rows(report))?;
     writeln!(out, "  run marker  {}", marker(report))?;
     for note in &report.notes {
-        writeln!(out, "  note        {}: {}", note.code(), note_meaning(*note))?;
+        writeln!(out, "  note        {}: {}", note.code(), note.meaning())?;
     }
     if causes.is_empty() {
-        writeln!(out, "{}: {}", report.reason.code(), reason_meaning(report.reason))?;
+        writeln!(out, "{}: {}", report.reason.code(), report.reason.meaning())?;
     }
     causes.iter().try_for_each(|cause| write_cause(out, cause, report))
 }
@@ -191,7 +190,7 @@ fn marker(report: &ImageReport) -> String {
 }
 
 fn write_cause(out: &mut dyn Write, cause: &Cause, report: &ImageReport) -> io::Result<()> {
-    writeln!(out, "{}: {}", cause.reason.code(), reason_meaning(cause.reason))?;
+    writeln!(out, "{}: {}", cause.reason.code(), cause.reason.meaning())?;
     match (&cause.before, &cause.after) {
         (Some(before), Some(after)) => write_before_and_after(out, "  ", Some(before), Some(after))?,
         // Words that stand for themselves: there is no other side to them.
@@ -275,7 +274,7 @@ mod tests {
             format!(
                 "i: fresh\n  indexer     radon\n  table       tables/kym_radon.parquet, with rows of it\n  \
                  run marker  tells of 3 rows\n  note        ADOPTED: {}\nFRESH_ROWS: its rows are up to date\n",
-                note_meaning(Note::Adopted)
+                Note::Adopted.meaning()
             )
         );
     }
@@ -301,7 +300,7 @@ mod tests {
             causes,
             "its params have changed since its rows were made\n  before  aaa\n  after   bbb\n  params:\n    \
              /a/b\n      before  1\n      after   2\n    (all)\n      before  {}\n      after   null\n\
-             STALE_INPUT_APPEARED: something that its rows were made without is there now\n  inputs:\n    \
+             STALE_INPUT_APPEARED: an input that was missing last time now exists\n  inputs:\n    \
              data\n      before  (nothing)\n      after   an array\n                of 3 chunks\n"
         );
     }
@@ -314,8 +313,14 @@ mod tests {
         let unreadable = || cause(Reason::StaleUnreadable);
         let words = Cause { after: Some("broken".into()), ..unreadable() };
         for (causes, expected) in [
-            (vec![unreadable()], "STALE_UNREADABLE: it cannot be judged\n  no JSON\n"),
-            (vec![words], "STALE_UNREADABLE: it cannot be judged\n  broken\n"),
+            (
+                vec![unreadable()],
+                "STALE_UNREADABLE: it cannot be checked, because something that this needs cannot be read\n  no JSON\n",
+            ),
+            (
+                vec![words],
+                "STALE_UNREADABLE: it cannot be checked, because something that this needs cannot be read\n  broken\n",
+            ),
             (vec![failed], "its rows, if any, are of before\n  timeout: 1 s\n    of 1\n"),
         ] {
             let text = text(&explanation(broken.clone(), causes));
@@ -389,10 +394,10 @@ mod tests {
                 "table_rows_present": true, "marker_n_rows": null, "params_hash_matches": true,
                 "analysis_version_matches": false,
                 "causes": [
-                    {"reason": "STALE_PARAMS_CHANGED", "meaning": reason_meaning(Reason::StaleParamsChanged),
+                    {"reason": "STALE_PARAMS_CHANGED", "meaning": Reason::StaleParamsChanged.meaning(),
                      "before": "old", "after": "new", "params": [{"at": "/a", "before": "1", "after": null}],
                      "inputs": []},
-                    {"reason": "STALE_INPUT_APPEARED", "meaning": reason_meaning(Reason::StaleInputAppeared),
+                    {"reason": "STALE_INPUT_APPEARED", "meaning": Reason::StaleInputAppeared.meaning(),
                      "before": null, "after": null, "params": [],
                      "inputs": [{"at": "data", "before": null, "after": "an array"}]},
                 ],

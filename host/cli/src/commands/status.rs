@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::options::{CompatArg, PluginChoice, PoolArgs, compat, pool_options, reason};
-use crate::words::{image_line, images, note_meaning, reason_meaning, rows};
+use crate::words::{image_line, images, rows};
 use crate::{output, plugins};
 use clap::Args;
 use kymhost_index::Status;
@@ -118,12 +118,12 @@ fn write_text(out: &mut dyn Write, status: &Status, reasons: &BTreeSet<Reason>) 
     let (stale, total) = (status.images.iter().filter(|image| image.is_stale).count(), status.images.len());
     writeln!(out, "{}: {stale} of {total} images are stale ({})", status.indexer, status.table)?;
     let counts = counted(status.images.iter().map(|image| image.reason));
-    let counts: Vec<_> = counts.iter().map(|(&reason, &n)| (reason.code(), n, reason_meaning(reason))).collect();
+    let counts: Vec<_> = counts.iter().map(|(&reason, &n)| (reason.code(), n, reason.meaning())).collect();
     write_counts(out, &counts)?;
     let notes = counted(status.images.iter().flat_map(|image| image.notes.iter().copied()));
     if !notes.is_empty() {
         writeln!(out, "notes:")?;
-        let notes: Vec<_> = notes.iter().map(|(&note, &n)| (note.code(), n, note_meaning(note))).collect();
+        let notes: Vec<_> = notes.iter().map(|(&note, &n)| (note.code(), n, note.meaning())).collect();
         write_counts(out, &notes)?;
     }
     if !status.orphans.is_empty() {
@@ -227,8 +227,8 @@ mod tests {
             format!(
                 "notes:\n  JUDGED_BY_OLD_RULES  11  {}\n  ANOTHER_LIBRARY       1  {}\norphans: the table has 7 rows of 2 \
                  images no longer in the dataset; `run` removes them\n",
-                note_meaning(Note::JudgedByOldRules),
-                note_meaning(Note::AnotherLibrary)
+                Note::JudgedByOldRules.meaning(),
+                Note::AnotherLibrary.meaning()
             )
         );
         status.orphans = vec![("a".into(), 1)];

@@ -10,7 +10,6 @@ use crate::commands::{explain, run};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::shell_quote::quoted;
-use crate::words::reason_meaning;
 use crate::{output, quantity};
 use kymhost_dataset::Dataset;
 use kymhost_index::{Explanation, RunOutcome};
@@ -132,7 +131,7 @@ impl<'a> Show<'a> {
                 (false, true) => "updated",
                 (false, false) => "skipped",
             };
-            let (word, meaning) = (decision.reason.code(), reason_meaning(decision.reason));
+            let (word, meaning) = (decision.reason.code(), decision.reason.meaning());
             let name = self.names.get(&decision.image_id).unwrap_or(&decision.image_id);
             match groups.iter_mut().find(|group| (group.0, group.1) == (what, word)) {
                 Some(group) => group.3.push(name),
