@@ -7,7 +7,7 @@ use super::names::{ANALYSIS, ANALYSIS_ARRAYS, ARRAY, ATTRIBUTES, DATA};
 use super::{DatasetError, Own, Record, arrays, hex};
 use kymhost_plugin_api::Artifact;
 use kymhost_store::time::checked_epoch_ns;
-use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Outcome, Reading, Stat, Store, StoreError};
+use kymhost_store::{Key, MAX_DOCUMENT_BYTES, ReadOutcome, Reading, Stat, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -227,7 +227,7 @@ impl Watch {
             let Some(name) = below(group, &key).filter(|_| !self.own.contains(&key)) else { continue };
             let mut found = file_found(&outcome, before);
             // More than is handed over can be hashed all the same; looking again will.
-            if outcome == Outcome::Unread
+            if outcome == ReadOutcome::Unread
                 && let Ok(now) = file_now(store, &key)
             {
                 found = now;
@@ -266,7 +266,7 @@ impl Watch {
             Ok(Some(axes)) => {
                 let mut fold = Fold::default();
                 for Reading { key, before, outcome } in &readings {
-                    if let (Some(file), Outcome::Bytes { stat, length, sha256 }) = (below(&data, key), outcome) {
+                    if let (Some(file), ReadOutcome::Bytes { stat, length, sha256 }) = (below(&data, key), outcome) {
                         fold.add(file, stat, *before);
                         fold.add_bytes(file, *length, sha256);
                     }
@@ -306,9 +306,9 @@ impl Watch {
 /// Whether what a reading found is there yet, by size and times.
 fn still_stands(store: &dyn Store, reading: &Reading) -> bool {
     match (store.glance(&reading.key), &reading.outcome) {
-        (Ok(Some(now)), Outcome::Bytes { stat, .. }) => now == *stat,
-        (Ok(None), Outcome::Absent) => true,
-        (_, Outcome::Unread) => true,
+        (Ok(Some(now)), ReadOutcome::Bytes { stat, .. }) => now == *stat,
+        (Ok(None), ReadOutcome::Absent) => true,
+        (_, ReadOutcome::Unread) => true,
         _ => false,
     }
 }
@@ -318,11 +318,11 @@ fn below<'a>(folder: &Key, key: &'a Key) -> Option<&'a str> {
     key.as_str().strip_prefix(folder.as_str())?.strip_prefix('/')
 }
 
-fn file_found(outcome: &Outcome, before: SystemTime) -> Found {
+fn file_found(outcome: &ReadOutcome, before: SystemTime) -> Found {
     match outcome {
-        Outcome::Absent => Found::Absent,
-        Outcome::Unread => Found::File { size: 0, times: None, sha256: String::new() },
-        Outcome::Bytes { stat, length, sha256 } => {
+        ReadOutcome::Absent => Found::Absent,
+        ReadOutcome::Unread => Found::File { size: 0, times: None, sha256: String::new() },
+        ReadOutcome::Bytes { stat, length, sha256 } => {
             // Where it grew or shrank in the reading its times tell nothing.
             let times = if stat.size == *length { Age::of(stat, before).times() } else { None };
             Found::File { size: *length, times, sha256: hex(sha256) }
@@ -454,7 +454,7 @@ fn file_now(store: &dyn Store, key: &Key) -> Result<Found, DatasetError> {
     let before = SystemTime::now();
     Ok(match hash(store, key)? {
         None => Found::Absent,
-        Some((stat, length, sha256)) => file_found(&Outcome::Bytes { stat, length, sha256 }, before),
+        Some((stat, length, sha256)) => file_found(&ReadOutcome::Bytes { stat, length, sha256 }, before),
     })
 }
 

@@ -27,7 +27,7 @@ use std::path::Path;
 
 /// A change of the disk, for fault injection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Create,
     Write,
     Sync,
@@ -91,7 +91,7 @@ fn before_write(label: &str, bytes: &[u8], write: impl FnOnce(&[u8]) -> io::Resu
 }
 
 /// Makes a new file that nobody else has; as readable for others as the umask allows, like any file a user makes.
-pub(super) fn create(folder: &OwnedFd, name: &str, label: &str) -> io::Result<File> {
+pub(crate) fn create(folder: &OwnedFd, name: &str, label: &str) -> io::Result<File> {
     before(Change::Create, label)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o666))?))
@@ -101,19 +101,19 @@ pub(super) fn create(folder: &OwnedFd, name: &str, label: &str) -> io::Result<Fi
 const LOCK: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// Opens a lock's file, made where there is none.
-pub(super) fn open_lock(folder: &OwnedFd, name: &str, label: &str) -> io::Result<File> {
+pub(crate) fn open_lock(folder: &OwnedFd, name: &str, label: &str) -> io::Result<File> {
     before(Change::Create, label)?;
     let flags = OFlags::RDWR | OFlags::CREATE | LOCK;
     Ok(File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(0o666))?))
 }
 
 /// Opens a lock's file that we may only read.
-pub(super) fn open_lock_of_another(folder: &OwnedFd, name: &str) -> io::Result<File> {
+pub(crate) fn open_lock_of_another(folder: &OwnedFd, name: &str) -> io::Result<File> {
     Ok(File::from(rustix::fs::openat(folder, name, OFlags::RDONLY | LOCK, Mode::empty())?))
 }
 
 /// Replaces a file's bytes in place: for what only people read, and nobody while we hold it.
-pub(super) fn overwrite(file: &File, bytes: &[u8], label: &str) -> io::Result<()> {
+pub(crate) fn overwrite(file: &File, bytes: &[u8], label: &str) -> io::Result<()> {
     before_write(label, bytes, |half| file.write_all_at(half, 0))?;
     // The new text first: who reads in between finds it, with the end of the old one behind it.
     file.write_all_at(bytes, 0)?;
@@ -121,7 +121,7 @@ pub(super) fn overwrite(file: &File, bytes: &[u8], label: &str) -> io::Result<()
 }
 
 /// Makes a folder; one that exists is fine. Tells whether it is new.
-pub(super) fn make_folder(parent: &OwnedFd, name: &str, label: &str) -> io::Result<bool> {
+pub(crate) fn make_folder(parent: &OwnedFd, name: &str, label: &str) -> io::Result<bool> {
     before(Change::MakeFolder, label)?;
     match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o777)) {
         Ok(()) => Ok(true),
@@ -131,16 +131,16 @@ pub(super) fn make_folder(parent: &OwnedFd, name: &str, label: &str) -> io::Resu
 }
 
 /// Makes the folder of a store, and those above it, where there are none.
-pub(super) fn make_root(root: &Path) -> io::Result<()> {
+pub(crate) fn make_root(root: &Path) -> io::Result<()> {
     before(Change::MakeFolder, ".")?;
     std::fs::create_dir_all(root)
 }
 
 /// A file that is written through [`before`].
 #[derive(Debug)]
-pub(super) struct Writer<'a> {
-    pub(super) file: &'a File,
-    pub(super) label: &'a str,
+pub(crate) struct Writer<'a> {
+    pub(crate) file: &'a File,
+    pub(crate) label: &'a str,
 }
 
 impl Write for Writer<'_> {
@@ -154,13 +154,13 @@ impl Write for Writer<'_> {
 }
 
 /// Waits until a file's bytes are on disk.
-pub(super) fn sync_file(file: &File, label: &str) -> io::Result<()> {
+pub(crate) fn sync_file(file: &File, label: &str) -> io::Result<()> {
     before(Change::Sync, label)?;
     file.sync_all()
 }
 
 /// Waits until a folder's entries are on disk. Some network file systems know no such thing; there the rename is all there is.
-pub(super) fn sync_folder(folder: &OwnedFd, label: &str) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &OwnedFd, label: &str) -> io::Result<()> {
     before(Change::Sync, label)?;
     match rustix::fs::fsync(folder) {
         Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
@@ -170,13 +170,13 @@ pub(super) fn sync_folder(folder: &OwnedFd, label: &str) -> io::Result<()> {
 
 /// Waits until all that was written to a file system is on disk.
 #[cfg(target_os = "linux")]
-pub(super) fn sync_all(on: &OwnedFd, label: &str) -> io::Result<()> {
+pub(crate) fn sync_all(on: &OwnedFd, label: &str) -> io::Result<()> {
     before(Change::SyncAll, label)?;
     Ok(rustix::fs::syncfs(on)?)
 }
 
 /// Puts `name` of one folder into the place `new_name` of another, over what was there.
-pub(super) fn rename(
+pub(crate) fn rename(
     folder: &OwnedFd,
     name: &str,
     new_folder: &OwnedFd,
@@ -188,7 +188,7 @@ pub(super) fn rename(
 }
 
 /// Has what stands under two names change places, at once.
-pub(super) fn exchange(
+pub(crate) fn exchange(
     folder: &OwnedFd,
     name: &str,
     other_folder: &OwnedFd,
@@ -206,13 +206,13 @@ pub(super) fn exchange(
 }
 
 /// Removes a file or a link (not what it leads to).
-pub(super) fn remove(folder: impl AsFd, name: impl rustix::path::Arg, label: &str) -> io::Result<()> {
+pub(crate) fn remove(folder: impl AsFd, name: impl rustix::path::Arg, label: &str) -> io::Result<()> {
     before(Change::Remove, label)?;
     Ok(rustix::fs::unlinkat(folder, name, AtFlags::empty())?)
 }
 
 /// Removes an empty folder.
-pub(super) fn remove_folder(folder: impl AsFd, name: impl rustix::path::Arg, label: &str) -> io::Result<()> {
+pub(crate) fn remove_folder(folder: impl AsFd, name: impl rustix::path::Arg, label: &str) -> io::Result<()> {
     before(Change::Remove, label)?;
     Ok(rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?)
 }
@@ -230,7 +230,7 @@ mod outside {
     const LOG: &str = "KYMHOST_FAULT_LOG";
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(super) enum Effect {
+    pub(crate) enum Effect {
         Fail(Errno),
         Kill,
         Torn,
@@ -238,14 +238,14 @@ mod outside {
 
     /// The change that is hit, whether those after it are too, and how.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(super) struct Fault {
-        pub(super) at: u64,
-        pub(super) and_after: bool,
-        pub(super) effect: Effect,
+    pub(crate) struct Fault {
+        pub(crate) at: u64,
+        pub(crate) and_after: bool,
+        pub(crate) effect: Effect,
     }
 
     impl Fault {
-        pub(super) fn parse(text: &str) -> Option<Self> {
+        pub(crate) fn parse(text: &str) -> Option<Self> {
             let (at, effect) = text.split_once(':')?;
             let effect = match effect {
                 "ENOSPC" => Effect::Fail(Errno::NOSPC),
@@ -293,7 +293,7 @@ mod outside {
         Ok(Some(Mutex::new(Seam { fault, log, count: 0 })))
     }
 
-    pub(super) fn before(change: Change, label: &str) -> io::Result<Fate> {
+    pub(crate) fn before(change: Change, label: &str) -> io::Result<Fate> {
         static SEAM: OnceLock<Result<Option<Mutex<Seam>>, String>> = OnceLock::new();
         let seam = match SEAM.get_or_init(open) {
             Ok(None) => return Ok(Fate::Whole),
@@ -320,7 +320,7 @@ mod outside {
     }
 
     /// Ends this process as a power cut would, as far as a process can be.
-    pub(super) fn kill() {
+    pub(crate) fn kill() {
         if rustix::process::kill_process(rustix::process::getpid(), Signal::KILL).is_ok() {
             // It takes effect on the way back from the call, if not here.
             std::thread::park();
@@ -330,7 +330,7 @@ mod outside {
 
 /// Faults, one thread's own: the n-th change from now on fails, and all after it where so asked.
 #[cfg(test)]
-pub(super) mod faults {
+pub(crate) mod faults {
     use super::{Change, Errno};
     use std::cell::{Cell, RefCell};
     use std::io;
@@ -351,7 +351,7 @@ pub(super) mod faults {
         SEEN.with_borrow(Clone::clone)
     }
 
-    pub(super) fn before(change: Change) -> io::Result<()> {
+    pub(crate) fn before(change: Change) -> io::Result<()> {
         SEEN.with_borrow_mut(|seen| seen.push(change));
         match LEFT.get() {
             None => Ok(()),

@@ -1,6 +1,6 @@
 //! What can go wrong with a key of a store.
 
-use crate::{Class, Diagnose, Diagnosis};
+use crate::diagnosis::{Class, Diagnose, Diagnosis};
 use std::fmt;
 use std::io;
 

@@ -1,7 +1,7 @@
 //! Keys: the names of what a store holds.
 //! Owns: which texts are keys. Never: touches a file system.
 
-use super::StoreError;
+use crate::StoreError;
 use std::fmt;
 
 /// A relative path of plain segments joined by `/`: none empty, `.` or `..`, no NUL, no `\`. The empty key is the root.

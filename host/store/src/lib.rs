@@ -1,16 +1,20 @@
 //! Keys and bytes: every read, write, sync, rename and delete of the program goes through here.
 //!
-//! Owns: the [`Store`] trait, keys, atomic whole-key writes, bounds on reads.
-//! Never: knows images, tables or formats.
+//! Responsible for: the [`Store`] trait and its contract, keys, atomic writes of whole keys, limits on reads, locks; the errors and
+//! the words that all crates of the host share. Never knows images, tables or formats.
 
-mod behind;
-mod beneath;
+mod background_sync;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 mod diagnosis;
 mod disk;
 mod error;
 mod key;
 mod local;
 mod lock;
+mod rooted_path;
+mod store;
+mod stored_file;
 mod temporary;
 pub mod text;
 pub mod time;
@@ -21,147 +25,6 @@ pub use error::StoreError;
 pub use key::Key;
 pub use local::{LocalStore, StagedTree};
 pub use lock::{Holder, LockGuard, MAX_HOLDER_BYTES};
-pub use watched::{Outcome, Reading, Watched};
-
-use std::io::{self, Read, Seek, Write};
-use std::path::PathBuf;
-use std::time::SystemTime;
-
-/// No JSON document, attribute file or marker of ours or kymflow's comes near this many bytes.
-pub const MAX_DOCUMENT_BYTES: u64 = 256 << 20;
-
-/// What is known of a key without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stat {
-    /// Length in bytes.
-    pub size: u64,
-    /// Time of the last change of the content.
-    pub modified: Option<SystemTime>,
-    /// Time of the last change of any sort (ctime): no program can set it back, but a clock that is set back can.
-    pub changed: Option<SystemTime>,
-    /// Identity of the stored object (device and inode on a local file system): another one after every atomic write.
-    pub identity: (u64, u64),
-}
-
-/// A line of a listing.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
-    /// The last segment of its key.
-    pub name: String,
-    /// Whether keys may stand below it.
-    pub is_dir: bool,
-}
-
-/// An open key that can be read at any place.
-pub trait StoredFile: Read + Seek + Send {
-    /// What is known of it, as it was opened.
-    fn stat(&self) -> Stat;
-    /// Another handle on the same stored object, at its own position.
-    fn try_clone(&self) -> io::Result<Box<dyn StoredFile>>;
-}
-
-/// What a streaming write is given to write into.
-pub trait Sink: Write + Send {}
-impl<T: Write + Send> Sink for T {}
-
-/// A place that keeps bytes under keys.
-///
-/// Promised: `put*` is atomic for each whole key (a reader sees the old bytes or the new ones), and when it returns
-/// the bytes are on disk. Absent keys are `None`, never an error. Nothing leads out of the root.
-pub trait Store: Send + Sync + std::fmt::Debug {
-    /// The bytes of a key, at most `limit` of them.
-    fn get(&self, key: &Key, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.get_with_stat(key, limit)?.map(|(bytes, _)| bytes))
-    }
-    /// The bytes of a key, at most `limit` of them, and what was known of it right before they were read.
-    fn get_with_stat(&self, key: &Key, limit: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError>;
-    /// Opens a key for reading at any place.
-    fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError>;
-    /// What is known of a key without reading it. `None` also for a folder.
-    fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError>;
-    /// As [`Store::stat`], at the least cost, to be held against what is recorded of the key, never to read by: a link on
-    /// the way may be followed where [`Store::stat`] would refuse it.
-    fn glance(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        self.stat(key)
-    }
-    /// What stands directly below a folder, sorted by name; `None` where there is no such folder.
-    /// Our own temporary files are left out.
-    fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError>;
-    /// The folders directly below a folder that hold a key of this name, sorted; `None` where there is no such folder.
-    /// As listing and [`Store::stat`] would tell, at less cost for each.
-    fn folders_with(&self, folder: &Key, name: &str) -> Result<Option<Vec<String>>, StoreError> {
-        let Some(entries) = self.list(folder)? else { return Ok(None) };
-        let mut found = Vec::with_capacity(entries.len());
-        for entry in entries {
-            if entry.is_dir && self.stat(&folder.join(&entry.name)?.join(name)?)?.is_some() {
-                found.push(entry.name);
-            }
-        }
-        Ok(Some(found))
-    }
-    /// Writes a key, whole.
-    fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError>;
-    /// Writes a key from a stream; nothing is seen of it when `write` fails.
-    fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError>;
-    /// As [`Store::put_with`], but only where the key is, right before it is replaced, still what [`Store::stat`] said:
-    /// `None` where another program has written it meanwhile, and nothing has changed.
-    fn replace_with(
-        &self,
-        key: &Key,
-        expected: Option<Stat>,
-        write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
-    ) -> Result<Option<Stat>, StoreError>;
-    /// Writes many keys, each atomically, with one wait for the disk instead of one per key.
-    /// All are staged before the first is published. On an error some may have been published.
-    fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError>;
-    /// Writes a whole folder aside, from keys below it, where nobody sees it until it is published.
-    fn stage_tree(
-        &self,
-        folder: &Key,
-        items: &mut dyn Iterator<Item = (Key, Vec<u8>)>,
-    ) -> Result<StagedTree, StoreError> {
-        let _ = items;
-        let source = io::Error::new(io::ErrorKind::Unsupported, "this store cannot write whole folders");
-        Err(StoreError::Io { action: "write", key: self.describe(folder), source })
-    }
-    /// Puts staged folders into their places, each at once, over what was there (a reader sees the old folder or the new
-    /// one), with one wait for the disk. Those of one call stand in one folder. On an error some may have been published.
-    fn publish_trees(&self, trees: Vec<(Key, StagedTree)>) -> Result<(), StoreError> {
-        let Some((first, _)) = trees.first() else { return Ok(()) };
-        let source = io::Error::new(io::ErrorKind::Unsupported, "this store cannot write whole folders");
-        Err(StoreError::Io { action: "write", key: self.describe(first), source })
-    }
-    /// Deletes a key; `false` where there was none.
-    fn delete(&self, key: &Key) -> Result<bool, StoreError>;
-    /// Deletes a folder with all below it; `false` where there was none.
-    fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError>;
-    /// Gives a key another name, over what was there; `false` where there was none. The folders of the new name are made.
-    fn rename(&self, from: &Key, to: &Key) -> Result<bool, StoreError> {
-        let _ = to;
-        let source = io::Error::new(io::ErrorKind::Unsupported, "this store cannot rename");
-        Err(StoreError::Io { action: "rename", key: self.describe(from), source })
-    }
-    /// Takes a lock that only one process can hold; `None` where another does. Its file and the folders above are made,
-    /// and `holder` (see [`Holder::to_text`]) is written into it for those who wait.
-    fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {
-        let _ = holder;
-        let source = io::Error::new(io::ErrorKind::Unsupported, "this store has no locks");
-        Err(StoreError::Io { action: "lock", key: self.describe(key), source })
-    }
-    /// What a lock's file says of who holds it, or held it last.
-    fn lock_holder(&self, key: &Key) -> Holder {
-        let text = self.get(key, MAX_HOLDER_BYTES).ok().flatten();
-        text.map(|text| Holder::of_text(&text)).unwrap_or_default()
-    }
-    /// Names of temporary files directly in a folder that killed processes left. The next write to the folder removes them.
-    fn left_overs(&self, folder: &Key) -> Result<Vec<String>, StoreError> {
-        let _ = folder;
-        Ok(Vec::new())
-    }
-    /// Where it is, for messages and for workers that open it again.
-    fn root(&self) -> PathBuf;
-    /// How a key is called in messages: the root joined with the key.
-    fn describe(&self, key: &Key) -> String {
-        self.root().join(key.as_str()).display().to_string()
-    }
-}
+pub use store::{MAX_DOCUMENT_BYTES, Store};
+pub use stored_file::{Entry, Sink, Stat, StoredFile};
+pub use watched::{ReadOutcome, Reading, Watched};

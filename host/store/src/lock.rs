@@ -1,7 +1,7 @@
 //! Kernel locks on keys: held by one process at a time, and gone when it dies.
 //! Owns: the lock's file, and what it says of its holder. Never: waits.
 
-use super::{disk, text, time};
+use crate::{disk, text, time};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -45,7 +45,7 @@ impl Holder {
         }
     }
 
-    /// What [`super::Store::lock`] takes.
+    /// What [`crate::Store::lock`] takes.
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
@@ -85,7 +85,7 @@ impl fmt::Display for Holder {
 
 /// Takes the lock on a file of a folder, and writes into it who holds it; `None` where another holds it.
 /// The file stays afterwards: to delete it would let two processes lock two files of one name.
-pub(super) fn take(folder: &OwnedFd, name: &str, label: &str, holder: &str) -> io::Result<Option<LockGuard>> {
+pub(crate) fn take(folder: &OwnedFd, name: &str, label: &str, holder: &str) -> io::Result<Option<LockGuard>> {
     let file = match disk::open_lock(folder, name, label) {
         // A colleague's: it can be locked, if not written.
         Err(error) if Errno::from_io_error(&error) == Some(Errno::ACCESS) => disk::open_lock_of_another(folder, name),

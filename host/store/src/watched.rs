@@ -3,7 +3,9 @@
 //! Owns: what each read found: bytes (their digest, what was known of the key), nothing, or an error; and the clock before it.
 //! Never: writes; gives out what it could not remember (listings, open files).
 
-use super::{Entry, Key, Sink, Stat, Store, StoreError, StoredFile};
+use crate::store::Store;
+use crate::stored_file::{Entry, Sink, Stat, StoredFile};
+use crate::{Key, StoreError};
 use sha2::{Digest, Sha256};
 use std::io;
 use std::path::PathBuf;
@@ -18,12 +20,12 @@ pub struct Reading {
     /// The clock before anything of it was looked at.
     pub before: SystemTime,
     /// What was there.
-    pub outcome: Outcome,
+    pub outcome: ReadOutcome,
 }
 
 /// What a read found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ReadOutcome {
     /// Bytes.
     Bytes {
         /// What was known of the key right before they were read.
@@ -72,10 +74,10 @@ impl Store for Watched {
         let result = self.inner.get_with_stat(key, limit);
         let outcome = match &result {
             Ok(Some((bytes, stat))) => {
-                Outcome::Bytes { stat: *stat, length: bytes.len() as u64, sha256: Sha256::digest(bytes).into() }
+                ReadOutcome::Bytes { stat: *stat, length: bytes.len() as u64, sha256: Sha256::digest(bytes).into() }
             }
-            Ok(None) => Outcome::Absent,
-            Err(_) => Outcome::Unread,
+            Ok(None) => ReadOutcome::Absent,
+            Err(_) => ReadOutcome::Unread,
         };
         let reading = Reading { key: key.clone(), before, outcome };
         self.readings.lock().unwrap_or_else(PoisonError::into_inner).push(reading);
@@ -161,13 +163,13 @@ mod tests {
         let found: Vec<_> = readings
             .iter()
             .map(|reading| match &reading.outcome {
-                Outcome::Bytes { stat, length, sha256 } => {
+                ReadOutcome::Bytes { stat, length, sha256 } => {
                     assert_eq!((stat.size, *length, *sha256), (3, 3, digest));
                     assert!(reading.before >= stat.changed.unwrap() - std::time::Duration::from_secs(1));
                     "bytes"
                 }
-                Outcome::Absent => "absent",
-                Outcome::Unread => "unread",
+                ReadOutcome::Absent => "absent",
+                ReadOutcome::Unread => "unread",
             })
             .collect();
         assert_eq!(found, ["bytes", "absent", "unread"]);

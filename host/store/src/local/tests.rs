@@ -1,10 +1,14 @@
 //! The promises of the store, on a real file system, and what a full disk leaves of them.
 
-use super::super::disk::{Change, faults};
-use super::temporary::PREFIX;
+use super::folders::TEMP_FOLDER;
+use super::staging::WRITE_BUFFER;
 use super::*;
+use crate::disk::{Change, faults};
+use crate::temporary::PREFIX;
 use std::fs;
+use std::io::SeekFrom;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::Duration;
 
 fn key(text: &str) -> Key {
     Key::new(text).unwrap()
@@ -24,9 +28,10 @@ fn fixture() -> (tempfile::TempDir, PathBuf) {
 
 /// The store as this system keeps its rule, and as others do.
 fn both(root: &Path) -> Vec<LocalStore> {
-    let open = || LocalStore::open(root).unwrap();
+    let open_root = || Root::open(root).unwrap();
+    let open = || LocalStore { folders: Folders::new(open_root()) };
     #[cfg(target_os = "linux")]
-    return vec![open(), LocalStore { root: open().root.without_kernel(), swept: Once::new() }];
+    return vec![open(), LocalStore { folders: Folders::new(open_root().without_kernel()) }];
     #[cfg(not(target_os = "linux"))]
     return vec![open()];
 }
@@ -47,6 +52,15 @@ fn files(folder: &Path) -> Vec<String> {
     }
     found.sort();
     found
+}
+
+#[test]
+fn local_store_keeps_the_contract() {
+    let (_folder, root) = fixture();
+    for store in both(&root) {
+        assert_eq!(crate::contract::check(&store, &key("contract")), []);
+        assert_eq!(files(&root).iter().filter(|file| file.contains("contract")).count(), 0);
+    }
 }
 
 #[test]
@@ -278,11 +292,11 @@ fn staging_goes_beside_the_target_where_our_folder_is_not_ours_to_write() {
 fn a_target_on_another_file_system_is_staged_beside_it() {
     let (_folder, root) = fixture();
     let store = LocalStore::open(&root).unwrap();
-    let aside = Arc::new(store.staging_folder(&key("a/b")).unwrap());
+    let aside = Arc::new(store.folders.staging_folder(&key("a/b")).unwrap());
     let (staged, _) =
-        store.stage(&key("a/b"), &aside, &mut |file| Writer { file, label: "a/b" }.write_all(b"new")).unwrap();
+        store.folders.stage(&key("a/b"), &aside, &mut |file| Writer { file, label: "a/b" }.write_all(b"new")).unwrap();
     // What `publish` does when the kernel says EXDEV, which needs a mount to be seen.
-    store.publish_across(&key("a/b"), &staged, &store.make_folders(&key("a"), true).unwrap()).unwrap();
+    store.folders.publish_across(&key("a/b"), &staged, &store.folders.make_folders(&key("a"), true).unwrap()).unwrap();
     drop(staged);
     assert_eq!(fs::read(root.join("a/b")).unwrap(), b"new");
     assert_eq!(files(&root), ["a/b"]);
@@ -298,8 +312,12 @@ fn temporary_files_of_others_are_removed_once_they_are_a_day_old() {
     let store = LocalStore::open(&root).unwrap();
     store.put(&key("a/b"), b"new").unwrap();
     assert_eq!(files(&root).len(), 4, "young ones may be at work");
-    let folder = store.root.open_beneath(TEMP_FOLDER, FOLDER).unwrap();
-    store.sweep(&key(TEMP_FOLDER), &folder, SystemTime::now() + temporary::LEFT_OVER_AGE + Duration::from_secs(60));
+    let folder = store.folders.root.open_beneath(TEMP_FOLDER, FOLDER).unwrap();
+    store.folders.sweep(
+        &key(TEMP_FOLDER),
+        &folder,
+        SystemTime::now() + temporary::LEFT_OVER_AGE + Duration::from_secs(60),
+    );
     assert_eq!(files(&root), ["a/b".to_owned(), format!("{TEMP_FOLDER}/another's")]);
 }
 
@@ -384,9 +402,10 @@ fn work_of_a_child() {
         }
         // Stages a file, says so, and never comes back to it.
         _ => {
-            let beside = Arc::new(store.make_folders(&key("a"), true).unwrap());
-            let aside = Arc::new(store.staging_folder(&key("a/b")).unwrap());
-            let staged = [&beside, &aside].map(|folder| store.stage(&key("a/b"), folder, &mut |_| Ok(())).unwrap());
+            let beside = Arc::new(store.folders.make_folders(&key("a"), true).unwrap());
+            let aside = Arc::new(store.folders.staging_folder(&key("a/b")).unwrap());
+            let staged =
+                [&beside, &aside].map(|folder| store.folders.stage(&key("a/b"), folder, &mut |_| Ok(())).unwrap());
             fs::write(Path::new(root).join("../staged"), "").unwrap();
             std::thread::sleep(Duration::from_secs(60));
             drop(staged);

@@ -2,7 +2,7 @@
 //!
 //! Owns: the folder that is being written, its removal where it is not published. Never: what the files mean.
 
-use super::{FOLDER, LocalStore, folder_of, remove_tree};
+use super::folders::{FOLDER, Folders, folder_of, remove_tree};
 use crate::disk::{self, Writer};
 use crate::{Key, StoreError, temporary};
 use rustix::fs::{Mode, OFlags};
@@ -12,9 +12,6 @@ use std::ffi::CString;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-
-/// How deep a staged folder may nest.
-const MAX_FOLDERS: usize = 128;
 
 /// A folder that was written aside. Nobody sees it until it is published; it is removed where it never is.
 #[derive(Debug)]
@@ -33,15 +30,15 @@ impl Drop for StagedTree {
         }
         let removed = CString::new(self.name.as_str())
             .map_err(io::Error::from)
-            .and_then(|name| remove_tree(&self.above, &name, &self.label, MAX_FOLDERS));
+            .and_then(|name| remove_tree(&self.above, &name, &self.label));
         if let Err(error) = removed {
             tracing::warn!(name = %self.name, %error, "a temporary folder could not be removed");
         }
     }
 }
 
-impl LocalStore {
-    pub(super) fn stage_folder(
+impl Folders {
+    pub(crate) fn stage_folder(
         &self,
         folder: &Key,
         items: &mut dyn Iterator<Item = (Key, Vec<u8>)>,
@@ -89,7 +86,7 @@ impl LocalStore {
         Ok(tree)
     }
 
-    pub(super) fn publish_folders(&self, trees: Vec<(Key, StagedTree)>) -> Result<(), StoreError> {
+    pub(crate) fn publish_folders(&self, trees: Vec<(Key, StagedTree)>) -> Result<(), StoreError> {
         let Some((first, tree)) = trees.first() else { return Ok(()) };
         #[cfg(target_os = "linux")]
         disk::sync_all(&tree.above, first.as_str()).map_err(|source| self.io("write", first, source))?;

@@ -18,7 +18,7 @@ const RETRIES: usize = 16;
 
 /// Why something could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// A symbolic link leads out of the root.
     LeadsOut,
     /// The operating system's word.
@@ -27,14 +27,14 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// Whether there is simply nothing under that name. (A name too long for the file system cannot be there.)
-    pub(super) fn is_absent(self) -> bool {
+    pub(crate) fn is_absent(self) -> bool {
         matches!(self, Self::Os(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG))
     }
 }
 
 /// A held root folder.
 #[derive(Debug)]
-pub(super) struct Root {
+pub(crate) struct Root {
     path: PathBuf,
     canonical: PathBuf,
     fd: OwnedFd,
@@ -45,7 +45,7 @@ pub(super) struct Root {
 
 impl Root {
     /// Opens a folder that exists.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let canonical = std::fs::canonicalize(&path)?;
         let fd =
@@ -67,22 +67,22 @@ impl Root {
     }
 
     /// The folder itself, for looks that need not keep the rule.
-    pub(super) fn fd(&self) -> &OwnedFd {
+    pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
     }
 
     /// The file system that the folder is on.
-    pub(super) fn device(&self) -> u64 {
+    pub(crate) fn device(&self) -> u64 {
         self.device
     }
 
     /// The folder as it was named, made absolute.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Opens what stands under a key's text; the empty text is the root itself. Never creates.
-    pub(super) fn open_beneath(&self, key: &str, flags: OFlags) -> Result<OwnedFd, Refusal> {
+    pub(crate) fn open_beneath(&self, key: &str, flags: OFlags) -> Result<OwnedFd, Refusal> {
         let flags = flags | OFlags::CLOEXEC;
         let key = if key.is_empty() { "." } else { key };
         #[cfg(target_os = "linux")]
@@ -127,7 +127,7 @@ impl Root {
 
     /// The same folder, with the rule kept by comparing paths: how other systems work, tried on this one.
     #[cfg(all(test, target_os = "linux"))]
-    pub(super) fn without_kernel(mut self) -> Self {
+    pub(crate) fn without_kernel(mut self) -> Self {
         self.kernel_keeps = false;
         self
     }

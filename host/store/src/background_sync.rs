@@ -4,7 +4,7 @@
 //!
 //! A large table's final sync would otherwise find all of it waiting, with the disk idle until then.
 
-use super::disk;
+use crate::disk;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -13,8 +13,8 @@ use std::thread::{Scope, ScopedJoinHandle};
 /// So much is written before the disk is asked to begin, and between two times that it is asked.
 const STRIDE: usize = 32 << 20;
 
-/// A writer into a file, whose bytes go to the disk while it is written. [`Behind::finish`] tells what went wrong there.
-pub(super) struct Behind<'scope, 'env, W> {
+/// A writer into a file, whose bytes go to the disk while it is written. [`BackgroundSync::finish`] tells what went wrong there.
+pub(crate) struct BackgroundSync<'scope, 'env, W> {
     inner: W,
     file: &'env File,
     label: &'env str,
@@ -23,7 +23,7 @@ pub(super) struct Behind<'scope, 'env, W> {
     syncing: Option<(SyncSender<()>, ScopedJoinHandle<'scope, io::Result<()>>)>,
 }
 
-impl<'scope, 'env, W: Write> Behind<'scope, 'env, W> {
+impl<'scope, 'env, W: Write> BackgroundSync<'scope, 'env, W> {
     /// `inner` writes into `file`.
     pub fn new(inner: W, file: &'env File, label: &'env str, scope: &'scope Scope<'scope, 'env>) -> Self {
         Self { inner, file, label, scope, since: 0, syncing: None }
@@ -54,7 +54,7 @@ impl<'scope, 'env, W: Write> Behind<'scope, 'env, W> {
     }
 }
 
-impl<W: Write> Write for Behind<'_, '_, W> {
+impl<W: Write> Write for BackgroundSync<'_, '_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
         self.since = self.since.saturating_add(count);
@@ -88,10 +88,10 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         let piece = vec![7; STRIDE / 4];
         let done = std::thread::scope(|scope| {
-            let mut behind = Behind::new(Failing(&file, fails), &file, "a", scope);
-            let written = (0..pieces).try_for_each(|_| behind.write_all(&piece));
-            assert_eq!(behind.syncing.is_some(), pieces >= 4 && !fails, "{pieces}");
-            written.and(behind.finish())
+            let mut sync = BackgroundSync::new(Failing(&file, fails), &file, "a", scope);
+            let written = (0..pieces).try_for_each(|_| sync.write_all(&piece));
+            assert_eq!(sync.syncing.is_some(), pieces >= 4 && !fails, "{pieces}");
+            written.and(sync.finish())
         });
         (done, file.metadata().unwrap().len())
     }
