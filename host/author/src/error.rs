@@ -248,7 +248,7 @@ impl Diagnose for InstallError {
             Self::Plugin(error) => error.diagnose(),
             Self::Build(error) => error.diagnose(),
             Self::Lock(error) => error.diagnose(),
-            Self::Store(error) => Diagnosis::new(Class::Unusable, "io", error),
+            Self::Store(error) => error.diagnose(),
             Self::NoDataFolder => {
                 Diagnosis::new(Class::Unusable, "no_data_folder", "this system names no data folder for this user")
                     .help("set HOME, or XDG_DATA_HOME to an absolute path")
@@ -337,7 +337,7 @@ impl Diagnose for CheckError {
             Self::Io { what, source } => Diagnosis::new(Class::Internal, "internal", format!("cannot {what}"))
                 .why(source)
                 .help("check that the folder for temporary files (TMPDIR) exists, is writable and has space"),
-            Self::Dataset(error) => Diagnosis::new(Class::Unusable, "unreadable", error),
+            Self::Dataset(error) => error.diagnose(),
             Self::NoImages(dataset) => {
                 Diagnosis::new(Class::Unusable, "no_images", format!("{dataset} has no images to check with"))
                     .help("give a dataset with images, or leave out --dataset to check with made-up records")

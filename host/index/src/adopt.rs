@@ -20,7 +20,7 @@ use crate::select;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use kymhost_dataset::{Dataset, DatasetError, Input, Own, PreparedJson, Record};
-use kymhost_plugin::{Failure, FailureKind, Hashed, IndexerInfo, Workforce};
+use kymhost_plugin::{Failure, FailureKind, IndexerInfo, ParamsReading, Workforce};
 use kymhost_plugin_api::RunMarker;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -174,9 +174,9 @@ impl Work<'_> {
                 (_, None) => return Ok(None),
             };
             let is_to_relabel = image.rows > 0
-                && (facts.params_hash.as_deref() != Some(hashed.params_hash.as_str())
+                && (facts.params_hash.as_deref() != Some(hashed.hash.as_str())
                     || facts.analysis_version.as_deref() != Some(version));
-            let params_hash = hashed.params_hash.clone();
+            let params_hash = hashed.hash.clone();
             let mark = Receipts::mark(id, &rows_sha256);
             let old = (facts.params_hash.as_deref(), facts.analysis_version.as_deref());
             match self.marker(id, image.rows, rows_sha256, hashed, old, now) {
@@ -201,7 +201,7 @@ impl Work<'_> {
         id: &str,
         rows: u64,
         rows_sha256: String,
-        hashed: Hashed,
+        hashed: ParamsReading,
         (old_hash, old_version): (Option<&str>, Option<&str>),
         now: i64,
     ) -> Result<PreparedJson, DatasetError> {
@@ -227,11 +227,11 @@ impl Work<'_> {
             Some(inputs) => Some(look_again(&record, self.indexer.own(), &inputs)?),
             None => None,
         };
-        let marker = RunMarker::new(self.name.indexer(), hashed.params_hash.as_str(), version, rows, now);
+        let marker = RunMarker::new(self.name.indexer(), hashed.hash.as_str(), version, rows, now);
         let receipt = Receipt {
             library_sha256: self.library_sha256.clone(),
             rows_sha256,
-            params: hashed.params,
+            params: hashed.value,
             params_inputs: Some(hashed.inputs),
             rows_inputs,
             // Those that are there count as well, whoever made them.
@@ -329,10 +329,10 @@ fn look_again(record: &Record, own: Own<'_>, inputs: &[Input]) -> Result<Vec<Inp
 fn hashes(
     workforce: &mut dyn Workforce,
     ids: &[String],
-) -> Result<HashMap<String, Result<Hashed, Failure>>, IndexError> {
+) -> Result<HashMap<String, Result<ParamsReading, Failure>>, IndexError> {
     let mut hashes = HashMap::with_capacity(ids.len());
     if !ids.is_empty() {
-        workforce.params_hashes(ids, &mut |index, answer| {
+        workforce.params_readings(ids, &mut |index, answer| {
             if let Some(id) = ids.get(index) {
                 hashes.insert(id.clone(), answer);
             }

@@ -82,7 +82,7 @@ impl Checkpoints {
 /// About how many bytes an image's rows take while they wait for a commit, with what goes into its marker.
 pub(crate) fn held_bytes(extracted: &Extracted) -> u64 {
     let inputs = extracted.inputs.len().saturating_add(extracted.params.inputs.len()) as u64;
-    let params = extracted.params.params.as_ref().map_or(0, String::len) as u64;
+    let params = extracted.params.value.as_ref().map_or(0, String::len) as u64;
     let artifacts = extracted.artifacts.iter().map(|made| made.payload.bytes() as u64).fold(0, u64::saturating_add);
     rows_bytes(&extracted.rows).saturating_add(inputs * INPUT_BYTES).saturating_add(params).saturating_add(artifacts)
 }

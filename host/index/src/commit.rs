@@ -15,7 +15,7 @@ use crate::receipt::{self, Receipt};
 use crate::rewrite::{self, Change, Rewritten, Widening};
 use crate::rows_digest::rows_digest;
 use kymhost_dataset::{Dataset, DatasetError, Input, PreparedArtifact, PreparedJson};
-use kymhost_plugin::{Extracted, Failure, FailureKind, Hashed, IndexerInfo, Made};
+use kymhost_plugin::{Extracted, Failure, FailureKind, IndexerInfo, Made, ParamsReading};
 use kymhost_plugin_api::{Artifact, RunMarker};
 use kymhost_store::time::epoch_ns;
 use kymhost_store::{Key, Stat};
@@ -353,7 +353,7 @@ impl<'a> Committer<'a> {
         let now = now_ns();
         let mut markers = Vec::with_capacity(done.len());
         for Done { image_id, extracted: Extracted { rows, params, inputs, .. } } in done {
-            let Hashed { params_hash, params, inputs: params_inputs } = params;
+            let ParamsReading { hash: params_hash, value: params, inputs: params_inputs } = params;
             let version = &self.indexer.analysis_version;
             let marker =
                 RunMarker::new(self.name.indexer(), params_hash.as_str(), version, rows.num_rows() as u64, now);

@@ -11,7 +11,7 @@ use crate::receipt::{self, ReadMarker};
 use crate::staleness::ImageReport;
 use crate::staleness::Reason;
 use kymhost_dataset::{Dataset, DatasetError, Found, Held, Input, Record, check_input};
-use kymhost_plugin::{Hashed, IndexerInfo, Workforce};
+use kymhost_plugin::{IndexerInfo, ParamsReading, Workforce};
 use kymhost_plugin_api::{Json, canonical_json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -97,9 +97,9 @@ pub fn explain(
 }
 
 /// The params of now, where they can be had.
-fn ask(workforce: &mut dyn Workforce, image_id: &str) -> Result<Option<Hashed>, IndexError> {
+fn ask(workforce: &mut dyn Workforce, image_id: &str) -> Result<Option<ParamsReading>, IndexError> {
     let mut found = None;
-    workforce.params_hashes(&[image_id.to_owned()], &mut |_, answer| found = answer.ok())?;
+    workforce.params_readings(&[image_id.to_owned()], &mut |_, answer| found = answer.ok())?;
     Ok(found)
 }
 
@@ -117,7 +117,7 @@ impl Before<'_> {
         reason: Reason,
         plan: &Plan,
         image_id: &str,
-        hashed: Option<&Hashed>,
+        hashed: Option<&ParamsReading>,
         error: Option<&str>,
     ) -> Cause {
         let mut cause = Cause { reason, before: None, after: None, params: Vec::new(), inputs: Vec::new() };
@@ -175,15 +175,15 @@ impl Before<'_> {
         Some(format!("the marker has {}: {hash}, {version}", rows_text(marker.n_rows)))
     }
 
-    fn params_changed(&self, cause: &mut Cause, hashed: Option<&Hashed>) {
+    fn params_changed(&self, cause: &mut Cause, hashed: Option<&ParamsReading>) {
         cause.before = match (&self.marker, &self.rows.params_hash) {
             (Some(read), _) => Some(hash_text(&read.marker.params_hash)),
             (None, Some(hash)) => Some(hash_text(hash)),
             (None, None) => Some("rows of several params hashes".to_owned()),
         };
-        cause.after = hashed.map(|hashed| hash_text(&hashed.params_hash));
+        cause.after = hashed.map(|hashed| hash_text(&hashed.hash));
         let before = self.marker.as_ref().and_then(|read| read.receipt.as_ref()?.params.as_deref());
-        let after = hashed.and_then(|hashed| hashed.params.as_deref());
+        let after = hashed.and_then(|hashed| hashed.value.as_deref());
         if let (Some(before), Some(after)) = (before, after)
             && let (Ok(before), Ok(after)) = (Json::parse(before.as_bytes()), Json::parse(after.as_bytes()))
         {

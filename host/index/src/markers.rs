@@ -6,7 +6,7 @@ use crate::ledger::Receipts;
 use crate::receipt::{self, Freshening, ReadMarker, Receipt};
 use crate::staleness::InputChanges;
 use kymhost_dataset::{Dataset, DatasetError, Held, Input, Own, Record, check_input};
-use kymhost_plugin::{Failure, FailureKind, Hashed, Workforce};
+use kymhost_plugin::{Failure, FailureKind, ParamsReading, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -77,13 +77,10 @@ impl Looked {
     }
 
     /// Takes note of what the params were made from, where the answer is the marker's: it need not be asked for again.
-    pub fn learn_params(&mut self, hashed: &Hashed, library_sha256: &str) {
+    pub fn learn_params(&mut self, hashed: &ParamsReading, library_sha256: &str) {
         let (Marker::Valid(marker), Some(kept)) = (&self.marker, &mut self.receipt) else { return };
         // An answer that was made from nothing may as well be one of which nothing is known.
-        if *kept.library_sha256 == *library_sha256
-            && marker.params_hash == hashed.params_hash
-            && !hashed.inputs.is_empty()
-        {
+        if *kept.library_sha256 == *library_sha256 && marker.params_hash == hashed.hash && !hashed.inputs.is_empty() {
             kept.moved.get_or_insert_default().freshening.params_inputs = Some(hashed.inputs.clone());
         }
     }

@@ -13,7 +13,7 @@ use crate::staleness::{
     self, Current, Facts, ImageReport, Judgement, MarkerFacts, Reason, ReceiptFacts, RowFacts, RowsState, judge,
 };
 use kymhost_dataset::Dataset;
-use kymhost_plugin::{Failure, Hashed, IndexerInfo, PluginError, Workforce};
+use kymhost_plugin::{Failure, IndexerInfo, ParamsReading, PluginError, Workforce};
 use kymhost_plugin_api::RunMarker;
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
@@ -216,7 +216,7 @@ fn plan_by_kymflow(
     chosen.narrow(&mut table);
     let mut images = Vec::with_capacity(chosen.ids.len());
     for (((image_id, hashed), looked), rows) in chosen.ids.iter().zip(hashes).zip(looked).zip(&table.images) {
-        let hash = hashed.ok_or(IndexError::Interrupted)?.map(|hashed| hashed.params_hash);
+        let hash = hashed.ok_or(IndexError::Interrupted)?.map(|reading| reading.hash);
         let judged = Judged::of(indexer, hash, looked.marker, rows);
         let reasons = match judged.failure {
             Some(_) => vec![Reason::StaleUnreadable],
@@ -399,7 +399,7 @@ fn hashes_by_ours(
             let (Some(hash), Some(image)) = (hashes.get_mut(place), looked.get_mut(place)) else { return };
             *hash = Some(answer.map(|hashed| {
                 image.learn_params(&hashed, library);
-                hashed.params_hash
+                hashed.hash
             }));
         })?;
     }
@@ -475,7 +475,7 @@ impl Judged {
     }
 }
 
-type Hashes = Vec<Option<Result<Hashed, Failure>>>;
+type Hashes = Vec<Option<Result<ParamsReading, Failure>>>;
 
 fn params_hashes(workforce: &mut dyn Workforce, image_ids: &[&str]) -> Result<Hashes, PluginError> {
     let mut hashes: Hashes = image_ids.iter().map(|_| None).collect();

@@ -26,11 +26,11 @@ struct Fake {
 }
 
 impl Fake {
-    fn hashed(&self, id: &str) -> Result<Hashed, Failure> {
+    fn hashed(&self, id: &str) -> Result<ParamsReading, Failure> {
         let record = self.dataset.record(id).unwrap().watched(MARKER);
         let params = record.json("params").map_err(|error| failed(&error))?.unwrap_or_default();
         let inputs = record.inputs().unwrap();
-        Ok(Hashed { params_hash: params_hash(&params), params: Some(canonical_json(&params)), inputs })
+        Ok(ParamsReading { hash: params_hash(&params), value: Some(canonical_json(&params)), inputs })
     }
 
     fn extracted(&self, id: &str) -> Result<Extracted, Failure> {
@@ -67,7 +67,7 @@ impl Workforce for Fake {
     fn params_hashes(
         &mut self,
         image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<Hashed, Failure>),
+        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
     ) -> Result<(), PluginError> {
         self.asked.push(("params", image_ids.to_vec()));
         self.wait();
@@ -814,7 +814,7 @@ impl Workforce for Stopped<'_> {
     fn params_hashes(
         &mut self,
         image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<Hashed, Failure>),
+        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
     ) -> Result<(), PluginError> {
         self.0.params_hashes(&image_ids[..image_ids.len() - 1], sink)
     }

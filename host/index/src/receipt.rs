@@ -3,6 +3,7 @@
 //! Owns: its form, reading markers with it (fast) and writing them. Never: I/O, what follows from it.
 
 use kymhost_dataset::{Found, Input, Times};
+use kymhost_plugin::MAX_PARAMS_BYTES;
 use kymhost_plugin_api::{Json, RunMarker};
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer};
@@ -16,8 +17,6 @@ pub const FIELD: &str = "kymhost";
 const OUTPUTS: &str = "outputs";
 /// The form of what is under it. Another one counts as no receipt at all: the marker is judged by the old rules.
 pub const FORMAT: u64 = 1;
-/// Params of more bytes than this are not kept: a marker is read at every run.
-pub const MAX_PARAMS_BYTES: usize = 64 << 10;
 
 /// What a run recorded of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, Str
 use arrow::datatypes::Int64Type;
 use kymhost_dataset::Dataset;
 use kymhost_dataset::Record;
-use kymhost_plugin::{Extracted, FailureKind, Hashed};
+use kymhost_plugin::{Extracted, FailureKind, ParamsReading};
 use kymhost_plugin::{Failure, IndexerInfo, PluginError, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
 use kymhost_store::{Entry, Key, LocalStore, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
@@ -50,12 +50,12 @@ impl Indexer {
         Ok(RecordBatch::try_from_iter_with_nullable([("x", x, true)]).unwrap())
     }
 
-    fn params(&self, id: &str) -> Result<Hashed, Failure> {
+    fn params(&self, id: &str) -> Result<ParamsReading, Failure> {
         let record = self.dataset.record(id).unwrap().watched("stalls_run");
         match record.json("params") {
-            Ok(params) => Ok(Hashed {
-                params_hash: params.as_ref().and_then(Json::as_str).unwrap_or("none").to_owned(),
-                params: params.map(|params| params.to_string()),
+            Ok(params) => Ok(ParamsReading {
+                hash: params.as_ref().and_then(Json::as_str).unwrap_or("none").to_owned(),
+                value: params.map(|params| params.to_string()),
                 inputs: record.inputs().unwrap(),
             }),
             Err(error) => Err(Failure::new(FailureKind::Unreadable, error.to_string())),
@@ -70,7 +70,7 @@ impl Workforce for Indexer {
     fn params_hashes(
         &mut self,
         image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<Hashed, Failure>),
+        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
     ) -> Result<(), PluginError> {
         for (index, id) in image_ids.iter().enumerate() {
             self.asked += 1;

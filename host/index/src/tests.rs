@@ -5,7 +5,7 @@ use crate::*;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{Int64Type, Schema};
 use kymhost_dataset::Dataset;
-use kymhost_plugin::{Extracted, FailureKind, Hashed};
+use kymhost_plugin::{Extracted, FailureKind, ParamsReading};
 use kymhost_plugin::{Failure, IndexerInfo, PluginError, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
 use kymhost_store::{Entry, Key, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
@@ -49,12 +49,12 @@ impl Workforce for Fake {
     fn params_hashes(
         &mut self,
         image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<Hashed, Failure>),
+        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
     ) -> Result<(), PluginError> {
         self.asked.push("params");
         for (index, id) in image_ids.iter().enumerate() {
             match self.params.get(id) {
-                Some(answer) => sink(index, answer.clone().map(Hashed::of)),
+                Some(answer) => sink(index, answer.clone().map(ParamsReading::of)),
                 None => return Err(PluginError::worker(format!("no {id}"))),
             }
         }
@@ -93,7 +93,7 @@ impl Workforce for Fake {
             let answer = match (&self.rows[id], &self.params[id]) {
                 (Ok(rows), Ok(params_hash)) => Ok(Extracted {
                     rows: rows.clone(),
-                    params: Hashed::of(params_hash),
+                    params: ParamsReading::of(params_hash),
                     inputs: Vec::new(),
                     artifacts: Vec::new(),
                 }),

@@ -6,7 +6,7 @@ use crate::*;
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
 use kymhost_dataset::Dataset;
-use kymhost_plugin::{Extracted, FailureKind, Hashed};
+use kymhost_plugin::{Extracted, FailureKind, ParamsReading};
 use kymhost_plugin::{Failure, IndexerInfo, PluginError, Workforce};
 use kymhost_plugin_api::RunMarker;
 use kymhost_store::{Entry, Key, LocalStore, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
@@ -37,14 +37,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn hashed(&self, id: &str) -> Result<Hashed, Failure> {
+    fn hashed(&self, id: &str) -> Result<ParamsReading, Failure> {
         let record = self.dataset.find_record(id).unwrap().watched(MARKER);
         let text = record.json_bytes("stalls/params").unwrap().unwrap_or_default();
         let text = String::from_utf8(text).unwrap();
         if text == "broken" {
             return Err(Failure::new(FailureKind::Unreadable, "broken params".into()));
         }
-        Ok(Hashed { params_hash: format!("h{text}"), params: Some(text), inputs: record.inputs().unwrap() })
+        Ok(ParamsReading { hash: format!("h{text}"), value: Some(text), inputs: record.inputs().unwrap() })
     }
 }
 
@@ -55,7 +55,7 @@ impl Workforce for Reader {
     fn params_hashes(
         &mut self,
         image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<Hashed, Failure>),
+        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
     ) -> Result<(), PluginError> {
         if let Some(work) = &mut self.on_params {
             work();

@@ -11,14 +11,12 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use kymhost_dataset::{DatasetError, Own, Record};
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::ffi::{ArrowTable, HostRecord, HostRun};
-use kymhost_plugin_api::{Artifact, ArtifactKind, Error, ErrorKind, Json, LogLevel, RunMarker, Table, canonical_json};
+use kymhost_plugin_api::{Artifact, ArtifactKind, Error, ErrorKind, Json, LogLevel, RunMarker, Table};
 use std::collections::HashSet;
 use std::sync::Arc;
 
 /// How long a params hash may be, in bytes.
 const MAX_HASH_BYTES: usize = 1024;
-/// How long params may be to be kept, in bytes.
-const MAX_PARAMS_BYTES: usize = 64 << 10;
 /// How deep a column's type may nest.
 const MAX_TYPE_DEPTH: usize = 32;
 
@@ -69,10 +67,8 @@ impl Indexer for Checked {
         Ok(hash)
     }
 
-    fn params(&self, record: &Record) -> Option<String> {
-        let text = self.foreign.params(&self.serve(record)).ok()?;
-        let text = canonical_json(&Json::parse(&text).ok()?);
-        (text.len() <= MAX_PARAMS_BYTES).then_some(text)
+    fn params(&self, record: &Record) -> Option<Json> {
+        Json::parse(&self.foreign.params(&self.serve(record)).ok()?).ok()
     }
 
     fn extract(

@@ -123,7 +123,7 @@ impl Diagnose for LockError {
     fn diagnose(&self) -> Diagnosis {
         match self {
             Self::Broken(error) => error.diagnose(),
-            Self::Store(error) => Diagnosis::new(Class::Unusable, "io", error),
+            Self::Store(error) => error.diagnose(),
             Self::Busy { .. } => {
                 Diagnosis::new(Class::Locked, "locked", self).help("try again when the other process has ended")
             }

@@ -55,15 +55,17 @@ impl Threads {
 
     fn answer(&self, indexer: &dyn Indexer, job: &Job<'_>, index: usize, cancelled: &AtomicBool) -> Answer {
         let done = catch_unwind(AssertUnwindSafe(|| match job {
-            Job::ParamsHash(images) => {
-                images.get(index).map(|image| job::params_hash(indexer, &self.dataset, image).map(Answer::Hash))
+            Job::Params(images, with_params) => {
+                let read = |image: &String| job::params(indexer, &self.dataset, image, *with_params);
+                images.get(index).map(|image| read(image).map(Answer::Params))
             }
             Job::OldMarker(payloads) => {
                 payloads.get(index).map(|payload| indexer.read_old_marker(payload).map(Answer::Marker))
             }
-            Job::Extract(images) => images.get(index).map(|image| {
+            Job::Extract(images, readings) => images.get(index).map(|image| {
                 let cancelled = || cancelled.load(Ordering::Relaxed);
-                job::extract(indexer, &self.dataset, image, self.threads, &cancelled).map(Answer::Rows)
+                let known = readings.get(image).cloned();
+                job::extract(indexer, &self.dataset, image, known, self.threads, &cancelled).map(Answer::Rows)
             }),
         }));
         match done {
@@ -153,7 +155,7 @@ impl Drive for Threads {
         }
         self.load()?;
         let Some(indexer) = self.indexer.as_deref() else { return Ok(()) };
-        let portion = if matches!(job, Job::Extract(_)) { 1 } else { PORTION };
+        let portion = if matches!(job, Job::Extract(..)) { 1 } else { PORTION };
         let shared = Shared {
             ledger: Mutex::new(Schedule::new(job.len())),
             changed: Condvar::new(),

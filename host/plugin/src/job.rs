@@ -4,9 +4,13 @@
 
 use super::made;
 use super::refusal::Refusal;
-use super::{Extracted, Failure, FailureKind, Hashed, Indexer, Plugin, PluginError, Produced, Workforce, failure_text};
+use super::{
+    Extracted, Failure, FailureKind, Indexer, MAX_PARAMS_BYTES, ParamsReading, Plugin, PluginError, Produced,
+    Workforce, failure_text,
+};
 use kymhost_dataset::{Dataset, DatasetError, Held, Input, InputsError, Record, check_input, settles_in};
-use kymhost_plugin_api::{Artifact, RunMarker};
+use kymhost_plugin_api::{Artifact, Json, RunMarker, canonical_json, params_hash};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -19,15 +23,17 @@ const NAMED_KEYS: usize = 5;
 /// One call to a pool.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Job<'a> {
-    ParamsHash(&'a [String]),
+    /// The params hashes of images; and the params themselves, if true.
+    Params(&'a [String], bool),
     OldMarker(&'a [Vec<u8>]),
-    Extract(&'a [String]),
+    /// The rows of images, some with their params as they were read a moment ago.
+    Extract(&'a [String], &'a Readings),
 }
 
 impl<'a> Job<'a> {
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::ParamsHash(images) | Self::Extract(images) => images.len(),
+            Self::Params(images, _) | Self::Extract(images, _) => images.len(),
             Self::OldMarker(payloads) => payloads.len(),
         }
     }
@@ -35,8 +41,10 @@ impl<'a> Job<'a> {
     /// The part of it that a batch covers.
     pub(super) fn part(&self, range: &Range<usize>) -> Self {
         match self {
-            Self::ParamsHash(images) => Self::ParamsHash(images.get(range.clone()).unwrap_or_default()),
-            Self::Extract(images) => Self::Extract(images.get(range.clone()).unwrap_or_default()),
+            Self::Params(images, with_params) => {
+                Self::Params(images.get(range.clone()).unwrap_or_default(), *with_params)
+            }
+            Self::Extract(images, readings) => Self::Extract(images.get(range.clone()).unwrap_or_default(), readings),
             Self::OldMarker(payloads) => Self::OldMarker(payloads.get(range.clone()).unwrap_or_default()),
         }
     }
@@ -44,7 +52,7 @@ impl<'a> Job<'a> {
     /// What a failure message calls the thing at `index`.
     pub(super) fn describe(&self, index: usize) -> String {
         match self {
-            Self::ParamsHash(images) | Self::Extract(images) => {
+            Self::Params(images, _) | Self::Extract(images, _) => {
                 images.get(index).map_or_else(|| format!("image number {index}"), |id| format!("image {id}"))
             }
             Self::OldMarker(_) => format!("run marker number {index}"),
@@ -55,7 +63,7 @@ impl<'a> Job<'a> {
 /// The answer for one image or payload.
 #[derive(Debug)]
 pub(super) enum Answer {
-    Hash(Hashed),
+    Params(ParamsReading),
     Rows(Extracted),
     Marker(Option<RunMarker>),
     Failed(Failure),
@@ -68,18 +76,18 @@ impl Answer {
             Self::Rows(extracted) => {
                 extracted.rows.get_array_memory_size()
                     + extracted.artifacts.iter().map(|made| made.payload.bytes()).sum::<usize>()
-                    + hashed_bytes(&extracted.params)
+                    + reading_bytes(&extracted.params)
                     + inputs_bytes(&extracted.inputs)
             }
-            Self::Hash(hashed) => hashed_bytes(hashed),
+            Self::Params(reading) => reading_bytes(reading),
             Self::Failed(failure) => failure.message.len() + inputs_bytes(&failure.inputs),
             Self::Marker(_) => 0,
         }
     }
 }
 
-fn hashed_bytes(hashed: &Hashed) -> usize {
-    hashed.params.as_ref().map_or(0, String::len) + inputs_bytes(&hashed.inputs)
+fn reading_bytes(reading: &ParamsReading) -> usize {
+    reading.value.as_ref().map_or(0, String::len) + inputs_bytes(&reading.inputs)
 }
 
 fn inputs_bytes(inputs: &[Input]) -> usize {
@@ -96,8 +104,57 @@ pub(super) trait Drive: Send {
     fn drive(&mut self, job: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError>;
 }
 
+/// What is known of images' params, by image id.
+pub(super) type Readings = HashMap<String, ParamsReading>;
+
+/// How much memory the readings of a plan may take until they are used. For an image whose reading does not fit, the
+/// extraction asks for the hash again.
+const MAX_READING_BYTES: usize = 128 << 20;
+/// A reading of more inputs is not handed on: what is sent to a worker at once must stay far below the bound of a frame.
+const MAX_READING_INPUTS: usize = 500;
+
 /// The face that the engine sees of anything that runs jobs.
-pub(super) struct Pool<D>(pub(super) D);
+///
+/// It hands what a plan has read of an image's params to the extraction. See [`extract`] for why two evaluations of
+/// `params` are enough for a stale image.
+pub(super) struct Pool<D> {
+    drive: D,
+    readings: Readings,
+    held_bytes: usize,
+}
+
+impl<D: Drive> Pool<D> {
+    pub(super) fn new(drive: D) -> Self {
+        Self { drive, readings: Readings::new(), held_bytes: 0 }
+    }
+
+    fn read(
+        &mut self,
+        image_ids: &[String],
+        with_params: bool,
+        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
+    ) -> Result<(), PluginError> {
+        let Self { drive, readings, held_bytes } = self;
+        drive.drive(Job::Params(image_ids, with_params), &mut |index, answer| {
+            let answer = match answer {
+                Answer::Params(reading) => Ok(reading),
+                Answer::Failed(failure) => Err(failure),
+                other => Err(unexpected(&other)),
+            };
+            if let (Ok(reading), Some(image)) = (&answer, image_ids.get(index)) {
+                let bytes = image.len() + reading.hash.len() + reading_bytes(reading);
+                if reading.inputs.len() <= MAX_READING_INPUTS && *held_bytes + bytes <= MAX_READING_BYTES {
+                    *held_bytes += bytes;
+                    readings.insert(image.clone(), reading.clone());
+                } else {
+                    readings.remove(image);
+                }
+            }
+            sink(index, answer);
+            true
+        })
+    }
+}
 
 fn unexpected(answer: &Answer) -> Failure {
     Failure::new(FailureKind::Error, format!("the worker answered another question: {answer:?}"))
@@ -105,23 +162,23 @@ fn unexpected(answer: &Answer) -> Failure {
 
 impl<D: Drive> Workforce for Pool<D> {
     fn library_sha256(&mut self) -> Result<String, PluginError> {
-        self.0.library_sha256()
+        self.drive.library_sha256()
     }
 
     fn params_hashes(
         &mut self,
         image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<Hashed, Failure>),
+        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
     ) -> Result<(), PluginError> {
-        self.0.drive(Job::ParamsHash(image_ids), &mut |index, answer| {
-            let answer = match answer {
-                Answer::Hash(hash) => Ok(hash),
-                Answer::Failed(failure) => Err(failure),
-                other => Err(unexpected(&other)),
-            };
-            sink(index, answer);
-            true
-        })
+        self.read(image_ids, false, sink)
+    }
+
+    fn params_readings(
+        &mut self,
+        image_ids: &[String],
+        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
+    ) -> Result<(), PluginError> {
+        self.read(image_ids, true, sink)
     }
 
     fn read_old_markers(
@@ -129,7 +186,7 @@ impl<D: Drive> Workforce for Pool<D> {
         payloads: &[Vec<u8>],
         sink: &mut dyn FnMut(usize, Result<Option<RunMarker>, Failure>),
     ) -> Result<(), PluginError> {
-        self.0.drive(Job::OldMarker(payloads), &mut |index, answer| {
+        self.drive.drive(Job::OldMarker(payloads), &mut |index, answer| {
             let answer = match answer {
                 Answer::Marker(marker) => Ok(marker),
                 Answer::Failed(failure) => Err(failure),
@@ -145,8 +202,11 @@ impl<D: Drive> Workforce for Pool<D> {
         image_ids: &[String],
         sink: &mut dyn FnMut(usize, Result<Extracted, Failure>) -> bool,
     ) -> Result<(), PluginError> {
-        let declared = self.0.declared().to_vec();
-        self.0.drive(Job::Extract(image_ids), &mut |index, answer| {
+        let declared = self.drive.declared().to_vec();
+        // Used once: what is extracted later has readings of its own.
+        self.held_bytes = 0;
+        let readings = std::mem::take(&mut self.readings);
+        self.drive.drive(Job::Extract(image_ids, &readings), &mut |index, answer| {
             let answer = match answer {
                 Answer::Rows(extracted) => match made::check(&declared, &extracted.artifacts) {
                     Ok(()) => Ok(extracted),
@@ -215,22 +275,55 @@ impl From<Failure> for Halt {
     }
 }
 
-/// One image's params hash.
-pub(super) fn params_hash(indexer: &dyn Indexer, dataset: &Dataset, image: &str) -> Result<Hashed, Failure> {
+/// One image's params hash; with the params themselves if they are wanted.
+pub(super) fn params(
+    indexer: &dyn Indexer,
+    dataset: &Dataset,
+    image: &str,
+    with_params: bool,
+) -> Result<ParamsReading, Failure> {
     let record = record(dataset, image)?;
-    steadily(&|| false, || hash(indexer, &record, true))
+    steadily(&|| false, || {
+        read(indexer, &record, |watched| {
+            let hash = indexer.params_hash(watched)?;
+            let value = if with_params { indexer.params(watched).and_then(|params| kept(&params)) } else { None };
+            Ok((hash, value))
+        })
+    })
 }
 
-/// One image's rows, and the params hash that held all the time.
+/// One image's rows, and its params, whose hash held all the time.
+///
+/// `known` is what was read of the params before, by the plan. It is used if nothing that it was made from has changed
+/// since; else the hash is asked for now.
+///
+/// For a stale image an indexer whose params hash is the hash of its params is asked for its params only twice: once by
+/// the plan for the hash, once here, after the extraction, for the params themselves. Two are enough:
+///
+/// - The first one must come before the extraction, since the plan decides by it.
+/// - The second one must come after it. It finds a hash that depends on more than the record, and it gives the value that
+///   is kept. That it has the same hash is seen without asking for the hash: the host hashes the value itself. Only if
+///   that is another hash the indexer is asked, because it may have a hash of its own.
+/// - Whatever changes in between is found without the indexer: at the end all inputs of both answers and of the rows are
+///   looked at again. What has the same content then as when it was read, gave the same answer all the time.
 pub(super) fn extract(
     indexer: &dyn Indexer,
     dataset: &Dataset,
     image: &str,
+    known: Option<ParamsReading>,
     threads: usize,
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Extracted, Failure> {
     let record = record(dataset, image)?;
-    steadily(cancelled, || extract_once(indexer, &record, threads, cancelled))
+    let mut known = known;
+    steadily(cancelled, || {
+        // If something moves during the first attempt, the second one asks for everything again.
+        let held = known.take().and_then(|mut known| {
+            let moved = look_again(indexer, &record, &mut known.inputs);
+            moved.is_empty().then_some(known)
+        });
+        extract_once(indexer, &record, held, threads, cancelled)
+    })
 }
 
 /// Tries once more what failed because something moved.
@@ -264,16 +357,25 @@ fn some_of(keys: &[String]) -> String {
     }
 }
 
-/// One image's params hash as the indexer gives it; `with_params`: and its params.
-fn hash(indexer: &dyn Indexer, record: &Record, with_params: bool) -> Result<Hashed, Halt> {
+/// Asks the indexer for a hash and params, and takes note of what it reads for them.
+fn read(
+    indexer: &dyn Indexer,
+    record: &Record,
+    ask: impl FnOnce(&Record) -> Result<(String, Option<String>), Failure>,
+) -> Result<ParamsReading, Halt> {
     let watched = record.watched(indexer.info().own());
-    let params_hash = indexer.params_hash(&watched);
-    let params = if with_params && params_hash.is_ok() { indexer.params(&watched) } else { None };
+    let answer = ask(&watched);
     let inputs = inputs_of(&watched)?;
-    match params_hash {
-        Ok(params_hash) => Ok(Hashed { params_hash, params, inputs }),
+    match answer {
+        Ok((hash, value)) => Ok(ParamsReading { hash, value, inputs }),
         Err(failure) => Err(blame(indexer, record, Failure { inputs, ..failure })),
     }
+}
+
+/// Params as they are kept, if they are not too long.
+fn kept(params: &Json) -> Option<String> {
+    let text = canonical_json(params);
+    (text.len() <= MAX_PARAMS_BYTES).then_some(text)
 }
 
 fn inputs_of(watched: &Record) -> Result<Vec<Input>, Halt> {
@@ -295,53 +397,65 @@ fn blame(indexer: &dyn Indexer, record: &Record, failure: Failure) -> Halt {
 fn extract_once(
     indexer: &dyn Indexer,
     record: &Record,
+    known: Option<ParamsReading>,
     threads: usize,
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Extracted, Halt> {
-    let mut params = hash(indexer, record, true)?;
+    let before = match known {
+        Some(known) => known,
+        None => read(indexer, record, |watched| Ok((indexer.params_hash(watched)?, None)))?,
+    };
     let watched = record.watched(indexer.info().own());
     let produced = indexer.extract(&watched, threads, cancelled);
     let mut inputs = inputs_of(&watched)?;
     let Produced { rows, artifacts } = match produced {
         Ok(produced) => produced,
         Err(failure) => {
-            return Err(blame(indexer, record, Failure { inputs: union(&params.inputs, &inputs), ..failure }));
+            return Err(blame(indexer, record, Failure { inputs: union(&before.inputs, &inputs), ..failure }));
         }
     };
-    let again = match hash(indexer, record, false) {
-        Ok(again) => again,
+    let after = read(indexer, record, |watched| {
+        let params = indexer.params(watched);
+        let hash = match params.as_ref().map(params_hash) {
+            Some(hash) if hash == before.hash => hash,
+            _ => indexer.params_hash(watched)?,
+        };
+        Ok((hash, params.as_ref().and_then(kept)))
+    });
+    let after = match after {
+        Ok(after) => after,
         // What moved may be seen in the first answer only.
         Err(Halt::Failed(failure)) => {
-            let read = union(&union(&params.inputs, &inputs), &failure.inputs);
+            let read = union(&union(&before.inputs, &inputs), &failure.inputs);
             return Err(blame(indexer, record, Failure { inputs: read, ..failure }));
         }
         Err(moved) => return Err(moved),
     };
     // What the second answer was made from is compared with the first one by looking at both now: two that are as
     // they are now are alike.
-    let mut known = std::mem::take(&mut params.inputs);
-    let mut later = again.inputs;
-    let mut moved = look_again(indexer, record, &mut known);
+    let (mut earlier, mut later) = (before.inputs, after.inputs);
+    let mut moved = look_again(indexer, record, &mut earlier);
     moved.extend(look_again(indexer, record, &mut inputs));
     moved.extend(look_again(indexer, record, &mut later));
-    if moved.is_empty() && wait_for_young(record, [&known, &inputs]) {
-        moved.extend(look_again(indexer, record, &mut known));
+    if moved.is_empty() && wait_for_young(record, [&earlier, &inputs]) {
+        moved.extend(look_again(indexer, record, &mut earlier));
         moved.extend(look_again(indexer, record, &mut inputs));
     }
     if !moved.is_empty() {
         moved.sort_unstable();
         moved.dedup();
-        return Err(Halt::Moved(moved, union(&known, &inputs)));
+        return Err(Halt::Moved(moved, union(&earlier, &inputs)));
     }
-    params.inputs = union(&known, &later);
-    if again.params_hash != params.params_hash {
+    let params_inputs = union(&earlier, &later);
+    if after.hash != before.hash {
         let message = format!(
             "params_hash gave two answers over the same inputs: {}, then {}; it must depend on nothing but the record",
-            params.params_hash, again.params_hash
+            before.hash, after.hash
         );
         let failure = Failure::new(FailureKind::Error, failure_text(&message));
-        return Err(Halt::Failed(Failure { inputs: union(&params.inputs, &inputs), ..failure }));
+        return Err(Halt::Failed(Failure { inputs: union(&params_inputs, &inputs), ..failure }));
     }
+    let params = ParamsReading { hash: after.hash, value: after.value, inputs: params_inputs };
     Ok(Extracted { rows, params, inputs, artifacts })
 }
 
@@ -379,75 +493,4 @@ fn wait_for_young(record: &Record, inputs: [&Vec<Input>; 2]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Made;
-    use super::*;
-    use arrow::array::RecordBatch;
-    use arrow::datatypes::Schema;
-    use kymhost_dataset::Payload;
-    use kymhost_plugin_api::ArtifactKind;
-    use std::sync::Arc;
-
-    /// Workers that answer whatever they like, for an indexer that declares one artifact.
-    struct Spoilt {
-        declared: [Artifact; 1],
-        answers: Vec<Vec<&'static str>>,
-    }
-
-    impl Drive for Spoilt {
-        fn declared(&self) -> &[Artifact] {
-            &self.declared
-        }
-
-        fn library_sha256(&mut self) -> Result<String, PluginError> {
-            Ok(String::new())
-        }
-
-        fn drive(&mut self, _: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {
-            for (index, names) in self.answers.iter().enumerate() {
-                let made = |name: &&str| Made { name: (*name).to_owned(), payload: Payload::Json(b"1".to_vec()) };
-                let extracted = Extracted {
-                    rows: RecordBatch::new_empty(Arc::new(Schema::empty())),
-                    params: Hashed::of("h"),
-                    inputs: Vec::new(),
-                    artifacts: names.iter().map(made).collect(),
-                };
-                deliver(index, Answer::Rows(extracted));
-            }
-            Ok(())
-        }
-    }
-
-    /// Whatever a spoilt worker names, the host takes what the indexer declares.
-    #[test]
-    fn artifacts_of_a_spoilt_worker_are_refused_by_the_host() {
-        let cases: &[(&[&str], Option<&str>)] = &[
-            (&[], None),
-            (&["own/json"], None),
-            (&["somebody/params"], Some("the JSON artifact 'somebody/params', which its WRITES does not name")),
-            (&["own/json", "maker_run"], Some("'maker_run'")),
-            (&["own/json", "/own/json"], Some("'/own/json' twice")),
-        ];
-        let declared = [Artifact::new("own/json", ArtifactKind::Json)];
-        let answers = cases.iter().map(|(names, _)| names.to_vec()).collect();
-        let mut found = Vec::new();
-        let images = vec![String::new(); cases.len()];
-        Pool(Spoilt { declared, answers })
-            .extract_rows(&images, &mut |_, answer| {
-                found.push(answer);
-                true
-            })
-            .unwrap();
-        assert_eq!(found.len(), cases.len());
-        for (found, (names, expected)) in found.iter().zip(cases) {
-            match (found, expected) {
-                (Ok(_), None) => {}
-                (Err(failure), Some(words)) => {
-                    assert_eq!(failure.kind, FailureKind::Error);
-                    assert!(failure.message.contains(words), "{}", failure.message);
-                }
-                (found, _) => panic!("{names:?}: {found:?}"),
-            }
-        }
-    }
-}
+mod tests;

@@ -44,7 +44,7 @@ pub use worker::{take_pipes, watch_host};
 use arrow::array::RecordBatch;
 use kymhost_dataset::{Dataset, Input, Own, Payload, Record};
 use kymhost_plugin_api::card::CardIndexer;
-use kymhost_plugin_api::{Artifact, RunMarker};
+use kymhost_plugin_api::{Artifact, Json, RunMarker};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -266,12 +266,20 @@ pub trait Workforce: Send {
     /// The SHA-256 (lower-case hex) of the library that is, or will be, loaded. Starts no worker. Once it was told, a
     /// worker that finds another file in the library's place is refused ([`PluginError::Refused`], code `changed`).
     fn library_sha256(&mut self) -> Result<String, PluginError>;
-    /// The current params hash of each image, and what it was made from.
+    /// The current params hash of each image, and what it was made from. The params themselves may be left out.
     fn params_hashes(
         &mut self,
         image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<Hashed, Failure>),
+        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
     ) -> Result<(), PluginError>;
+    /// As [`Workforce::params_hashes`], with the params themselves.
+    fn params_readings(
+        &mut self,
+        image_ids: &[String],
+        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
+    ) -> Result<(), PluginError> {
+        self.params_hashes(image_ids, sink)
+    }
     /// What the indexer makes of old markers' JSON texts.
     fn read_old_markers(
         &mut self,
@@ -295,8 +303,8 @@ pub trait Workforce: Send {
 pub struct Extracted {
     /// The rows, without the host's provenance columns unless the indexer had them.
     pub rows: RecordBatch,
-    /// The image's params hash, asked for right before the extraction and again after it, with the same answer.
-    pub params: Hashed,
+    /// The image's params. Their hash was the same before the extraction and after it.
+    pub params: ParamsReading,
     /// What `extract_rows` read of the image, sorted by key; never what the indexer itself leaves there.
     pub inputs: Vec<Input>,
     /// The artifacts that it handed over, all of them declared, each once, in the order of the declaration.
@@ -321,23 +329,28 @@ pub struct Produced {
     pub artifacts: Vec<Made>,
 }
 
-/// An image's params hash, and what it was made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hashed {
+/// An image's params as they were at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParamsReading {
     /// The params hash.
-    pub params_hash: String,
-    /// The params as canonical JSON text; `None` where they are too long to be kept, or the indexer gives none.
-    pub params: Option<String>,
-    /// What `params` and `params_hash` read of the image, sorted by key.
+    pub hash: String,
+    /// The params as canonical JSON text. `None` if they were not asked for, are too long to be kept
+    /// ([`MAX_PARAMS_BYTES`]), or the indexer gives none.
+    #[serde(rename = "params")]
+    pub value: Option<String>,
+    /// What the indexer read of the image for it, sorted by key.
     pub inputs: Vec<Input>,
 }
 
-impl Hashed {
+impl ParamsReading {
     /// A hash of which it is not known what it was made from.
-    pub fn of(params_hash: impl Into<String>) -> Self {
-        Self { params_hash: params_hash.into(), params: None, inputs: Vec::new() }
+    pub fn of(hash: impl Into<String>) -> Self {
+        Self { hash: hash.into(), value: None, inputs: Vec::new() }
     }
 }
+
+/// How long params may be to be kept, in bytes of canonical JSON text.
+pub const MAX_PARAMS_BYTES: usize = 64 << 10;
 
 /// Starts the pool that the options ask for. Workers are started lazily, at the first call that needs them.
 ///
@@ -347,7 +360,11 @@ impl Hashed {
 pub fn open_pool(plugin: &Plugin, dataset: &Dataset, options: &PoolOptions) -> Result<Box<dyn Workforce>, PluginError> {
     let plugin = &trust::for_dataset(plugin, dataset)?;
     if options.in_process {
-        return Ok(Box::new(job::Pool(in_process::Threads::new(plugin.clone(), dataset.clone(), options.clone()))));
+        return Ok(Box::new(job::Pool::new(in_process::Threads::new(
+            plugin.clone(),
+            dataset.clone(),
+            options.clone(),
+        ))));
     }
     if std::env::var_os(process::INSIDE).is_some() {
         return Err(PluginError::worker("this process is a worker itself; workers do not start workers"));
@@ -360,7 +377,7 @@ pub fn open_pool(plugin: &Plugin, dataset: &Dataset, options: &PoolOptions) -> R
     let dataset = dataset.store().root();
     let dataset = std::path::absolute(&dataset)
         .map_err(|error| PluginError::worker(format!("{}: {error}", dataset.display())))?;
-    Ok(Box::new(job::Pool(pool::Processes::new(plugin.clone(), dataset, program, options.clone()))))
+    Ok(Box::new(job::Pool::new(pool::Processes::new(plugin.clone(), dataset, program, options.clone()))))
 }
 
 /// One loaded indexer, whichever door it came through. Called from any thread.
@@ -369,8 +386,8 @@ pub trait Indexer: Send + Sync {
     fn info(&self) -> &IndexerInfo;
     /// The image's params hash.
     fn params_hash(&self, record: &Record) -> Result<String, Failure>;
-    /// The image's params as canonical JSON text; `None` where they are too long to be kept, or cannot be had.
-    fn params(&self, record: &Record) -> Option<String>;
+    /// The image's params; `None` if the indexer gives none, or no JSON.
+    fn params(&self, record: &Record) -> Option<Json>;
     /// The image's rows, and the artifacts handed over on the way; `cancelled` is asked by the plugin now and then.
     fn extract(
         &self,

@@ -10,7 +10,7 @@ use super::protocol::{self, Item, PROTOCOL, Reply, Request, Start};
 use super::refusal::Refusal;
 use super::schedule::{Batch, Schedule};
 use super::search::shown;
-use super::{Extracted, Failure, FailureKind, Hashed, Plugin, PluginError, PoolOptions};
+use super::{Extracted, Failure, FailureKind, Plugin, PluginError, PoolOptions};
 use arrow::buffer::Buffer;
 use kymhost_plugin_api::Artifact;
 use rustix::event::{PollFd, Timespec, poll};
@@ -69,9 +69,9 @@ struct Sizes {
 impl Sizes {
     fn of(&mut self, job: &Job<'_>) -> &mut usize {
         match job {
-            Job::ParamsHash(_) => &mut self.params_hash,
+            Job::Params(..) => &mut self.params_hash,
             Job::OldMarker(_) => &mut self.old_marker,
-            Job::Extract(_) => &mut self.extract,
+            Job::Extract(..) => &mut self.extract,
         }
     }
 }
@@ -178,8 +178,8 @@ impl Processes {
             let idle = self.workers.iter().position(|worker| worker.queue.is_empty());
             // Marginal work is left to the workers there are.
             let portion = match job {
-                Job::Extract(_) => *self.sizes.of(job),
-                Job::ParamsHash(_) | Job::OldMarker(_) => *self.sizes.of(job) * 4,
+                Job::Extract(..) => *self.sizes.of(job),
+                Job::Params(..) | Job::OldMarker(_) => *self.sizes.of(job) * 4,
             };
             let enough = self.workers.len() >= self.jobs().min(job.len().div_ceil(portion.max(1)));
             match idle {
@@ -355,9 +355,9 @@ impl Processes {
             let (batch, _) = worker.queue.front_mut().ok_or("an answer that nobody asked for")?;
             let image = batch.range.next().ok_or("more answers than images")?;
             let answer = match (item, job) {
-                (Item::Hash(hashed), Job::ParamsHash(_)) => Answer::Hash(hashed.into()),
+                (Item::Hash(reading), Job::Params(..)) => Answer::Params(protocol::checked(reading)),
                 (Item::Marker(marker), Job::OldMarker(_)) => Answer::Marker(marker.map(Into::into)),
-                (Item::Rows { params, inputs, bytes, artifacts }, Job::Extract(_)) => {
+                (Item::Rows { params, inputs, bytes, artifacts }, Job::Extract(..)) => {
                     let lengths = artifacts.iter().map(|artifact| artifact.bytes);
                     let all = lengths.fold(bytes, usize::saturating_add);
                     if body.len() - offset < all {
@@ -378,7 +378,7 @@ impl Processes {
                             }
                         }
                     }
-                    let (params, inputs) = (Hashed::from(params), protocol::sorted(inputs));
+                    let (params, inputs) = (protocol::checked(params), protocol::sorted(inputs));
                     match rows.and_then(|rows| Ok((rows, made?))) {
                         Ok((rows, artifacts)) => Answer::Rows(Extracted { rows, params, inputs, artifacts }),
                         Err(message) => {
@@ -566,8 +566,14 @@ fn ended(process: &mut Process) -> Result<Death, PluginError> {
 
 fn request(job: &Job<'_>) -> Result<Vec<u8>, PluginError> {
     let frame = match job {
-        Job::ParamsHash(images) => protocol::frame(&Request::ParamsHash { images: images.to_vec() }, &[]),
-        Job::Extract(images) => protocol::frame(&Request::Extract { images: images.to_vec() }, &[]),
+        Job::Params(images, with_params) => {
+            protocol::frame(&Request::ParamsHash { images: images.to_vec(), with_params: *with_params }, &[])
+        }
+        Job::Extract(images, readings) => {
+            let known = images.iter().map(|image| readings.get(image).cloned());
+            let known = if readings.is_empty() { Vec::new() } else { known.collect() };
+            protocol::frame(&Request::Extract { images: images.to_vec(), known }, &[])
+        }
         Job::OldMarker(payloads) => {
             let lengths = payloads.iter().map(Vec::len).collect();
             protocol::frame(&Request::OldMarker { lengths }, &payloads.concat())

@@ -5,7 +5,7 @@
 
 use super::library::LibraryFile;
 use super::trust::Pin;
-use super::{Failure, FailureCause, FailureKind, Hashed, Made};
+use super::{Failure, FailureCause, FailureKind, Made, ParamsReading};
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::compute::concat_batches;
@@ -53,9 +53,19 @@ pub(super) enum Request {
     /// Load this indexer. The body is the library's path followed by the dataset's, as bytes of the platform.
     Start(Start),
     /// The params hash of each image.
-    ParamsHash { images: Vec<String> },
+    ParamsHash {
+        images: Vec<String>,
+        /// Whether the params themselves are wanted, too.
+        #[serde(default)]
+        with_params: bool,
+    },
     /// The rows of each image.
-    Extract { images: Vec<String> },
+    Extract {
+        images: Vec<String>,
+        /// What is known of each image's params, if anything; empty if nothing is known of any.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        known: Vec<Option<ParamsReading>>,
+    },
     /// What the indexer makes of old markers; the body is their texts, one after the other.
     OldMarker { lengths: Vec<usize> },
 }
@@ -115,10 +125,10 @@ pub(super) enum Reply {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Item {
-    Hash(Params),
+    Hash(ParamsReading),
     /// The next `bytes` of the body are an Arrow IPC stream.
     Rows {
-        params: Params,
+        params: ParamsReading,
         /// What the rows were made from.
         inputs: Vec<Input>,
         bytes: usize,
@@ -212,26 +222,6 @@ impl WireArtifact {
     }
 }
 
-/// An image's params hash, and what it was made from.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Params {
-    hash: String,
-    params: Option<String>,
-    inputs: Vec<Input>,
-}
-
-impl From<Hashed> for Params {
-    fn from(hashed: Hashed) -> Self {
-        Self { hash: hashed.params_hash, params: hashed.params, inputs: hashed.inputs }
-    }
-}
-
-impl From<Params> for Hashed {
-    fn from(wire: Params) -> Self {
-        Self { params_hash: wire.hash, params: wire.params, inputs: sorted(wire.inputs) }
-    }
-}
-
 /// Inputs as the host promises them, whatever a worker sends: sorted, each key once.
 pub(super) fn sorted(mut inputs: Vec<Input>) -> Vec<Input> {
     inputs.sort_unstable();
@@ -244,10 +234,14 @@ fn inputs_bytes(inputs: &[Input]) -> usize {
     inputs.iter().map(|input| input.key.len() + 250).sum()
 }
 
-impl Params {
-    fn bytes(&self) -> usize {
-        self.hash.len() + self.params.as_ref().map_or(0, String::len) + inputs_bytes(&self.inputs)
-    }
+/// About how many bytes a reading takes in a header.
+pub(super) fn reading_bytes(reading: &ParamsReading) -> usize {
+    reading.hash.len() + reading.value.as_ref().map_or(0, String::len) + inputs_bytes(&reading.inputs)
+}
+
+/// A reading as the host promises it, whatever a worker sends.
+pub(super) fn checked(reading: ParamsReading) -> ParamsReading {
+    ParamsReading { inputs: sorted(reading.inputs), ..reading }
 }
 
 impl Item {
@@ -259,10 +253,10 @@ impl Item {
     /// About how many bytes it takes in a header.
     pub(super) fn bytes(&self) -> usize {
         32 + match self {
-            Self::Hash(params) => params.bytes(),
+            Self::Hash(reading) => reading_bytes(reading),
             Self::Rows { params, inputs, artifacts, .. } => {
                 let artifacts: usize = artifacts.iter().map(WireArtifact::header_bytes).sum();
-                params.bytes() + inputs_bytes(inputs) + artifacts
+                reading_bytes(params) + inputs_bytes(inputs) + artifacts
             }
             Self::Marker(_) => 256,
             Self::Failed { message, inputs, .. } => message.len() + inputs_bytes(inputs),
@@ -511,7 +505,7 @@ mod tests {
         ];
         let input = |(number, found)| Input { key: format!("analysis/{number}.json"), found };
         let inputs = found.into_iter().enumerate().map(input).collect();
-        Item::Hash(Params { hash: "h".repeat(length), params: Some("{}".repeat(length)), inputs })
+        Item::Hash(ParamsReading { hash: "h".repeat(length), value: Some("{}".repeat(length)), inputs })
     }
 
     #[test]
@@ -526,7 +520,8 @@ mod tests {
             },
         };
         let inputs: Vec<Input> = (0..100_000).map(input).collect();
-        let params = Params { hash: "h".repeat(1024), params: Some("\\".repeat(64 << 10)), inputs: inputs.clone() };
+        let params =
+            ParamsReading { hash: "h".repeat(1024), value: Some("\\".repeat(64 << 10)), inputs: inputs.clone() };
         let item = Item::Rows { params, inputs, bytes: usize::MAX, artifacts: Vec::new() };
         let estimate = item.bytes();
         let frame = frame(&Reply::Results { request: 0, from: 0, micros: 0, items: vec![item] }, &[]).expect("a frame");

@@ -7,7 +7,7 @@ use super::job;
 use super::library::{LibraryFile, load_identified};
 use super::protocol::{self, FrameReader, Item, Marker, PROTOCOL, ProtocolError, Reply, Request, Start, WireArtifact};
 use super::refusal::Refusal;
-use super::{Failure, FailureKind, Indexer, PluginError};
+use super::{Failure, FailureKind, Indexer, ParamsReading, PluginError};
 use kymhost_dataset::Dataset;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
@@ -73,18 +73,20 @@ fn serve() -> Result<(), ProtocolError> {
         number += 1;
         match request {
             Request::Start(_) => return Err(io::Error::other("the host sent a second start").into()),
-            Request::ParamsHash { images } => {
+            Request::ParamsHash { images, with_params } => {
                 for image in &images {
-                    let item = match job::params_hash(&*indexer, &dataset, image) {
-                        Ok(hashed) => Item::Hash(hashed.into()),
+                    let item = match job::params(&*indexer, &dataset, image, with_params) {
+                        Ok(reading) => Item::Hash(reading),
                         Err(failure) => Item::failed(failure),
                     };
                     answers.push(item)?;
                 }
             }
-            Request::Extract { images } => {
+            Request::Extract { images, known } => {
+                let mut known = known.into_iter();
                 for image in &images {
-                    let item = extract(&*indexer, &dataset, image, start.threads, &mut answers.body);
+                    let known = known.next().flatten();
+                    let item = extract(&*indexer, &dataset, image, known, start.threads, &mut answers.body);
                     answers.push(item)?;
                 }
             }
@@ -212,10 +214,17 @@ fn limit_memory(bytes: u64) {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn limit_memory(_bytes: u64) {}
 
-fn extract(indexer: &dyn Indexer, dataset: &Dataset, image: &str, threads: usize, body: &mut Vec<u8>) -> Item {
+fn extract(
+    indexer: &dyn Indexer,
+    dataset: &Dataset,
+    image: &str,
+    known: Option<ParamsReading>,
+    threads: usize,
+    body: &mut Vec<u8>,
+) -> Item {
     let before = body.len();
     // Cancelling means that the host ends this process.
-    let extracted = match job::extract(indexer, dataset, image, threads, &|| false) {
+    let extracted = match job::extract(indexer, dataset, image, known, threads, &|| false) {
         Ok(extracted) => extracted,
         Err(failure) => return Item::failed(failure),
     };
@@ -231,7 +240,7 @@ fn extract(indexer: &dyn Indexer, dataset: &Dataset, image: &str, threads: usize
         other => other,
     };
     match written {
-        Ok(artifacts) => Item::Rows { params: extracted.params.into(), inputs: extracted.inputs, bytes, artifacts },
+        Ok(artifacts) => Item::Rows { params: extracted.params, inputs: extracted.inputs, bytes, artifacts },
         Err(why) => {
             body.truncate(before);
             let message = format!("the rows and artifacts cannot be sent to the host: {why}");

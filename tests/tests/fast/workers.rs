@@ -62,7 +62,7 @@ fn hashes(pool: &mut dyn Workforce, ids: &[String]) -> Result<Vec<Result<String,
     let mut answers = Vec::new();
     pool.params_hashes(ids, &mut |index, answer| {
         assert_eq!(index, answers.len(), "answers come in rising order, each once");
-        answers.push(answer.map(|hashed| hashed.params_hash));
+        answers.push(answer.map(|reading| reading.hash));
     })?;
     Ok(answers)
 }
@@ -84,7 +84,7 @@ fn check_extraction(
         let number = number as u64;
         match (answer, kinds.iter().find(|(guilty, ..)| *guilty == number)) {
             (Ok(extracted), None) => {
-                assert_eq!(extracted.params.params_hash, params_hash(&json!({"n": number})), "image {number}");
+                assert_eq!(extracted.params.hash, params_hash(&json!({"n": number})), "image {number}");
                 assert!(extracted.rows.num_rows() > 0, "image {number} has rows");
             }
             (Err(failure), Some((_, kind, says))) => {
@@ -670,7 +670,7 @@ fn params_and_rows_inputs_are_separate() {
         let (misbehave, packed) = ("analysis/misbehave.json", "analysis/misbehave.json.gz");
         assert_eq!(keys(&plain.inputs), [(misbehave, false), (packed, false)]);
         assert_eq!(keys(&plain.params.inputs), [(misbehave, false), (packed, false), ("analysis/params.json", true)]);
-        assert_eq!(plain.params.params.as_deref(), Some("{\"n\":0}"));
+        assert_eq!(plain.params.value.as_deref(), Some("{\"n\":0}"));
         assert_eq!(keys(&ordered.inputs), [("analysis/extra.json", true), (misbehave, true)]);
 
         // All of it holds by size and times alone: it was trusted at the end of the extraction.
@@ -740,9 +740,9 @@ fn changing_inputs_are_retried_once() {
             assert!(answers[0].is_ok() && answers[2].is_ok(), "{what} {name}");
             match (&answers[1], expected) {
                 (Ok(extracted), Ok(params)) => {
-                    assert_eq!(extracted.params.params.as_deref(), Some(params), "{what} {name}");
+                    assert_eq!(extracted.params.value.as_deref(), Some(params), "{what} {name}");
                     let value: Value = serde_json::from_str(params).unwrap();
-                    assert_eq!(extracted.params.params_hash, params_hash(&value), "{what} {name}");
+                    assert_eq!(extracted.params.hash, params_hash(&value), "{what} {name}");
                     let record = Dataset::open(data.path()).unwrap().record(&image_id(1)).unwrap();
                     for input in extracted.inputs.iter().chain(&extracted.params.inputs) {
                         assert_eq!(check_input(&record, "misbehave_run", input).unwrap(), Held::Same, "{what} {name}");

@@ -17,9 +17,9 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use fastrand::Rng;
 use kymhost_dataset::{Dataset, DatasetError, Found, Input, Record, artifact_keys};
-use kymhost_plugin::{Failure, FailureCause, FailureKind, Indexer, IndexerInfo, Made};
+use kymhost_plugin::{Failure, FailureCause, FailureKind, Indexer, IndexerInfo, MAX_PARAMS_BYTES, Made};
 use kymhost_plugin::{Schema, is_same_value};
-use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, params_hash};
+use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, canonical_json, params_hash};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
@@ -602,13 +602,13 @@ fn params_agree(subject: &Subject<'_>) -> Judged {
         if is_odd(&hash) {
             return Err(Outcome::skipped("it gives no proper params hash: see hash_form"));
         }
-        let Some(text) = subject.indexer.params(&record) else {
+        let Some(params) =
+            subject.indexer.params(&record).filter(|params| canonical_json(params).len() <= MAX_PARAMS_BYTES)
+        else {
             return Ok(Outcome::warned(
                 "there is a params_hash, but params give an error, no JSON or more than 64 KiB: `kymhost explain` cannot show them",
             ));
         };
-        let params =
-            Json::parse(text.as_bytes()).map_err(|error| Outcome::failed(format!("params are no JSON: {error}")))?;
         if params_hash(&params) != hash {
             return Ok(Outcome::warned(format!(
                 "params_hash is {hash}, the hash of params {}: what `kymhost explain` shows is not what decides",
@@ -641,7 +641,7 @@ fn params_schema(subject: &Subject<'_>) -> Judged {
     let properties = text.get("properties").and_then(Json::as_object).cloned().unwrap_or_default();
     for (name, property) in &properties {
         let Some(default) = property.get("default") else { continue };
-        let alone = Schema::parse(&kymhost_plugin_api::canonical_json(property)).ok().flatten();
+        let alone = Schema::parse(&canonical_json(property)).ok().flatten();
         if let Some(Err(error)) = alone.map(|schema| schema.check(default)) {
             return Ok(Outcome::failed(format!("the default of '{name}' is one that it does not take: {error}")));
         }
@@ -659,7 +659,7 @@ fn params_schema(subject: &Subject<'_>) -> Judged {
             }
         }
     }
-    let default = subject.indexer.params(&record).map(|text| parsed(&text));
+    let default = subject.indexer.params(&record);
     patient.heal()?;
     let Some(Json::Object(default)) = default else {
         return Ok(Outcome::passed("it is a schema of objects; without params there are none to hold against it"));
