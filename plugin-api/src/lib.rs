@@ -55,7 +55,7 @@ pub mod array;
 pub mod card;
 #[cfg(feature = "tables")]
 mod columns;
-#[cfg(all(feature = "tables", any(feature = "host", feature = "testing")))]
+#[cfg(any(feature = "host", all(feature = "_cast", feature = "testing")))]
 #[doc(hidden)]
 pub mod csv;
 mod error;

@@ -38,7 +38,7 @@
 //!     }
 //! }
 //!
-//! # #[cfg(feature = "tables")] {
+//! # #[cfg(feature = "arrow")] {
 //! let record = TestRecord::new()
 //!     .json("slow/params", Json::object([("limit_mm_s", 1.0.into())]))
 //!     .array("velocity", &[0.5, 2.0, -0.5], [3]);
@@ -65,7 +65,8 @@
 //! and after the extraction. Files, workers, and limits of time and memory need the real host: `kymhost plugin
 //! check`.
 //!
-//! Nearly everything works without the feature `arrow`. Only methods that read cells need it.
+//! Nearly everything works without the feature `arrow`. Only methods that read cells need it; if a plugin does not have
+//! it, `[dev-dependencies]` can add it.
 
 mod host;
 mod outcome;

@@ -192,7 +192,7 @@ impl TestHost {
     ///
     /// # Panics
     /// If they differ; the message has both.
-    #[cfg(feature = "tables")]
+    #[cfg(feature = "_cast")]
     #[track_caller]
     pub fn assert_deterministic(&self, record: &TestRecord) {
         let first = self.extract(record);

@@ -7,15 +7,15 @@ use crate::array::Array;
 use crate::{Artifact, ArtifactKind, Error, ErrorKind, Json, LogLevel, Result, Table};
 use std::fmt;
 
-#[cfg(feature = "tables")]
+#[cfg(feature = "_cast")]
 use arrow_array::types::{Float64Type, Int64Type};
-#[cfg(feature = "tables")]
+#[cfg(feature = "_cast")]
 use arrow_array::{cast::AsArray as _, Array as _, ArrayRef, RecordBatch, RecordBatchOptions};
-#[cfg(feature = "tables")]
+#[cfg(feature = "_cast")]
 use arrow_cast::{cast, cast_with_options, CastOptions};
-#[cfg(feature = "tables")]
+#[cfg(feature = "_cast")]
 use arrow_schema::{DataType, Schema};
-#[cfg(feature = "tables")]
+#[cfg(feature = "_cast")]
 use std::sync::Arc;
 
 /// The result of one extraction, from [`TestHost::extract`](super::TestHost::extract).
@@ -42,7 +42,7 @@ pub(super) enum OutputContent {
     Array(Array),
 }
 
-#[cfg(feature = "tables")]
+#[cfg(feature = "_cast")]
 impl OutputContent {
     /// Whether both are the same, bit for bit: a `NaN` is the same as itself.
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -198,9 +198,9 @@ impl Outcome {
 /// [Some(0.5), None])`. `NaN` is a value, not a missing one, and equals nothing.
 pub struct Rows {
     columns: Vec<String>,
-    #[cfg(feature = "tables")]
+    #[cfg(feature = "_cast")]
     batch: RecordBatch,
-    #[cfg(not(feature = "tables"))]
+    #[cfg(not(feature = "_cast"))]
     table: Table,
 }
 
@@ -209,7 +209,7 @@ impl Rows {
     pub(super) fn new(table: Table) -> Result<Self> {
         let columns = table.column_names();
         let bad = |why: String| Err(Error::new(ErrorKind::BadTable, why));
-        #[cfg(feature = "tables")]
+        #[cfg(feature = "_cast")]
         let batch = table.into_batch()?;
         for (place, name) in columns.iter().enumerate() {
             if name.is_empty() {
@@ -219,17 +219,17 @@ impl Rows {
                 return bad(format!("there are two columns '{name}'"));
             }
         }
-        #[cfg(feature = "tables")]
+        #[cfg(feature = "_cast")]
         return Ok(Self { columns, batch: plain(batch) });
-        #[cfg(not(feature = "tables"))]
+        #[cfg(not(feature = "_cast"))]
         return Ok(Self { columns, table });
     }
 
     /// The number of rows.
     pub fn len(&self) -> usize {
-        #[cfg(feature = "tables")]
+        #[cfg(feature = "_cast")]
         return self.batch.num_rows();
-        #[cfg(not(feature = "tables"))]
+        #[cfg(not(feature = "_cast"))]
         return self.table.num_rows();
     }
 
@@ -244,14 +244,14 @@ impl Rows {
     }
 
     fn into_table(self) -> Result<Table> {
-        #[cfg(feature = "tables")]
+        #[cfg(feature = "_cast")]
         return Table::from_batch(self.batch);
-        #[cfg(not(feature = "tables"))]
+        #[cfg(not(feature = "_cast"))]
         return Ok(self.table);
     }
 }
 
-#[cfg(feature = "tables")]
+#[cfg(feature = "_cast")]
 impl Rows {
     /// The rows as an Arrow batch.
     pub fn batch(&self) -> &RecordBatch {
@@ -328,7 +328,7 @@ impl Rows {
 impl fmt::Display for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.columns.join(" | "))?;
-        #[cfg(feature = "tables")]
+        #[cfg(feature = "_cast")]
         {
             use arrow_cast::display::{ArrayFormatter, FormatOptions};
             let options = FormatOptions::new().with_null("-");
@@ -339,7 +339,7 @@ impl fmt::Display for Rows {
                 write!(f, "\n{}", cells.join(" | "))?;
             }
         }
-        #[cfg(not(feature = "tables"))]
+        #[cfg(not(feature = "_cast"))]
         write!(f, "\n({} rows)", self.len())?;
         Ok(())
     }
@@ -352,7 +352,7 @@ impl fmt::Debug for Rows {
 }
 
 /// The rows without dictionaries, run ends and views, because the host does not keep tables in these forms.
-#[cfg(feature = "tables")]
+#[cfg(feature = "_cast")]
 pub(super) fn plain(rows: RecordBatch) -> RecordBatch {
     let to = |is: &DataType| match is {
         DataType::Dictionary(_, values) => Some(values.as_ref().clone()),

@@ -3,7 +3,7 @@
 //! This file has what exists and what is broken, and serves it as the host serves a dataset's record. It does not
 //! call an indexer.
 
-#[cfg(feature = "tables")]
+#[cfg(feature = "_cast")]
 use super::outcome::{Outcome, OutputContent};
 use super::Roi;
 use crate::array::{Array, Element};
@@ -96,7 +96,7 @@ impl TestRecord {
     ///
     /// # Panics
     /// If the table is not valid.
-    #[cfg(feature = "tables")]
+    #[cfg(feature = "_cast")]
     #[track_caller]
     pub fn table(self, name: impl Into<String>, table: Table) -> Self {
         let rows = match table.into_batch() {
@@ -114,7 +114,7 @@ impl TestRecord {
 
     /// Adds a table artifact that is kept as CSV with this text, valid or not. It is read as the host reads it, by
     /// pandas' rules.
-    #[cfg(feature = "tables")]
+    #[cfg(feature = "_cast")]
     pub fn csv(self, name: impl Into<String>, text: impl Into<String>) -> Self {
         let (name, text) = (name.into(), text.into());
         let key = self.key_of(&name, ArtifactKind::Csv);
@@ -235,7 +235,7 @@ impl TestRecord {
 
     /// Adds the artifacts that an indexer handed over, as the host keeps them: for tests of an indexer that reads
     /// them.
-    #[cfg(feature = "tables")]
+    #[cfg(feature = "_cast")]
     pub fn artifacts_of(mut self, outcome: &Outcome) -> Self {
         for (artifact, content) in outcome.artifacts.iter().zip(&outcome.contents) {
             let name = artifact.name.as_str();

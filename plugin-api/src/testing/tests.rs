@@ -240,7 +240,7 @@ fn panic_or_bad_hash_is_error() {
     assert_eq!(empty, Err("the indexer gave a params hash of 0 bytes, expected 1 to 1024".to_owned()));
     assert_eq!(host.read_old_marker(&"h".into()), Ok(Some(RunMarker::new("hash", "h", "v", 1, 2))));
     assert_eq!(host.read_old_marker(&5.into()), Ok(None));
-    #[cfg(feature = "tables")]
+    #[cfg(feature = "_cast")]
     {
         let host = TestHost::new(Hash(AtomicU32::new(0), "h"));
         let outcome = host.extract(&TestRecord::new().csv("t", "a\n1\n"));
@@ -249,10 +249,10 @@ fn panic_or_bad_hash_is_error() {
 }
 
 /// Does what its params say: `["j", 5]` hands over a JSON artifact, `["a"]` an array, `["fail"]` fails.
-#[cfg(feature = "tables")]
+#[cfg(feature = "_cast")]
 struct Writer;
 
-#[cfg(feature = "tables")]
+#[cfg(feature = "_cast")]
 impl Indexer for Writer {
     const NAME: &'static str = "writer";
     const ANALYSIS_VERSION: &'static str = "writer@1";
@@ -279,7 +279,7 @@ impl Indexer for Writer {
 }
 
 /// Artifacts are collected in the declared order; undeclared ones and duplicates are refused.
-#[cfg(feature = "tables")]
+#[cfg(feature = "_cast")]
 #[test]
 fn handed_over_artifacts_are_collected() {
     let extract = |orders: &[&str]| {
