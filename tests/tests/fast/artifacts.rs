@@ -416,7 +416,7 @@ fn compat_kymflow_refuses_artifacts() {
     for words in ["@maker", "@doubler --plugin @written", "@maker --dry-run"] {
         let error = lab.run(&format!("{words} --compat kymflow --json")).expect_code(2).json();
         assert_eq!(error["error"]["code"], "artifacts_by_kymflow", "{words}: {error}");
-        assert!(error["error"]["message"].as_str().is_some_and(|text| text.contains("makes artifacts")), "{error}");
+        assert!(error["error"]["message"].as_str().is_some_and(|text| text.contains("writes artifacts")), "{error}");
     }
     assert_untouched(&before, &snapshot(lab.data.path()));
     lab.run("@written --compat kymflow").expect_code(0);
