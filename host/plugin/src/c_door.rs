@@ -1,16 +1,16 @@
 //! The C door: a library's `kymhost_plugin`, and its indexers behind [`Foreign`].
 //!
 //! Owns: the exported function, the checks of the structs that it leads to, the calls. Never: judges rows, params and
-//! markers (see `door`).
+//! markers (see `foreign`).
 //!
 //! A struct of a plugin is read up to its `struct_size`, which is at least what 1.0 had: what a later header appended is
 //! looked at only where the plugin has it.
 #![allow(unsafe_code)]
 
-use super::IndexerInfo;
-use super::door::Foreign;
-use super::library::{Listed, check_loaded_card};
-use super::refusal::{Refusal, rebuild_help};
+use crate::card_rules::{check_loaded_card, rebuild_help};
+use crate::error::Refusal;
+use crate::foreign::{Foreign, Listed};
+use crate::indexer::IndexerInfo;
 use kymhost_plugin_api::card::{API, Card, MAX_CARD_BYTES, schema_of, writes_of};
 use kymhost_plugin_api::ffi::c_door::{
     self as c, DOOR, ENTRY, Entry, ExtractRows, FromRecord, INDEXER_1_0_BYTES, PLUGIN_1_0_BYTES, ReadOldMarker, Text,
@@ -22,7 +22,7 @@ use std::ffi::c_char;
 use std::mem::{align_of, size_of, zeroed};
 
 /// What a card calls this door.
-pub(super) const NAME: &str = DOOR;
+pub(crate) const NAME: &str = DOOR;
 
 /// No struct of the header will ever have as many bytes.
 const MAX_STRUCT_BYTES: usize = 64 << 10;
@@ -36,7 +36,7 @@ const MAX_LIST_BYTES: usize = 64 << 10;
 const CARD_HEADER: usize = 12;
 
 /// The indexers of a library with this door.
-pub(super) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>, Refusal> {
+pub(crate) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>, Refusal> {
     // SAFETY: a library whose card names this door exports the function with this type.
     let entry = unsafe { library.get::<Entry>(ENTRY) }.map(|symbol| *symbol).map_err(|_| {
         Refusal::new(

@@ -3,9 +3,9 @@
 //! Owns: finding the section in any platform's library, and what platform that is.
 //! Never: loads the library, reads more of it than it must.
 
-use super::PluginError;
-use super::platform::{FileFormat, Platform, check_platform};
-use super::refusal::Refusal;
+use crate::error::{PluginError, Refusal};
+use crate::names::plain_name;
+use crate::platform::{FileFormat, Platform, check_platform};
 use kymhost_plugin_api::card::{Card, MAGIC, MAX_CARD_BYTES, SECTION, SECTION_MACHO};
 use object::read::elf::FileHeader;
 use object::read::macho::{FatArch, MachHeader, MachOFatFile32, MachOFatFile64};
@@ -26,9 +26,9 @@ const MAX_ARCHES: usize = 64;
 
 /// Why a file gives no card.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NoCard {
+pub(crate) struct NoCard {
     /// `no_library`: no dynamic library at all; `truncated`; `no_card`: a library, but no plugin; `bad_card`.
-    pub(super) code: &'static str,
+    pub(crate) code: &'static str,
     why: String,
 }
 
@@ -51,8 +51,8 @@ pub struct CardFile {
 
 impl CardFile {
     /// Whether it has an indexer of this name.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.card.indexers.iter().any(|indexer| super::search::same_name(&indexer.name, name))
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.card.indexers.iter().any(|indexer| plain_name(&indexer.name) == plain_name(name))
     }
 }
 
@@ -83,7 +83,7 @@ pub fn read_card_file(library: &Path) -> Result<CardFile, PluginError> {
 ///
 /// # Errors
 /// As [`read_card`], and `platform`.
-pub(super) fn read_native(library: &Path) -> Result<Card, PluginError> {
+pub(crate) fn read_native(library: &Path) -> Result<Card, PluginError> {
     let CardFile { format, platforms, card, .. } = read_card_file(library)?;
     match check_platform(format, &platforms, &card.target) {
         Ok(()) => Ok(card),
@@ -92,7 +92,7 @@ pub(super) fn read_native(library: &Path) -> Result<Card, PluginError> {
 }
 
 /// The card in a library's bytes.
-pub(super) fn card_of(library: impl Read + Seek) -> Result<CardFile, NoCard> {
+pub(crate) fn card_of(library: impl Read + Seek) -> Result<CardFile, NoCard> {
     let cache = ReadCache::new(library);
     let length = (&cache).len().map_err(|()| no_card("unreadable", "its length cannot be told"))?;
     let data = Bounded { data: &cache, length };

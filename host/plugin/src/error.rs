@@ -1,9 +1,59 @@
 //! The errors of this crate, and what each means for its user.
 
-use super::refusal::{CardSummary, Refusal};
-use super::schema::SchemaError;
-use kymhost_plugin_api::card::{API, Card};
+use crate::schema::SchemaError;
+use kymhost_plugin_api::card::{ApiVersion, Card};
+use kymhost_store::text::{one_line, path_text};
 use kymhost_store::{Class, Diagnose, Diagnosis, Holder, StoreError};
+use std::path::Path;
+
+/// Why a library is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// A stable word for scripts, e.g. `api_major`.
+    pub code: &'static str,
+    /// What is wrong with the library. One to four lines.
+    pub why: String,
+    /// What to do about it.
+    pub help: String,
+}
+
+impl Refusal {
+    /// A refusal with this code.
+    pub fn new(code: &'static str, why: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { code, why: why.into(), help: help.into() }
+    }
+
+    /// A library that the system does not let us read.
+    pub(crate) fn unreadable(error: &std::io::Error) -> Self {
+        Self::new("unreadable", error.to_string(), "check that the file exists and that you may read it")
+    }
+
+    /// The error for the library at this path.
+    pub fn of(self, library: &Path) -> PluginError {
+        PluginError::Refused { library: path_text(library), refusal: self, card: None }
+    }
+}
+
+/// What the card of a refused library says about its versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardSummary {
+    /// The names of its indexers.
+    pub indexers: Vec<String>,
+    /// The plugin API that it was built with.
+    pub plugin_api: ApiVersion,
+    /// The oldest plugin API that it runs with.
+    pub needs_api: ApiVersion,
+}
+
+impl From<&Card> for CardSummary {
+    fn from(card: &Card) -> Self {
+        Self {
+            indexers: card.indexers.iter().map(|indexer| one_line(&indexer.name)).collect(),
+            plugin_api: card.api,
+            needs_api: card.needs_api,
+        }
+    }
+}
 
 /// Why a plugin cannot be used at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +107,7 @@ impl PluginError {
 
     /// The same error, with what the library's card says.
     #[must_use]
-    pub(super) fn with_card(self, card: &CardSummary) -> Self {
+    pub(crate) fn with_card(self, card: &CardSummary) -> Self {
         match self {
             Self::Refused { library, refusal, card: None } => {
                 Self::Refused { library, refusal, card: Some(Box::new(card.clone())) }
@@ -115,9 +165,6 @@ pub enum LockError {
         holder: Holder,
     },
 }
-
-/// The plugin API of this program, for documents about refused plugins.
-pub const HOST_API: kymhost_plugin_api::card::ApiVersion = API;
 
 impl Diagnose for LockError {
     fn diagnose(&self) -> Diagnosis {

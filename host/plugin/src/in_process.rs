@@ -3,10 +3,14 @@
 //! Owns: loading the library here and sharing images out to threads. Never: saves the program from a plugin that
 //! crashes, hangs or eats memory; that is what worker processes are for.
 
-use super::job::{self, Answer, Drive, Job, check_version, pick, threads_per_extraction};
-use super::library::{Identity, load_identified};
-use super::schedule::Schedule;
-use super::{Failure, FailureKind, Indexer, Plugin, PluginError, PoolOptions};
+use crate::error::PluginError;
+use crate::failure::{Failure, FailureKind};
+use crate::identity::Identity;
+use crate::indexer::{Indexer, Plugin};
+use crate::job::{self, Answer, Drive, Job, check_version, pick, threads_per_extraction};
+use crate::library::load_identified;
+use crate::schedule::Schedule;
+use crate::workforce::PoolOptions;
 use kymhost_dataset::Dataset;
 use kymhost_plugin_api::Artifact;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +24,7 @@ const PORTION: usize = 64;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Threads for one indexer over one dataset.
-pub(super) struct Threads {
+pub(crate) struct Threads {
     plugin: Plugin,
     dataset: Dataset,
     options: PoolOptions,
@@ -32,7 +36,7 @@ pub(super) struct Threads {
 
 impl Threads {
     /// Nothing is loaded yet.
-    pub(super) fn new(plugin: Plugin, dataset: Dataset, options: PoolOptions) -> Self {
+    pub(crate) fn new(plugin: Plugin, dataset: Dataset, options: PoolOptions) -> Self {
         if options.timeout.is_some() || options.max_memory.is_some() {
             tracing::warn!("--timeout and --max-memory have no effect with --in-process: a thread cannot be ended");
         }

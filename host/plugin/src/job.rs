@@ -2,14 +2,14 @@
 //!
 //! Owns: the questions, their answers, how one image is done with an indexer in hand. Never: processes, threads, order.
 
-use super::made;
-use super::refusal::Refusal;
-use super::{
-    Extracted, Failure, FailureKind, Indexer, MAX_PARAMS_BYTES, ParamsReading, Plugin, PluginError, Produced,
-    Workforce, failure_text,
-};
+use crate::error::{PluginError, Refusal};
+use crate::failure::{Failure, FailureKind, failure_text};
+use crate::indexer::{Indexer, Plugin, Produced};
+use crate::produced;
+use crate::workforce::{Extracted, MAX_PARAMS_BYTES, ParamsReading, Workforce};
 use kymhost_dataset::{Dataset, DatasetError, Held, Input, InputsError, Record, check_input, settles_in};
 use kymhost_plugin_api::{Artifact, Json, RunMarker, canonical_json, params_hash};
+use kymhost_store::text::listed;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const NAMED_KEYS: usize = 5;
 
 /// One call to a pool.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Job<'a> {
+pub(crate) enum Job<'a> {
     /// The params hashes of images; and the params themselves, if true.
     Params(&'a [String], bool),
     OldMarker(&'a [Vec<u8>]),
@@ -31,7 +31,7 @@ pub(super) enum Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Params(images, _) | Self::Extract(images, _) => images.len(),
             Self::OldMarker(payloads) => payloads.len(),
@@ -39,7 +39,7 @@ impl<'a> Job<'a> {
     }
 
     /// The part of it that a batch covers.
-    pub(super) fn part(&self, range: &Range<usize>) -> Self {
+    pub(crate) fn part(&self, range: &Range<usize>) -> Self {
         match self {
             Self::Params(images, with_params) => {
                 Self::Params(images.get(range.clone()).unwrap_or_default(), *with_params)
@@ -50,7 +50,7 @@ impl<'a> Job<'a> {
     }
 
     /// What a failure message calls the thing at `index`.
-    pub(super) fn describe(&self, index: usize) -> String {
+    pub(crate) fn describe(&self, index: usize) -> String {
         match self {
             Self::Params(images, _) | Self::Extract(images, _) => {
                 images.get(index).map_or_else(|| format!("image number {index}"), |id| format!("image {id}"))
@@ -62,7 +62,7 @@ impl<'a> Job<'a> {
 
 /// The answer for one image or payload.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     Params(ParamsReading),
     Rows(Extracted),
     Marker(Option<RunMarker>),
@@ -71,7 +71,7 @@ pub(super) enum Answer {
 
 impl Answer {
     /// Roughly how much memory it holds.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Rows(extracted) => {
                 extracted.rows.get_array_memory_size()
@@ -96,7 +96,7 @@ fn inputs_bytes(inputs: &[Input]) -> usize {
 }
 
 /// What runs a job: answers each index once, in rising order, until it is told to stop (`false`).
-pub(super) trait Drive: Send {
+pub(crate) trait Drive: Send {
     /// The artifacts that the indexer may make.
     fn declared(&self) -> &[Artifact];
     /// See [`Workforce::library_sha256`].
@@ -105,7 +105,7 @@ pub(super) trait Drive: Send {
 }
 
 /// What is known of images' params, by image id.
-pub(super) type Readings = HashMap<String, ParamsReading>;
+pub(crate) type Readings = HashMap<String, ParamsReading>;
 
 /// How much memory the readings of a plan may take until they are used. For an image whose reading does not fit, the
 /// extraction asks for the hash again.
@@ -117,14 +117,14 @@ const MAX_READING_INPUTS: usize = 500;
 ///
 /// It hands what a plan has read of an image's params to the extraction. See [`extract`] for why two evaluations of
 /// `params` are enough for a stale image.
-pub(super) struct Pool<D> {
+pub(crate) struct Pool<D> {
     drive: D,
     readings: Readings,
     held_bytes: usize,
 }
 
 impl<D: Drive> Pool<D> {
-    pub(super) fn new(drive: D) -> Self {
+    pub(crate) fn new(drive: D) -> Self {
         Self { drive, readings: Readings::new(), held_bytes: 0 }
     }
 
@@ -208,7 +208,7 @@ impl<D: Drive> Workforce for Pool<D> {
         let readings = std::mem::take(&mut self.readings);
         self.drive.drive(Job::Extract(image_ids, &readings), &mut |index, answer| {
             let answer = match answer {
-                Answer::Rows(extracted) => match made::check(&declared, &extracted.artifacts) {
+                Answer::Rows(extracted) => match produced::check(&declared, &extracted.artifacts) {
                     Ok(()) => Ok(extracted),
                     Err(failure) => {
                         let inputs = union(&extracted.params.inputs, &extracted.inputs);
@@ -224,13 +224,13 @@ impl<D: Drive> Workforce for Pool<D> {
 }
 
 /// Threads that one extraction may use when so many run at once.
-pub(super) fn threads_per_extraction(jobs: usize) -> usize {
+pub(crate) fn threads_per_extraction(jobs: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (cores / jobs.max(1)).max(1)
 }
 
 /// The indexer that was asked for among those that a library holds.
-pub(super) fn pick(
+pub(crate) fn pick(
     indexers: Vec<Box<dyn Indexer>>,
     library: &std::path::Path,
     name: &str,
@@ -242,7 +242,7 @@ pub(super) fn pick(
 }
 
 /// The error for a library that is another one than its card was when the indexer was found.
-pub(super) fn check_version(plugin: &Plugin, name: &str, analysis_version: &str) -> Result<(), PluginError> {
+pub(crate) fn check_version(plugin: &Plugin, name: &str, analysis_version: &str) -> Result<(), PluginError> {
     if plugin.indexer.name == name && plugin.indexer.analysis_version == analysis_version {
         return Ok(());
     }
@@ -276,7 +276,7 @@ impl From<Failure> for Halt {
 }
 
 /// One image's params hash; with the params themselves if they are wanted.
-pub(super) fn params(
+pub(crate) fn params(
     indexer: &dyn Indexer,
     dataset: &Dataset,
     image: &str,
@@ -306,7 +306,7 @@ pub(super) fn params(
 ///   that is another hash the indexer is asked, because it may have a hash of its own.
 /// - Whatever changes in between is found without the indexer: at the end all inputs of both answers and of the rows are
 ///   looked at again. What has the same content then as when it was read, gave the same answer all the time.
-pub(super) fn extract(
+pub(crate) fn extract(
     indexer: &dyn Indexer,
     dataset: &Dataset,
     image: &str,
@@ -341,20 +341,11 @@ fn steadily<T>(
         Halt::Moved(keys, inputs) => {
             let message = format!(
                 "{} changed while the image was done, and again when it was tried once more; run again when no other program writes to it",
-                some_of(&keys)
+                listed(&keys, NAMED_KEYS)
             );
             Failure { inputs, ..Failure::new(FailureKind::InputChanged, message) }
         }
     })
-}
-
-/// The first few keys, for a message.
-fn some_of(keys: &[String]) -> String {
-    let named = keys.get(..keys.len().min(NAMED_KEYS)).unwrap_or_default().join(", ");
-    match keys.len().saturating_sub(NAMED_KEYS) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
 }
 
 /// Asks the indexer for a hash and params, and takes note of what it reads for them.
@@ -460,7 +451,7 @@ fn extract_once(
 }
 
 /// Two lists sorted by key as one; where both have a key, the first one's.
-pub(super) fn union(first: &[Input], second: &[Input]) -> Vec<Input> {
+pub(crate) fn union(first: &[Input], second: &[Input]) -> Vec<Input> {
     let more = |input: &&Input| first.binary_search_by(|known| known.key.cmp(&input.key)).is_err();
     let mut all: Vec<Input> = first.iter().chain(second.iter().filter(more)).cloned().collect();
     all.sort_unstable();

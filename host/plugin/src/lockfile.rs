@@ -5,8 +5,8 @@
 //! There is one for each user, `plugins.lock.json` in kymhost's data folder, and there may be one in a dataset,
 //! `index/kymhost/plugins.lock.json`. Fields are only ever added; those that this reader does not know are kept.
 
-use super::error::LockError;
-use super::refusal::Refusal;
+use crate::error::{LockError, Refusal};
+use crate::names::plain_name;
 use kymhost_store::{Holder, Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -116,7 +116,7 @@ impl Locked {
 
     /// Whether it has an indexer of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.indexers.iter().any(|indexer| super::search::same_name(&indexer.name, name))
+        self.indexers.iter().any(|indexer| plain_name(&indexer.name) == plain_name(name))
     }
 }
 

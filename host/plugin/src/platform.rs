@@ -2,7 +2,7 @@
 //!
 //! Owns: the names of formats and architectures, the comparison with this host. Never: reads files.
 
-use super::refusal::Refusal;
+use crate::error::Refusal;
 use kymhost_plugin_api::card::TARGET;
 use object::{Architecture, Endianness};
 use std::fmt;
@@ -62,7 +62,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    pub(super) fn new(arch: Architecture, is_64: bool, endian: Endianness) -> Self {
+    pub(crate) fn new(arch: Architecture, is_64: bool, endian: Endianness) -> Self {
         let arch = match arch {
             Architecture::I386 => "x86".to_owned(),
             Architecture::X86_64_X32 => "x86_64 (x32)".to_owned(),
@@ -90,7 +90,7 @@ impl fmt::Display for Platform {
 }
 
 /// Refuses a library that this system's loader could not take.
-pub(super) fn check_platform(format: FileFormat, platforms: &[Platform], target: &str) -> Result<(), Refusal> {
+pub(crate) fn check_platform(format: FileFormat, platforms: &[Platform], target: &str) -> Result<(), Refusal> {
     let native = Platform::native();
     if format.is_native() && platforms.contains(&native) {
         return Ok(());

@@ -3,16 +3,18 @@
 //! Owns: how many there are, what each is given, when one is ended and replaced: one loop around one `poll`.
 //! Never: loads a library itself; never runs on without bound (see `schedule`).
 
-use super::job::{self, Answer, Drive, Job, check_version, threads_per_extraction};
-use super::library::Identity;
-use super::process::{Death, Heard, Process};
-use super::protocol::{self, Item, PROTOCOL, Reply, Request, Start};
-use super::refusal::Refusal;
-use super::schedule::{Batch, Schedule};
-use super::search::shown;
-use super::{Extracted, Failure, FailureKind, Plugin, PluginError, PoolOptions};
+use crate::error::{PluginError, Refusal};
+use crate::failure::{Failure, FailureKind};
+use crate::identity::Identity;
+use crate::indexer::Plugin;
+use crate::job::{self, Answer, Drive, Job, check_version, threads_per_extraction};
+use crate::process::{Death, Heard, Process};
+use crate::protocol::{self, Item, PROTOCOL, Reply, Request, Start};
+use crate::schedule::{Batch, Schedule};
+use crate::workforce::{Extracted, PoolOptions};
 use arrow::buffer::Buffer;
 use kymhost_plugin_api::Artifact;
+use kymhost_store::text::path_text;
 use rustix::event::{PollFd, Timespec, poll};
 use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
@@ -78,7 +80,7 @@ impl Sizes {
 
 /// Worker processes for one indexer over one dataset.
 #[derive(Debug)]
-pub(super) struct Processes {
+pub(crate) struct Processes {
     plugin: Plugin,
     dataset: PathBuf,
     program: PathBuf,
@@ -95,7 +97,7 @@ type Ledger = Schedule<Answer>;
 
 impl Processes {
     /// No process is started yet.
-    pub(super) fn new(plugin: Plugin, dataset: PathBuf, program: PathBuf, options: PoolOptions) -> Self {
+    pub(crate) fn new(plugin: Plugin, dataset: PathBuf, program: PathBuf, options: PoolOptions) -> Self {
         let sizes = Sizes { params_hash: 16, old_marker: 16, extract: 1 };
         let identity = Identity::of(plugin.pin.as_ref());
         Self {
@@ -121,7 +123,7 @@ impl Processes {
 
     /// The advice for a library that cannot be loaded by a worker.
     fn check_help(&self) -> String {
-        format!("see what its loading does: kymhost plugin check '{}'", shown(&self.plugin.library))
+        format!("see what its loading does: kymhost plugin check '{}'", path_text(&self.plugin.library))
     }
 
     fn start_worker(&mut self) -> Result<(), PluginError> {

@@ -2,8 +2,8 @@
 //!
 //! Owns: starting, reading, writing and ending one process. Never: what is sent or why; never waits for a plugin.
 
-use super::protocol::{FrameReader, ProtocolError, Reply};
-use super::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind};
+use crate::protocol::{FrameReader, ProtocolError, Reply};
 use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitSta
 use std::time::{Duration, Instant};
 
 /// Set in every worker, so that a program which is not kymhost does not start itself for ever.
-pub(super) const INSIDE: &str = "KYMHOST_WORKER";
+pub(crate) const INSIDE: &str = "KYMHOST_WORKER";
 /// A longer line of a plugin is cut.
 const MAX_LINE: usize = 4 << 10;
 /// How much of what a worker said last is kept.
@@ -27,7 +27,7 @@ const LAST_BREATH: Duration = Duration::from_secs(1);
 
 /// What reading a worker's pipe came to.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// A message.
     Reply(Reply, Vec<u8>),
     /// Nothing more for now.
@@ -40,7 +40,7 @@ pub(super) enum Heard {
 
 /// A worker process. Dropping it ends it, with all that its plugin started in its group.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     stdin: ChildStdin,
     stdout: ChildStdout,
@@ -55,7 +55,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `program worker` in a process group of its own.
-    pub(super) fn start(program: &Path) -> io::Result<Self> {
+    pub(crate) fn start(program: &Path) -> io::Result<Self> {
         let mut command = Command::new(program);
         command.arg("worker").env(INSIDE, "1").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -91,20 +91,20 @@ impl Process {
     }
 
     /// Which pipes to wait for, and for what.
-    pub(super) fn watch(&self) -> impl Iterator<Item = (rustix::fd::BorrowedFd<'_>, PollFlags)> {
+    pub(crate) fn watch(&self) -> impl Iterator<Item = (rustix::fd::BorrowedFd<'_>, PollFlags)> {
         let stdin = (!self.outgoing.is_empty()).then(|| (self.stdin.as_fd(), PollFlags::OUT));
         let stderr = self.stderr.as_ref().map(|stderr| (stderr.as_fd(), PollFlags::IN));
         [Some((self.stdout.as_fd(), PollFlags::IN)), stdin, stderr].into_iter().flatten()
     }
 
     /// Sends a frame, as far as the pipe takes it now; [`Process::write`] sends the rest.
-    pub(super) fn send(&mut self, frame: &[u8]) {
+    pub(crate) fn send(&mut self, frame: &[u8]) {
         self.outgoing.extend(frame);
         self.write();
     }
 
     /// Sends what waits, as far as the pipe takes it now. A closed pipe shows when reading.
-    pub(super) fn write(&mut self) {
+    pub(crate) fn write(&mut self) {
         while !self.outgoing.is_empty() {
             match self.stdin.write(self.outgoing.as_slices().0) {
                 Ok(written) => drop(self.outgoing.drain(..written)),
@@ -116,12 +116,12 @@ impl Process {
     }
 
     /// Begins a turn of [`Process::hear`].
-    pub(super) fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         self.reads = 0;
     }
 
     /// The next message, without waiting.
-    pub(super) fn hear(&mut self) -> Heard {
+    pub(crate) fn hear(&mut self) -> Heard {
         loop {
             match self.reader.next::<Reply>() {
                 Ok(Some((reply, body))) => return Heard::Reply(reply, body),
@@ -144,12 +144,12 @@ impl Process {
     }
 
     /// When part of an answer came last, if an answer has begun and not ended.
-    pub(super) fn answering_since(&self) -> Option<Instant> {
+    pub(crate) fn answering_since(&self) -> Option<Instant> {
         (!self.reader.is_empty()).then_some(self.heard)
     }
 
     /// Takes what the worker and its plugin wrote to standard error, without waiting.
-    pub(super) fn listen(&mut self) {
+    pub(crate) fn listen(&mut self) {
         let Some(stderr) = &mut self.stderr else { return };
         let mut bytes = [0; 4096];
         for _ in 0..MAX_READS {
@@ -173,17 +173,17 @@ impl Process {
     }
 
     /// What it says from here on belongs to what it does next.
-    pub(super) fn forget_words(&mut self) {
+    pub(crate) fn forget_words(&mut self) {
         self.words.tail.clear();
     }
 
     /// Its last words, in one line.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         self.words.last()
     }
 
     /// All of the last words, for telling one death from another.
-    pub(super) fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         let bytes: Vec<u8> = self.words.tail.iter().copied().collect();
         String::from_utf8_lossy(&bytes).into_owned()
     }
@@ -193,14 +193,14 @@ impl Process {
     }
 
     /// Whether the process is gone. Leaves its entry in the process table, and so its group's number, alone.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         self.status.is_some()
             || self.pid().is_none_or(|pid| !matches!(rustix::process::waitid(WaitId::Pid(pid), options), Ok(None)))
     }
 
     /// Waits a moment for a process that has closed its pipe; whether it is gone by itself.
-    pub(super) fn dies(&self) -> bool {
+    pub(crate) fn dies(&self) -> bool {
         let deadline = Instant::now() + LAST_BREATH;
         while !self.is_gone() {
             if Instant::now() > deadline {
@@ -212,7 +212,7 @@ impl Process {
     }
 
     /// Ends the process and its group, if they are not gone already, and tells how the process ended.
-    pub(super) fn end(&mut self) -> io::Result<ExitStatus> {
+    pub(crate) fn end(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.status {
             return Ok(status);
         }
@@ -227,7 +227,7 @@ impl Process {
 
     /// Bytes of resident memory, where the platform tells.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(super) fn resident(&self) -> Option<u64> {
+    pub(crate) fn resident(&self) -> Option<u64> {
         let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).ok()?;
         let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
         pages.checked_mul(rustix::param::page_size() as u64)
@@ -235,7 +235,7 @@ impl Process {
 
     /// Bytes of resident memory, where the platform tells.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(super) fn resident(&self) -> Option<u64> {
+    pub(crate) fn resident(&self) -> Option<u64> {
         None
     }
 }
@@ -327,7 +327,7 @@ fn level(line: &str) -> Option<(tracing::Level, &str)> {
 
 /// How a worker came to its end.
 #[derive(Debug)]
-pub(super) enum Death {
+pub(crate) enum Death {
     /// By itself.
     Ended(ExitStatus),
     /// Ended by us: it answered nothing for so long.
@@ -340,19 +340,19 @@ pub(super) enum Death {
 
 impl Death {
     /// Whether the image in hand is guilty whatever the worker did before.
-    pub(super) fn is_the_image_s(&self) -> bool {
+    pub(crate) fn is_the_image_s(&self) -> bool {
         matches!(self, Self::Timeout(_))
     }
 
     /// The failure of the image that the worker had in hand. `tail` is what it said last, `words` that in one line.
-    pub(super) fn failure(&self, tail: &str, words: &str, doing: &str) -> Failure {
+    pub(crate) fn failure(&self, tail: &str, words: &str, doing: &str) -> Failure {
         let (kind, what) = self.describe(tail);
         let said = if words.is_empty() { String::new() } else { format!("; it said: {words}") };
         Failure::new(kind, format!("the plugin {what} {doing}{said}"))
     }
 
     /// What sort of end, and what happened, as in "the plugin …".
-    pub(super) fn describe(&self, tail: &str) -> (FailureKind, String) {
+    pub(crate) fn describe(&self, tail: &str) -> (FailureKind, String) {
         match self {
             Self::Timeout(limit) => {
                 (FailureKind::Timeout, format!("took longer than the {} s of --timeout", limit.as_secs_f64()))

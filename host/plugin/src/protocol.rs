@@ -3,9 +3,10 @@
 //! Owns: the messages, their form on the wire, the bounds on them. Never: processes, pipes, scheduling.
 //! The protocol in words: `docs/reference/worker-protocol.md`.
 
-use super::library::LibraryFile;
-use super::trust::Pin;
-use super::{Failure, FailureCause, FailureKind, Made, ParamsReading};
+use crate::failure::{Failure, FailureCause, FailureKind};
+use crate::identity::{LibraryFile, Pin};
+use crate::indexer::Made;
+use crate::workforce::ParamsReading;
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::compute::concat_batches;
@@ -22,20 +23,20 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 
 /// The version that both sides must name.
-pub(super) const PROTOCOL: u32 = 3;
+pub(crate) const PROTOCOL: u32 = 3;
 /// Four bytes of header length, eight of body length, both little-endian.
 const PREFIX: usize = 12;
 /// No header of ours is longer: what one image has read takes at most half of it (100,000 inputs for its params and as many for its rows, of
 /// some 200 bytes each, and their keys), and answers are sent off long before.
 const MAX_HEADER: u32 = 128 << 20;
 /// The rows of one image, or of one batch, at most.
-pub(super) const MAX_BODY: u64 = 4 << 30;
+pub(crate) const MAX_BODY: u64 = 4 << 30;
 /// How much is asked of a pipe at once, at least and at most.
 const READ_SIZES: (usize, usize) = (64 << 10, 4 << 20);
 
 /// Why bytes are no frame, or a frame no message.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ProtocolError {
+pub(crate) enum ProtocolError {
     #[error("a frame has a {part} of {length} bytes, more than the {limit} allowed")]
     TooLong { part: &'static str, length: u64, limit: u64 },
     #[error("a frame's header is not a message of protocol {PROTOCOL}: {0}")]
@@ -49,7 +50,7 @@ pub(super) enum ProtocolError {
 /// From host to worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Request {
+pub(crate) enum Request {
     /// Load this indexer. The body is the library's path followed by the dataset's, as bytes of the platform.
     Start(Start),
     /// The params hash of each image.
@@ -72,7 +73,7 @@ pub(super) enum Request {
 
 /// [`Request::Start`]'s fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Start {
+pub(crate) struct Start {
     pub protocol: u32,
     pub indexer: String,
     pub library_bytes: usize,
@@ -91,7 +92,7 @@ pub(super) struct Start {
 /// From worker to host.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     /// First of all, before anything is loaded.
     Hello { protocol: u32, version: String },
     /// The indexer is loaded and the dataset open.
@@ -124,7 +125,7 @@ pub(super) enum Reply {
 /// The answer for one image or payload.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Item {
+pub(crate) enum Item {
     Hash(ParamsReading),
     /// The next `bytes` of the body are an Arrow IPC stream.
     Rows {
@@ -152,7 +153,7 @@ pub(super) enum Item {
 /// An artifact that an extraction handed over: its next `bytes` of the body are JSON text, an Arrow IPC stream, or an
 /// array's elements in C order and native byte order.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct WireArtifact {
+pub(crate) struct WireArtifact {
     name: String,
     pub bytes: usize,
     #[serde(flatten)]
@@ -169,7 +170,7 @@ enum WireForm {
 
 impl WireArtifact {
     /// Appends an artifact to a body.
-    pub(super) fn write(made: Made, body: &mut Vec<u8>) -> Result<Self, ArrowError> {
+    pub(crate) fn write(made: Made, body: &mut Vec<u8>) -> Result<Self, ArrowError> {
         let before = body.len();
         let form = match made.payload {
             Payload::Json(text) => {
@@ -193,7 +194,7 @@ impl WireArtifact {
     }
 
     /// The artifact of these bytes, which a spoilt worker may have sent.
-    pub(super) fn read(self, bytes: Buffer) -> Result<Made, String> {
+    pub(crate) fn read(self, bytes: Buffer) -> Result<Made, String> {
         let payload = match self.form {
             WireForm::Json => {
                 Json::parse(&bytes).map_err(|error| format!("the artifact '{}' is no JSON: {error}", self.name))?;
@@ -223,7 +224,7 @@ impl WireArtifact {
 }
 
 /// Inputs as the host promises them, whatever a worker sends: sorted, each key once.
-pub(super) fn sorted(mut inputs: Vec<Input>) -> Vec<Input> {
+pub(crate) fn sorted(mut inputs: Vec<Input>) -> Vec<Input> {
     inputs.sort_unstable();
     inputs.dedup_by(|later, earlier| later.key == earlier.key);
     inputs
@@ -235,23 +236,23 @@ fn inputs_bytes(inputs: &[Input]) -> usize {
 }
 
 /// About how many bytes a reading takes in a header.
-pub(super) fn reading_bytes(reading: &ParamsReading) -> usize {
+pub(crate) fn reading_bytes(reading: &ParamsReading) -> usize {
     reading.hash.len() + reading.value.as_ref().map_or(0, String::len) + inputs_bytes(&reading.inputs)
 }
 
 /// A reading as the host promises it, whatever a worker sends.
-pub(super) fn checked(reading: ParamsReading) -> ParamsReading {
+pub(crate) fn checked(reading: ParamsReading) -> ParamsReading {
     ParamsReading { inputs: sorted(reading.inputs), ..reading }
 }
 
 impl Item {
-    pub(super) fn failed(failure: Failure) -> Self {
+    pub(crate) fn failed(failure: Failure) -> Self {
         let Failure { kind, message, cause, inputs } = failure;
         Self::Failed { kind: kind.as_str().to_owned(), message, cause, inputs }
     }
 
     /// About how many bytes it takes in a header.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         32 + match self {
             Self::Hash(reading) => reading_bytes(reading),
             Self::Rows { params, inputs, artifacts, .. } => {
@@ -265,13 +266,13 @@ impl Item {
 }
 
 /// A failure as it came over the wire; a kind that we do not know counts as `error`.
-pub(super) fn failure(kind: &str, message: String) -> Failure {
+pub(crate) fn failure(kind: &str, message: String) -> Failure {
     Failure::new(FailureKind::from_name(kind).unwrap_or(FailureKind::Error), message)
 }
 
 /// A run marker's fields.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Marker {
+pub(crate) struct Marker {
     indexer_name: String,
     params_hash: String,
     analysis_version: String,
@@ -303,7 +304,7 @@ impl From<Marker> for RunMarker {
 }
 
 /// The bytes of one frame.
-pub(super) fn frame(header: &impl Serialize, body: &[u8]) -> Result<Vec<u8>, ProtocolError> {
+pub(crate) fn frame(header: &impl Serialize, body: &[u8]) -> Result<Vec<u8>, ProtocolError> {
     let mut bytes = Vec::with_capacity(PREFIX + 256 + body.len());
     bytes.resize(PREFIX, 0);
     serde_json::to_writer(&mut bytes, header).map_err(ProtocolError::Header)?;
@@ -325,7 +326,7 @@ pub(super) fn frame(header: &impl Serialize, body: &[u8]) -> Result<Vec<u8>, Pro
 
 /// Puts frames together from a stream, however it is cut. Memory grows with what has come, not with what is announced.
 #[derive(Debug, Default)]
-pub(super) struct FrameReader {
+pub(crate) struct FrameReader {
     buffer: Vec<u8>,
     from: usize,
     to: usize,
@@ -333,7 +334,7 @@ pub(super) struct FrameReader {
 
 impl FrameReader {
     /// One read of the source. `0` is its end.
-    pub(super) fn fill(&mut self, source: &mut impl Read) -> io::Result<usize> {
+    pub(crate) fn fill(&mut self, source: &mut impl Read) -> io::Result<usize> {
         if self.from > 0 {
             self.buffer.copy_within(self.from..self.to, 0);
             self.to -= self.from;
@@ -353,7 +354,7 @@ impl FrameReader {
     }
 
     /// The next message and its body, once it has come whole.
-    pub(super) fn next<H: DeserializeOwned>(&mut self) -> Result<Option<(H, Vec<u8>)>, ProtocolError> {
+    pub(crate) fn next<H: DeserializeOwned>(&mut self) -> Result<Option<(H, Vec<u8>)>, ProtocolError> {
         let Some((header, body)) = self.lengths()? else { return Ok(None) };
         let start = self.from + PREFIX;
         let (Some(header_bytes), Some(body_bytes)) = (
@@ -384,7 +385,7 @@ impl FrameReader {
     }
 
     /// Reads until a message has come; `None` where the stream ends between frames.
-    pub(super) fn wait<H: DeserializeOwned>(
+    pub(crate) fn wait<H: DeserializeOwned>(
         &mut self,
         source: &mut impl Read,
     ) -> Result<Option<(H, Vec<u8>)>, ProtocolError> {
@@ -403,7 +404,7 @@ impl FrameReader {
     }
 
     /// Whether no part of a frame is waiting.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.from == self.to
     }
 
@@ -426,14 +427,14 @@ impl FrameReader {
 }
 
 /// Appends rows to a body as one Arrow IPC stream.
-pub(super) fn write_rows(rows: &RecordBatch, body: &mut Vec<u8>) -> Result<(), ArrowError> {
+pub(crate) fn write_rows(rows: &RecordBatch, body: &mut Vec<u8>) -> Result<(), ArrowError> {
     let mut writer = StreamWriter::try_new(body, &rows.schema())?;
     writer.write(rows)?;
     writer.finish()
 }
 
 /// Reads one Arrow IPC stream: whole, and nothing after it.
-pub(super) fn read_rows(stream: Buffer) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn read_rows(stream: Buffer) -> Result<RecordBatch, ArrowError> {
     // Arrow's reader checks values, but asserts on some damaged offsets. A plugin may spoil its worker's memory.
     catch_unwind(|| decode(stream)).unwrap_or_else(|_| Err(ArrowError::IpcError("the stream is damaged".into())))
 }

@@ -1,12 +1,12 @@
 //! The `abi_stable` door: a library's root module, and its indexers behind [`Foreign`].
 //!
-//! Owns: the root symbol, the comparison of layouts, the calls. Never: judges what comes back (see `door`).
+//! Owns: the root symbol, the comparison of layouts, the calls. Never: judges what comes back (see `foreign`).
 #![allow(unsafe_code)]
 
-use super::IndexerInfo;
-use super::door::Foreign;
-use super::library::{Listed, check_loaded_card, one_line};
-use super::refusal::{Refusal, rebuild_help};
+use crate::card_rules::{check_loaded_card, rebuild_help};
+use crate::error::Refusal;
+use crate::foreign::{Foreign, Listed};
+use crate::indexer::IndexerInfo;
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::{
     AbiInstabilityErrors, CheckingGlobals, check_layout_compatibility_with_globals,
@@ -19,21 +19,27 @@ use kymhost_plugin_api::ffi::{
     ArrowTable, HostRecord, HostRun, IndexerObject, ModuleRef, ServedRecord, ServedRun, artifact_kind,
 };
 use kymhost_plugin_api::{Artifact, Error};
+use kymhost_store::text::one_line_start;
 use libloading::Library;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a card calls this door.
-pub(super) const NAME: &str = DOOR;
+pub(crate) const NAME: &str = DOOR;
+
+/// A foreign text as one line of at most 200 characters.
+fn line(text: &str) -> String {
+    one_line_start(text, 200)
+}
 
 /// The indexers of a library with this door, after its layout was compared.
-pub(super) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>, Refusal> {
+pub(crate) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>, Refusal> {
     let header = header(library, card)?;
     check_layout(header, card)?;
     // SAFETY: the layout was checked, in the direction in which it fits.
     let module: ModuleRef = unsafe { header.unchecked_layout() }.map_err(|error| {
         Refusal::new(
             "init",
-            format!("it does not start: {}", one_line(&error.to_string())),
+            format!("it does not start: {}", line(&error.to_string())),
             format!("rebuild the plugin with kymhost-plugin-api {API}"),
         )
     })?;
@@ -43,7 +49,7 @@ pub(super) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>
     let objects = (module.indexers())().into_result().map_err(|error| {
         Refusal::new(
             "init",
-            format!("it does not give its indexers: {}", one_line(&error.message)),
+            format!("it does not give its indexers: {}", line(&error.message)),
             "rebuild or reinstall the plugin",
         )
     })?;
@@ -106,11 +112,7 @@ fn header(library: &'static Library, card: &Card) -> Result<&'static LibHeader, 
     header.upgrade().map_err(|error| {
         Refusal::new(
             "abi_header",
-            format!(
-                "its abi_stable is not ours (plugin API {}, here {API}): {}",
-                card.api,
-                one_line(&error.to_string())
-            ),
+            format!("its abi_stable is not ours (plugin API {}, here {API}): {}", card.api, line(&error.to_string())),
             rebuild_help(card),
         )
     })
@@ -166,7 +168,7 @@ fn condensed(errors: &AbiInstabilityErrors) -> String {
         .stack_trace
         .iter()
         .filter_map(|entry| match entry.expected {
-            TLFieldOrFunction::Field(field) => Some(one_line(field.name())),
+            TLFieldOrFunction::Field(field) => Some(line(field.name())),
             TLFieldOrFunction::Function(_) => None,
         })
         .collect();
@@ -176,7 +178,7 @@ fn condensed(errors: &AbiInstabilityErrors) -> String {
     let text = error.to_string();
     match labelled(&text) {
         Some((error, expected, found)) => format!("{error}{place}: expected {expected}, found {found}"),
-        None => one_line(&text),
+        None => line(&text),
     }
 }
 
@@ -186,7 +188,7 @@ fn labelled(text: &str) -> Option<(String, String, String)> {
     let (error, rest) = rest.split_once("\nExpected:")?;
     let (expected, found) = rest.split_once("\nFound:")?;
     let found = found.split_once("\n\n").map_or(found, |(found, _)| found);
-    Some((one_line(error), one_line(expected), one_line(found)))
+    Some((line(error), line(expected), line(found)))
 }
 
 #[cfg(test)]

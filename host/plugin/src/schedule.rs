@@ -14,7 +14,7 @@ const MAX_AHEAD_BYTES: usize = 64 << 20;
 
 /// A run of images for one worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// Their indices.
     pub range: Range<usize>,
     /// Only a worker that has answered nothing yet may have it.
@@ -33,7 +33,7 @@ enum Again {
 
 /// The state of one call.
 #[derive(Debug)]
-pub(super) struct Schedule<A> {
+pub(crate) struct Schedule<A> {
     total: usize,
     next: usize,
     /// By first index: where the range ends, and how it is to be run.
@@ -46,22 +46,22 @@ pub(super) struct Schedule<A> {
 
 impl<A> Schedule<A> {
     /// A call with so many images.
-    pub(super) fn new(total: usize) -> Self {
+    pub(crate) fn new(total: usize) -> Self {
         Self { total, next: 0, again: BTreeMap::new(), waiting: VecDeque::new(), delivered: 0, held: 0 }
     }
 
     /// Whether every answer was passed on.
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.delivered >= self.total
     }
 
     /// Images that nobody has been given yet.
-    pub(super) fn remaining(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         self.total - self.next + self.again.iter().map(|(from, (to, _))| to - from).sum::<usize>()
     }
 
     /// The next batch of at most `limit` images for a worker; `fresh` tells whether it has answered nothing yet.
-    pub(super) fn take(&mut self, limit: usize, fresh: bool) -> Option<Batch> {
+    pub(crate) fn take(&mut self, limit: usize, fresh: bool) -> Option<Batch> {
         let limit = limit.max(1);
         let found = self.again.iter().find(|(_, (_, how))| fresh || *how != Again::Fresh);
         if let Some((&from, &(to, how))) = found {
@@ -86,18 +86,18 @@ impl<A> Schedule<A> {
     }
 
     /// Whether a new worker would find something to do.
-    pub(super) fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         !self.again.is_empty()
             || (self.next < self.total && self.next - self.delivered < MAX_AHEAD_IMAGES && self.held < MAX_AHEAD_BYTES)
     }
 
     /// Whether something waits for a worker that has answered nothing yet.
-    pub(super) fn wants_fresh(&self) -> bool {
+    pub(crate) fn wants_fresh(&self) -> bool {
         self.again.values().any(|(_, how)| *how == Again::Fresh)
     }
 
     /// A batch whose worker died before it came to it.
-    pub(super) fn put_back(&mut self, batch: Batch) {
+    pub(crate) fn put_back(&mut self, batch: Batch) {
         if !batch.range.is_empty() {
             let how = if batch.fresh { Again::Fresh } else { Again::Whole };
             self.again.insert(batch.range.start, (batch.range.end, how));
@@ -106,7 +106,7 @@ impl<A> Schedule<A> {
 
     /// A batch whose worker died in it, less what was answered. `blame`: a single image is guilty whatever its worker did before.
     /// Returns the image that fails for good, if this is one.
-    pub(super) fn died(&mut self, batch: Batch, blame: bool) -> Option<usize> {
+    pub(crate) fn died(&mut self, batch: Batch, blame: bool) -> Option<usize> {
         match batch.range.len() {
             0 => None,
             1 if blame || batch.fresh => Some(batch.range.start),
@@ -122,7 +122,7 @@ impl<A> Schedule<A> {
     }
 
     /// Takes an answer and its size. An index that was answered keeps its first answer.
-    pub(super) fn answer(&mut self, index: usize, answer: A, bytes: usize) {
+    pub(crate) fn answer(&mut self, index: usize, answer: A, bytes: usize) {
         let Some(place) = index.checked_sub(self.delivered).filter(|_| index < self.next) else { return };
         if self.waiting.len() <= place {
             self.waiting.resize_with(place + 1, || None);
@@ -134,7 +134,7 @@ impl<A> Schedule<A> {
     }
 
     /// The next answer in rising order, if it has come.
-    pub(super) fn next_answer(&mut self) -> Option<(usize, A)> {
+    pub(crate) fn next_answer(&mut self) -> Option<(usize, A)> {
         let (answer, bytes) = self.waiting.front_mut()?.take()?;
         self.waiting.pop_front();
         self.held -= bytes;
@@ -144,7 +144,7 @@ impl<A> Schedule<A> {
     }
 
     /// Ends the call: all answers that have come, in rising order, also behind one that has not.
-    pub(super) fn stop(&mut self) -> Vec<(usize, A)> {
+    pub(crate) fn stop(&mut self) -> Vec<(usize, A)> {
         let first = std::mem::replace(&mut self.delivered, self.total);
         let waiting = std::mem::take(&mut self.waiting).into_iter().enumerate();
         waiting.filter_map(|(place, answer)| Some((first + place, answer?.0))).collect()

@@ -7,14 +7,17 @@
 //! be read, or that is cut off, is nobody's in [`find_plugin`] (its names are unknown) and listed with its error by
 //! [`list_plugins`]; libraries without our section are not ours in either.
 
-use super::card_file::{CardFile, read_card_file};
-use super::library::check_card;
-use super::lockfile::Locked;
-use super::platform::check_platform;
-use super::refusal::{CardSummary, Refusal};
-use super::trust::{Pin, Trust, Writers, check_writers};
-use super::{IndexerInfo, Plugin, PluginError};
+use crate::card_file::{CardFile, read_card_file};
+use crate::error::{CardSummary, PluginError, Refusal};
+use crate::identity::Pin;
+use crate::indexer::{IndexerInfo, Plugin};
+use crate::library::check_card;
+use crate::lockfile::Locked;
+use crate::names::plain_name;
+use crate::platform::check_platform;
+use crate::trust::{Trust, Writers, check_writers};
 use kymhost_plugin_api::card::Card;
+use kymhost_store::text::{self, one_line, path_text};
 use std::collections::HashSet;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
@@ -161,8 +164,10 @@ fn find_path(path: &Path, name: Option<&str>, trust: &Trust) -> Result<Plugin, P
     let pin = vet_path(&library, &file, trust)?;
     let found = plugins(&library, &file.card, &pin);
     let names = names_of(&found);
-    let chosen: Vec<Plugin> =
-        found.into_iter().filter(|plugin| name.is_none_or(|name| same_name(&plugin.indexer.name, name))).collect();
+    let chosen: Vec<Plugin> = found
+        .into_iter()
+        .filter(|plugin| name.is_none_or(|name| plain_name(&plugin.indexer.name) == plain_name(name)))
+        .collect();
     let refused = |code, why, help: String| Err(Refusal::new(code, why, help).of(&library).about(&file.card));
     match <[Plugin; 1]>::try_from(chosen) {
         Ok([plugin]) => Ok(plugin),
@@ -173,7 +178,7 @@ fn find_path(path: &Path, name: Option<&str>, trust: &Trust) -> Result<Plugin, P
         Err(_) => refused(
             "several_indexers",
             format!("it has several indexers: {names}"),
-            format!("name one of them, as in {}:NAME", shown(path)),
+            format!("name one of them, as in {}:NAME", path_text(path)),
         ),
     }
 }
@@ -201,8 +206,8 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
         }
         [holder] => *holder,
         [first, others @ ..] => {
-            let others: Vec<String> = others.iter().map(|holder| shown(&holder.library)).collect();
-            let why = format!("the indexer '{name}' is also in {}", listed(others.iter().map(String::as_str)));
+            let others: Vec<String> = others.iter().map(|holder| path_text(&holder.library)).collect();
+            let why = format!("the indexer '{name}' is also in {}", listed(&others));
             let error = Refusal::new("two_libraries", why, "give the path of one of them, or remove the other")
                 .of(&first.library);
             return Err(match &first.file {
@@ -213,7 +218,9 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
     };
     let (file, pin) = holder.vet(&search.trust)?;
     let mut found = plugins(&holder.library, &file.card, &pin).into_iter();
-    found.find(|plugin| same_name(&plugin.indexer.name, name)).ok_or_else(|| not_found(name, search, known, 0))
+    found
+        .find(|plugin| plain_name(&plugin.indexer.name) == plain_name(name))
+        .ok_or_else(|| not_found(name, search, known, 0))
 }
 
 /// Why an indexer that was installed is in no library now: its file is gone, broken, or another one.
@@ -238,7 +245,7 @@ pub fn missing(entry: &Locked) -> Option<PluginError> {
     let names = one_line(&entry.names());
     let first = entry.indexers.first().map_or_else(String::new, |indexer| one_line(&indexer.name));
     let again = match &entry.origin.path {
-        Some(path) => format!("install it again: kymhost plugin add '{}'", shown(path)),
+        Some(path) => format!("install it again: kymhost plugin add '{}'", path_text(path)),
         None => "install it again with kymhost plugin add".to_owned(),
     };
     let why = format!("{names} was installed, but the file no longer exists");
@@ -250,17 +257,12 @@ fn is_for_this_platform(file: &CardFile) -> bool {
     check_platform(file.format, &file.platforms, &file.card.target).is_ok()
 }
 
-/// Names are trimmed and lower-cased before they name a table: what would share one is one.
-pub(super) fn same_name(one: &str, other: &str) -> bool {
-    one.trim().to_lowercase() == other.trim().to_lowercase()
-}
-
 fn not_found(name: &str, search: &SearchPath, mut known: Vec<&str>, unreadable: usize) -> PluginError {
     known.sort_unstable();
     known.dedup();
     let absent = |folder: &PathBuf| if folder.is_dir() { "" } else { " (absent)" };
     let searched: Vec<String> =
-        search.folders.iter().map(|folder| format!("{}{}", shown(folder), absent(folder))).collect();
+        search.folders.iter().map(|folder| format!("{}{}", path_text(folder), absent(folder))).collect();
     let near = known.iter().map(|other| (distance(name, other), other)).min();
     let similar = near.filter(|(edits, other)| *edits <= 1 + other.len() / 4).map(|(_, other)| one_line(other));
     let broken = match unreadable {
@@ -269,8 +271,8 @@ fn not_found(name: &str, search: &SearchPath, mut known: Vec<&str>, unreadable: 
     };
     PluginError::NotFound {
         name: one_line(name),
-        searched: listed(searched.iter().map(String::as_str)),
-        found: format!("{}{broken}", listed(known.into_iter())),
+        searched: listed(&searched),
+        found: format!("{}{broken}", listed(known)),
         similar,
     }
 }
@@ -350,25 +352,12 @@ fn identity(library: &Path, _metadata: &Metadata) -> PathBuf {
     library.to_owned()
 }
 
-fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
-    let more = items.len().saturating_sub(MAX_LISTED);
-    let mut text: Vec<String> = items.take(MAX_LISTED).map(one_line).collect();
-    if text.is_empty() {
-        text.push("nothing".to_owned());
+/// The first few of these names; `nothing` if there are none.
+fn listed<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
+    match text::listed(items, MAX_LISTED) {
+        text if text.is_empty() => "nothing".to_owned(),
+        text => text,
     }
-    if more > 0 {
-        text.push(format!("{more} more"));
-    }
-    text.join(", ")
-}
-
-pub(super) fn shown(path: &Path) -> String {
-    one_line(&path.display().to_string())
-}
-
-/// Names come from arguments, cards and file systems: nothing in them may break a message's lines.
-pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// How many letters must be added, left out, changed or swapped with their neighbour, ignoring case and what is long.

@@ -8,23 +8,14 @@
 //! - A library that is in the user's lock file must have the digest that stands there.
 //! - An indexer that is in the dataset's lock file must come from a library with the digest that stands there.
 
-use super::error::LockError;
-use super::library::{LibraryFile, hash};
-use super::lockfile::{LockFile, Locked, Place};
-use super::refusal::Refusal;
-use super::search::{one_line, shown};
-use super::{Plugin, PluginError};
+use crate::error::{LockError, PluginError, Refusal};
+use crate::identity::{Pin, hash};
+use crate::indexer::Plugin;
+use crate::lockfile::{LockFile, Locked, Place};
 use kymhost_dataset::Dataset;
 use kymhost_store::LocalStore;
-use serde::{Deserialize, Serialize};
+use kymhost_store::text::{one_line, path_text};
 use std::path::{Path, PathBuf};
-
-/// A library's file and digest, as they were when it was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pin {
-    pub(super) file: LibraryFile,
-    pub(super) sha256: String,
-}
 
 /// What the user's lock file says.
 #[derive(Debug, Clone, Default)]
@@ -84,7 +75,7 @@ impl Trust {
     }
 
     /// Whether a library may be loaded, as far as its bytes and who may change them go. The digest is told where it had to be known.
-    pub(super) fn check(&self, library: &Path, writers: &Writers) -> Result<Option<Pin>, PluginError> {
+    pub(crate) fn check(&self, library: &Path, writers: &Writers) -> Result<Option<Pin>, PluginError> {
         let entry = self.entry_of(library);
         if entry.is_none() && writers.group_may_write.is_none() {
             return Ok(None);
@@ -98,8 +89,8 @@ impl Trust {
             let why = format!("the members of group {gid} can write to it, so any of them can change its code");
             let help = format!(
                 "chmod g-w '{}'; or check the library and trust it as it is now: kymhost plugin trust '{}'",
-                shown(path),
-                shown(library)
+                path_text(path),
+                path_text(library)
             );
             return Err(Refusal::new("group_writable", why, help).of(path));
         }
@@ -108,11 +99,11 @@ impl Trust {
 }
 
 /// What only this user and root may write to, whatever is trusted.
-pub(super) fn check_no_group(writers: Writers) -> Result<(), PluginError> {
+pub(crate) fn check_no_group(writers: Writers) -> Result<(), PluginError> {
     let Some((path, gid)) = writers.group_may_write else { return Ok(()) };
     let why =
         format!("the members of group {gid} can write to it, so any of them can change which plugins are trusted");
-    let help = format!("check what is in it, then chmod g-w '{}'", shown(&path));
+    let help = format!("check what is in it, then chmod g-w '{}'", path_text(&path));
     Err(Refusal::new("group_writable", why, help).of(&path))
 }
 
@@ -143,12 +134,12 @@ fn check_digest(library: &Path, entry: &Locked, found: &str, whose: &Whose<'_>) 
         Whose::User(_) => format!("'{name}' is not the library that was installed at {}", one_line(&entry.locked_utc)),
         Whose::Dataset(_) => format!("'{name}' is not the library that this dataset asks for"),
     };
-    let why = format!("{what} ({})\nits SHA-256 is {found}\nit was           {}", shown(lock), entry.sha256);
+    let why = format!("{what} ({})\nits SHA-256 is {found}\nit was           {}", path_text(lock), entry.sha256);
     Err(Refusal::new("digest_changed", why, help).of(library))
 }
 
 /// Holds a plugin against the dataset's lock file, where there is one. What comes back is the plugin with the digest that was seen.
-pub(super) fn for_dataset(plugin: &Plugin, dataset: &Dataset) -> Result<Plugin, PluginError> {
+pub(crate) fn for_dataset(plugin: &Plugin, dataset: &Dataset) -> Result<Plugin, PluginError> {
     let place = Place::of_dataset(dataset.store().as_ref());
     let file = match place.read() {
         Ok(file) => file,
@@ -183,11 +174,11 @@ pub struct Writers {
 impl Writers {
     /// A path that a group may write to.
     #[cfg(test)]
-    pub(super) fn by_group(path: &Path, gid: u32) -> Self {
+    pub(crate) fn by_group(path: &Path, gid: u32) -> Self {
         Self { group_may_write: Some((path.to_owned(), gid)) }
     }
 
-    pub(super) fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         Self { group_may_write: self.group_may_write.or(other.group_may_write) }
     }
 }
@@ -195,12 +186,12 @@ impl Writers {
 /// Refuses a file or folder that anybody may write to, or that another user owns. `sticky_is_safe`: a sticky folder lets others
 /// add files, not replace this user's.
 #[cfg(unix)]
-pub(super) fn check_writers(path: &Path, sticky_is_safe: bool) -> Result<Writers, PluginError> {
+pub(crate) fn check_writers(path: &Path, sticky_is_safe: bool) -> Result<Writers, PluginError> {
     use std::os::unix::fs::MetadataExt;
     let refused = |code, why: String, help: String| Refusal::new(code, why, help).of(path);
     let metadata = path.metadata().map_err(|error| Refusal::unreadable(&error).of(path))?;
     let me = rustix::process::geteuid().as_raw();
-    let quoted = format!("'{}'", shown(path));
+    let quoted = format!("'{}'", path_text(path));
     let mode = metadata.mode();
     let sticky_saves = mode & 0o1000 != 0 && sticky_is_safe;
     if mode & 0o002 != 0 && !sticky_saves {
@@ -220,7 +211,7 @@ pub(super) fn check_writers(path: &Path, sticky_is_safe: bool) -> Result<Writers
 }
 
 #[cfg(not(unix))]
-pub(super) fn check_writers(_path: &Path, _sticky_is_safe: bool) -> Result<Writers, PluginError> {
+pub(crate) fn check_writers(_path: &Path, _sticky_is_safe: bool) -> Result<Writers, PluginError> {
     Ok(Writers::default())
 }
 

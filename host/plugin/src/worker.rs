@@ -3,11 +3,14 @@
 //! Owns: what happens inside a worker, from taking the pipes away from the plugin to dying with the host.
 //! Never: writes to the dataset, decides what is run next.
 
-use super::job;
-use super::library::{LibraryFile, load_identified};
-use super::protocol::{self, FrameReader, Item, Marker, PROTOCOL, ProtocolError, Reply, Request, Start, WireArtifact};
-use super::refusal::Refusal;
-use super::{Failure, FailureKind, Indexer, ParamsReading, PluginError};
+use crate::error::{PluginError, Refusal};
+use crate::failure::{Failure, FailureKind};
+use crate::identity::LibraryFile;
+use crate::indexer::Indexer;
+use crate::job;
+use crate::library::load_identified;
+use crate::protocol::{self, FrameReader, Item, Marker, PROTOCOL, ProtocolError, Reply, Request, Start, WireArtifact};
+use crate::workforce::ParamsReading;
 use kymhost_dataset::Dataset;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;

@@ -1,8 +1,8 @@
 use super::*;
 use crate::lockfile::{Locked, Origin};
 use crate::trust::{check_no_group, check_writers};
+use kymhost_plugin_api::card::API;
 use std::io;
-use std::path::Path;
 
 /// What every error promises: help, no help inside the message, and no stray blanks.
 #[track_caller]

@@ -2,9 +2,9 @@
 //!
 //! Owns: what is taken and what refused. Never: writes them (the commit's), reads records.
 
-use super::door::import;
-use super::failure_text;
-use super::{Failure, FailureCause, FailureKind, Made};
+use crate::failure::{Failure, FailureCause, FailureKind, failure_text};
+use crate::indexer::Made;
+use crate::rows::import;
 use kymhost_dataset::{Payload, artifact_keys};
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::ffi::ArrowTable;
@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 const MAX_BYTES: usize = 2 << 30;
 
 /// Takes what one extraction of one indexer hands over, from any of its threads.
-pub(super) struct Collector<'a> {
+pub(crate) struct Collector<'a> {
     declared: &'a [Artifact],
     taken: Mutex<Vec<Made>>,
     /// The first artifact that was refused because it is not declared.
@@ -25,12 +25,12 @@ pub(super) struct Collector<'a> {
 
 impl<'a> Collector<'a> {
     /// For an indexer that declares to write these.
-    pub(super) fn new(declared: &'a [Artifact]) -> Self {
+    pub(crate) fn new(declared: &'a [Artifact]) -> Self {
         Self { declared, taken: Mutex::default(), undeclared: Mutex::default() }
     }
 
     /// What was handed over, in the order of the declaration, so that it does not depend on threads.
-    pub(super) fn into_made(self) -> Vec<Made> {
+    pub(crate) fn into_made(self) -> Vec<Made> {
         let mut taken = std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner));
         let place = |made: &Made| self.place(&made.name, made.payload.kind());
         taken.sort_by_key(place);
@@ -38,7 +38,7 @@ impl<'a> Collector<'a> {
     }
 
     /// The first artifact that was refused because the indexer does not declare it.
-    pub(super) fn undeclared(&self) -> Option<String> {
+    pub(crate) fn undeclared(&self) -> Option<String> {
         self.undeclared.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -47,7 +47,7 @@ impl<'a> Collector<'a> {
     }
 
     /// A JSON artifact's text, any that Python reads; kept as Python writes it.
-    pub(super) fn json(&self, name: &str, text: &[u8]) -> Result<(), Error> {
+    pub(crate) fn json(&self, name: &str, text: &[u8]) -> Result<(), Error> {
         self.check_declared(name, ArtifactKind::Json)?;
         let value = Json::parse(text)
             .map_err(|error| Error::msg(format!("the artifact '{name}' that it hands over is no JSON: {error}")))?;
@@ -62,7 +62,7 @@ impl<'a> Collector<'a> {
     }
 
     /// A table artifact, checked as rows are.
-    pub(super) fn table(&self, name: &str, table: Table) -> Result<(), Error> {
+    pub(crate) fn table(&self, name: &str, table: Table) -> Result<(), Error> {
         self.check_declared(name, ArtifactKind::Parquet)?;
         let (array, schema) = table.into_c_data();
         let rows = import(ArrowTable { array, schema }).map_err(|failure| {
@@ -72,7 +72,7 @@ impl<'a> Collector<'a> {
     }
 
     /// An array artifact.
-    pub(super) fn array(&self, name: &str, array: Array) -> Result<(), Error> {
+    pub(crate) fn array(&self, name: &str, array: Array) -> Result<(), Error> {
         self.check_declared(name, ArtifactKind::Array)?;
         self.take(name, Payload::Array(array))
     }
@@ -110,7 +110,7 @@ impl<'a> Collector<'a> {
 ///
 /// # Errors
 /// Where an artifact is not declared, or comes twice.
-pub(super) fn check(declared: &[Artifact], made: &[Made]) -> Result<(), Failure> {
+pub(crate) fn check(declared: &[Artifact], made: &[Made]) -> Result<(), Failure> {
     let mut places = Vec::with_capacity(made.len());
     for Made { name, payload } in made {
         let kind = payload.kind();
