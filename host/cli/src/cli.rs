@@ -36,14 +36,14 @@ use crate::options::Common;
 use clap::{Parser, Subcommand};
 use std::fmt::Write;
 
-/// Keeps tables over a Zarr dataset of kymographs up to date, with indexers loaded from plugins.
+/// Keep one results table per analysis in sync with your kymographs.
 ///
-/// A dataset is a Zarr v2 folder of kymograph recordings, shared with kymflow. An indexer, loaded from a
-/// dynamic library (a plugin), turns one image's record into rows. kymhost decides which images are stale, has the indexer
-/// extract their rows in worker processes, and replaces those images' rows in one Parquet table per indexer.
+/// A dataset is a Zarr v2 folder of recordings, shared with kymflow. An indexer, loaded from a dynamic library (a plugin),
+/// turns one recording into rows. kymhost finds the recordings whose rows are missing or out of date, runs the indexer on them in
+/// worker processes, and replaces their rows in one Parquet table per indexer.
 #[derive(Debug, Parser)]
 #[command(name = "kymhost", version, after_help = after_help(), subcommand_required = true, arg_required_else_help = true)]
-#[command(max_term_width = 110)]
+#[command(max_term_width = 100)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -58,29 +58,29 @@ pub struct Cli {
 pub enum Command {
     /// Bring an indexer's table up to date
     Run(RunArgs),
-    /// Tell which images are stale, and why; writes nothing
+    /// List stale recordings and the reasons (read-only)
     Status(StatusArgs),
-    /// Tell every reason why one image is stale or fresh, with before and after; writes nothing
+    /// Explain in full why a recording is stale or fresh (read-only)
     Explain(ExplainArgs),
-    /// Extract fresh images again and tell which rows are not what comes out; writes nothing
+    /// Re-run fresh recordings and report rows that differ (read-only)
     Verify(VerifyArgs),
-    /// Make rows that are there count as fresh without extracting them again
+    /// Accept existing rows as up to date
     Adopt(AdoptArgs),
-    /// Show or change the params of images
+    /// Show or change the params (settings) of recordings
     #[command(subcommand, arg_required_else_help = true)]
     Params(ParamsCommand),
-    /// List the indexers that can be found, or tell all about one
+    /// List, describe, check, install and write plugins
     #[command(subcommand, arg_required_else_help = true)]
     Plugin(PluginCommand),
-    /// List, show or drop the dataset's tables
+    /// List, show or delete the dataset's tables
     #[command(subcommand, arg_required_else_help = true)]
     Table(TableCommand),
-    /// Create, describe or check a dataset
+    /// Create, fill, describe, check and export a dataset
     #[command(subcommand, arg_required_else_help = true)]
     Dataset(DatasetCommand),
     /// Print the params hash of a JSON file, as kymflow computes it
     ParamsHash(ParamsHashArgs),
-    /// Make a dataset of synthetic kymographs and keep its table up to date before your eyes
+    /// Create a synthetic dataset and walk through a run, an edit and a re-run
     Demo(DemoArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
@@ -89,34 +89,34 @@ pub enum Command {
 /// What to do with params.
 #[derive(Debug, Subcommand)]
 pub enum ParamsCommand {
-    /// Show the params of images, and the schema that the plugin declares
+    /// Show the params of recordings and the schema that the plugin declares
     Show(ParamsShowArgs),
-    /// Set params, e.g. threshold=2.5 or window.lines=32; those images become stale
+    /// Set params, e.g. threshold=2.5 or window.lines=32. The recordings become stale
     Set(ParamsSetArgs),
-    /// Remove params: the indexer's defaults count again; those images become stale
+    /// Remove params, so that the indexer's defaults apply. The recordings become stale
     Unset(ParamsUnsetArgs),
 }
 
 /// Commands of `plugin`.
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
-    /// List the indexers on the search path, and the libraries that cannot be used
+    /// List the indexers on the search path and the libraries that cannot be used
     List(PluginListArgs),
-    /// Tell all about one indexer
+    /// Describe one indexer
     Info(PluginInfoArgs),
-    /// Read what a library's file says of itself, for whatever platform, and whether this kymhost would load it
+    /// Show what a library's file says about itself, for any platform, and whether this kymhost loads it
     Inspect(PluginInspectArgs),
-    /// Make the folder of a new plugin, with a worked indexer, tests and a README
+    /// Create the folder of a new plugin, with a working indexer, tests and a README
     New(PluginNewArgs),
-    /// Try whether a library does all that an indexer must, each check in a process of its own
+    /// Test whether a library does all that an indexer must do
     Check(PluginCheckArgs),
-    /// Install a plugin: a library, a folder of libraries, or the folder of a plugin's source, which is built
+    /// Install a plugin from a library, a folder of libraries or a source folder (which is built)
     Add(PluginAddArgs),
     /// Delete an installed plugin
     Remove(PluginRemoveArgs),
-    /// Print where plugins are installed, or where one is
+    /// Print where plugins are installed, or where one plugin is
     Path(PluginPathArgs),
-    /// Trust a plugin as it is now: show what changed since it was installed, and ask
+    /// Show what changed in a plugin since it was installed, ask, and trust it as it is now
     Trust(PluginTrustArgs),
 }
 
@@ -127,26 +127,26 @@ pub enum TableCommand {
     List(TableListArgs),
     /// Show a table's rows
     Show(TableShowArgs),
-    /// Delete an indexer's table; the images and their run markers stay
+    /// Delete an indexer's table. The recordings and their run markers stay
     Drop(TableDropArgs),
 }
 
 /// Commands of `dataset`.
 #[derive(Debug, Subcommand)]
 pub enum DatasetCommand {
-    /// Make a new, empty dataset
+    /// Create an empty dataset
     Create(DatasetCreateArgs),
-    /// Describe a dataset: how many images, which tables
+    /// Describe a dataset: number of recordings, tables
     Info(DatasetInfoArgs),
-    /// Check everything in a dataset and tell all that is wrong
+    /// Check a dataset and list every problem
     Validate(DatasetValidateArgs),
-    /// Rebuild the list of images that other programs read
+    /// Rebuild the list of recordings that other programs read
     Manifest(DatasetManifestArgs),
-    /// Bring recordings (TIFF files and what stands beside them) into a dataset
+    /// Import recordings: TIFF files and the files next to them
     Ingest(DatasetIngestArgs),
-    /// Write images, artifacts and tables as TIFF, JSON, CSV and NPY files
+    /// Write recordings, artifacts and tables as TIFF, JSON, CSV and NPY files
     Export(DatasetExportArgs),
-    /// Show one row an image: where it came from, its shape, its ROIs, its rows in each table
+    /// Show one row per recording: origin, shape, ROIs, number of rows in each table
     ViewTable(DatasetViewArgs),
 }
 
@@ -155,22 +155,22 @@ fn after_help() -> String {
     let mut text = String::from(
         "\
 First steps:
-  kymhost demo                                  see what it does, on recordings made for it
-  kymhost status --plugin velocity_events       which images are stale, and why
+  kymhost demo                                  see what kymhost does, on synthetic recordings
+  kymhost status --plugin velocity_events       list stale recordings and why
   kymhost run --plugin velocity_events          bring the table up to date
-  kymhost table show velocity_events            look at it
-  kymhost plugin new my_indexer                 write an indexer of your own
+  kymhost table show velocity_events            show the table
+  kymhost plugin new my_indexer                 write your own indexer
 
-The dataset is --dataset PATH, else KYMHOST_DATASET, else the working folder when it is one, else
-the one *.zarr dataset in it.
+The dataset is the first that applies: --dataset PATH, KYMHOST_DATASET, the working folder if it is
+a dataset, the one *.zarr dataset in the working folder.
 
-Plugins (indexers' libraries) are sought in:
+Plugins (libraries with indexers) are searched for in:
   1. a path given with --plugin
   2. --plugin-dir DIR
   3. the folders listed in KYMHOST_PLUGIN_PATH
-  4. kymhost/plugins in the user's data folder (on Linux ~/.local/share)
-  5. this program's own folder, and plugins/ in it
-Never in the dataset, never in the working folder by itself.
+  4. kymhost/plugins in your data folder (on Linux ~/.local/share)
+  5. the folder of this program, and plugins/ in it
+They are never searched for in the dataset, and not in the working folder.
 
 Exit codes:
 ",
@@ -178,7 +178,7 @@ Exit codes:
     for exit in Exit::ALL {
         let _ = writeln!(text, "  {:>3}  {}", exit.code(), exit.meaning());
     }
-    text.push_str("Where several hold, the first of 130, 143, 1, 2, 5, 6, 4, 3, 10.");
+    text.push_str("If several apply, the first in this order wins: 130, 143, 1, 2, 5, 6, 4, 3, 10.");
     text
 }
 
@@ -190,7 +190,7 @@ mod tests {
     use kymhost_index::staleness::Reason;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_is_well_formed() {
         Cli::command().debug_assert();
     }
 
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_taken() {
+    fn valid_lines_are_accepted() {
         for line in [
             "run --plugin velocity_events",
             "run -p a -p b.so:c --mode replace --compat kymflow -j 4 --timeout 0.5 --max-memory 2G --plugin-dir x --plugin-dir y",
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_refused() {
+    fn invalid_lines_are_rejected() {
         for (line, kind) in [
             ("run", ErrorKind::MissingRequiredArgument),
             ("run --plugin a --mode sometimes", ErrorKind::InvalidValue),
@@ -290,37 +290,37 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_mode_is_told_the_two() {
+    fn unknown_mode_lists_modes() {
         let text = parse("run --plugin a --mode sometimes").unwrap_err().to_string();
         assert!(text.contains("incremental") && text.contains("replace") && text.contains("sometimes"), "{text}");
     }
 
     #[test]
-    fn an_unknown_reason_is_told_them_all() {
+    fn unknown_reason_lists_reasons() {
         let text = parse("run --plugin a --reason STALE_PARAMS").unwrap_err().to_string();
         for reason in Reason::ALL {
-            // No image has that when a run selects.
+            // No recording has that when a run selects.
             assert_eq!(text.contains(reason.code()), reason != Reason::PendingUpstream, "{text}");
         }
         assert!(parse("run --plugin a --reason PENDING_UPSTREAM").is_err());
     }
 
     #[test]
-    fn reasons_are_taken_in_either_case() {
+    fn reasons_ignore_case() {
         let cli = parse("status -p a --reason stale_unknown Fresh_Rows").unwrap();
         let Command::Status(args) = cli.command else { panic!("{cli:?}") };
         assert_eq!(args.reason, [Reason::StaleUnknown, Reason::FreshRows]);
     }
 
     #[test]
-    fn help_teaches() {
+    fn help_has_examples_and_defaults() {
         let help = |line: &str| parse(line).unwrap_err().to_string();
         for (line, lines) in [
             (
                 "--help",
                 &[
                     "Exit codes:",
-                    "   3  some images failed; the others are committed",
+                    "   3  some recordings failed, the others are committed",
                     "KYMHOST_DATASET",
                     "KYMHOST_PLUGIN_PATH",
                     "kymhost demo",
@@ -330,7 +330,7 @@ mod tests {
                 "run --help",
                 &["kymhost run --plugin velocity_events", "[default: incremental]", "[default: the number of cores]"],
             ),
-            ("run --help", &["kymhost run --plugin velocity_events --dry-run", "[default: 30]", "Which images:"]),
+            ("run --help", &["kymhost run --plugin velocity_events --dry-run", "[default: 30]", "Which recordings:"]),
             ("status --help", &["--exit-code", "kymhost status --plugin velocity_events"]),
             ("explain --help", &["kymhost explain", "--exit-code"]),
             ("verify --help", &["kymhost verify --plugin velocity_events --sample 20", "not_deterministic"]),
@@ -347,8 +347,23 @@ mod tests {
         }
     }
 
+    /// Every line of help fits a terminal of 100 columns.
     #[test]
-    fn every_command_that_acts_has_examples() {
+    fn help_fits_100_columns() {
+        fn check(command: &mut clap::Command, path: &str) {
+            for line in command.render_long_help().to_string().lines() {
+                assert!(line.chars().count() <= 100, "`{path} --help` has a line of over 100 columns: {line}");
+            }
+            for below in command.get_subcommands_mut() {
+                let path = format!("{path} {}", below.get_name());
+                check(below, &path);
+            }
+        }
+        check(&mut Cli::command(), "kymhost");
+    }
+
+    #[test]
+    fn every_command_has_examples() {
         fn check(command: &clap::Command, path: &str) {
             if command.has_subcommands() {
                 for below in command.get_subcommands() {

@@ -1,8 +1,10 @@
 //! Which dataset a command works on: `--dataset`, `KYMHOST_DATASET`, the working folder, the one `*.zarr` in it.
-//! Owns: that rule and its errors. Never: opens the dataset.
+//!
+//! This file must not open the dataset.
 
 use crate::error::CliError;
-use crate::exit::Exit;
+use kymhost_store::Class;
+use kymhost_store::text::listed;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +12,13 @@ use std::path::{Path, PathBuf};
 /// The environment variable that names the dataset.
 pub const VARIABLE: &str = "KYMHOST_DATASET";
 
-/// How many candidates an error names.
+/// How many candidates an error lists.
 const MAX_NAMED: usize = 10;
 
 /// The folder to open, as a user would type it from `working`.
 ///
 /// # Errors
-/// Where no rule gives one, or the last rule gives several.
+/// If no rule finds one, or the last rule finds several.
 pub fn choose(flag: Option<&Path>, variable: Option<&OsStr>, working: &Path) -> Result<PathBuf, CliError> {
     if let Some(path) = flag {
         return Ok(path.to_owned());
@@ -30,37 +32,33 @@ pub fn choose(flag: Option<&Path>, variable: Option<&OsStr>, working: &Path) -> 
     let mut found = zarr_datasets(working)?;
     match found.len() {
         0 => Err(CliError::new(
-            Exit::Unusable,
+            Class::Unusable,
             "no_dataset",
-            format!(
-                "no dataset was given: there is no --dataset, {VARIABLE} is not set, and the working folder neither is a \
-                 dataset nor holds one named *.zarr"
-            ),
+            "no dataset was given",
+            "name one with --dataset PATH, or create one: `kymhost demo` (to try), `kymhost dataset create PATH` (empty)",
         )
-        .help("give it with --dataset PATH; `kymhost demo` makes one to try, `kymhost dataset create PATH` an empty one")),
+        .why(format_args!(
+            "no --dataset, {VARIABLE} is not set, and the working folder is not a dataset and contains no *.zarr dataset"
+        ))),
         1 => Ok(PathBuf::from(found.swap_remove(0))),
-        count => {
-            let more = if count > MAX_NAMED { format!(" and {} more", count - MAX_NAMED) } else { String::new() };
-            found.truncate(MAX_NAMED);
-            Err(CliError::new(
-                Exit::Unusable,
-                "several_datasets",
-                format!("the working folder holds {count} datasets: {}{more}", found.join(", ")),
-            )
-            .help(format!("say which with --dataset PATH or {VARIABLE}")))
-        }
+        count => Err(CliError::new(
+            Class::Unusable,
+            "several_datasets",
+            format!("the working folder contains {count} datasets: {}", listed(&found, MAX_NAMED)),
+            format!("name one with --dataset PATH or {VARIABLE}"),
+        )),
     }
 }
 
-/// A group with a folder of images: what tells a dataset from any other Zarr store. Opening it tells all that is wrong.
+/// Whether a folder is a group with a folder of images. Any other Zarr store is not a dataset.
 fn looks_like_a_dataset(folder: &Path) -> bool {
     folder.join(".zgroup").exists() && folder.join("images").exists()
 }
 
 fn zarr_datasets(working: &Path) -> Result<Vec<String>, CliError> {
-    let cannot = |error| {
-        CliError::new(Exit::Unusable, "no_dataset", format!("cannot list the working folder: {error}"))
-            .help("give the dataset with --dataset PATH")
+    let cannot = |error: std::io::Error| {
+        CliError::new(Class::Unusable, "no_dataset", "cannot list the working folder", "name the dataset with --dataset PATH")
+            .why(error)
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(working).map_err(cannot)? {
@@ -90,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_goes_before_the_next() {
+    fn choose_uses_first_rule_that_applies() {
         for (flag, variable, datasets, chosen) in [
             (Some("a"), Some("b"), &["."][..], Ok("a")),
             (None, Some("b"), &["."], Ok("b")),
@@ -104,13 +102,13 @@ mod tests {
         ] {
             let folder = folder(datasets);
             let got = choose(flag.map(Path::new), variable.map(OsStr::new), folder.path());
-            let got = got.as_deref().map(|path| path.to_str().unwrap()).map_err(|error| error.code);
+            let got = got.as_deref().map(|path| path.to_str().unwrap()).map_err(|error| error.code());
             assert_eq!(got, chosen, "{flag:?} {variable:?} {datasets:?}");
         }
     }
 
     #[test]
-    fn a_zarr_that_is_no_dataset_does_not_count() {
+    fn choose_ignores_zarr_without_images() {
         let folder = folder(&["x.zarr"]);
         fs::create_dir(folder.path().join("plain.zarr")).unwrap();
         fs::write(folder.path().join("plain.zarr/.zgroup"), "{}").unwrap();
@@ -118,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn several_are_named_and_bounded() {
+    fn choose_lists_candidates_up_to_a_bound() {
         let names: Vec<String> = (0..13).map(|i| format!("d{i:02}.zarr")).collect();
         let folder = folder(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let error = choose(None, None, folder.path()).unwrap_err();
-        assert_eq!(error.exit, Exit::Unusable);
-        assert!(error.message.contains("d00.zarr, d01.zarr"), "{}", error.message);
-        assert!(error.message.contains("and 3 more") && !error.message.contains("d10"), "{}", error.message);
-        assert!(error.help.unwrap().contains("--dataset"));
+        assert_eq!(error.said.class, Class::Unusable);
+        assert!(error.message().contains("d00.zarr, d01.zarr"), "{}", error.message());
+        assert!(error.message().contains("and 3 more") && !error.message().contains("d10"), "{}", error.message());
+        assert!(error.said.help.unwrap().contains("--dataset"));
     }
 }

@@ -1,5 +1,6 @@
-//! The program's exit codes: the public table, and which one wins where several hold.
-//! Owns: the numbers, their meaning in words, their precedence. Never: decides that something failed.
+//! The program's exit codes: the numbers, what they mean, and which one wins if several apply.
+//!
+//! This file must not decide that something failed.
 
 use std::process::ExitCode;
 
@@ -7,21 +8,21 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Exit {
-    /// All that was asked for is done.
+    /// The command did what it was asked to do.
     Done = 0,
-    /// A bug of ours, or output that could not be written.
+    /// A bug in kymhost, or output that could not be written.
     Internal = 1,
-    /// The command line asks for what cannot be.
+    /// The command was used wrongly.
     Usage = 2,
-    /// Some images failed; the others are committed. Or `verify` found something.
+    /// Some images failed, the others are committed. Or `verify` or `plugin check` found something.
     SomeFailed = 3,
-    /// Another run holds the table.
+    /// Another process holds a lock.
     Locked = 4,
-    /// The dataset or the plugin cannot be used.
+    /// The dataset, the plugin or the system cannot be used as it is.
     Unusable = 5,
     /// A safety guard refused.
     Refused = 6,
-    /// `--exit-code`: stale images were found, or a dry run would do something.
+    /// With `--exit-code`: stale images were found, or a dry run found something to do.
     StaleFound = 10,
     /// SIGINT.
     Interrupted = 130,
@@ -44,7 +45,7 @@ impl Exit {
         Self::Terminated,
     ];
 
-    /// First that holds wins. `Usage` is found before anything is done, so it stands alone in practice.
+    /// The first that applies wins. `Usage` is found before anything is done, so in practice it is alone.
     const PRECEDENCE: [Self; 9] = [
         Self::Interrupted,
         Self::Terminated,
@@ -65,22 +66,22 @@ impl Exit {
     /// The line of the public table.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Done => "done",
-            Self::Internal => "internal error",
-            Self::Usage => "wrong usage (an unknown option, mode, image or table)",
+            Self::Done => "success",
+            Self::Internal => "internal error, or the output could not be written",
+            Self::Usage => "wrong usage: an unknown command, option, value, recording or table",
             Self::SomeFailed => {
-                "some images failed; the others are committed (verify, plugin check: something was found)"
+                "some recordings failed, the others are committed; or verify or plugin check found something"
             }
-            Self::Locked => "another run holds this table (--wait SECONDS waits for it)",
-            Self::Unusable => "the dataset or the plugin cannot be used",
-            Self::Refused => "refused by a safety guard; nothing was written (--yes where it is meant)",
-            Self::StaleFound => "stale images found (--exit-code of status, explain and run --dry-run)",
-            Self::Interrupted => "interrupted (SIGINT)",
+            Self::Locked => "another run holds the table; --wait SECONDS waits for it",
+            Self::Unusable => "the dataset, the plugin or the system cannot be used as it is",
+            Self::Refused => "refused by a safety guard, nothing was written; --yes confirms if there is that option",
+            Self::StaleFound => "with --exit-code: stale recordings were found, or a dry run found something to do",
+            Self::Interrupted => "interrupted (SIGINT, Ctrl-C)",
             Self::Terminated => "terminated (SIGTERM)",
         }
     }
 
-    /// The one exit code of a command of which all of these hold.
+    /// The exit code of a command to which all of these apply.
     pub fn combine(all: impl IntoIterator<Item = Self>) -> Self {
         let rank = |exit: &Self| Self::PRECEDENCE.iter().position(|p| p == exit).unwrap_or(usize::MAX);
         all.into_iter().min_by_key(rank).unwrap_or(Self::Done)
@@ -98,13 +99,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_numbers_are_the_published_ones() {
+    fn exit_codes_are_published_numbers() {
         let numbers: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
         assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 10, 130, 143]);
     }
 
     #[test]
-    fn the_first_in_precedence_wins_in_either_order() {
+    fn first_in_precedence_wins() {
         use Exit::*;
         let falling =
             [Interrupted, Terminated, Internal, Usage, Unusable, Refused, Locked, SomeFailed, StaleFound, Done];

@@ -1,8 +1,10 @@
-//! SIGINT and SIGTERM: the first asks a run to stop and commit what is done, a second ends the program at once.
-//! Owns: which signal came. Never: decides what is done about it.
+//! SIGINT and SIGTERM: the first asks a run to stop and commit finished images, a second ends the program at once.
+//!
+//! This file must not decide what a command does about a signal.
 
 use crate::error::CliError;
 use crate::exit::Exit;
+use kymhost_store::Class;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::io;
@@ -17,19 +19,22 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes the signals from here on.
+    /// Handles the signals from here on.
     pub fn listen() -> Self {
         let interrupt = Self::default();
         for signal in [SIGINT, SIGTERM] {
             if let Err(error) = interrupt.take(signal) {
-                tracing::warn!(signal, "this signal will end the program without a last commit: {error}");
+                tracing::warn!(
+                    signal,
+                    "cannot handle this signal; it will end the program without a last commit: {error}"
+                );
             }
         }
         interrupt
     }
 
     fn take(&self, signal: i32) -> io::Result<()> {
-        // In this order: what the second signal looks at is set last by the first.
+        // The order matters: the flag that the second signal looks at is set last by the first.
         flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&self.stop))?;
         flag::register_usize(signal, Arc::clone(&self.signal), usize::try_from(signal).unwrap_or_default())?;
         flag::register(signal, Arc::clone(&self.stop))?;
@@ -41,7 +46,7 @@ impl Interrupt {
         Arc::clone(&self.stop)
     }
 
-    /// How the program ends for the signal that came; `None` where none has.
+    /// The exit code for the signal that came; `None` if none has.
     pub fn exit(&self) -> Option<Exit> {
         if !self.stop.load(Ordering::Acquire) {
             return None;
@@ -50,10 +55,12 @@ impl Interrupt {
         Some(if terminated { Exit::Terminated } else { Exit::Interrupted })
     }
 
-    /// What an indexer gets that was not come to.
+    /// The error of an indexer that was not reached.
     pub fn error(&self, message: &str) -> CliError {
-        CliError::new(self.exit().unwrap_or(Exit::Interrupted), "interrupted", message)
-            .help("nothing is lost: run again to do the rest")
+        CliError {
+            exit: self.exit().unwrap_or(Exit::Interrupted),
+            ..CliError::new(Class::Interrupted, "interrupted", message, "nothing is lost: run the command again to do the rest")
+        }
     }
 }
 
@@ -62,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exit_code_is_the_signal_s() {
+    fn exit_code_follows_signal() {
         let interrupt = Interrupt::default();
         assert_eq!(interrupt.exit(), None);
         interrupt.stop.store(true, Ordering::Release);

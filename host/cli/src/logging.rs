@@ -1,15 +1,14 @@
-//! Logs: to standard error, as loud as `--verbose`, `--quiet` or `RUST_LOG` ask for.
-//! Owns: the subscriber. Never: standard output.
+//! Logs on standard error, as `--verbose`, `--quiet` or `RUST_LOG` select them.
 
 use crate::output;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The variable that, where set, decides alone.
-const VARIABLE: &str = "RUST_LOG";
+/// The variable that decides alone if it is set.
+pub const VARIABLE: &str = "RUST_LOG";
 
-/// How loud the log is without `RUST_LOG`.
+/// What is logged without `RUST_LOG`.
 fn level(verbose: u8, quiet: bool) -> LevelFilter {
     match (quiet, verbose) {
         (true, _) => LevelFilter::ERROR,
@@ -36,7 +35,7 @@ pub fn start(verbose: u8, quiet: bool) {
         .with_ansi(output::colours())
         .log_internal_errors(false);
     let asked = std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty());
-    // Setting it fails only where a subscriber is there already (tests): that one stays.
+    // This fails only if there is a subscriber already (in tests). That one stays.
     let _ = match asked {
         Some(text) => {
             let subscriber = builder.with_max_level(LevelFilter::TRACE).finish();
@@ -46,7 +45,7 @@ pub fn start(verbose: u8, quiet: bool) {
     };
 }
 
-/// Whether log lines are to be expected on the terminal, where a progress bar would be torn by them.
+/// Whether log lines are expected on the terminal, which would tear a progress bar.
 pub fn is_loud(verbose: u8) -> bool {
     verbose > 0 || std::env::var_os(VARIABLE).is_some_and(|text| !text.is_empty())
 }
@@ -56,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels() {
+    fn level_follows_options() {
         for (verbose, quiet, expected) in [
             (0, false, LevelFilter::WARN),
             (1, false, LevelFilter::INFO),

@@ -17,16 +17,16 @@ pub const DEMO_DATASET: &str = "kymhost-demo.zarr";
 /// Options of every command.
 #[derive(Debug, Args)]
 pub struct Common {
-    /// Dataset to work on [default: KYMHOST_DATASET, else the working folder, else the one *.zarr in it]
+    /// Work on this dataset [default: KYMHOST_DATASET, else the working folder, else the one *.zarr in it]
     #[arg(long, value_name = "PATH", global = true, help_heading = "Options of every command")]
     pub dataset: Option<PathBuf>,
-    /// Put one JSON document on standard output and nothing else
+    /// Print one JSON document on standard output and nothing else
     #[arg(long, global = true, help_heading = "Options of every command")]
     pub json: bool,
-    /// Say nothing but errors
+    /// Print only errors and recordings that failed
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Options of every command")]
     pub quiet: bool,
-    /// Log more (-v info, -vv debug, -vvv all); RUST_LOG, where set, decides instead
+    /// Print codes and details, and log more (-v info, -vv debug, -vvv all). RUST_LOG, if set, decides what is logged
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = "Options of every command")]
     pub verbose: u8,
 }
@@ -34,10 +34,10 @@ pub struct Common {
 /// Which indexers.
 #[derive(Debug, Args)]
 pub struct PluginChoice {
-    /// Indexer: a NAME that is looked for, a library's PATH, or PATH:NAME where the library has several; repeatable
+    /// Use this indexer: its NAME, the PATH of its library, or PATH:NAME if the library has several; repeatable
     #[arg(long, short, value_name = "NAME|PATH|PATH:NAME", required = true)]
     pub plugin: Vec<String>,
-    /// Where else to look.
+    /// Where to look for plugins first.
     #[command(flatten)]
     pub dirs: PluginDirs,
 }
@@ -45,10 +45,10 @@ pub struct PluginChoice {
 /// Which indexer.
 #[derive(Debug, Args)]
 pub struct OnePlugin {
-    /// Indexer: a NAME that is looked for, a library's PATH, or PATH:NAME where the library has several
+    /// Use this indexer: its NAME, the PATH of its library, or PATH:NAME if the library has several
     #[arg(long, short, value_name = "NAME|PATH|PATH:NAME", required = true)]
     pub plugin: String,
-    /// Where else to look.
+    /// Where to look for plugins first.
     #[command(flatten)]
     pub dirs: PluginDirs,
 }
@@ -56,7 +56,7 @@ pub struct OnePlugin {
 /// Where to look for plugins first.
 #[derive(Debug, Args)]
 pub struct PluginDirs {
-    /// Look for plugins in this folder first; repeatable
+    /// Search this folder for plugins first; repeatable
     #[arg(long, value_name = "DIR")]
     pub plugin_dir: Vec<PathBuf>,
 }
@@ -64,43 +64,43 @@ pub struct PluginDirs {
 /// How plugins are run.
 #[derive(Debug, Args)]
 pub struct PoolArgs {
-    /// Worker processes at most [default: the number of cores]
+    /// Run at most N worker processes [default: the number of cores]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-    /// Give up on an image after so long, e.g. 30 or 0.5 [default: never]
+    /// Give up on a recording after this many seconds, e.g. 30 or 0.5 [default: never]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_seconds)]
     pub timeout: Option<Duration>,
-    /// Memory that one worker may use, e.g. 2G or 500M; the image at which it uses more fails [default: no bound]
+    /// Limit the memory of each worker, e.g. 2G or 500M. A recording that exceeds it fails [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = quantity::parse_size)]
     pub max_memory: Option<u64>,
-    /// Run the plugin in this process, for debuggers: a crash of the plugin then ends the whole run
+    /// Run the plugin in this process (for debuggers). A crash of the plugin then ends the whole run
     #[arg(long, conflicts_with_all = ["timeout", "max_memory"])]
     pub in_process: bool,
 }
 
-/// Whose rules decide.
+/// Another program whose rules are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CompatArg {
-    /// The predecessor's, to the letter
+    /// kymflow, the predecessor, exactly
     Kymflow,
 }
 
-/// A dataset as an argument instead of `--dataset`.
+/// The dataset as an argument instead of `--dataset`.
 #[derive(Debug, Args)]
 pub struct DatasetPathArg {
-    /// Dataset, instead of --dataset
+    /// Work on this dataset (the same as --dataset)
     #[arg(value_name = "PATH", conflicts_with = "dataset")]
     pub path: Option<PathBuf>,
 }
 
-/// A reason by its code, in either case: one that judging finds.
+/// A reason by its code, in upper or lower case. Only those that an image can have when a run selects it.
 pub fn reason() -> impl TypedValueParser<Value = Reason> {
     let judged = Reason::ALL.into_iter().filter(|reason| *reason != Reason::PendingUpstream);
     PossibleValuesParser::new(judged.map(Reason::code))
-        .try_map(|code| Reason::from_code(&code.to_ascii_uppercase()).ok_or("there is no such reason"))
+        .try_map(|code| Reason::from_code(&code.to_ascii_uppercase()).ok_or("no such reason"))
 }
 
-/// The rules that the arguments ask for.
+/// The rules that the arguments select.
 pub fn compat(arg: Option<CompatArg>) -> Compat {
     match arg {
         Some(CompatArg::Kymflow) => Compat::Kymflow,
@@ -108,7 +108,7 @@ pub fn compat(arg: Option<CompatArg>) -> Compat {
     }
 }
 
-/// The pool that the arguments ask for.
+/// The worker pool that the arguments describe.
 pub fn pool_options(args: &PoolArgs) -> PoolOptions {
     let default = PoolOptions::default();
     PoolOptions {

@@ -1,5 +1,4 @@
-//! Standard output and standard error: the only place that writes to them.
-//! Owns: quiet ends of broken pipes, colours, the form of errors. Never: what is said.
+//! Standard output and standard error: the only file that writes to them.
 
 use crate::error::{CliError, ErrorDocument};
 use indicatif::ProgressBar;
@@ -8,7 +7,7 @@ use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
-/// Writes to standard output. A reader that has gone away (`| head`) is no error: what remains is not written.
+/// Writes to standard output. If the reader has gone away (`| head`), the rest is dropped without an error.
 pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
     let mut stdout = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     match write(&mut stdout).and_then(|()| stdout.flush()) {
@@ -17,7 +16,7 @@ pub fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result
     }
 }
 
-/// Puts one JSON document on standard output, indented where a person looks at it.
+/// Prints one JSON document on standard output, indented on a terminal.
 pub fn document(document: &impl Serialize) -> Result<(), CliError> {
     let indented = io::stdout().is_terminal();
     to_stdout(|out| {
@@ -30,20 +29,20 @@ pub fn document(document: &impl Serialize) -> Result<(), CliError> {
     })
 }
 
-/// A line for people on standard error. Nothing to be done where it cannot be written.
+/// Prints a line for people on standard error. If that fails, there is nobody to report it to.
 pub fn say(line: impl fmt::Display) {
     let _ = writeln!(Stderr, "{line}");
 }
 
-/// The bar that is on the terminal now.
+/// The progress bar on the terminal.
 static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// From here on, whatever else goes to standard error stands above this bar; `None` ends that.
+/// Prints everything else on standard error above this bar from now on. `None` ends that.
 pub fn stand_above(bar: Option<ProgressBar>) {
     *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar;
 }
 
-/// Standard error, for lines: a progress bar makes room for them.
+/// Standard error for lines. A progress bar makes room for them.
 #[derive(Debug, Clone, Copy)]
 pub struct Stderr;
 
@@ -62,7 +61,7 @@ impl Write for Stderr {
     }
 
     fn write_fmt(&mut self, arguments: fmt::Arguments<'_>) -> io::Result<()> {
-        // In one piece, so that the bar makes room once.
+        // Write in one piece, so that the bar makes room once.
         self.write_all(arguments.to_string().as_bytes())
     }
 
@@ -74,21 +73,24 @@ impl Write for Stderr {
 /// An error for people on standard error and, with `--json`, as a document on standard output.
 pub fn error(error: &CliError, json: bool) {
     if json {
-        // Where standard output cannot be written there is still the text below.
+        // If this fails, the text below is still printed.
         let _ = document(&ErrorDocument::new(error));
     }
     say(error_text(error, colours()));
 }
 
 fn error_text(error: &CliError, colours: bool) -> String {
-    let mut text = format!("{} {}", painted("error:", "1;31", colours), indented(&error.message));
-    if let Some(help) = &error.help {
+    let mut text = format!("{} {}", painted("error:", "1;31", colours), indented(&error.said.what));
+    if let Some(why) = &error.said.why {
+        text.push_str(&indented(&format!("\n{why}")));
+    }
+    if let Some(help) = &error.said.help {
         text.push_str(&format!("\n{} {}", painted("help:", "1;36", colours), indented(help)));
     }
     text
 }
 
-/// Later lines of one text, set off from what follows.
+/// Indents the later lines of a text.
 pub fn indented(text: &str) -> String {
     text.trim_end().replace('\n', "\n  ")
 }
@@ -104,7 +106,7 @@ fn painted(text: &str, code: &str, colours: bool) -> String {
     if colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-/// At most `limit` of these lines, then how many more there are.
+/// At most `limit` of these lines, then a line that says how many more there are.
 pub fn bounded(lines: impl ExactSizeIterator<Item = String>, limit: usize, more: &str) -> Vec<String> {
     let total = lines.len();
     let mut shown: Vec<String> = lines.take(limit).collect();
@@ -117,24 +119,24 @@ pub fn bounded(lines: impl ExactSizeIterator<Item = String>, limit: usize, more:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::Exit;
+    use kymhost_store::Class;
 
     #[test]
-    fn an_error_has_message_causes_and_help() {
-        let error = CliError::new(Exit::Unusable, "x", "cannot read k\ncaused by: why\n").help("do this\nand that");
-        assert_eq!(error_text(&error, false), "error: cannot read k\n  caused by: why\nhelp: do this\n  and that");
+    fn error_text_has_what_why_and_help() {
+        let error = CliError::new(Class::Unusable, "x", "cannot read k", "do this\nand that").why("one\ntwo\n");
+        assert_eq!(error_text(&error, false), "error: cannot read k\n  one\n  two\nhelp: do this\n  and that");
         assert!(error_text(&error, true).starts_with("\u{1b}[1;31merror:\u{1b}[0m cannot"));
     }
 
     #[test]
-    fn a_broken_pipe_is_a_quiet_end() {
+    fn broken_pipe_is_not_an_error() {
         let end = |kind| to_stdout(|_| Err(io::Error::from(kind)));
         assert_eq!(end(io::ErrorKind::BrokenPipe), Ok(()));
-        assert_eq!(end(io::ErrorKind::StorageFull).unwrap_err().code, "output");
+        assert_eq!(end(io::ErrorKind::StorageFull).unwrap_err().code(), "output");
     }
 
     #[test]
-    fn listings_are_bounded() {
+    fn bounded_says_how_many_more() {
         let lines = |n: usize| bounded((0..n).map(|i| i.to_string()), 2, " (--all)");
         assert_eq!(lines(2), ["0", "1"]);
         assert_eq!(lines(5), ["0", "1", "... and 3 more (--all)"]);

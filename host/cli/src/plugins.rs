@@ -20,7 +20,11 @@ pub const VARIABLE: &str = "KYMHOST_PLUGIN_PATH";
 pub fn search_path(dirs: &PluginDirs) -> Result<SearchPath, CliError> {
     for dir in &dirs.plugin_dir {
         if !dir.is_dir() {
-            return Err(CliError::usage("plugin_dir", format!("--plugin-dir {} is no folder", dir.display())));
+            return Err(CliError::usage(
+                "plugin_dir",
+                format!("--plugin-dir {} is not a folder", dir.display()),
+                "name a folder that exists",
+            ));
         }
     }
     let data = data_folder();
@@ -30,13 +34,13 @@ pub fn search_path(dirs: &PluginDirs) -> Result<SearchPath, CliError> {
     Ok(SearchPath { folders, trust })
 }
 
-/// kymhost's folder of this user's data, where there is such a place.
+/// kymhost's folder in this user's data folder, if there is one.
 fn data_folder() -> Option<PathBuf> {
     let data = etcetera::choose_base_strategy().ok()?.data_dir();
     data.is_absolute().then(|| data.join("kymhost"))
 }
 
-/// What the user's lock file says.
+/// The user's lock file.
 pub fn user_trust() -> Result<Trust, PluginError> {
     data_folder().map_or_else(|| Ok(Trust::default()), |data| Trust::of_user(&data))
 }
@@ -49,7 +53,7 @@ pub fn home() -> Result<Home, CliError> {
 /// The folders in order, each once.
 fn folders(dirs: &[PathBuf], variable: Option<&OsStr>, data: Option<&Path>, own: Option<&Path>) -> Vec<PathBuf> {
     let mut folders = dirs.to_vec();
-    // A relative or empty entry would mean the working folder, which is never searched by itself.
+    // A relative or empty entry would mean the working folder, which is never searched.
     folders.extend(variable.iter().flat_map(env::split_paths).filter(|path| path.is_absolute()));
     folders.extend(data.map(|data| data.join("plugins")));
     folders.extend(own.map(Path::to_owned));
@@ -59,7 +63,7 @@ fn folders(dirs: &[PathBuf], variable: Option<&OsStr>, data: Option<&Path>, own:
     folders
 }
 
-/// Every indexer asked for, in the order of the arguments.
+/// The indexers that the arguments name, in their order.
 pub fn chosen(choice: &PluginChoice) -> Result<Vec<Plugin>, CliError> {
     let search = search_path(&choice.dirs)?;
     let mut plugins: Vec<Plugin> = Vec::with_capacity(choice.plugin.len());
@@ -69,16 +73,16 @@ pub fn chosen(choice: &PluginChoice) -> Result<Vec<Plugin>, CliError> {
         if plugins.iter().any(|other| table(other) == table(&plugin)) {
             return Err(CliError::usage(
                 "same_indexer",
-                format!("the indexer '{}' is asked for twice; it has one table", plugin.indexer.name),
-            )
-            .help("give each indexer once"));
+                format!("--plugin {} was given twice", plugin.indexer.name),
+                "name each indexer once",
+            ));
         }
         plugins.push(plugin);
     }
     Ok(plugins)
 }
 
-/// The one indexer asked for.
+/// The indexer that the argument names.
 pub fn chosen_one(choice: &OnePlugin) -> Result<Plugin, CliError> {
     Ok(find_plugin(&choice.plugin, &search_path(&choice.dirs)?)?)
 }
@@ -88,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_stand_in_order_once() {
+    fn folders_are_in_order_and_unique() {
         let texts = |dirs: &[&str], variable: Option<&str>, data: Option<&str>, own: Option<&str>| {
             let dirs: Vec<PathBuf> = dirs.iter().map(PathBuf::from).collect();
             let folders = folders(&dirs, variable.map(OsStr::new), data.map(Path::new), own.map(Path::new));

@@ -5,7 +5,7 @@
 use crate::cli::{Cli, Command, DatasetCommand, ParamsCommand, PluginCommand, TableCommand};
 use crate::commands::{adopt, completions, dataset, explain, params, params_hash, plugin, run, status, table, verify};
 use crate::context::Context;
-use crate::error::{CliError, ErrorDocument};
+use crate::error::{CliError, ErrorDocument, REPORT_AT};
 use crate::exit::Exit;
 use crate::{demo, logging, output};
 use clap::error::ErrorKind;
@@ -14,16 +14,14 @@ use std::ffi::{OsStr, OsString};
 use std::panic;
 use std::process::ExitCode;
 
-/// What makes this program a worker process. Not for people.
+/// The first argument of a worker process. Not for people.
 const WORKER: &str = "worker";
 
-/// Where to report what should never happen.
-const REPORT_AT: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    // Before all else: a worker's standard output belongs to its protocol.
+    // Before anything else, because a worker's standard output belongs to its protocol.
     if arguments.get(1).is_some_and(|argument| argument == WORKER) {
         return kymhost_plugin::worker_main();
     }
@@ -31,12 +29,11 @@ pub fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|argument| argument == kymhost_author::check::CHILD) {
         return kymhost_author::check::check_main(arguments.get(2..).unwrap_or_default());
     }
-    panic::set_hook(Box::new(say_panic));
+    panic::set_hook(Box::new(report_panic));
     let json = asks_for_json(&arguments);
-    let exit = panic::catch_unwind(|| whole(arguments)).unwrap_or_else(|_| {
-        // The hook has told people.
-        let error = CliError::new(Exit::Internal, "internal", "an internal error; see standard error")
-            .help(format!("please report it at {REPORT_AT}"));
+    let exit = panic::catch_unwind(|| parse_and_dispatch(arguments)).unwrap_or_else(|_| {
+        // The hook has printed the details.
+        let error = CliError::internal("an internal error; see standard error");
         if json {
             let _ = output::document(&ErrorDocument::new(&error));
         }
@@ -45,7 +42,7 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-fn whole(arguments: Vec<OsString>) -> Exit {
+fn parse_and_dispatch(arguments: Vec<OsString>) -> Exit {
     let json = asks_for_json(&arguments);
     let program = arguments.first().cloned().unwrap_or_else(|| "kymhost".into());
     let cli = match Cli::try_parse_from(&arguments) {
@@ -109,16 +106,16 @@ fn dispatch(context: &Context, command: &Command) -> Result<Exit, CliError> {
     }
 }
 
-/// Whether `--json` is among the arguments, also where they cannot be parsed.
+/// Whether `--json` is among the arguments, even if they cannot be parsed.
 fn asks_for_json(arguments: &[OsString]) -> bool {
     arguments.iter().skip(1).take_while(|argument| *argument != "--").any(|argument| argument == OsStr::new("--json"))
 }
 
-/// Tells what clap says: help and version as asked for, anything else as wrong usage.
+/// Prints help and version. Anything else that clap reports is wrong usage.
 fn refuse_usage(error: &clap::Error, json: bool) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // A reader that has gone away is no error.
+            // A reader that has gone away is not an error.
             let _ = error.print();
             return Exit::Done;
         }
@@ -131,17 +128,17 @@ fn refuse_usage(error: &clap::Error, json: bool) -> Exit {
     Exit::Usage
 }
 
-/// clap's text as an error of ours: what is wrong, then what to do.
+/// clap's text as an error: what is wrong, and what to do.
 fn usage_error(text: &str) -> CliError {
     let text = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
     let mut paragraphs = text.split("\n\n").map(str::trim);
     let message = paragraphs.next().unwrap_or_default();
     let tips: Vec<&str> = paragraphs.filter_map(|paragraph| paragraph.strip_prefix("tip: ")).collect();
     let help = if tips.is_empty() { "try --help".to_owned() } else { tips.join("\n") };
-    CliError::usage("usage", message).help(help)
+    CliError::usage("usage", message, help)
 }
 
-fn say_panic(info: &panic::PanicHookInfo<'_>) {
+fn report_panic(info: &panic::PanicHookInfo<'_>) {
     let what = info.payload_as_str().unwrap_or("no message");
     let place = info.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
     output::say(format_args!(
@@ -156,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_seen_where_it_is_an_option() {
+    fn asks_for_json_sees_option_only() {
         for (line, expected) in [
             ("kymhost run --json", true),
             ("kymhost --json", true),
@@ -170,16 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn a_usage_error_keeps_the_possible_values() {
+    fn usage_error_keeps_possible_values() {
         let clap = Cli::try_parse_from(["kymhost", "run", "--plugin", "a", "--mode", "sometimes"]).unwrap_err();
         let error = usage_error(&clap.render().to_string());
-        assert_eq!((error.exit, error.code), (Exit::Usage, "usage"));
+        assert_eq!((error.exit, error.code()), (Exit::Usage, "usage"));
         for word in ["sometimes", "incremental", "replace"] {
-            assert!(error.message.contains(word), "{}", error.message);
+            assert!(error.message().contains(word), "{}", error.message());
         }
-        assert!(!error.message.contains("Usage:") && !error.message.starts_with("error"), "{}", error.message);
+        assert!(!error.message().contains("Usage:") && !error.message().starts_with("error"), "{}", error.message());
         let clap = Cli::try_parse_from(["kymhost", "run", "--plugn", "a"]).unwrap_err();
         let error = usage_error(&clap.render().to_string());
-        assert!(error.help.as_deref().is_some_and(|help| help.contains("--plugin")), "{error:?}");
+        assert!(error.said.help.as_deref().is_some_and(|help| help.contains("--plugin")), "{error:?}");
     }
 }

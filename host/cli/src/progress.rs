@@ -1,5 +1,4 @@
-//! The progress bars of a run, and of work on files.
-//! Owns: when it is shown and what it says. Never: anything else on standard error.
+//! Progress bars: when they are shown, and what they say.
 
 use crate::interrupt::Interrupt;
 use crate::{logging, output};
@@ -9,7 +8,29 @@ use kymhost_plugin::Failure;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-/// Shows a run's progress on a terminal; nothing anywhere else.
+/// A bar with a name and a message, unless standard error is not a terminal, or is to be quiet, or shows logs.
+fn bar(name: &str, message: &'static str, quiet: bool, verbose: u8) -> Option<ProgressBar> {
+    let shown = !quiet && !logging::is_loud(verbose) && io::stderr().is_terminal();
+    shown.then(|| {
+        let bar = ProgressBar::new_spinner();
+        bar.set_prefix(name.to_owned());
+        bar.set_style(style("{spinner} {prefix}: {msg}"));
+        bar.set_message(message);
+        bar.enable_steady_tick(Duration::from_millis(120));
+        output::stand_above(Some(bar.clone()));
+        bar
+    })
+}
+
+/// Takes a bar off the terminal.
+fn clear(bar: Option<ProgressBar>) {
+    if let Some(bar) = bar {
+        output::stand_above(None);
+        bar.finish_and_clear();
+    }
+}
+
+/// Shows a run's progress on a terminal, and nothing elsewhere.
 pub struct Progress {
     bar: Option<ProgressBar>,
     indexer: String,
@@ -19,58 +40,33 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar named for the indexer, unless standard error is no terminal, or is asked to be quiet, or shows logs.
+    /// A bar named after the indexer.
     pub fn new(indexer: &str, quiet: bool, verbose: u8, interrupt: &Interrupt) -> Self {
-        let shown = !quiet && !logging::is_loud(verbose) && io::stderr().is_terminal();
-        let bar = shown.then(|| {
-            let bar = ProgressBar::new_spinner();
-            bar.set_prefix(indexer.to_owned());
-            bar.set_style(style("{spinner} {prefix}: {msg}"));
-            bar.set_message("judging images");
-            bar.enable_steady_tick(Duration::from_millis(120));
-            output::stand_above(Some(bar.clone()));
-            bar
-        });
+        let bar = bar(indexer, "checking which recordings are stale", quiet, verbose);
         Self { bar, indexer: indexer.to_owned(), failed: 0, quiet, interrupt: interrupt.clone() }
     }
 
     /// Takes the bar off the terminal.
     pub fn finish(self) {
-        if let Some(bar) = self.bar {
-            output::stand_above(None);
-            bar.finish_and_clear();
-        }
+        clear(self.bar);
     }
 }
 
-/// Shows how many files are done, on a terminal; nothing anywhere else.
+/// Shows how many files are done on a terminal, and nothing elsewhere.
 pub struct FileProgress {
     bar: Option<ProgressBar>,
     failed: u64,
 }
 
 impl FileProgress {
-    /// A bar with this name, on the same terms as [`Progress`].
+    /// A bar with this name.
     pub fn new(name: &str, quiet: bool, verbose: u8) -> Self {
-        let shown = !quiet && !logging::is_loud(verbose) && io::stderr().is_terminal();
-        let bar = shown.then(|| {
-            let bar = ProgressBar::new_spinner();
-            bar.set_prefix(name.to_owned());
-            bar.set_style(style("{spinner} {prefix}: {msg}"));
-            bar.set_message("looking at what is there");
-            bar.enable_steady_tick(Duration::from_millis(120));
-            output::stand_above(Some(bar.clone()));
-            bar
-        });
-        Self { bar, failed: 0 }
+        Self { bar: bar(name, "looking for recordings", quiet, verbose), failed: 0 }
     }
 
     /// Takes the bar off the terminal.
     pub fn finish(self) {
-        if let Some(bar) = self.bar {
-            output::stand_above(None);
-            bar.finish_and_clear();
-        }
+        clear(self.bar);
     }
 }
 
@@ -101,7 +97,7 @@ impl Observer for Progress {
     fn planned(&mut self, to_do: usize, _total: usize) {
         if let Some(bar) = &self.bar {
             bar.set_length(to_do as u64);
-            bar.set_style(style("{spinner} {prefix} [{wide_bar}] {pos}/{len} images{msg} ({eta} left)"));
+            bar.set_style(style("{spinner} {prefix} [{wide_bar}] {pos}/{len} recordings{msg} ({eta} left)"));
             bar.set_message("");
         }
     }
@@ -117,7 +113,7 @@ impl Observer for Progress {
 
     fn committing(&mut self) {
         if self.interrupted() && !self.quiet {
-            output::say("interrupted: writing what is done (interrupt again to end at once)");
+            output::say("interrupted: committing finished recordings (interrupt again to end at once)");
         }
         if let Some(bar) = &self.bar {
             bar.set_style(style("{spinner} {prefix}: writing the table"));

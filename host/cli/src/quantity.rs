@@ -1,11 +1,10 @@
-//! Sizes and durations as they are typed on the command line.
-//! Owns: their grammar. Never: what they are used for.
+//! Sizes and durations: how they are typed on the command line, and how they are printed.
 
 use std::time::Duration;
 
 /// A number of bytes: digits, optionally a fraction, optionally `K`, `M`, `G` or `T` (powers of 1024; `KiB` … are the same).
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || "give a number of bytes, or one with K, M, G or T (powers of 1024), e.g. 500M or 1.5G".to_owned();
+    let wrong = || "expected a number of bytes, with K, M, G or T for powers of 1024, e.g. 500M or 1.5G".to_owned();
     let text = text.trim();
     let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
@@ -25,17 +24,17 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     Ok(bytes as u64)
 }
 
-/// A length of time in seconds, above zero; a fraction is fine.
+/// A length of time in seconds, above zero. Fractions are allowed.
 pub fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let wrong = || "give seconds above 0, e.g. 30 or 0.5".to_owned();
+    let wrong = || "expected seconds above 0, e.g. 30 or 0.5".to_owned();
     let seconds: f64 = text.trim().parse().map_err(|_| wrong())?;
     let duration = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
     if duration.is_zero() { Err(wrong()) } else { Ok(duration) }
 }
 
-/// A length of time to wait, in seconds; none is fine, a fraction too.
+/// A length of time in seconds, zero or more. Fractions are allowed.
 pub fn parse_wait(text: &str) -> Result<Duration, String> {
-    let wrong = || "give seconds, 0 or more, e.g. 60 or 0.5".to_owned();
+    let wrong = || "expected seconds, 0 or more, e.g. 60 or 0.5".to_owned();
     let seconds: f64 = text.trim().parse().map_err(|_| wrong())?;
     Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
 }

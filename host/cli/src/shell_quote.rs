@@ -1,16 +1,15 @@
-//! Command lines that people are told to type: they do as they stand.
-//! Owns: quoting for a shell, the program's own name, the form of "next:". Never: which commands.
+//! Commands that people can copy into a shell: quoting, the program's own name, the form of "next:".
 
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::Path;
 
-/// A path as a POSIX shell takes it.
+/// A path, quoted for a POSIX shell.
 pub fn quoted(path: &Path) -> String {
     word(&path.to_string_lossy())
 }
 
-/// A word as a POSIX shell takes it.
+/// A word, quoted for a POSIX shell.
 pub fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%,".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
@@ -20,10 +19,10 @@ pub fn word(text: &str) -> String {
     }
 }
 
-/// The program as it was called, in a form that does from any folder.
+/// The program as it was called, in a form that works from any folder.
 pub fn program(called: &OsStr) -> String {
     let program = Path::new(called);
-    // A bare name is looked up by the shell, wherever it stands.
+    // The shell finds a bare name from any folder.
     let is_name = program.components().count() < 2 && !called.to_string_lossy().contains('/');
     match std::path::absolute(program) {
         Ok(absolute) if !is_name => quoted(&absolute),
@@ -31,7 +30,7 @@ pub fn program(called: &OsStr) -> String {
     }
 }
 
-/// What to type next: `next: COMMAND`, or a line `next:` with a command on each line below.
+/// What to type next: `next: COMMAND`, or a line `next:` and one command per line below it.
 pub fn next(commands: &[String]) -> String {
     if let [command] = commands {
         return format!("next: {command}\n");
@@ -48,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_quoted_for_a_shell() {
+    fn quoted_follows_shell_rules() {
         for (path, text) in [
             ("kymhost-demo.zarr", "kymhost-demo.zarr"),
             ("/a/b_c.d", "/a/b_c.d"),
@@ -62,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn the_program_does_from_any_folder() {
+    fn program_works_from_any_folder() {
         let here = std::env::current_dir().unwrap();
         for (called, text) in [
             ("kymhost", "kymhost".to_owned()),
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_stand_below_each_other() {
+    fn next_lists_commands() {
         assert_eq!(next(&["cd a".to_owned(), "make".to_owned()]), "next:\n  cd a\n  make\n");
         assert_eq!(next(&["make".to_owned()]), "next: make\n");
     }

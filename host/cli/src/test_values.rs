@@ -1,5 +1,4 @@
-//! Values for this room's unit tests.
-//! Owns: nothing else. Never: part of the program.
+//! Values for the unit tests of this crate.
 
 use kymhost_index::staleness::{ImageReport, Reason};
 

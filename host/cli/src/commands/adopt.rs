@@ -24,8 +24,9 @@ Examples:
   kymhost adopt --plugin velocity_events --reason \"0.2 only renames a field\"
   kymhost adopt --plugin velocity_events --reason \"checked by hand\" --image ID ID
 
-The rows stay as they are and count as made by the present version with the present params. The run
-markers keep what was there before, and the reason. `kymhost run --image ID --force` makes rows anew.";
+The rows stay as they are. From now on they count as computed by the present version with the
+present params. The run markers keep the reason and what they said before. To compute rows again,
+use `kymhost run --image ID --force`.";
 
 /// Arguments of `adopt`.
 #[derive(Debug, Args)]
@@ -34,23 +35,23 @@ pub struct AdoptArgs {
     /// Which indexer.
     #[command(flatten)]
     pub choice: OnePlugin,
-    /// Why the rows count; it is kept in the run markers
+    /// Say why the rows are right. The text is kept in the run markers
     #[arg(long, value_name = "TEXT", required = true, value_parser = NonEmptyStringValueParser::new().try_map(some_words))]
     pub reason: String,
-    /// Adopt these images only; repeatable
+    /// Adopt only these recordings; repeatable
     #[arg(long, value_name = "ID", num_args = 1..)]
     pub image: Vec<String>,
-    /// Wait so long for another run to let go of the table [default: 0]
+    /// Wait up to this many seconds for the table lock [default: 0]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
     pub wait: Option<Duration>,
-    /// How.
+    /// How plugins are run.
     #[command(flatten)]
     pub pool: PoolArgs,
 }
 
-/// A text that says something: not blanks alone.
+/// A text that is not only blanks.
 fn some_words(text: String) -> Result<String, &'static str> {
-    if text.trim().is_empty() { Err("say in some words why") } else { Ok(text) }
+    if text.trim().is_empty() { Err("a reason is required") } else { Ok(text) }
 }
 
 /// `adopt --json`
@@ -95,7 +96,7 @@ pub fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, CliError> {
     progress.finish();
     let outcome = outcome.map_err(|error| interrupted(error, &plugin, &interrupt))?;
     if !outcome.failures.is_empty() {
-        let head = format!("{}: images that could not be adopted; they are as they were:", outcome.indexer);
+        let head = format!("{}: recordings that could not be adopted (they did not change):", outcome.indexer);
         failure_lines(head, &outcome.failures).into_iter().for_each(output::say);
     }
     if !context.quiet {
@@ -109,9 +110,9 @@ pub fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, CliError> {
 }
 
 fn summary(outcome: &AdoptOutcome) -> String {
-    let AdoptOutcome { indexer, table, adopted, already_fresh, nothing_to_adopt, failures } = outcome;
+    let AdoptOutcome { indexer, adopted, already_fresh, nothing_to_adopt, failures, .. } = outcome;
     format!(
-        "{indexer}: adopted {}, already fresh {already_fresh}, nothing to adopt {nothing_to_adopt}, failed {} -> {table}",
+        "{indexer}: {} adopted, {already_fresh} already up to date, {nothing_to_adopt} without rows to adopt, {} failed",
         images(*adopted),
         failures.len()
     )
@@ -125,7 +126,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn the_summary_is_one_line() {
+    fn summary_is_one_line() {
         let outcome = AdoptOutcome {
             indexer: "radon".into(),
             table: "tables/kym_radon.parquet".into(),
@@ -136,7 +137,7 @@ mod tests {
         };
         assert_eq!(
             summary(&outcome),
-            "radon: adopted 3 images, already fresh 2, nothing to adopt 1, failed 0 -> tables/kym_radon.parquet"
+            "radon: 3 recordings adopted, 2 already up to date, 1 without rows to adopt, 0 failed"
         );
     }
 
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_of_an_adoption() {
+    fn document_has_published_keys() {
         let outcome = AdoptOutcome {
             indexer: "radon".into(),
             table: "t".into(),

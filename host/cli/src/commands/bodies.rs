@@ -27,7 +27,7 @@ pub struct OrphanBody<'a> {
 }
 
 impl<'a> OrphanBody<'a> {
-    /// From image ids and their numbers of rows.
+    /// From recording ids and their numbers of rows.
     pub fn all(orphans: &'a [(String, u64)]) -> Vec<Self> {
         orphans.iter().map(|(image_id, rows)| Self { image_id, rows: *rows }).collect()
     }

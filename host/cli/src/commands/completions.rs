@@ -19,7 +19,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct CompletionsArgs {
-    /// Shell
+    /// Print the script for this shell
     #[arg(value_enum)]
     pub shell: Shell,
 }
@@ -27,7 +27,7 @@ pub struct CompletionsArgs {
 /// Does `completions`.
 pub fn print(context: &Context, args: &CompletionsArgs, mut program: Command) -> Result<Exit, CliError> {
     if context.json {
-        return Err(CliError::usage("no_json", "a completion script has no JSON form").help("leave --json out"));
+        return Err(CliError::usage("no_json", "completions has no JSON output", "leave out --json"));
     }
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut program, "kymhost", &mut script);

@@ -19,7 +19,7 @@ use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 
-/// How many images each list of the text names.
+/// How many images each list of the text has.
 const MAX_SHOWN: usize = 20;
 
 /// `run --dry-run --json`
@@ -73,7 +73,7 @@ impl<'a> PreviewDocument<'a> {
     }
 }
 
-/// What a dry run judged of these images.
+/// The reports of these images.
 fn reports<'a>(preview: &'a Preview, ids: &'a [String]) -> impl Iterator<Item = &'a ImageReport> {
     let by_id: HashMap<&str, &ImageReport> =
         preview.images.iter().map(|report| (report.image_id.as_str(), report)).collect();
@@ -113,7 +113,8 @@ pub fn dry_run(
     }
     let results = in_order_of_arguments(results);
     let exit = |preview: &Preview| exit_of(preview, exit_code);
-    report(context, "runs", plugins, &results, PreviewDocument::new, Some(&write_text), exit)
+    let text = |out: &mut dyn Write, preview: &Preview| write_text(out, preview, context.verbose > 0);
+    report(context, "runs", plugins, &results, PreviewDocument::new, Some(&text), exit)
 }
 
 fn exit_of(preview: &Preview, exit_code: bool) -> Exit {
@@ -127,36 +128,35 @@ fn exit_of(preview: &Preview, exit_code: bool) -> Exit {
     }
 }
 
-fn write_text(out: &mut dyn Write, preview: &Preview) -> io::Result<()> {
+fn write_text(out: &mut dyn Write, preview: &Preview, codes: bool) -> io::Result<()> {
     let Preview { indexer, mode, table, would_update, would_fail, would_prune, pending_upstream, refusal, .. } =
         preview;
-    let pending = match pending_upstream.len() {
-        0 => String::new(),
-        count => format!(", {count} waiting for another indexer"),
-    };
-    writeln!(
-        out,
-        "{indexer}: of {}, would update {}, would fail {}{pending}, would remove the rows of {} ({mode}, {table})",
-        images(preview.images.len() as u64),
-        would_update.len(),
-        would_fail.len(),
-        would_prune.len(),
-    )?;
+    let mut parts = vec![format!("would compute {} of {}", would_update.len(), images(preview.images.len() as u64))];
+    for (count, words) in [(would_fail, "would fail"), (pending_upstream, "wait for another indexer")] {
+        if !count.is_empty() {
+            parts.push(format!("{} {words}", count.len()));
+        }
+    }
+    if !would_prune.is_empty() {
+        parts.push(format!("would remove the rows of {}", images(would_prune.len() as u64)));
+    }
+    let details = if codes { format!(" ({mode}, {table})") } else { String::new() };
+    writeln!(out, "{indexer}: {}{details}", parts.join(", "))?;
     let lists = [
-        ("would update", would_update),
+        ("would compute", would_update),
         ("would fail", would_fail),
-        ("wait for another indexer of this run", pending_upstream),
+        ("waiting for another indexer of this run", pending_upstream),
     ];
     for (head, ids) in lists.into_iter().filter(|(_, ids)| !ids.is_empty()) {
-        let lines: Vec<String> = reports(preview, ids).map(image_line).collect();
+        let lines: Vec<String> = reports(preview, ids).map(|image| image_line(image, codes)).collect();
         write_list(out, head, lines)?;
     }
     if !would_prune.is_empty() {
         let lines = would_prune.iter().map(|(image_id, count)| format!("{image_id}  {}", rows(*count))).collect();
-        write_list(out, "would remove the rows of images no longer in the dataset", lines)?;
+        write_list(out, "would remove the rows of recordings no longer in the dataset", lines)?;
     }
     if let Some(refusal) = refusal {
-        writeln!(out, "would be refused (exit code 6): {}", output::indented(&refusal.to_string()))?;
+        writeln!(out, "the run would be refused (exit code 6): {}", output::indented(&refusal.to_string()))?;
     }
     Ok(())
 }
@@ -201,24 +201,35 @@ mod tests {
     }
 
     fn text(preview: &Preview) -> String {
+        text_with(preview, false)
+    }
+
+    fn text_with(preview: &Preview, codes: bool) -> String {
         let mut out = Vec::new();
-        write_text(&mut out, preview).unwrap();
+        write_text(&mut out, preview, codes).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn the_text_names_what_would_be_done() {
-        let head = "radon: of 3 images, would update";
-        let tail = "(incremental, tables/kym_radon.parquet)\n";
-        assert_eq!(text(&nothing()), format!("{head} 0, would fail 0, would remove the rows of 0 {tail}"));
-        assert_eq!(
-            text(&preview()),
+    fn text_lists_what_would_be_done() {
+        let list = |changed: &str, unreadable: &str| {
             format!(
-                "{head} 1, would fail 1, would remove the rows of 1 {tail}\
-                 would update:\n  b  STALE_INPUT_CHANGED: data, .zattrs\n\
-                 would fail:\n  c  STALE_UNREADABLE: broken\n    JSON\n\
-                 would remove the rows of images no longer in the dataset:\n  gone  3 rows\n\
-                 would be refused (exit code 6): the dataset has no recordings, but t has 3 rows of 1 recordings\n"
+                "would compute:\n  b  {changed}: data, .zattrs\n\
+                 would fail:\n  c  {unreadable}: broken\n    JSON\n\
+                 would remove the rows of recordings no longer in the dataset:\n  gone  3 rows\n\
+                 the run would be refused (exit code 6): the dataset has no recordings, but t has 3 rows of 1 recordings\n"
+            )
+        };
+        let head = "radon: would compute 1 of 3 recordings, 1 would fail, would remove the rows of 1 recording";
+        let meaning = crate::words::reason_meaning;
+        let plain = list(meaning(Reason::StaleInputChanged), meaning(Reason::StaleUnreadable));
+        assert_eq!(text(&nothing()), "radon: would compute 0 of 3 recordings\n");
+        assert_eq!(text(&preview()), format!("{head}\n{plain}"));
+        assert_eq!(
+            text_with(&preview(), true),
+            format!(
+                "{head} (incremental, tables/kym_radon.parquet)\n{}",
+                list("STALE_INPUT_CHANGED", "STALE_UNREADABLE")
             )
         );
         let mut many = nothing();
@@ -228,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes() {
+    fn exit_code_follows_preview() {
         let updates = Preview { would_update: vec!["b".into()], ..nothing() };
         let fails = Preview { would_fail: vec!["c".into()], ..nothing() };
         let prunes = Preview { would_prune: vec![("gone".into(), 3)], ..nothing() };
@@ -239,8 +250,12 @@ mod tests {
             (&waits.would_update[..], &waits.pending_upstream[..]),
             (&["b".to_owned()][..], &["a".to_owned()][..])
         );
-        assert!(text(&waits).contains("would fail 0, 1 waiting for another indexer, would remove"), "{}", text(&waits));
-        assert!(text(&waits).contains("this run:\n  a  PENDING_UPSTREAM\n"), "{}", text(&waits));
+        assert!(
+            text(&waits).starts_with("radon: would compute 1 of 3 recordings, 1 wait for another indexer\n"),
+            "{}",
+            text(&waits)
+        );
+        assert!(text_with(&waits, true).contains("this run:\n  a  PENDING_UPSTREAM\n"), "{}", text(&waits));
         waits.would_update.clear();
         for (preview, plain, asked) in [
             (nothing(), Exit::Done, Exit::Done),
@@ -259,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_of_a_dry_run() {
+    fn document_has_published_keys() {
         let mut changed = report("b", Reason::StaleInputChanged);
         changed.inputs = vec!["data".into()];
         let mut broken = report("c", Reason::StaleUnreadable);

@@ -9,6 +9,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::options::{CompatArg, OnePlugin, PoolArgs, compat, pool_options};
+use crate::words::{note_meaning, reason_meaning};
 use crate::{output, plugins};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -17,22 +18,23 @@ use kymhost_index::staleness::ImageReport;
 use kymhost_index::{Cause, Difference, Explanation, IndexError};
 use kymhost_plugin::{PoolOptions, open_pool};
 use kymhost_store::StoreError;
+use kymhost_store::text::listed;
 use serde::Serialize;
 use std::io::{self, Write};
 
 const EXAMPLES: &str = "\
 Examples:
   kymhost explain 0b0f5a3c-2c3e-4a5f-9d0e-8b8b6f0c1d2e --plugin velocity_events
-  kymhost explain 0b0f --plugin velocity_events            the beginning of the id will do
+  kymhost explain 0b0f --plugin velocity_events            the first characters of the id are enough
   kymhost explain 0b0f --plugin velocity_events --json | jq '.causes[].inputs'
 
-`status` reports one reason for each image; this tells every one that holds, with before and after.";
+`status` prints one reason per image. `explain` lists all of them, with old and new values.";
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ExplainArgs {
-    /// Image: its id, or the beginning of it that no other has
+    /// Explain this recording: its id, or first characters that no other id has
     #[arg(value_name = "IMAGE", value_parser = NonEmptyStringValueParser::new())]
     pub image: String,
     /// Which indexer.
@@ -41,22 +43,22 @@ pub struct ExplainArgs {
     /// Decide exactly as another program does
     #[arg(long, value_enum, value_name = "PROGRAM")]
     pub compat: Option<CompatArg>,
-    /// End with exit code 10 when the image is stale
+    /// End with exit code 10 if the recording is stale
     #[arg(long)]
     pub exit_code: bool,
-    /// How.
+    /// How plugins are run.
     #[command(flatten)]
     pub pool: PoolArgs,
 }
 
-/// How many images an error names.
+/// How many images an error lists.
 const MAX_NAMED: usize = 10;
 
-/// How many differences the text shows of one reason.
+/// How many differences of one reason the text shows.
 const MAX_DIFFERENCES: usize = 50;
 
-/// What stands for something that is not there.
-const NOTHING: &str = "(nothing)";
+/// Printed for a value that does not exist.
+const NOTHING: &str = "(none)";
 
 /// `explain --json`
 #[derive(Debug, Serialize)]
@@ -101,7 +103,7 @@ impl<'a> CauseBody<'a> {
     fn new(cause: &'a Cause) -> Self {
         Self {
             reason: cause.reason.code(),
-            meaning: cause.reason.meaning(),
+            meaning: reason_meaning(cause.reason),
             before: cause.before.as_deref(),
             after: cause.after.as_deref(),
             params: cause.params.iter().map(DifferenceBody::new).collect(),
@@ -130,16 +132,16 @@ pub fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> 
     if context.json {
         output::document(&ExplainDocument::new(&explanation))?;
     } else {
-        output::to_stdout(|out| write_text(out, &explanation))?;
+        output::to_stdout(|out| write_text(out, &explanation, context.verbose > 0))?;
     }
     Ok(if args.exit_code && explanation.report.is_stale { Exit::StaleFound } else { Exit::Done })
 }
 
-/// The image that is meant: the one of this id, else the only one whose id begins so.
+/// The image with this id, or else the only one whose id begins with this text.
 fn image(dataset: &Dataset, text: &str) -> Result<String, CliError> {
     match dataset.find_record(text) {
         Err(DatasetError::UnknownImage { .. } | DatasetError::Store(StoreError::BadKey { .. })) => {}
-        // What is wrong with it is for the explanation to say.
+        // The explanation reports what is wrong with it.
         _ => return Ok(text.to_owned()),
     }
     only_one(dataset.image_ids()?, text)
@@ -151,49 +153,51 @@ fn only_one(mut image_ids: Vec<String>, text: &str) -> Result<String, CliError> 
         0 => Err(IndexError::UnknownImages(vec![text.to_owned()]).into()),
         1 => Ok(image_ids.swap_remove(0)),
         count => {
-            let more = if count > MAX_NAMED { format!(" and {} more", count - MAX_NAMED) } else { String::new() };
-            image_ids.truncate(MAX_NAMED);
-            let named = image_ids.join(", ");
-            Err(CliError::usage("several_images", format!("{count} images begin with '{text}': {named}{more}"))
-                .help("give more of the id"))
+            let named = listed(&image_ids, MAX_NAMED);
+            Err(CliError::usage("several_images", format!("{count} recordings have ids that begin with '{text}': {named}"), "type more of the id"))
         }
     }
 }
 
 /// An explanation for people.
-pub fn write_text(out: &mut dyn Write, explanation: &Explanation) -> io::Result<()> {
+pub fn write_text(out: &mut dyn Write, explanation: &Explanation, codes: bool) -> io::Result<()> {
     let Explanation { indexer, table, report, causes } = explanation;
     writeln!(out, "{}: {}", report.image_id, if report.is_stale { "stale" } else { "fresh" })?;
     writeln!(out, "  indexer     {indexer}")?;
-    writeln!(out, "  table       {table}, {}", rows(report))?;
+    writeln!(out, "  table       {table} {}", rows(report))?;
     writeln!(out, "  run marker  {}", marker(report))?;
     for note in &report.notes {
-        writeln!(out, "  note        {}: {}", note.code(), note.meaning())?;
+        writeln!(out, "  note        {}", said(note.code(), note_meaning(*note), codes))?;
     }
     if causes.is_empty() {
-        writeln!(out, "{}: {}", report.reason.code(), report.reason.meaning())?;
+        writeln!(out, "{}", said(report.reason.code(), reason_meaning(report.reason), codes))?;
     }
-    causes.iter().try_for_each(|cause| write_cause(out, cause, report))
+    causes.iter().try_for_each(|cause| write_cause(out, cause, report, codes))
+}
+
+/// A meaning, with its code if `codes`.
+fn said(code: &str, meaning: &str, codes: bool) -> String {
+    if codes { format!("{code}: {meaning}") } else { meaning.to_owned() }
 }
 
 fn rows(report: &ImageReport) -> &'static str {
-    if report.table_rows_present { "with rows of it" } else { "without rows of it" }
+    if report.table_rows_present { "has rows of this recording" } else { "has no rows of this recording" }
 }
 
 fn marker(report: &ImageReport) -> String {
     match (report.has_run_marker, report.marker_n_rows) {
         (false, _) => "none".to_owned(),
-        (true, None) => "there".to_owned(),
-        (true, Some(1)) => "tells of 1 row".to_owned(),
-        (true, Some(count)) => format!("tells of {count} rows"),
+        (true, None) => "exists".to_owned(),
+        (true, Some(1)) => "1 row".to_owned(),
+        (true, Some(count)) => format!("{count} rows"),
     }
 }
 
-fn write_cause(out: &mut dyn Write, cause: &Cause, report: &ImageReport) -> io::Result<()> {
-    writeln!(out, "{}: {}", cause.reason.code(), cause.reason.meaning())?;
+fn write_cause(out: &mut dyn Write, cause: &Cause, report: &ImageReport, codes: bool) -> io::Result<()> {
+    writeln!(out, "{}", said(cause.reason.code(), reason_meaning(cause.reason), codes))?;
     match (&cause.before, &cause.after) {
         (Some(before), Some(after)) => write_before_and_after(out, "  ", Some(before), Some(after))?,
-        // Words that stand for themselves: there is no other side to them.
+        // A text without another side to compare it with.
         (Some(words), None) | (None, Some(words)) => write_words(out, words)?,
         (None, None) => {
             if let Some(error) = report.error.as_ref().filter(|_| cause.reason == report.reason) {
@@ -228,7 +232,7 @@ fn write_differences(out: &mut dyn Write, head: &str, differences: &[Difference]
     }
     writeln!(out, "  {head}:")?;
     for difference in differences.iter().take(MAX_DIFFERENCES) {
-        // The whole of the params is an empty pointer.
+        // An empty pointer means the params as a whole.
         let at = if difference.at.is_empty() { "(all)" } else { &difference.at };
         writeln!(out, "    {at}")?;
         write_before_and_after(out, "      ", difference.before.as_deref(), difference.after.as_deref())?;
@@ -247,8 +251,12 @@ mod tests {
     use serde_json::json;
 
     fn text(explanation: &Explanation) -> String {
+        text_with(explanation, false)
+    }
+
+    fn text_with(explanation: &Explanation, codes: bool) -> String {
         let mut out = Vec::new();
-        write_text(&mut out, explanation).unwrap();
+        write_text(&mut out, explanation, codes).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -265,22 +273,24 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_image_is_short() {
+    fn text_of_fresh_image_is_short() {
         let mut fresh = report("i", Reason::FreshRows);
         fresh.marker_n_rows = Some(3);
         fresh.notes = vec![Note::Adopted];
-        assert_eq!(
-            text(&explanation(fresh, Vec::new())),
+        let expected = |note: &str, reason: &str| {
             format!(
-                "i: fresh\n  indexer     radon\n  table       tables/kym_radon.parquet, with rows of it\n  \
-                 run marker  tells of 3 rows\n  note        ADOPTED: {}\nFRESH_ROWS: its rows are up to date\n",
-                Note::Adopted.meaning()
+                "i: fresh\n  indexer     radon\n  table       tables/kym_radon.parquet has rows of this image\n  \
+                 run marker  3 rows\n  note        {note}{}\n{reason}up to date\n",
+                note_meaning(Note::Adopted)
             )
-        );
+        };
+        let fresh = explanation(fresh, Vec::new());
+        assert_eq!(text(&fresh), expected("", ""));
+        assert_eq!(text_with(&fresh, true), expected("ADOPTED: ", "FRESH_ROWS: "));
     }
 
     #[test]
-    fn every_reason_has_its_before_and_after() {
+    fn text_shows_old_and_new_value_of_each_reason() {
         let mut stale = report("i", Reason::StaleParamsChanged);
         (stale.has_run_marker, stale.table_rows_present) = (false, false);
         let params = Cause {
@@ -293,43 +303,42 @@ mod tests {
             inputs: vec![difference("data", None, Some("an array\nof 3 chunks"))],
             ..cause(Reason::StaleInputAppeared)
         };
-        let text = text(&explanation(stale, vec![params, inputs]));
+        let text = text_with(&explanation(stale, vec![params, inputs]), true);
         let (head, causes) = text.split_once("STALE_PARAMS_CHANGED: ").unwrap();
-        assert!(head.starts_with("i: stale\n") && head.contains("without rows") && head.contains("marker  none"));
+        assert!(head.starts_with("i: stale\n") && head.contains("has no rows") && head.contains("marker  none"));
         assert_eq!(
             causes,
-            "its params have changed since its rows were made\n  before  aaa\n  after   bbb\n  params:\n    \
-             /a/b\n      before  1\n      after   2\n    (all)\n      before  {}\n      after   null\n\
-             STALE_INPUT_APPEARED: an input that was missing last time now exists\n  inputs:\n    \
-             data\n      before  (nothing)\n      after   an array\n                of 3 chunks\n"
+            format!(
+                "{}\n  before  aaa\n  after   bbb\n  params:\n    \
+                 /a/b\n      before  1\n      after   2\n    (all)\n      before  {{}}\n      after   null\n\
+                 STALE_INPUT_APPEARED: {}\n  inputs:\n    \
+                 data\n      before  (none)\n      after   an array\n                of 3 chunks\n",
+                reason_meaning(Reason::StaleParamsChanged),
+                reason_meaning(Reason::StaleInputAppeared)
+            )
         );
     }
 
     #[test]
-    fn what_has_one_side_only_is_told_as_it_is() {
+    fn text_shows_single_value_as_it_is() {
         let mut broken = report("i", Reason::StaleUnreadable);
         broken.error = Some("no JSON".into());
         let failed = Cause { before: Some("timeout: 1 s\nof 1".into()), ..cause(Reason::StaleLastRunFailed) };
         let unreadable = || cause(Reason::StaleUnreadable);
         let words = Cause { after: Some("broken".into()), ..unreadable() };
+        let meaning = reason_meaning(Reason::StaleUnreadable);
         for (causes, expected) in [
-            (
-                vec![unreadable()],
-                "STALE_UNREADABLE: it cannot be checked, because something that this needs cannot be read\n  no JSON\n",
-            ),
-            (
-                vec![words],
-                "STALE_UNREADABLE: it cannot be checked, because something that this needs cannot be read\n  broken\n",
-            ),
-            (vec![failed], "its rows, if any, are of before\n  timeout: 1 s\n    of 1\n"),
+            (vec![unreadable()], format!("\n{meaning}\n  no JSON\n")),
+            (vec![words], format!("\n{meaning}\n  broken\n")),
+            (vec![failed], format!("\n{}\n  timeout: 1 s\n    of 1\n", reason_meaning(Reason::StaleLastRunFailed))),
         ] {
             let text = text(&explanation(broken.clone(), causes));
-            assert!(text.ends_with(expected), "{text}");
+            assert!(text.ends_with(&expected), "{text}");
         }
     }
 
     #[test]
-    fn differences_are_bounded() {
+    fn text_lists_differences_up_to_a_bound() {
         let many = (0..MAX_DIFFERENCES + 2).map(|i| difference(&format!("/{i}"), Some("1"), None)).collect();
         let cause = Cause { params: many, ..cause(Reason::StaleParamsChanged) };
         let text = text(&explanation(report("i", Reason::StaleParamsChanged), vec![cause]));
@@ -338,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn the_beginning_of_an_id_will_do_where_it_is_one_s() {
+    fn only_one_finds_unique_beginning() {
         let ids = || ["aa1", "aa2", "b1"].map(str::to_owned).to_vec();
         for (text, expected) in [
             ("b", Ok("b1")),
@@ -348,10 +357,10 @@ mod tests {
             ("A", Err("unknown_image")),
         ] {
             let found = only_one(ids(), text);
-            assert_eq!(found.as_deref().map_err(|error| error.code), expected, "{text}");
+            assert_eq!(found.as_deref().map_err(|error| error.code()), expected, "{text}");
         }
         let many = only_one((0..13).map(|i| format!("x{i:02}")).collect(), "x").unwrap_err();
-        assert!(many.message.contains("x09 and 3 more") && !many.message.contains("x10"), "{}", many.message);
+        assert!(many.message().contains("x09 and 3 more") && !many.message().contains("x10"), "{}", many.message());
     }
 
     fn value(document: &impl Serialize) -> serde_json::Value {
@@ -359,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_of_an_explanation() {
+    fn document_has_published_keys() {
         let difference = |at: &str, before: Option<&str>, after: Option<&str>| Difference {
             at: at.into(),
             before: before.map(Into::into),
@@ -394,10 +403,10 @@ mod tests {
                 "table_rows_present": true, "marker_n_rows": null, "params_hash_matches": true,
                 "analysis_version_matches": false,
                 "causes": [
-                    {"reason": "STALE_PARAMS_CHANGED", "meaning": Reason::StaleParamsChanged.meaning(),
+                    {"reason": "STALE_PARAMS_CHANGED", "meaning": reason_meaning(Reason::StaleParamsChanged),
                      "before": "old", "after": "new", "params": [{"at": "/a", "before": "1", "after": null}],
                      "inputs": []},
-                    {"reason": "STALE_INPUT_APPEARED", "meaning": Reason::StaleInputAppeared.meaning(),
+                    {"reason": "STALE_INPUT_APPEARED", "meaning": reason_meaning(Reason::StaleInputAppeared),
                      "before": null, "after": null, "params": [],
                      "inputs": [{"at": "data", "before": null, "after": "an array"}]},
                 ],

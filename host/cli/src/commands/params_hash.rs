@@ -21,14 +21,14 @@ Examples:
   echo '{\"b\": 1, \"a\": 2.0}' | kymhost params-hash -
 
 The hash is the SHA-256 of the canonical text: Python's json.dumps(params, sort_keys=True,
-separators=(\",\", \":\"), ensure_ascii=False). In a pipe the canonical text has no final newline:
-its SHA-256 is the params hash.";
+separators=(\",\", \":\"), ensure_ascii=False). In a pipe the canonical text has no final newline, so
+that its SHA-256 is the params hash.";
 
 /// Arguments of `params-hash`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ParamsHashArgs {
-    /// JSON file; - is standard input
+    /// Read this JSON file; - is standard input
     #[arg(value_name = "FILE|-")]
     pub file: PathBuf,
     /// Print the canonical text that is hashed instead of its hash
@@ -39,13 +39,13 @@ pub struct ParamsHashArgs {
 /// Does `params-hash`.
 pub fn print(context: &Context, args: &ParamsHashArgs) -> Result<Exit, CliError> {
     let name = if args.file == Path::new("-") { "standard input".to_owned() } else { args.file.display().to_string() };
-    let cannot = |why: &dyn std::fmt::Display| CliError::usage("file", format!("cannot read {name}: {why}"));
+    let cannot = |why: &dyn std::fmt::Display| CliError::usage("file", format!("cannot read {name}"), "name a JSON file that you may read, or - for standard input").why(why);
     let bytes = read(&args.file).map_err(|error| cannot(&error))?;
     if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
-        return Err(cannot(&format_args!("it has more than {MAX_DOCUMENT_BYTES} bytes")));
+        return Err(cannot(&format_args!("it is larger than {MAX_DOCUMENT_BYTES} bytes")));
     }
-    let value =
-        Json::parse(&bytes).map_err(|error| CliError::usage("bad_json", format!("{name} is no JSON: {error}")))?;
+    let value = Json::parse(&bytes)
+        .map_err(|error| CliError::usage("bad_json", format!("{name} is not valid JSON"), "correct the file").why(error))?;
     if context.json {
         output::document(&if args.canonical {
             json!({"canonical": canonical_json(&value)})

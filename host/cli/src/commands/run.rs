@@ -24,21 +24,23 @@ use std::time::{Duration, Instant};
 
 const EXAMPLES: &str = "\
 Examples:
-  kymhost run --plugin velocity_events                     stale images only
-  kymhost run --plugin velocity_events --mode replace      every image
-  kymhost run --plugin velocity_events --plugin radon      two tables, one after the other
+  kymhost run --plugin velocity_events                     compute stale recordings
+  kymhost run --plugin velocity_events --mode replace      compute every recording
+  kymhost run --plugin velocity_events --plugin radon      bring two tables up to date
   kymhost run --plugin ./libstalls.so --timeout 30 --max-memory 2G
-  kymhost run --plugin velocity_events --dry-run           what it would do; writes nothing
-  kymhost run --plugin velocity_events --image ID ID       these images only, where stale
+  kymhost run --plugin velocity_events --dry-run           show what would run; writes nothing
+  kymhost run --plugin velocity_events --image ID ID       compute these recordings if they are stale
   kymhost run --plugin velocity_events --reason STALE_PARAMS_CHANGED --max-failures 10
-  kymhost run --plugin velocity_events --wait 60           wait for another run to end
+  kymhost run --plugin velocity_events --wait 60           wait up to 60 s for another run to end
   kymhost run --plugin velocity_events --json | jq .stats
 
-An image that fails keeps its last good rows; the others are committed, and the exit code is 3.
-Rows of images that are no longer in the dataset are removed; where no image remains, or more than
-10 and over a fifth of the table's images are gone, only with --yes (else exit code 6, and nothing
-is written). A long run commits now and then, so that little is lost. Ctrl-C (or SIGTERM) stops the
-run after what is done is committed; a second one ends it at once.";
+A recording that fails keeps its last good rows. The others are committed; the exit code is then 3.
+
+Rows of recordings that are no longer in the dataset are removed. If no recording is left, or if
+more than 10 recordings and over a fifth of the table's are gone, this needs --yes. Without it the
+run ends with exit code 6 and writes nothing.
+
+Ctrl-C (or SIGTERM) stops the run and commits the finished images. A second one ends it at once.";
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -47,54 +49,54 @@ pub struct RunArgs {
     /// Which indexers.
     #[command(flatten)]
     pub choice: PluginChoice,
-    /// Images to do: stale ones only, or every one
+    /// Compute only stale recordings, or every recording
     #[arg(long, short, value_enum, value_name = "MODE", default_value = "incremental")]
     pub mode: ModeArg,
-    /// Do these images only; repeatable
-    #[arg(long, value_name = "ID", num_args = 1.., help_heading = "Which images")]
+    /// Compute only these recordings; repeatable
+    #[arg(long, value_name = "ID", num_args = 1.., help_heading = "Which recordings")]
     pub image: Vec<String>,
-    /// Do images with this reason only, as `status` names it; repeatable
+    /// Compute only recordings with this reason (`status -v` prints the codes); repeatable
     #[arg(long, value_name = "CODE", num_args = 1.., ignore_case = true, hide_possible_values = true)]
-    #[arg(value_parser = reason(), help_heading = "Which images")]
+    #[arg(value_parser = reason(), help_heading = "Which recordings")]
     pub reason: Vec<Reason>,
-    /// Do fresh images too
-    #[arg(long, help_heading = "Which images")]
+    /// Compute fresh recordings, too
+    #[arg(long, help_heading = "Which recordings")]
     pub force: bool,
-    /// Rows of images that are no longer in the dataset [default: prune, without --image]
-    #[arg(long, value_enum, value_name = "WHAT", help_heading = "Which images")]
+    /// Remove or keep rows of recordings that are no longer in the dataset [default: prune; with --image, keep]
+    #[arg(long, value_enum, value_name = "WHAT", help_heading = "Which recordings")]
     pub orphans: Option<OrphansArg>,
-    /// Remove them also where very many are gone at once
-    #[arg(long, help_heading = "Which images")]
+    /// Remove such rows even if very many recordings are gone at once
+    #[arg(long, help_heading = "Which recordings")]
     pub yes: bool,
-    /// Write nothing; tell what a run would do
+    /// Show what would run, and write nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// With --dry-run: end with exit code 10 when something would be done
+    /// With --dry-run: end with exit code 10 if something would be done
     #[arg(long, requires = "dry_run")]
     pub exit_code: bool,
-    /// Stop at the first image that fails; what is done is committed
+    /// Stop at the first recording that fails. Finished recordings are committed
     #[arg(long, conflicts_with = "max_failures")]
     pub fail_fast: bool,
-    /// Stop after so many images that failed; what is done is committed
+    /// Stop after N failed recordings. Finished recordings are committed [default: never]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_failures: Option<u64>,
-    /// What to do when an image's rows have a type that does not go with the table's [default: fail]
+    /// What to do if new rows do not match the table's column types [default: fail]
     #[arg(long, value_enum, value_name = "WHAT")]
     pub on_schema_change: Option<OnSchemaChangeArg>,
-    /// Replace artifacts that the indexer makes and that somebody else made before it
+    /// Overwrite artifacts that were created by another indexer or by hand
     #[arg(long)]
     pub overwrite_artifacts: bool,
-    /// Wait so long for another run to let go of the table [default: 0]
+    /// Wait up to this many seconds for the table lock [default: 0]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
     pub wait: Option<Duration>,
-    /// Commit what is done after so long, and again; less often where a commit is slow
+    /// Commit finished recordings every SECONDS (less often if commits are slow)
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
     #[arg(default_value = "30")]
     pub checkpoint: Duration,
     /// Decide and write exactly as another program does
     #[arg(long, value_enum, value_name = "PROGRAM")]
     pub compat: Option<CompatArg>,
-    /// How.
+    /// How plugins are run.
     #[command(flatten)]
     pub pool: PoolArgs,
 }
@@ -102,27 +104,27 @@ pub struct RunArgs {
 /// Which images a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ModeArg {
-    /// Stale images only
+    /// Only stale recordings
     Incremental,
-    /// Every image
+    /// Every recording
     Replace,
 }
 
-/// What becomes of rows of deleted images.
+/// What happens to rows of deleted images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OrphansArg {
     /// Remove them
     Prune,
-    /// Leave them
+    /// Keep them
     Keep,
 }
 
 /// What happens when a column's type changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OnSchemaChangeArg {
-    /// The image fails and keeps its old rows
+    /// The recording fails and keeps its old rows
     Fail,
-    /// Every image is extracted anew
+    /// Every recording is computed again, into a new table
     Recompute,
 }
 
@@ -210,7 +212,7 @@ impl<'a> RunDocument<'a> {
     }
 }
 
-/// Images that were left because they are fresh.
+/// Images that are up to date.
 fn skipped(stats: &Stats) -> u64 {
     stats.skipped_fresh + stats.skipped_zero_rows
 }
@@ -241,13 +243,13 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
         let Some(plugin) = plugins.get(place) else { continue };
         let start = Instant::now();
         let result = if interrupt.exit().is_some() {
-            Err(interrupt.error(&format!("interrupted before {} was begun", plugin.indexer.name)))
+            Err(interrupt.error(&format!("interrupted before {} was started", plugin.indexer.name)))
         } else {
             one(context, &dataset, plugin, &pool, &options, &interrupt)
         };
         match &result {
             Ok(outcome) => say_outcome(context, outcome, start.elapsed()),
-            // Alone, it is told by the caller.
+            // With a single plugin, the caller reports the error.
             Err(error) if plugins.len() > 1 => output::error(error, false),
             Err(_) => {}
         }
@@ -261,21 +263,21 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
     }
 }
 
-/// What the arguments ask for.
+/// The options that the arguments select.
 fn run_options(args: &RunArgs) -> Result<RunOptions, CliError> {
     let compat = compat(args.compat);
     if compat == Compat::Kymflow {
         let contradicted = [
-            (args.orphans == Some(OrphansArg::Prune), "--orphans prune", "removes no rows of deleted images"),
+            (args.orphans == Some(OrphansArg::Prune), "--orphans prune", "never removes rows of deleted recordings"),
             (
                 args.on_schema_change == Some(OnSchemaChangeArg::Recompute),
                 "--on-schema-change recompute",
-                "extracts no image anew for a column's type",
+                "never computes recordings again because of a column's type",
             ),
         ];
         if let Some((_, option, why)) = contradicted.into_iter().find(|(given, ..)| *given) {
-            let message = format!("{option} does not go with --compat kymflow, which {why}");
-            return Err(CliError::usage("usage", message).help("leave one of the two out"));
+            let what = format!("{option} cannot be combined with --compat kymflow, which {why}");
+            return Err(CliError::usage("usage", what, "leave out one of the two"));
         }
     }
     let mode = match args.mode {
@@ -306,7 +308,7 @@ fn run_options(args: &RunArgs) -> Result<RunOptions, CliError> {
     })
 }
 
-/// Runs one indexer, with a progress bar where there is a terminal.
+/// Runs one indexer, with a progress bar on a terminal.
 pub fn one(
     context: &Context,
     dataset: &Dataset,
@@ -341,33 +343,34 @@ fn say_outcome(context: &Context, outcome: &RunOutcome, took: Duration) {
         remarks(outcome, context.verbose).into_iter().for_each(output::say);
     }
     if !outcome.failures.is_empty() {
-        let head = format!("{}: images that failed; they keep their last good rows:", outcome.indexer);
+        let head = format!("{}: recordings that failed (they keep their last good rows):", outcome.indexer);
         failure_lines(head, &outcome.failures).into_iter().for_each(output::say);
     }
     if !context.quiet {
-        output::say(summary(outcome, took));
+        output::say(summary(outcome, took, context.verbose));
     }
 }
 
-/// What is worth saying besides the images that were done: one line each.
+/// What else happened, one line each.
 pub fn remarks(outcome: &RunOutcome, verbose: u8) -> Vec<String> {
     let mut lines = Vec::new();
     if outcome.recomputed {
-        lines.push("a column's type changed, so every image was extracted anew".to_owned());
+        lines.push("a column's type changed, so every recording was computed again".to_owned());
     }
     for Widening { column, from, to } in &outcome.widened {
-        lines.push(format!("the column '{column}' was {from} and is {to} now"));
+        lines.push(format!("the type of column '{column}' changed from {from} to {to}"));
     }
     if outcome.pruned_images > 0 {
         let images = images(outcome.pruned_images);
         lines.push(format!("removed the rows of {images} no longer in the dataset"));
     }
     if outcome.stopped_by_failures {
-        lines.push("stopped, for so many images failed".to_owned());
+        let failures = if outcome.stats.failed == 1 { "failure" } else { "failures" };
+        lines.push(format!("stopped after {} {failures} (--max-failures, --fail-fast)", outcome.stats.failed));
     }
     if verbose > 0 && outcome.freshened > 0 {
         let images = images(outcome.freshened);
-        lines.push(format!("renewed the run markers of {images}: inputs have other times, but the same content"));
+        lines.push(format!("renewed the run markers of {images}: inputs have new file times and the same content"));
     }
     if verbose > 0 && outcome.commits > 1 {
         lines.push(format!("committed {} times", outcome.commits));
@@ -375,25 +378,26 @@ pub fn remarks(outcome: &RunOutcome, verbose: u8) -> Vec<String> {
     lines.iter().map(|line| format!("{}: {line}", outcome.indexer)).collect()
 }
 
-/// One line: what was done, how long it took, where the table is.
-pub fn summary(outcome: &RunOutcome, took: Duration) -> String {
+/// One line: what was done and how long it took. The table's key only with `-v`.
+pub fn summary(outcome: &RunOutcome, took: Duration, verbose: u8) -> String {
     let stats = &outcome.stats;
     if stats.total_images == 0 {
-        let none = if outcome.decisions.is_empty() { "the dataset has no images" } else { "no image is asked for" };
-        let left = if outcome.pruned_images == 0 { "there is nothing to do" } else { "there was nothing else to do" };
-        return format!("{}: {none}, so {left}", outcome.indexer);
+        let none = if outcome.decisions.is_empty() { "the dataset has no recordings" } else { "no recordings selected" };
+        let left = if outcome.pruned_images == 0 { "nothing to do" } else { "nothing else to do" };
+        return format!("{}: {none}; {left}", outcome.indexer);
     }
-    let not_run = if stats.not_run > 0 { format!(", not run {}", stats.not_run) } else { String::new() };
-    format!(
-        "{}: updated {}, skipped {}, missing {}, failed {}{not_run} ({}) -> {}",
-        outcome.indexer,
-        stats.updated,
-        skipped(stats),
-        stats.missing,
-        stats.failed,
-        quantity::show_duration(took),
-        outcome.table
-    )
+    let mut parts = vec![format!("{} computed", stats.updated), format!("{} up to date", skipped(stats))];
+    // `missing` counts every image without rows that was selected, also one that failed or was not reached.
+    if stats.missing > 0 && stats.failed + stats.not_run == 0 {
+        parts[0].push_str(&format!(" ({} new)", stats.missing));
+    }
+    for (count, words) in [(stats.failed, "failed"), (stats.not_run, "not reached")] {
+        if count > 0 {
+            parts.push(format!("{count} {words}"));
+        }
+    }
+    let table = if verbose > 0 { format!(" -> {}", outcome.table) } else { String::new() };
+    format!("{}: {} ({}){table}", outcome.indexer, parts.join(", "), quantity::show_duration(took))
 }
 
 #[cfg(test)]
@@ -439,39 +443,40 @@ mod tests {
     }
 
     #[test]
-    fn the_summary_is_one_line() {
-        assert_eq!(
-            summary(&outcome(0), Duration::from_millis(120)),
-            "radon: updated 2, skipped 7, missing 1, failed 0 (0.12 s) -> tables/kym_radon.parquet"
-        );
+    fn summary_is_one_line() {
+        let plain = |outcome: &RunOutcome| summary(outcome, Duration::from_millis(120), 0);
+        let done = "radon: 2 computed (1 new), 7 up to date (0.12 s)";
+        assert_eq!(plain(&outcome(0)), done);
+        let verbose = summary(&outcome(0), Duration::from_millis(120), 1);
+        assert_eq!(verbose, format!("{done} -> tables/kym_radon.parquet"));
         let mut empty = outcome(0);
         empty.stats = Stats::default();
-        assert_eq!(summary(&empty, Duration::ZERO), "radon: the dataset has no images, so there is nothing to do");
+        assert_eq!(plain(&empty), "radon: the dataset has no recordings; nothing to do");
         empty.decisions = vec![report("i", Reason::FreshRows)];
-        assert_eq!(summary(&empty, Duration::ZERO), "radon: no image is asked for, so there is nothing to do");
+        assert_eq!(plain(&empty), "radon: no recordings selected; nothing to do");
         let mut pruned = outcome(0);
         (pruned.stats, pruned.pruned_images) = (Stats::default(), 2);
-        assert!(summary(&pruned, Duration::ZERO).ends_with("so there was nothing else to do"));
+        assert!(plain(&pruned).ends_with("; nothing else to do"));
         let mut some_left = outcome(1);
         some_left.stats.not_run = 5;
-        assert!(summary(&some_left, Duration::ZERO).contains("failed 1, not run 5 ("));
+        assert_eq!(plain(&some_left), "radon: 2 computed, 7 up to date, 1 failed, 5 not reached (0.12 s)");
     }
 
     #[test]
-    fn what_else_was_done_is_said_before() {
+    fn remarks_list_what_else_happened() {
         assert_eq!(remarks(&outcome(0), 1), Vec::<String>::new());
         let mut much = outcome(0);
         much.widened = vec![Widening { column: "score".into(), from: "Int64".into(), to: "Float64".into() }];
         (much.pruned_images, much.freshened, much.commits) = (1, 3, 4);
-        (much.recomputed, much.stopped_by_failures) = (true, true);
+        (much.recomputed, much.stopped_by_failures, much.stats.failed) = (true, true, 2);
         let plain = [
-            "radon: a column's type changed, so every image was extracted anew",
-            "radon: the column 'score' was Int64 and is Float64 now",
-            "radon: removed the rows of 1 image no longer in the dataset",
-            "radon: stopped, for so many images failed",
+            "radon: a column's type changed, so every recording was computed again",
+            "radon: the type of column 'score' changed from Int64 to Float64",
+            "radon: removed the rows of 1 recording no longer in the dataset",
+            "radon: stopped after 2 failures (--max-failures, --fail-fast)",
         ];
         let verbose = [
-            "radon: renewed the run markers of 3 images: inputs have other times, but the same content",
+            "radon: renewed the run markers of 3 recordings: inputs have new file times and the same content",
             "radon: committed 4 times",
         ];
         assert_eq!(remarks(&much, 0), plain);
@@ -490,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_become_options() {
+    fn run_options_follow_arguments() {
         let check = |line: &str, expected: RunOptions| {
             // There is nothing else to compare them by.
             assert_eq!(format!("{:?}", options(line).unwrap()), format!("{expected:?}"), "{line}");
@@ -527,11 +532,11 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_the_predecessor_is_refused() {
+    fn run_options_reject_what_contradicts_kymflow() {
         for option in ["--orphans prune", "--on-schema-change recompute"] {
             let error = options(&format!("--compat kymflow {option}")).unwrap_err();
-            assert_eq!((error.exit, error.code), (Exit::Usage, "usage"), "{option}");
-            assert!(error.message.starts_with(option) && error.help.is_some(), "{error:?}");
+            assert_eq!((error.exit, error.code()), (Exit::Usage, "usage"), "{option}");
+            assert!(error.message().starts_with(option) && error.said.help.is_some(), "{error:?}");
         }
         for line in ["--image a --force", "--reason STALE_UNKNOWN", "--on-schema-change fail", "--yes", "--fail-fast"] {
             assert!(options(&format!("--compat kymflow {line}")).is_ok(), "{line}");
@@ -539,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_image_is_exit_3() {
+    fn exit_is_3_if_an_image_failed() {
         assert_eq!(exit_of(&outcome(0)), Exit::Done);
         assert_eq!(exit_of(&outcome(1)), Exit::SomeFailed);
     }
@@ -593,7 +598,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_of_a_run() {
+    fn document_has_published_keys() {
         assert_eq!(serde_json::to_value(RunDocument::new(&full_outcome())).unwrap(), run_value());
     }
 }

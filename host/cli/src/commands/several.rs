@@ -15,18 +15,18 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-/// The images, listed once where several plugins need them.
+/// The images, listed once if several plugins need them.
 pub fn shared_listing(dataset: &Dataset, plugins: usize) -> Result<Option<Arc<Vec<String>>>, CliError> {
     Ok(if plugins > 1 { Some(Arc::new(dataset.image_ids()?)) } else { None })
 }
 
-/// Results by their places among the arguments, from those in the order in which they came about.
+/// Sorts results by their places among the arguments.
 pub fn in_order_of_arguments<T>(mut results: Vec<(usize, T)>) -> Vec<T> {
     results.sort_by_key(|(place, _)| *place);
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// An index's error as ours; where the user interrupted it, with the signal's exit code.
+/// An error of the index as one of the program. If the user interrupted the command, with the signal's exit code.
 pub fn interrupted(error: IndexError, plugin: &Plugin, interrupt: &Interrupt) -> CliError {
     match error {
         IndexError::Interrupted => interrupt.error(&format!("{}: {}", plugin.indexer.name, IndexError::Interrupted)),
@@ -34,7 +34,7 @@ pub fn interrupted(error: IndexError, plugin: &Plugin, interrupt: &Interrupt) ->
     }
 }
 
-/// In a list of several plugins, what one gave: its document, or its error.
+/// In a list of several plugins, the document of one, or its error.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum OneOf<'a, T> {
@@ -101,14 +101,15 @@ fn all_of<'a, T, D>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kymhost_store::Class;
     use serde_json::json;
 
     #[test]
     fn several_results_are_documents_or_errors() {
-        let results = [Ok(7), Err(CliError::new(Exit::Locked, "locked", "m").help("h"))];
+        let results = [Ok(7), Err(CliError::new(Class::Locked, "locked", "m", "h"))];
         assert_eq!(
             serde_json::to_value(all_of(["a", "b"].into_iter(), &results, |number| json!({"n": number}))).unwrap(),
-            json!([{"n": 7}, {"indexer": "b", "error": {"code": "locked", "message": "m", "help": "h"}}])
+            json!([{"n": 7}, {"indexer": "b", "error": {"code": "locked", "message": "m", "what": "m", "why": null, "help": "h"}}])
         );
     }
 }

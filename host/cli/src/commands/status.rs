@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::options::{CompatArg, PluginChoice, PoolArgs, compat, pool_options, reason};
-use crate::words::{image_line, images, rows};
+use crate::words::{image_line, images, note_meaning, reason_meaning, rows};
 use crate::{output, plugins};
 use clap::Args;
 use kymhost_index::Status;
@@ -23,7 +23,9 @@ Examples:
   kymhost status --plugin velocity_events
   kymhost status --plugin velocity_events --reason STALE_INPUT_CHANGED STALE_INPUT_REMOVED
   kymhost status --plugin velocity_events --exit-code || kymhost run --plugin velocity_events
-  kymhost status --plugin velocity_events --json | jq '.images[] | select(.is_stale)'";
+  kymhost status --plugin velocity_events --json | jq '.images[] | select(.is_stale)'
+
+With -v the codes of the reasons are printed, as --reason takes them.";
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
@@ -35,19 +37,19 @@ pub struct StatusArgs {
     /// Decide exactly as another program does
     #[arg(long, value_enum, value_name = "PROGRAM")]
     pub compat: Option<CompatArg>,
-    /// List images with this reason only; repeatable
+    /// List only recordings with this reason; repeatable
     #[arg(long, value_name = "CODE", num_args = 1.., ignore_case = true, hide_possible_values = true)]
     #[arg(value_parser = reason())]
     pub reason: Vec<Reason>,
-    /// End with exit code 10 when an image is stale; with --reason, one of those
+    /// End with exit code 10 if a recording is stale (with --reason: one of the listed recordings)
     #[arg(long)]
     pub exit_code: bool,
-    /// How.
+    /// How plugins are run.
     #[command(flatten)]
     pub pool: PoolArgs,
 }
 
-/// How many images the text names.
+/// How many images the text lists.
 const MAX_SHOWN: usize = 20;
 
 /// `status --json`
@@ -60,7 +62,7 @@ pub struct StatusDocument<'a> {
 }
 
 impl<'a> StatusDocument<'a> {
-    /// The document of a status: images with one of these reasons, with any where there are none.
+    /// The document of a status: recordings with one of these reasons, or every recording if there are none.
     pub fn new(status: &'a Status, reasons: &BTreeSet<Reason>) -> Self {
         let listed = status.images.iter().filter(|image| reasons.is_empty() || reasons.contains(&image.reason));
         Self {
@@ -92,20 +94,23 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, CliError> {
         if args.exit_code && found { Exit::StaleFound } else { Exit::Done }
     };
     let document = |status| StatusDocument::new(status, &reasons);
-    let text = |out: &mut dyn Write, status: &Status| write_text(out, status, &reasons);
+    let text = |out: &mut dyn Write, status: &Status| write_text(out, status, &reasons, context.verbose > 0);
     report(context, "statuses", &plugins, &results, document, Some(&text), exit)
 }
 
-/// Whether an image is listed: without reasons, every one is.
+/// Whether an image is listed. Without reasons, every image is.
 fn is_asked_for(image: &ImageReport, reasons: &BTreeSet<Reason>) -> bool {
     reasons.is_empty() || reasons.contains(&image.reason)
 }
 
-/// Codes, how often each was counted, and what it means, in columns.
-fn write_counts(out: &mut dyn Write, counts: &[(&str, usize, &str)]) -> io::Result<()> {
+/// How often each reason or note was counted, and what it means, in columns. Codes only with `codes`.
+fn write_counts(out: &mut dyn Write, counts: &[(&str, usize, &str)], codes: bool) -> io::Result<()> {
     let width = counts.iter().map(|(code, ..)| code.len()).max().unwrap_or(0);
     let digits = counts.iter().map(|(_, count, _)| count.to_string().len()).max().unwrap_or(0);
-    counts.iter().try_for_each(|(code, count, meaning)| writeln!(out, "  {code:width$}  {count:>digits$}  {meaning}"))
+    counts.iter().try_for_each(|(code, count, meaning)| {
+        let code = if codes { format!("{code:width$}  ") } else { String::new() };
+        writeln!(out, "  {code}{count:>digits$}  {meaning}")
+    })
 }
 
 fn counted<T: Ord>(all: impl Iterator<Item = T>) -> BTreeMap<T, usize> {
@@ -114,22 +119,25 @@ fn counted<T: Ord>(all: impl Iterator<Item = T>) -> BTreeMap<T, usize> {
     counts
 }
 
-fn write_text(out: &mut dyn Write, status: &Status, reasons: &BTreeSet<Reason>) -> io::Result<()> {
+fn write_text(out: &mut dyn Write, status: &Status, reasons: &BTreeSet<Reason>, codes: bool) -> io::Result<()> {
     let (stale, total) = (status.images.iter().filter(|image| image.is_stale).count(), status.images.len());
-    writeln!(out, "{}: {stale} of {total} images are stale ({})", status.indexer, status.table)?;
+    writeln!(out, "{}: {stale} of {} stale", status.indexer, images(total as u64))?;
+    if codes {
+        writeln!(out, "  table  {}", status.table)?;
+    }
     let counts = counted(status.images.iter().map(|image| image.reason));
-    let counts: Vec<_> = counts.iter().map(|(&reason, &n)| (reason.code(), n, reason.meaning())).collect();
-    write_counts(out, &counts)?;
+    let counts: Vec<_> = counts.iter().map(|(&reason, &n)| (reason.code(), n, reason_meaning(reason))).collect();
+    write_counts(out, &counts, codes)?;
     let notes = counted(status.images.iter().flat_map(|image| image.notes.iter().copied()));
     if !notes.is_empty() {
         writeln!(out, "notes:")?;
-        let notes: Vec<_> = notes.iter().map(|(&note, &n)| (note.code(), n, note.meaning())).collect();
-        write_counts(out, &notes)?;
+        let notes: Vec<_> = notes.iter().map(|(&note, &n)| (note.code(), n, note_meaning(note))).collect();
+        write_counts(out, &notes, codes)?;
     }
     if !status.orphans.is_empty() {
         let rows = rows(status.orphans.iter().fold(0_u64, |sum, (_, rows)| sum.saturating_add(*rows)));
         let orphans = images(status.orphans.len() as u64);
-        writeln!(out, "orphans: the table has {rows} of {orphans} no longer in the dataset; `run` removes them")?;
+        writeln!(out, "the table has {rows} of {orphans} no longer in the dataset; the next run removes them")?;
     }
     let listed =
         |image: &&ImageReport| if reasons.is_empty() { image.is_stale } else { reasons.contains(&image.reason) };
@@ -138,12 +146,12 @@ fn write_text(out: &mut dyn Write, status: &Status, reasons: &BTreeSet<Reason>) 
         return Ok(());
     }
     if reasons.is_empty() {
-        writeln!(out, "stale images:")?;
+        writeln!(out, "stale recordings:")?;
     } else {
-        let codes: Vec<&str> = reasons.iter().map(|reason| reason.code()).collect();
-        writeln!(out, "images with {}:", codes.join(", "))?;
+        let names: Vec<&str> = reasons.iter().map(|reason| reason.code()).collect();
+        writeln!(out, "recordings with {}:", names.join(", "))?;
     }
-    let lines = listed.into_iter().map(image_line);
+    let lines = listed.into_iter().map(|image| image_line(image, codes));
     for line in output::bounded(lines, MAX_SHOWN, " (--json lists all)") {
         writeln!(out, "  {}", line.replace('\n', "\n  "))?;
     }
@@ -173,8 +181,12 @@ mod tests {
     }
 
     fn text_of(status: &Status, reasons: &[Reason]) -> String {
+        text_with(status, reasons, false)
+    }
+
+    fn text_with(status: &Status, reasons: &[Reason], codes: bool) -> String {
         let mut out = Vec::new();
-        write_text(&mut out, status, &reasons.iter().copied().collect()).unwrap();
+        write_text(&mut out, status, &reasons.iter().copied().collect(), codes).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -183,39 +195,42 @@ mod tests {
     }
 
     #[test]
-    fn all_fresh_is_short() {
+    fn text_of_fresh_dataset_is_short() {
+        let reasons = [(Reason::FreshRows, 12), (Reason::FreshZeroRows, 3)];
+        assert_eq!(text(&reasons), "radon: 0 of 15 recordings stale\n  12  up to date\n   3  up to date, with no rows\n");
         assert_eq!(
-            text(&[(Reason::FreshRows, 12), (Reason::FreshZeroRows, 3)]),
-            "radon: 0 of 15 images are stale (tables/kym_radon.parquet)\n  \
-             FRESH_ROWS       12  its rows are up to date\n  \
-             FRESH_ZERO_ROWS   3  it was run and has no rows\n"
+            text_with(&status(&reasons), &[], true),
+            "radon: 0 of 15 images stale\n  table  tables/kym_radon.parquet\n  \
+             FRESH_ROWS       12  up to date\n  FRESH_ZERO_ROWS   3  up to date, with no rows\n"
         );
-        assert_eq!(text(&[]), "radon: 0 of 0 images are stale (tables/kym_radon.parquet)\n");
+        assert_eq!(text(&[]), "radon: 0 of 0 recordings stale\n");
     }
 
     #[test]
-    fn stale_images_are_listed_up_to_a_bound() {
+    fn text_lists_stale_images_up_to_a_bound() {
         let text = text(&[(Reason::FreshRows, 1), (Reason::StaleMissingMarker, 22), (Reason::StaleUnreadable, 1)]);
-        assert!(text.starts_with("radon: 23 of 24 images are stale"), "{text}");
-        assert!(text.contains("  image-01  STALE_MISSING_MARKER\n"), "{text}");
+        assert!(text.starts_with("radon: 23 of 24 recordings stale"), "{text}");
+        assert!(text.contains(&format!("  image-01  {}\n", reason_meaning(Reason::StaleMissingMarker))), "{text}");
         assert!(!text.contains("image-00") && !text.contains("image-21"), "{text}");
         assert!(text.ends_with("  ... and 3 more (--json lists all)\n"), "{text}");
     }
 
     #[test]
-    fn an_unreadable_image_says_why() {
-        assert!(text(&[(Reason::StaleUnreadable, 1)]).contains("image-00  STALE_UNREADABLE: broken\n    JSON\n"));
+    fn text_shows_codes_only_if_verbose() {
+        let mut status = status(&[(Reason::StaleUnreadable, 1), (Reason::StaleInputChanged, 1)]);
+        status.images[1].inputs = vec!["data".into(), "analysis/x.json".into()];
+        let (plain, verbose) = (text_of(&status, &[]), text_with(&status, &[], true));
+        let unreadable = reason_meaning(Reason::StaleUnreadable);
+        let changed = reason_meaning(Reason::StaleInputChanged);
+        assert!(!plain.contains("STALE_"), "{plain}");
+        assert!(plain.contains(&format!("  image-00  {unreadable}: broken\n    JSON\n")), "{plain}");
+        assert!(plain.ends_with(&format!("  image-01  {changed}: data, analysis/x.json\n")), "{plain}");
+        assert!(verbose.contains("  image-00  STALE_UNREADABLE: broken\n    JSON\n"), "{verbose}");
+        assert!(verbose.ends_with("  image-01  STALE_INPUT_CHANGED: data, analysis/x.json\n"), "{verbose}");
     }
 
     #[test]
-    fn the_keys_that_a_reason_is_about_are_named() {
-        let mut status = status(&[(Reason::StaleInputChanged, 1)]);
-        status.images[0].inputs = vec!["data".into(), "analysis/x.json".into()];
-        assert!(text_of(&status, &[]).ends_with("  image-00  STALE_INPUT_CHANGED: data, analysis/x.json\n"));
-    }
-
-    #[test]
-    fn notes_and_orphans_are_counted() {
+    fn text_counts_notes_and_orphans() {
         let mut status = status(&[(Reason::FreshRows, 12)]);
         status.images.iter_mut().take(11).for_each(|image| image.notes.push(Note::JudgedByOldRules));
         status.images[3].notes.push(Note::AnotherLibrary);
@@ -225,24 +240,25 @@ mod tests {
         assert_eq!(
             after,
             format!(
-                "notes:\n  JUDGED_BY_OLD_RULES  11  {}\n  ANOTHER_LIBRARY       1  {}\norphans: the table has 7 rows of 2 \
-                 images no longer in the dataset; `run` removes them\n",
-                Note::JudgedByOldRules.meaning(),
-                Note::AnotherLibrary.meaning()
+                "notes:\n  11  {}\n   1  {}\nthe table has 7 rows of 2 images no longer in the dataset; the next run \
+                 removes them\n",
+                note_meaning(Note::JudgedByOldRules),
+                note_meaning(Note::AnotherLibrary)
             )
         );
+        assert!(text_with(&status, &[], true).contains("  JUDGED_BY_OLD_RULES  11  "));
         status.orphans = vec![("a".into(), 1)];
         let text = text_of(&status, &[]);
-        assert!(text.contains("the table has 1 row of 1 image no longer in the dataset"), "{text}");
+        assert!(text.contains("the table has 1 row of 1 recording no longer in the dataset"), "{text}");
     }
 
     #[test]
-    fn only_images_with_the_reasons_are_listed() {
+    fn text_lists_only_images_with_the_reasons() {
         let status = status(&[(Reason::FreshRows, 1), (Reason::StaleMissingMarker, 1), (Reason::StaleUnknown, 1)]);
         let listed = |reasons: &[Reason]| {
-            let text = text_of(&status, reasons);
-            assert!(text.starts_with("radon: 2 of 3 images are stale"), "{text}");
-            text.split_once("images with ").map(|(_, list)| list.to_owned())
+            let text = text_with(&status, reasons, true);
+            assert!(text.starts_with("radon: 2 of 3 recordings stale"), "{text}");
+            text.split_once("recordings with ").map(|(_, list)| list.to_owned())
         };
         assert_eq!(listed(&[Reason::StaleUnknown]).as_deref(), Some("STALE_UNKNOWN:\n  image-02  STALE_UNKNOWN\n"));
         assert_eq!(
@@ -257,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_of_a_status() {
+    fn document_has_published_keys() {
         let mut good = report("i", Reason::FreshRows);
         good.marker_n_rows = Some(2);
         good.notes = vec![Note::AnotherLibrary];

@@ -23,14 +23,16 @@ Examples:
   kymhost verify --plugin velocity_events --sample 20
   kymhost verify --plugin velocity_events --rows --json
 
-Fresh images are extracted twice, and the rows compared with each other and with those of the run:
-  not_deterministic       the two extractions differ: the plugin gives other rows each time
-  version_bump_forgotten  both agree, but not with the run's: the plugin was changed, but kept its
+Fresh recordings are computed twice. Their rows are compared with each other and with the last
+run's:
+  not_deterministic       the two results differ: the plugin returns other rows each time
+  version_bump_forgotten  both agree, but not with the run's: the plugin was changed and kept its
                           analysis version
   rows_changed            the rows in the table are not those that the run wrote
-  failed                  the extraction failed
-Exit code 3 when anything is found. Nothing is written; `kymhost run --image ID --force` does an
-image again.";
+  artifact_differs        a stored artifact is not what the plugin returns now
+  failed                  the indexer failed
+The exit code is 3 if anything is found. Nothing is written. To compute a recording again, use
+`kymhost run --image ID --force`.";
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -39,18 +41,18 @@ pub struct VerifyArgs {
     /// Which indexer.
     #[command(flatten)]
     pub choice: OnePlugin,
-    /// Extract so many fresh images only, drawn evenly [default: all]
+    /// Check only N fresh recordings, spread evenly [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub sample: Option<u64>,
-    /// Look at the rows in the table too, also where nothing has touched it
+    /// Also check the rows in the table, even if nothing has touched the file
     #[arg(long)]
     pub rows: bool,
-    /// How.
+    /// How plugins are run.
     #[command(flatten)]
     pub pool: PoolArgs,
 }
 
-/// How many findings the text names.
+/// How many problems the text lists.
 const MAX_SHOWN: usize = 20;
 
 /// `verify --json`
@@ -68,7 +70,7 @@ struct FindingBody<'a> {
     image_id: &'a str,
     kind: &'static str,
     message: &'a str,
-    /// Where it is about one: its key below the image's group.
+    /// The key of the artifact in the recording's group, if the problem is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     artifact: Option<&'a str>,
 }
@@ -92,7 +94,7 @@ impl<'a> VerifyDocument<'a> {
     }
 }
 
-/// What `verify` found, as a word for scripts.
+/// The word for scripts.
 fn finding_kind(kind: VerifyKind) -> &'static str {
     match kind {
         VerifyKind::NotDeterministic => "not_deterministic",
@@ -103,16 +105,16 @@ fn finding_kind(kind: VerifyKind) -> &'static str {
     }
 }
 
-/// What `verify` found, in plain words.
+/// The same in plain words.
 fn finding_meaning(kind: VerifyKind) -> &'static str {
     match kind {
-        VerifyKind::NotDeterministic => "two extractions of the same inputs gave different rows or artifacts",
+        VerifyKind::NotDeterministic => "computing the same inputs twice gave different rows or artifacts",
         VerifyKind::VersionBumpForgotten => {
-            "the plugin gives other rows than it gave to the run, under the same analysis version"
+            "the plugin returns other rows than in the last run, with the same analysis version"
         }
         VerifyKind::RowsChanged => "the rows in the table are not those that the run wrote",
-        VerifyKind::ArtifactDiffers => "an artifact that is kept is not what the plugin gives now",
-        VerifyKind::Failed => "the extraction failed",
+        VerifyKind::ArtifactDiffers => "a stored artifact is not what the plugin returns now",
+        VerifyKind::Failed => "the indexer failed",
     }
 }
 
@@ -139,13 +141,13 @@ pub fn verify(context: &Context, args: &VerifyArgs) -> Result<Exit, CliError> {
 
 fn write_text(out: &mut dyn Write, verification: &Verification) -> io::Result<()> {
     let Verification { indexer, table, fresh, checked, findings } = verification;
-    let fresh = if *fresh == 1 { "1 fresh image".to_owned() } else { format!("{fresh} fresh images") };
+    let fresh = if *fresh == 1 { "1 fresh recording".to_owned() } else { format!("{fresh} fresh recordings") };
     let wrong = match findings.len() {
-        0 => "nothing is wrong".to_owned(),
-        1 => "1 finding".to_owned(),
-        count => format!("{count} findings"),
+        0 => "no problem found".to_owned(),
+        1 => "1 problem".to_owned(),
+        count => format!("{count} problems"),
     };
-    writeln!(out, "{indexer}: extracted {checked} of {fresh} again, {wrong} ({table})")?;
+    writeln!(out, "{indexer}: computed {checked} of {fresh} again: {wrong} ({table})")?;
     let kinds: BTreeSet<_> = findings.iter().map(|finding| finding.kind).collect();
     let width = kinds.iter().map(|&kind| finding_kind(kind).len()).max().unwrap_or(0);
     let digits = findings.len().to_string().len();
@@ -157,7 +159,7 @@ fn write_text(out: &mut dyn Write, verification: &Verification) -> io::Result<()
         return Ok(());
     }
     let concerned: BTreeSet<_> = findings.iter().map(|finding| &finding.image_id).collect();
-    writeln!(out, "found in {}:", images(concerned.len() as u64))?;
+    writeln!(out, "problems in {}:", images(concerned.len() as u64))?;
     let lines = findings.iter().map(|finding| {
         format!("{}  {}: {}", finding.image_id, finding_kind(finding.kind), output::indented(&finding.message))
     });
@@ -186,13 +188,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_wrong_is_one_line() {
-        let expected = "radon: extracted 4 of 9 fresh images again, nothing is wrong (tables/kym_radon.parquet)\n";
+    fn text_without_problem_is_one_line() {
+        let expected = "radon: computed 4 of 9 fresh recordings again: no problem found (tables/kym_radon.parquet)\n";
         assert_eq!(text(Vec::new()), expected);
     }
 
     #[test]
-    fn findings_are_summed_and_listed() {
+    fn text_counts_and_lists_problems() {
         let findings = vec![
             finding("a", VerifyKind::RowsChanged),
             finding("a", VerifyKind::VersionBumpForgotten),
@@ -201,8 +203,8 @@ mod tests {
         assert_eq!(
             text(findings),
             format!(
-                "radon: extracted 4 of 9 fresh images again, 3 findings (tables/kym_radon.parquet)\n  \
-                 version_bump_forgotten  1  {}\n  rows_changed            2  {}\nfound in 2 images:\n  \
+                "radon: computed 4 of 9 fresh images again: 3 problems (tables/kym_radon.parquet)\n  \
+                 version_bump_forgotten  1  {}\n  rows_changed            2  {}\nproblems in 2 images:\n  \
                  a  rows_changed: one\n    two\n  a  version_bump_forgotten: one\n    two\n  \
                  b  rows_changed: one\n    two\n",
                 finding_meaning(VerifyKind::VersionBumpForgotten),
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_of_a_verification() {
+    fn document_has_published_keys() {
         let kinds = [
             (VerifyKind::NotDeterministic, "not_deterministic"),
             (VerifyKind::VersionBumpForgotten, "version_bump_forgotten"),

@@ -9,17 +9,18 @@ Examples:
   kymhost demo
   kymhost demo /tmp/try.zarr
 
-Recordings are made beside the dataset (kymhost-demo-recordings), brought into it, and their velocities and stalls
-compared with what was put in. A folder that a demo did not make is never touched.";
+The demo writes synthetic recordings into a folder next to the dataset (kymhost-demo-recordings),
+imports and analyses them, and compares the velocities and stalls with the known ones. A folder that
+an earlier demo did not make is never changed.";
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DemoArgs {
-    /// Dataset to make, beside a folder of recordings; what an earlier demo made is made anew
+    /// Create this dataset, and a folder of recordings next to it. The folders of an earlier demo are replaced
     #[arg(value_name = "DIR", default_value = DEMO_DATASET)]
     pub dir: PathBuf,
-    /// Where else to look for the indexers.
+    /// Where to look for plugins first.
     #[command(flatten)]
     pub dirs: PluginDirs,
 }

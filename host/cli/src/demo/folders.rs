@@ -1,23 +1,23 @@
-//! The two folders of a demo: the dataset, and beside it the recordings that it is made of.
-//! Owns: where they are, and that none is touched that a demo did not make. Never: what is in a recording.
+//! The two folders of a demo: the dataset, and next to it the folder of its recordings.
+//!
+//! This file changes only folders that a demo made. It must not know what is in a recording.
 
 use super::kymographs::{self, COUNT, Kymograph};
 use crate::error::CliError;
-use crate::exit::Exit;
 use crate::shell_quote::quoted;
 use kymhost_dataset::Dataset;
 use kymhost_plugin_api::Json;
-use kymhost_store::{Key, LocalStore, MAX_DOCUMENT_BYTES, Store};
+use kymhost_store::{Class, Key, LocalStore, MAX_DOCUMENT_BYTES, Store};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The key by which a dataset that a demo made is known again.
+/// The key that marks a dataset as made by a demo.
 const MADE_BY: &str = "index/kymhost/demo.json";
-/// The same in the folder of the recordings. An ingest passes over such a name.
+/// The same for the folder of recordings. An import ignores such a name.
 const MADE_BY_FILE: &str = ".kymhost-demo.json";
 
-/// Makes both: new or in empty folders, or anew where an earlier demo made them. Nothing is done unless both can be.
+/// Makes both folders: new, in empty folders, or in place of those of an earlier demo. Does nothing unless both can be made.
 pub fn make(dir: &Path) -> Result<(Dataset, PathBuf), CliError> {
     let recordings = recordings_of(dir);
     let advice = |error: CliError| {
@@ -46,7 +46,7 @@ pub fn make(dir: &Path) -> Result<(Dataset, PathBuf), CliError> {
     Ok((dataset, recordings))
 }
 
-/// Writes a recording: the TIFF, and beside it its scale and time.
+/// Writes a recording: the TIFF, and next to it a JSON file with its scale and time.
 pub fn write(recordings: &Path, kymograph: &Kymograph) -> Result<PathBuf, CliError> {
     let [tiff, json] = files_of(&kymograph.name).map(|name| recordings.join(name));
     kymhost_ingest::write_tiff(&kymograph.pixels, &tiff)?;
@@ -64,43 +64,43 @@ fn made_by() -> String {
 }
 
 fn cannot_write(path: &Path, why: &std::io::Error) -> CliError {
-    CliError::new(Exit::Unusable, "io", format!("cannot write {}: {why}", path.display()))
+    CliError::new(Class::Unusable, "io", format!("cannot write {}", path.display()), "name a folder that you may write to").why(why)
 }
 
 fn refused(dir: &Path, why: &str) -> CliError {
-    CliError::new(Exit::Refused, "not_ours", format!("{} {why}; it is left as it is", dir.display()))
+    CliError::new(Class::Refused, "not_ours", format!("{} {why}; nothing was changed", dir.display()), "name another folder")
 }
 
-/// The dataset that an earlier demo made in a folder; none in an empty one. Any other folder is refused.
+/// The dataset that an earlier demo made in a folder, or `None` if the folder is empty. Any other folder is refused.
 fn made_before(dir: &Path) -> Result<Option<Dataset>, CliError> {
     if !dir.is_dir() {
-        return Err(refused(dir, "is no folder"));
+        return Err(refused(dir, "is not a folder"));
     }
     let store = LocalStore::open(dir)?;
     if store.list(&Key::root())?.is_none_or(|entries| entries.is_empty()) {
         return Ok(None);
     }
     if store.get(&Key::new(MADE_BY)?, MAX_DOCUMENT_BYTES)?.is_none() {
-        return Err(refused(dir, "is there already and was not made by a demo"));
+        return Err(refused(dir, "exists already and was not made by a demo"));
     }
     let dataset = Dataset::open(dir)?;
     for image in dataset.image_ids()? {
-        // What cannot be read is nobody's of ours.
+        // An image whose metadata cannot be read was not made by a demo.
         let metadata = dataset.record(&image)?.json("metadata").ok().flatten();
         if !metadata.is_some_and(|metadata| kymographs::is_ours(&metadata)) {
-            return Err(refused(dir, "was made by a demo but holds images of yours"));
+            return Err(refused(dir, "was made by a demo but holds your own recordings"));
         }
     }
     Ok(Some(dataset))
 }
 
-/// Whether a demo may write its recordings there: nowhere yet, into an empty folder, or over its own.
+/// Checks that a demo may write its recordings there: the folder does not exist, is empty, or was made by a demo.
 fn check_recordings(folder: &Path) -> Result<(), CliError> {
     if folder.symlink_metadata().is_err() {
         return Ok(());
     }
     if !folder.is_dir() {
-        return Err(refused(folder, "is no folder"));
+        return Err(refused(folder, "is not a folder"));
     }
     let list = || fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<Vec<_>>>();
     let entries = list().map_err(|error| cannot_write(folder, &error))?;
@@ -109,8 +109,8 @@ fn check_recordings(folder: &Path) -> Result<(), CliError> {
     let is_file = |name: &OsString| folder.join(name).symlink_metadata().is_ok_and(|metadata| metadata.is_file());
     let is_marked = entries.iter().any(|name| *name == MADE_BY_FILE && is_file(name));
     match entries.iter().find(|name| !(*name == MADE_BY_FILE || ours.contains(name)) || !is_file(name)) {
-        _ if !entries.is_empty() && !is_marked => Err(refused(folder, "is there already and was not made by a demo")),
-        Some(_) => Err(refused(folder, "was made by a demo but holds files of yours")),
+        _ if !entries.is_empty() && !is_marked => Err(refused(folder, "exists already and was not made by a demo")),
+        Some(_) => Err(refused(folder, "was made by a demo but holds your own files")),
         None => Ok(()),
     }
 }
@@ -122,7 +122,7 @@ fn recordings_of(dir: &Path) -> PathBuf {
     named.with_file_name(format!("{}-recordings", stem(&named)))
 }
 
-/// A name like this one that is still free, as is that of its recordings.
+/// A similar name for which neither the dataset nor its folder of recordings exists.
 fn unused_beside(dir: &Path) -> PathBuf {
     let numbered = (2..100).map(|number| dir.with_file_name(format!("{}-{number}.zarr", stem(dir))));
     let is_free = |path: &PathBuf| path.symlink_metadata().is_err() && recordings_of(path).symlink_metadata().is_err();
@@ -137,10 +137,11 @@ fn stem(dir: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
     use kymhost_plugin_api::array::Array;
 
     fn outcome(path: &Path) -> Result<(), (Exit, &'static str)> {
-        make(path).map(drop).map_err(|error| (error.exit, error.code))
+        make(path).map(drop).map_err(|error| (error.exit, error.code()))
     }
 
     const NOT_OURS: Result<(), (Exit, &str)> = Err((Exit::Refused, "not_ours"));
@@ -152,16 +153,16 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_demo_made_is_made_anew() {
+    fn make_replaces_only_demo_datasets() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("demo.zarr");
         assert_eq!(outcome(&path), Ok(()), "a new folder");
         assert_eq!(outcome(&path), Ok(()), "one that a demo made");
         add(&path, &kymographs::kymograph(0).unwrap().metadata);
-        assert_eq!(outcome(&path), Ok(()), "with an image that a demo made");
+        assert_eq!(outcome(&path), Ok(()), "with a recording that a demo made");
         assert_eq!(Dataset::open(&path).unwrap().image_ids().unwrap(), Vec::<String>::new());
         add(&path, &Json::Null);
-        assert_eq!(outcome(&path), NOT_OURS, "with another image");
+        assert_eq!(outcome(&path), NOT_OURS, "with another recording");
         assert_eq!(Dataset::open(&path).unwrap().image_ids().unwrap().len(), 1);
 
         let other = folder.path().join("other");
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn only_recordings_that_a_demo_made_are_written_over() {
+    fn make_replaces_only_demo_recordings() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("demo.zarr");
         let recordings = folder.path().join("demo-recordings");
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_named_after_the_dataset() {
+    fn recordings_are_named_after_dataset() {
         for (dir, expected) in [
             ("kymhost-demo.zarr", "kymhost-demo-recordings"),
             ("/tmp/try", "/tmp/try-recordings"),

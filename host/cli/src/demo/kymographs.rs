@@ -1,48 +1,49 @@
 //! Synthetic line scans of red blood cells in a vessel: dark streaks on a bright ground, with stalls, and the truth about them.
-//! Owns: their making, from a fixed seed, and what their files say. Never: runs anything, tells the truth to a file.
+//! They are made from a fixed seed. This file must not run anything, and must not write the truth to a file.
 //!
-//! One texture is moved along the line by the flow, so streaks slope with the velocity and stand upright in a stall. The speed pulses, light has
-//! shot noise, the vessel's middle is brighter, and once a flash brightens two lines as a whole. Such lines are common in real recordings. Their
-//! windows have no slope (90°), and the method's rule for outliers is made for them: without any, it takes short stalls for outliers (`docs/guides/analyses.md`).
+//! The flow moves one texture along the line, so that streaks slope with the velocity and are upright in a stall. The speed
+//! pulses, light has shot noise, the middle of the vessel is brighter, and once a flash brightens two whole lines. Such lines are
+//! common in real recordings. Their windows have no slope (90°), and the method's rule for outliers needs them: without any, it
+//! takes short stalls for outliers (`docs/guides/analyses.md`).
 
 use super::truth::{Line, Phase, Truth};
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Error, Json};
 
-/// How many there are.
+/// The number of recordings.
 pub const COUNT: usize = 6;
-/// Line scans of each.
+/// The number of lines of each.
 pub const LINES: usize = 5000;
-/// Pixels of a line.
+/// The number of pixels of a line.
 pub const PIXELS: usize = 48;
 /// From line to line.
 pub const SECONDS_PER_LINE: f64 = 0.001;
 /// From pixel to pixel.
 pub const UM_PER_PIXEL: f64 = 0.5;
 
-/// The one that is recorded again has so many lines.
+/// The number of lines of the replacement.
 const LINES_AGAIN: usize = 6000;
-/// The cells' pattern repeats after so many pixels.
+/// The number of pixels after which the pattern of cells repeats.
 const PATTERN: usize = 4096;
-/// In so many lines the flow stops or starts.
+/// The number of lines in which the flow stops or starts.
 const RAMP_LINES: f64 = 25.0;
 /// The pulse: its part of the speed, and how often a second.
 const PULSE: (f64, f64) = (0.15, 2.5);
 /// When the first was recorded: 2025-07-22 14:00, one more every 2 minutes.
 const FIRST_RECORDED_NS: i64 = 1_753_192_800_000_000_000;
-/// By which an image is known to be a demo's.
+/// The note that marks an image as made by a demo.
 const NOTE: &str = "synthetic, made by `kymhost demo`";
 
-/// One recording with all that is known of it.
+/// One recording with everything that is known about it.
 #[derive(Debug, Clone)]
 pub struct Kymograph {
-    /// The file's name less its ending.
+    /// The file's name without its extension.
     pub name: String,
     /// `uint16`, axes `y x`: lines by pixels.
     pub pixels: Array,
-    /// What stands beside the TIFF: scale and time, nothing of the flow.
+    /// The JSON next to the TIFF: scale and time, nothing about the flow.
     pub metadata: Json,
-    /// What was put in. No file holds it.
+    /// The truth. No file holds it.
     pub truth: Truth,
 }
 
@@ -73,7 +74,7 @@ pub fn kymograph(number: usize) -> Result<Kymograph, Error> {
     recorded(number, &mut random, &flow, LINES)
 }
 
-/// The same vessel another time: longer, with one stall, and the blood flows the other way.
+/// The same vessel at another time: longer, with one stall, and the blood flows the other way.
 ///
 /// # Errors
 /// None that a user could cause.
@@ -84,7 +85,7 @@ pub fn again(number: usize) -> Result<Kymograph, Error> {
     recorded(number, &mut random, &flow, LINES_AGAIN)
 }
 
-/// Whether a metadata payload is of a recording that a demo made.
+/// Whether metadata belong to a recording that a demo made.
 pub fn is_ours(metadata: &Json) -> bool {
     let note = metadata.get("experiment_metadata").and_then(|experiment| experiment.get("note"));
     note.and_then(Json::as_str) == Some(NOTE)
@@ -96,7 +97,7 @@ fn recorded(number: usize, random: &mut Random, flow: &Flow, lines: usize) -> Re
     Ok(Kymograph { name: name(number), pixels, metadata: metadata(number), truth: flow.truth(lines) })
 }
 
-/// The JSON beside the TIFF, as kymflow keeps it.
+/// The JSON next to the TIFF, in kymflow's form.
 fn metadata(number: usize) -> Json {
     let header = Json::object([
         ("voxels", Json::from(vec![SECONDS_PER_LINE, UM_PER_PIXEL])),
@@ -106,7 +107,7 @@ fn metadata(number: usize) -> Json {
     Json::object([("header", header), ("experiment_metadata", Json::object([("note", Json::from(NOTE))]))])
 }
 
-/// Stalls stand one in each of as many equal parts of the recording, none near its ends.
+/// The recording is divided into equal parts, and each has one stall in its middle.
 fn flow(random: &mut Random, lines: usize, n_stalls: usize) -> Flow {
     let direction = if random.unit() < 0.5 { -1.0 } else { 1.0 };
     let speed = direction * (0.7 + 0.8 * random.unit());

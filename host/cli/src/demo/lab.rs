@@ -5,7 +5,7 @@
 use super::kymographs::Kymograph;
 use super::truth::{Comparison, Drop, Window, compare};
 use crate::error::CliError;
-use crate::exit::Exit;
+use kymhost_store::Class;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type};
 use kymhost_dataset::Dataset;
@@ -16,7 +16,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What turns pixels into velocities, these into events, and these into one table; in this order.
+/// Turn pixels into velocities, velocities into events, and events into one table, in this order.
 pub const INDEXERS: [&str; 3] = [VELOCITY, DETECTION, EVENTS];
 
 pub const VELOCITY: &str = "radon_velocity";
@@ -25,10 +25,10 @@ pub const DETECTION: &str = "event_detection";
 
 pub const EVENTS: &str = "velocity_events";
 
-/// The param: no candidates.
+/// The changed param: no candidates.
 pub const EDIT: &str = "baseline_drop.top_k_total=0";
 
-/// A recording's answer.
+/// A recording's result, compared with the truth.
 #[derive(Debug, Serialize)]
 pub struct Answer {
     pub recording: String,
@@ -37,16 +37,16 @@ pub struct Answer {
     pub comparison: Comparison,
 }
 
-/// The dataset, and what is needed to bring its tables up to date.
+/// The dataset, its recordings and the plugins.
 pub struct Lab {
     pub dataset: Dataset,
     pub recordings: PathBuf,
     pub plugins: Vec<Plugin>,
 }
 
-/// Never so, unless the code is wrong.
+/// Unreachable unless there is a bug.
 pub fn internal(message: impl Into<String>) -> CliError {
-    CliError::new(Exit::Internal, "internal", message)
+    CliError::internal(message.into())
 }
 
 impl Lab {
@@ -56,7 +56,7 @@ impl Lab {
         plugin.ok_or_else(|| internal(format!("the demo has no plugin {name}")))
     }
 
-    /// What `dataset ingest` does.
+    /// Does what `dataset ingest` does.
     pub fn ingest(&self) -> Result<Vec<FileOutcome>, CliError> {
         let found = kymhost_ingest::find(std::slice::from_ref(&self.recordings), &self.dataset.path())?;
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
@@ -64,22 +64,23 @@ impl Lab {
         Ok(kymhost_ingest::ingest(Some(&self.dataset), found, &options, &mut Unwatched)?.files)
     }
 
-    /// Ingests all; each one's image.
+    /// Imports all recordings. Returns the image of each.
     pub fn ingest_all(&self, kymographs: &[Kymograph]) -> Result<Vec<String>, CliError> {
         let files = self.ingest()?;
         let image_of = |kymograph: &Kymograph| {
             let is_it = |file: &&FileOutcome| file.path.file_stem().is_some_and(|stem| stem == kymograph.name.as_str());
             let file = files.iter().find(is_it).ok_or_else(|| internal(format!("{} was not found", kymograph.name)))?;
             if let What::Failed(error) = &file.what {
-                let message = format!("{} was not taken: {}", file.path.display(), error.message);
-                return Err(CliError::new(Exit::Unusable, error.kind.code(), message));
+                let what = format!("cannot import {}", file.path.display());
+                let help = "delete the demo's two folders and try again";
+                return Err(CliError::new(Class::Unusable, error.kind.code(), what, help).why(&error.message));
             }
-            file.image_id.clone().ok_or_else(|| internal(format!("{} has no image", kymograph.name)))
+            file.image_id.clone().ok_or_else(|| internal(format!("{} has no recording", kymograph.name)))
         };
         kymographs.iter().map(image_of).collect()
     }
 
-    /// What `params set` does.
+    /// Does what `params set` does.
     pub fn change_param(&self, image_id: &str) -> Result<(), CliError> {
         let record = self.dataset.find_record(image_id)?;
         let artifact = format!("{DETECTION}/params");
@@ -87,7 +88,7 @@ impl Lab {
         Ok(record.put_json(&artifact, &params)?)
     }
 
-    /// What the dataset now says of a recording, held against what was put in.
+    /// Compares the dataset's result for a recording with the truth.
     pub fn answer(&self, kymograph: &Kymograph, image_id: &str) -> Result<Answer, CliError> {
         let velocities = self.dataset.find_record(image_id)?.parquet("radon_velocity/velocity")?;
         let windows = velocities.as_ref().map(windows).unwrap_or_default();
@@ -98,13 +99,13 @@ impl Lab {
     }
 }
 
-/// A column's numbers; none where there is no such column.
+/// A column's numbers; none if there is no such column.
 fn floats(rows: &RecordBatch, column: &str) -> Vec<Option<f64>> {
     let floats = rows.column_by_name(column).and_then(|column| arrow::compute::cast(column, &DataType::Float64).ok());
     floats.map(|floats| floats.as_primitive::<Float64Type>().iter().collect()).unwrap_or_default()
 }
 
-/// The same of texts.
+/// The same for texts.
 fn texts(rows: &RecordBatch, column: &str) -> Vec<Option<String>> {
     let texts = rows.column_by_name(column).and_then(|column| arrow::compute::cast(column, &DataType::Utf8).ok());
     let owned = |texts: Arc<dyn Array>| texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect();
@@ -128,12 +129,12 @@ fn drops(rows: &RecordBatch, image_id: &str) -> Vec<Drop> {
     events.filter_map(drop).collect()
 }
 
-/// Nobody who watches an ingest.
+/// An observer that shows nothing.
 struct Unwatched;
 
 impl kymhost_ingest::Observer for Unwatched {}
 
-/// A recording's name for people.
+/// A recording's file name.
 pub fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

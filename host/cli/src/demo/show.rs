@@ -1,5 +1,4 @@
-//! What the demo shows to people; nothing with `--json`.
-//! Owns: words, tables of the answer, the commands that do the same. Never: does any of it.
+//! What the demo prints for people: words, tables, and the commands that do the same. Prints nothing with `--json`.
 
 use super::args::DemoArgs;
 use super::kymographs::{COUNT, Kymograph, LINES, PIXELS, SECONDS_PER_LINE, UM_PER_PIXEL};
@@ -10,6 +9,7 @@ use crate::commands::{explain, run};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::shell_quote::quoted;
+use crate::words::reason_meaning;
 use crate::{output, quantity};
 use kymhost_dataset::Dataset;
 use kymhost_index::{Explanation, RunOutcome};
@@ -24,11 +24,11 @@ const ROWS: usize = 6;
 /// Which of its columns.
 const COLUMNS: [&str; 7] =
     ["image_id", "event_type", "t_start_s", "t_end_s", "score", "baseline_before", "baseline_after"];
-/// How wide the table is where there is no terminal.
-const WIDTH: usize = 110;
+/// The width of the table without a terminal.
+const WIDTH: usize = 100;
 /// The finest step of an angle of `radon_velocity`.
 const STEP_DEG: f64 = 0.25;
-/// Images of one sort are named up to so many.
+/// How many images of one kind are named.
 const NAMED: usize = 2;
 
 /// Shows one step after the other.
@@ -40,7 +40,7 @@ pub struct Show<'a> {
     program: String,
     dataset: String,
     plugin_dirs: String,
-    /// Which image was made of which recording.
+    /// The recording of each image.
     names: BTreeMap<String, String>,
     titles: usize,
 }
@@ -67,12 +67,12 @@ impl<'a> Show<'a> {
         output::to_stdout(|out| out.write_all(text.as_bytes()))
     }
 
-    /// A command line that does something with this dataset.
+    /// A command line for this dataset.
     fn command(&self, words: &str) -> String {
         format!("{} {words} --dataset {}", self.program, self.dataset)
     }
 
-    /// The same for commands that need plugins.
+    /// The same for a command that needs plugins.
     fn plugin_command(&self, words: &str, plugins: &[&str]) -> String {
         let plugins: String = plugins.iter().map(|plugin| format!(" --plugin {plugin}")).collect();
         format!("{}{}", self.command(&format!("{words}{plugins}")), self.plugin_dirs)
@@ -93,12 +93,13 @@ impl<'a> Show<'a> {
 
     pub fn recordings(&mut self, kymographs: &[Kymograph], took: Duration) -> Result<(), CliError> {
         let stalls: usize = kymographs.iter().map(|kymograph| kymograph.truth.stalls().len()).sum();
-        self.print("From line scans to a table of events, and what is done again when something changes.\n")?;
-        self.title("Recordings")?;
+        self.print("From line scans to a table of events, and what is computed again after a change.\n")?;
+        self.title("Make recordings")?;
         self.print(&format!(
-            "   {COUNT} line scans were made as TIFF files, in {} ({}). Each has {LINES} lines, {} ms apart, of {PIXELS} pixels,\n   \
-             {UM_PER_PIXEL} um apart. Dark cells go by, with a pulse and with noise, and {stalls} times the flow stalls. How fast they go and when\n   \
-             they stall, no file says: that stays in this program, to be compared with what is found.\n",
+            "   The demo wrote {COUNT} line scans as TIFF files into {} ({}).\n   \
+             Each has {LINES} lines of {PIXELS} pixels, {} ms and {UM_PER_PIXEL} um apart. They show dark cells that move with a pulse,\n   \
+             and noise. The flow stalls {stalls} times. The true velocities and stalls are in no file: only this\n   \
+             program knows them, and compares them with the result below.\n",
             quoted(self.recordings),
             quantity::show_duration(took),
             SECONDS_PER_LINE * 1000.0,
@@ -106,12 +107,12 @@ impl<'a> Show<'a> {
     }
 
     pub fn ingested(&mut self, kymographs: &[Kymograph], ids: &[String], took: Duration) -> Result<(), CliError> {
-        self.title("Into a dataset")?;
+        self.title("Import them into a dataset")?;
         let mut text = format!("   $ {}\n", self.ingest_command());
-        let _ = writeln!(text, "   {} recordings were added ({})", ids.len(), quantity::show_duration(took));
+        let _ = writeln!(text, "   {} recordings added ({})", ids.len(), quantity::show_duration(took));
         for (kymograph, id) in kymographs.iter().zip(ids) {
             self.names.insert(id.clone(), kymograph.name.clone());
-            let _ = writeln!(text, "     {}.tif is image {id}", kymograph.name);
+            let _ = writeln!(text, "     {}.tif has the id {id}", kymograph.name);
         }
         self.print(&text)
     }
@@ -120,32 +121,32 @@ impl<'a> Show<'a> {
         self.print(&format!("   $ {}\n", self.plugin_command("run", &INDEXERS)))
     }
 
-    /// One indexer's run: which images were done and why, in groups.
+    /// One indexer's run: which images were computed and why, in groups.
     pub fn outcome(&self, outcome: &RunOutcome, took: Duration) -> Result<(), CliError> {
-        let mut text = format!("   {}\n", run::summary(outcome, took));
-        let mut groups: Vec<(&str, &str, &str, Vec<&str>)> = Vec::new();
+        let mut text = format!("   {}\n", run::summary(outcome, took, 0));
+        let mut groups: Vec<(&str, &str, Vec<&str>)> = Vec::new();
         for decision in &outcome.decisions {
             let has_failed = outcome.failures.iter().any(|failure| failure.image_id == decision.image_id);
             let what = match (has_failed, decision.is_stale) {
                 (true, _) => "failed",
-                (false, true) => "updated",
+                (false, true) => "computed",
                 (false, false) => "skipped",
             };
-            let (word, meaning) = (decision.reason.code(), decision.reason.meaning());
+            let meaning = reason_meaning(decision.reason);
             let name = self.names.get(&decision.image_id).unwrap_or(&decision.image_id);
-            match groups.iter_mut().find(|group| (group.0, group.1) == (what, word)) {
-                Some(group) => group.3.push(name),
-                None => groups.push((what, word, meaning, vec![name])),
+            match groups.iter_mut().find(|group| (group.0, group.1) == (what, meaning)) {
+                Some(group) => group.2.push(name),
+                None => groups.push((what, meaning, vec![name])),
             }
         }
-        // What was done before what was not.
+        // Images that were computed come first.
         groups.sort_by_key(|group| group.0 == "skipped");
-        for (what, word, meaning, names) in groups {
+        for (what, meaning, names) in groups {
             let named = match names.len() {
-                count if count > NAMED => format!("{count} images"),
+                count if count > NAMED => format!("{count} recordings"),
                 _ => names.join(" and "),
             };
-            let _ = writeln!(text, "     {named:<9} {what:<7}  {word}: {meaning}");
+            let _ = writeln!(text, "     {named:<9} {what:<8}  {meaning}");
         }
         for failure in &outcome.failures {
             let message = output::indented(&failure.failure.message);
@@ -154,7 +155,7 @@ impl<'a> Show<'a> {
         self.print(&text)
     }
 
-    /// The answer beside the truth.
+    /// The results next to the truth.
     pub fn answers(&self, answers: &[Answer]) -> Result<(), CliError> {
         self.print(&comparison(answers))
     }
@@ -166,7 +167,7 @@ impl<'a> Show<'a> {
         let mut text = Vec::new();
         table::head(&shown, ROWS, WIDTH, &mut text).map_err(|error| CliError::output(&error))?;
         self.print(&format!(
-            "   $ {}\n   ({} rows, {} columns; here the first {} rows, and what tells most)\n\n{}",
+            "   $ {}\n   ({} rows, {} columns; shown: the first {} rows and the most important columns)\n\n{}",
             self.command(&format!("table show {EVENTS}")),
             rows.num_rows(),
             rows.num_columns(),
@@ -184,7 +185,7 @@ impl<'a> Show<'a> {
         let again: Vec<String> = again.map(|file| name_of(&file.path)).collect();
         let unchanged = files.iter().filter(|file| file.what == What::Unchanged).count();
         self.print(&format!(
-            "   ({} is written)\n   $ {}\n   {} was read again, {unchanged} are unchanged ({})\n",
+            "   (the file {} is overwritten)\n   $ {}\n   {} imported again, {unchanged} unchanged ({})\n",
             quoted(tiff),
             self.ingest_command(),
             again.join(" and "),
@@ -192,10 +193,10 @@ impl<'a> Show<'a> {
         ))
     }
 
-    /// What `explain` tells of an image.
+    /// The output of `explain` for an image.
     pub fn explanation(&self, image_id: &str, explanation: &Explanation) -> Result<(), CliError> {
         let mut text = Vec::new();
-        explain::write_text(&mut text, explanation).map_err(|error| CliError::output(&error))?;
+        explain::write_text(&mut text, explanation, false).map_err(|error| CliError::output(&error))?;
         let text = String::from_utf8_lossy(&text).trim_end().replace('\n', "\n   ");
         let command = self.plugin_command(&format!("explain {image_id}"), &[VELOCITY]);
         self.print(&format!("   $ {command}\n   {text}\n"))
@@ -216,7 +217,7 @@ impl<'a> Show<'a> {
         ];
         let own = self.args.dir.parent().unwrap_or(Path::new("")).join("my_indexer");
         self.print(&format!(
-            "\nTry next:\n  {}\n\nor change a param and see that just this image is done again:\n  {}\n\nor write an indexer of your own:\n  {}\n",
+            "\nTry next:\n  {}\n\nor change a param and see that only this recording is computed again:\n  {}\n\nor write your own indexer:\n  {}\n",
             commands.join("\n  "),
             change.join("\n  "),
             format_args!("{} plugin new {}", self.program, quoted(&own)),
@@ -224,7 +225,7 @@ impl<'a> Show<'a> {
     }
 }
 
-/// A number with its sign and a unit, or that there is none.
+/// A number with its sign and a unit, or `unknown`.
 fn signed(value: Option<f64>, digits: usize, unit: &str) -> String {
     value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:+.digits$}{unit}"))
 }
@@ -233,13 +234,13 @@ fn percent(value: Option<f64>) -> String {
     value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.1} %"))
 }
 
-/// How much of a velocity half a step of the angle is: dv / v = dθ / (sin θ · cos θ).
+/// Half a step of the angle in percent of the velocity: dv / v = dθ / (sin θ · cos θ).
 fn half_step_percent(velocity_mm_s: f64) -> f64 {
     let theta = (velocity_mm_s.abs() * 1000.0 * SECONDS_PER_LINE / UM_PER_PIXEL).atan();
     (STEP_DEG / 2.0).to_radians() / (theta.sin() * theta.cos()) * 100.0
 }
 
-/// The answer beside the truth, as a table and what it takes to read it.
+/// The results next to the truth: a table, and how to read it.
 fn comparison(answers: &[Answer]) -> String {
     let mut text = String::new();
     let _ =
@@ -270,30 +271,28 @@ fn comparison(answers: &[Answer]) -> String {
     if let Some(step) = step {
         let _ = writeln!(
             text,
-            "   Speeds are where all of a window's {WINDOW_LINES} lines flow. An angle has steps of {STEP_DEG} degrees: by itself \
-             {step:.1} % of a speed, and\n   more is noise, and the method in windows so short (docs/guides/analyses.md). + is too fast."
+            "   Compared are windows whose {WINDOW_LINES} lines all flow; + is too fast. The angle has steps of {STEP_DEG} degrees, which\n   \
+             alone are up to {step:.1} % of a speed. The rest is noise, and the method in such short windows\n   \
+             (docs/guides/analyses.md)."
         );
     }
     if let Some(fastest) = all().filter_map(|found| found.still.max_speed_mm_s).reduce(f64::max) {
-        let _ = writeln!(text, "   Where nothing moves, at most {fastest:.3} mm/s was found.");
+        let _ = writeln!(text, "   In windows where nothing moves, the highest speed found is {fastest:.3} mm/s.");
     }
     let starts = all().flat_map(|found| found.stalls.start_error_sec.iter());
     if let Some(most) = starts.map(|error| error.abs()).reduce(f64::max) {
-        let _ = writeln!(text, "   A stall that was found begins at most {most:.3} s from where it truly does.");
+        let _ = writeln!(text, "   Found stalls start at most {most:.3} s from the true start.");
     }
     let unknown: usize = all().map(|found| found.flow.unknown + found.still.unknown).sum();
     let windows: usize = all().map(|found| found.flow.windows + found.still.windows).sum();
     let _ = writeln!(
         text,
-        "   {unknown} of {windows} windows have no velocity: a flash of light went over each recording."
+        "   {unknown} of {windows} windows have no velocity, because of a flash of light in each recording."
     );
     let below: usize = all().map(|found| found.stalls.below_threshold).sum();
     if below > 0 {
         let drops = if below == 1 { "1 more drop is".to_owned() } else { format!("{below} more drops are") };
-        let _ = writeln!(
-            text,
-            "   {drops} in the table with a score below 1: not found, but put forward for a person to look at."
-        );
+        let _ = writeln!(text, "   {drops} in the table with a score below 1: candidates for a person to look at.");
     }
     text
 }
@@ -303,14 +302,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_counts_least_at_45_degrees() {
+    fn half_step_is_least_at_45_degrees() {
         // 0.5 um and 1 ms: 0.5 mm/s are 45 degrees.
         let least = half_step_percent(0.5);
         assert!((least - 0.436).abs() < 0.001, "{least}");
         for velocity in [0.2, -0.2, 1.4] {
             assert!(half_step_percent(velocity) > least, "{velocity}");
         }
-        // What it says is what a step does.
+        // The result is the effect of one step.
         let velocity = |theta_deg: f64| 0.5 * theta_deg.to_radians().tan();
         let (slow, fast) = (velocity(69.875), velocity(70.125));
         let expected = (fast - slow) / 2.0 / velocity(70.0) * 100.0;

@@ -19,10 +19,10 @@ use kymhost_plugin_api::Error;
 use serde::Serialize;
 use std::time::Instant;
 
-/// The recording of which a param changes: the one without a stall, of which only candidates are put forward.
+/// The recording whose param changes: the one without a stall, for which only candidates are found.
 const CHANGED: usize = 3;
 
-/// The one that is recorded again.
+/// The recording that is replaced by a new one.
 const REPLACED: usize = 0;
 
 /// `demo --json`
@@ -30,12 +30,12 @@ const REPLACED: usize = 0;
 struct DemoDocument<'a> {
     dataset: String,
     images: usize,
-    /// Of each step, what `velocity_events` did.
+    /// What `velocity_events` did in each step.
     runs: Vec<RunDocument<'a>>,
     recordings: String,
-    /// Of each recording, how far its first answer is from what was put in.
+    /// How far the first result of each recording is from the truth.
     answers: &'a [Answer],
-    /// The one that was recorded again.
+    /// The recording that was replaced.
     replaced: &'a Answer,
     steps: Vec<StepBody<'a>>,
 }
@@ -47,10 +47,10 @@ struct StepBody<'a> {
     runs: Vec<RunDocument<'a>>,
 }
 
-/// What was run after something was done.
+/// The runs after a change.
 struct Step {
     name: &'static str,
-    /// The image that something was done to.
+    /// The image that was changed.
     image_id: Option<String>,
     outcomes: Vec<RunOutcome>,
 }
@@ -74,26 +74,26 @@ pub fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, CliError> {
     show.ingested(&kymographs, &ids, begun.elapsed())?;
 
     let mut steps = Vec::new();
-    show.title("From pixels to velocities, from velocities to events, and to one table of them")?;
+    show.title("Measure velocities, detect events, and write one table of events")?;
     steps.push(run_all(context, &lab, "all", None, &mut show)?);
     let compared = kymographs.iter().zip(&ids).map(|(kymograph, id)| lab.answer(kymograph, id));
     let answers = compared.collect::<Result<Vec<_>, _>>()?;
-    show.title("Is the answer right?")?;
+    show.title("Compare the result with the known velocity")?;
     show.answers(&answers)?;
-    show.title("The table")?;
+    show.title("Show the table")?;
     show.table(&lab.dataset)?;
 
-    show.title("Nothing has changed, so there is nothing to do")?;
+    show.title("Run again: nothing changed, so nothing is computed")?;
     steps.push(run_all(context, &lab, "again", None, &mut show)?);
 
     let (changed, id) = at(&kymographs, &ids, CHANGED)?;
-    show.title(&format!("A param of {} changes: no candidates below the threshold, please", changed.name))?;
+    show.title(&format!("Change a param of {}: no candidates below the threshold", changed.name))?;
     lab.change_param(id)?;
     show.param_changed(id)?;
     steps.push(run_all(context, &lab, "param", Some(id), &mut show)?);
 
     let (replaced, id) = at(&kymographs, &ids, REPLACED)?;
-    show.title(&format!("{} is recorded again: longer, and the blood flows the other way", replaced.name))?;
+    show.title(&format!("Replace {} by a new recording: longer, and the blood flows the other way", replaced.name))?;
     let again = kymographs::again(REPLACED).map_err(unmakeable)?;
     let tiff = folders::write(&lab.recordings, &again)?;
     let begun = Instant::now();
@@ -124,7 +124,7 @@ pub fn demo(context: &Context, args: &DemoArgs) -> Result<Exit, CliError> {
 }
 
 fn unmakeable(error: Error) -> CliError {
-    internal(format!("a recording of the demo could not be made: {error}"))
+    internal(format!("cannot make a recording of the demo: {error}"))
 }
 
 fn at<'a>(kymographs: &'a [Kymograph], ids: &'a [String], number: usize) -> Result<(&'a Kymograph, &'a str), CliError> {
@@ -142,7 +142,7 @@ impl<'a> StepBody<'a> {
     }
 }
 
-/// What `run` with all three plugins does.
+/// Does what `run` does with all three plugins.
 fn run_all(
     context: &Context,
     lab: &Lab,

@@ -1,14 +1,14 @@
-//! What a made recording holds, and how far an answer is from it.
-//! Owns: the rule of comparison, as a function over values. Never: makes recordings, reads answers, prints.
+//! What a synthetic recording holds, and how far a result is from it. Pure functions over values.
 //!
-//! A window of lines is compared where all of it flows at full speed, or all of it stands still; where the flow stops or starts, no one speed is right.
+//! A window of lines is compared if all of it flows at full speed, or if all of it stands still. While the flow stops or
+//! starts, no single speed is right.
 
 use serde::Serialize;
 
 /// The lines of a window of `radon_velocity`, with its default params.
 pub const WINDOW_LINES: usize = 16;
-/// How far a stall's start may be from the true one and still be it. `event_detection` compares medians over 0.25 s before and after a
-/// sample, so it may see a stall up to 0.125 s early; add 0.025 s in which the flow stops and half a window.
+/// How far the start of a found stall may be from a true one. `event_detection` compares medians over 0.25 s before and after a
+/// sample, so it may see a stall up to 0.125 s early. Add 0.025 s in which the flow stops, and half a window.
 pub const START_TOLERANCE_SEC: f64 = 0.125 + 0.025 + 0.008;
 
 /// What a line shows.
@@ -22,7 +22,7 @@ pub enum Phase {
     Stalled,
 }
 
-/// One line of a recording, as it was made.
+/// One line of a synthetic recording.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Line {
     /// Positive towards higher pixels.
@@ -31,7 +31,7 @@ pub struct Line {
     pub phase: Phase,
 }
 
-/// All that was put into a recording.
+/// The known content of a recording.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Truth {
     /// From line to line.
@@ -40,12 +40,12 @@ pub struct Truth {
     pub lines: Vec<Line>,
 }
 
-/// A window's answer.
+/// A window's result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
     /// Its middle.
     pub time_sec: f64,
-    /// `None` where it is not known.
+    /// `None` if it is not known.
     pub velocity_mm_s: Option<f64>,
 }
 
@@ -54,41 +54,41 @@ pub struct Window {
 pub struct Drop {
     /// When it begins.
     pub start_sec: f64,
-    /// Times the threshold. Below 1 it is a candidate put forward for a person to look at, not found.
+    /// In multiples of the threshold. Below 1 it is only a candidate for a person to look at.
     pub score: f64,
 }
 
-/// How far an answer is from the truth.
+/// How far a result is from the truth.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Where all of a window flows.
+    /// Windows in full flow.
     pub flow: FlowComparison,
-    /// Where nothing in a window moves.
+    /// Windows in which nothing moves.
     pub still: StillComparison,
     /// The stalls as events.
     pub stalls: StallComparison,
 }
 
-/// Velocities where all of a window flows. Figures are `None` where no window has a velocity.
+/// Velocities of windows in full flow. Figures are `None` if no window has a velocity.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct FlowComparison {
     /// How many there are.
     pub windows: usize,
     /// How many of them have no velocity.
     pub unknown: usize,
-    /// The mean of what was put into those that have one.
+    /// The mean true velocity of those that have one.
     pub true_mm_s: Option<f64>,
-    /// The mean of what was found in them.
+    /// The mean velocity that was found in them.
     pub found_mm_s: Option<f64>,
-    /// How much more was found than was put in; −200 for the wrong direction.
+    /// How much more was found than is true; −200 for the wrong direction.
     pub mean_error_percent: Option<f64>,
-    /// Half of the windows are at most so far off.
+    /// The median error of single windows.
     pub median_error_percent: Option<f64>,
-    /// 95 of 100 are at most so far off.
+    /// The 95th percentile of the errors of single windows.
     pub p95_error_percent: Option<f64>,
 }
 
-/// Velocities where nothing moves.
+/// Velocities of windows in which nothing moves.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StillComparison {
     /// How many there are.
@@ -108,12 +108,12 @@ pub struct StallComparison {
     pub found: usize,
     /// How many were not.
     pub missed: usize,
-    /// What was found and is none.
+    /// Found stalls that are none.
     #[serde(rename = "false")]
     pub false_ones: usize,
-    /// Candidates below the threshold: not found, but put forward.
+    /// Candidates below the threshold, which do not count as found.
     pub below_threshold: usize,
-    /// For each found one: how much later than the truth it begins; negative where earlier.
+    /// For each found one, how much later than the truth it begins; negative if earlier.
     pub start_error_sec: Vec<f64>,
 }
 
@@ -131,7 +131,7 @@ impl Truth {
         stalls
     }
 
-    /// The lines of the window that has its middle there; `None` where they are not all in the recording.
+    /// The lines of the window with this middle; `None` if they are not all in the recording.
     fn window(&self, middle_sec: f64) -> Option<&[Line]> {
         let middle = (middle_sec / self.seconds_per_line).round();
         let first = middle - (WINDOW_LINES / 2) as f64;
@@ -142,7 +142,7 @@ impl Truth {
     }
 }
 
-/// Holds an answer against the truth.
+/// Compares a result with the truth.
 pub fn compare(truth: &Truth, windows: &[Window], drops: &[Drop]) -> Comparison {
     let (mut flowing, mut still) = (Vec::new(), Vec::new());
     for window in windows {
@@ -166,7 +166,7 @@ pub fn compare(truth: &Truth, windows: &[Window], drops: &[Drop]) -> Comparison 
     }
 }
 
-/// Pairs of what was put in and what was found.
+/// Pairs of true and found values.
 fn compare_flow(windows: &[(f64, Option<f64>)]) -> FlowComparison {
     let known: Vec<(f64, f64)> = windows.iter().filter_map(|(truth, found)| Some((*truth, (*found)?))).collect();
     let mean = |value: fn(&(f64, f64)) -> f64| {
@@ -189,7 +189,7 @@ fn compare_flow(windows: &[(f64, Option<f64>)]) -> FlowComparison {
     }
 }
 
-/// One stall is found by one drop, the nearest: a second one near it is false.
+/// One stall is found by one drop, the nearest. A second drop near it is false.
 fn compare_stalls(truth: &Truth, drops: &[Drop]) -> StallComparison {
     let starts: Vec<f64> = truth.stalls().iter().map(|stall| stall.0 as f64 * truth.seconds_per_line).collect();
     let mut found: Vec<f64> = drops.iter().filter(|drop| drop.score >= 1.0).map(|drop| drop.start_sec).collect();
@@ -225,7 +225,7 @@ mod tests {
         Truth { seconds_per_line: 0.001, lines: (0..1000).map(line).collect() }
     }
 
-    /// An answer that is the truth times a factor, less what is not known.
+    /// A result that is the truth times a factor, without what is not known.
     fn windows(truth: &Truth, factor: f64, unknown: &[usize]) -> Vec<Window> {
         let window = |at: usize| {
             let lines = &truth.lines[at * 4..at * 4 + WINDOW_LINES];

@@ -17,7 +17,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DatasetCreateArgs {
-    /// Folder to make; it must not exist yet, or be empty
+    /// Create this folder, which must not exist or must be empty
     #[arg(value_name = "PATH", required_unless_present = "dataset")]
     pub path: Option<PathBuf>,
 }
@@ -36,7 +36,7 @@ pub fn create(context: &Context, args: &DatasetCreateArgs) -> Result<Exit, CliEr
     if context.json {
         output::document(&CreateDocument { dataset: path })?;
     } else if !context.quiet {
-        output::say(format_args!("made the empty dataset {path}"));
+        output::say(format_args!("created the empty dataset {path}"));
     }
     Ok(Exit::Done)
 }

@@ -17,27 +17,27 @@ const EXAMPLES: &str = "\
 Examples:
   kymhost dataset export out --dataset lab.zarr
   kymhost dataset export out --image 0b0f5a3c-2c3e-4a5f-9d0e-8b8b6f0c1d2e
-  kymhost dataset ingest out --dataset copy.zarr              the same pixels, metadata and artifacts
+  kymhost dataset ingest out --dataset copy.zarr              import the exported files again
 
-Written are images/<id>/image.tif, each artifact as JSON or CSV, array_artifacts/<name>.npy, export.json (what
-each file is), and tables/<name>.csv.";
+The files are images/<id>/image.tif, each artifact as JSON or CSV, array_artifacts/<name>.npy,
+export.json (which lists the files), and tables/<name>.csv.";
 
 /// Arguments of `dataset export`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DatasetExportArgs {
-    /// Folder to write into; it must not exist yet, or be empty
+    /// Write into this folder, which must not exist or must be empty
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
-    /// Export these images only, and their rows; repeatable
+    /// Export only these recordings and their rows; repeatable
     #[arg(long, value_name = "ID", num_args = 1..)]
     pub image: Vec<String>,
-    /// Write over what is in the folder
+    /// Write into a folder that is not empty, and overwrite files
     #[arg(long)]
     pub overwrite: bool,
 }
 
-/// How many lines of one sort the text has.
+/// How many lines of one kind the text has.
 const NAMED: usize = 20;
 
 /// `dataset export --json`
@@ -114,17 +114,15 @@ pub fn export(context: &Context, args: &DatasetExportArgs) -> Result<Exit, CliEr
     if context.json {
         output::document(&document)?;
     } else {
-        output::bounded(errors.into_iter(), NAMED, " (--json tells all)").iter().for_each(output::say);
+        output::bounded(errors.into_iter(), NAMED, " (--json lists all)").iter().for_each(output::say);
         if !context.quiet {
             let notes = exported.notes.iter().map(|note| format!("note: {note}")).collect::<Vec<_>>();
-            output::bounded(notes.into_iter(), NAMED, " (--json tells all)").iter().for_each(output::say);
+            output::bounded(notes.into_iter(), NAMED, " (--json lists all)").iter().for_each(output::say);
             let done = document.images.iter().filter(|image| image.error.is_none()).count();
             let tables = document.tables.iter().filter(|table| table.error.is_none()).count();
-            output::say(format_args!("{}: {done} images and {tables} tables written", document.folder));
+            output::say(format_args!("exported {done} recordings and {tables} tables to {}", document.folder));
             let folder = shell_quote::quoted(&args.folder);
-            output::say(format_args!(
-                "next: kymhost dataset ingest {folder} --dataset COPY.zarr makes a dataset of it again"
-            ));
+            output::say(format_args!("to make a dataset from it: kymhost dataset ingest {folder} --dataset COPY.zarr"));
         }
     }
     Ok(Exit::combine([failed, stopped]))

@@ -80,14 +80,14 @@ fn info_document(dataset: String, info: &Info) -> InfoDocument<'_> {
 }
 
 fn info_text(path: &str, info: &Info) -> String {
-    let unknown = "(not said)";
+    let unknown = "(unknown)";
     let manifest = if info.has_manifest { MANIFEST } else { "none; `kymhost dataset manifest` makes it" };
     let mut lines = vec![
         format!("dataset    {path}"),
         format!("format     {}, schema version {}", info.format, info.schema_version),
         format!("created    {}", info.created_utc.as_deref().unwrap_or(unknown)),
         format!("updated    {}", info.updated_utc.as_deref().unwrap_or(unknown)),
-        format!("images     {}", info.images),
+        format!("recordings     {}", info.images),
         format!("artifacts  {}", info.artifacts),
         format!("manifest   {manifest}"),
     ];
@@ -109,7 +109,7 @@ mod tests {
     use kymhost_dataset::Dataset;
 
     #[test]
-    fn a_new_dataset_is_described() {
+    fn info_describes_new_dataset() {
         let folder = tempfile::tempdir().unwrap();
         let info = Dataset::create(&folder.path().join("x.zarr")).unwrap().info().unwrap();
         let text = info_text("x.zarr", &info);

@@ -18,56 +18,56 @@ use std::time::Instant;
 
 const EXAMPLES: &str = "\
 Examples:
-  kymhost dataset ingest ~/recordings --dataset lab.zarr      makes lab.zarr where there is none
-  kymhost dataset ingest ~/recordings --dataset lab.zarr      again: only what is new or has changed
-  kymhost dataset ingest ~/recordings --dry-run               what it would do and what fails; writes nothing
+  kymhost dataset ingest ~/recordings --dataset lab.zarr      creates lab.zarr if it does not exist
+  kymhost dataset ingest ~/recordings --dataset lab.zarr      again: only new and changed files
+  kymhost dataset ingest ~/recordings --dry-run               show what it would do; writes nothing
   kymhost dataset ingest one.tif two.tif --changed skip
   kymhost dataset ingest ~/recordings --json | jq '.files[] | select(.outcome == \"failed\")'
 
-Beside NAME.tif are read:
-  NAME.txt                                   the Olympus header
-  NAME.json                                  kymflow's header, experiment metadata and ROIs
+Files next to NAME.tif that are read, too:
+  NAME.txt                                       the Olympus header
+  NAME.json                                      kymflow's header, experiment metadata and ROIs
   NAME.<artifact>.json|csv|csv.gz|parquet|npy    artifacts
   NAME.<part>/<name>.csv and so on               artifacts with a / in their names: <part>/<name>
 
-A file that cannot be read is told, the others go in, and the exit code is 3. A recording that has changed
-keeps its image; so do ROIs and metadata that were edited in the dataset. Nothing is ever deleted.";
+Unreadable files are reported and skipped; the exit code is then 3. A changed recording keeps its
+id, and ROIs and metadata that were edited in the dataset. Nothing is ever deleted.";
 
 /// Arguments of `dataset ingest`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DatasetIngestArgs {
-    /// Folders, searched with all below them, and TIFF files
+    /// Import these TIFF files, and all TIFF files in these folders and their subfolders
     #[arg(value_name = "FOLDER|FILE", required = true)]
     pub paths: Vec<PathBuf>,
-    /// Recordings that have changed since they were ingested
+    /// Import changed recordings again, or skip them
     #[arg(long, value_enum, value_name = "WHAT", default_value = "reingest")]
     pub changed: ChangedArg,
-    /// Read everything, write nothing; tell what would be done and what would fail
+    /// Read everything, write nothing, and show what would be imported and what would fail
     #[arg(long)]
     pub dry_run: bool,
-    /// Threads [default: the number of cores]
+    /// Use N threads [default: the number of cores]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
 }
 
-/// What is done with recordings that have changed since they were ingested.
+/// What happens to recordings that have changed since they were imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ChangedArg {
-    /// Their images get the new pixels and metadata
+    /// Their recordings get the new pixels and metadata
     Reingest,
-    /// Their images stay as they are
+    /// Their recordings stay as they are
     Skip,
 }
 
-/// How many files of one sort the text names.
+/// How many files of one kind the text lists.
 const NAMED: usize = 20;
 
 /// `dataset ingest --json`
 #[derive(Debug, Serialize)]
 struct IngestDocument<'a> {
     dataset: String,
-    /// Whether the dataset was made (or would be).
+    /// Whether the dataset was created (or would be).
     created: bool,
     dry_run: bool,
     added: usize,
@@ -125,14 +125,14 @@ fn outcome_code(what: &What) -> &'static str {
 /// Does `dataset ingest`.
 pub fn ingest(context: &Context, args: &DatasetIngestArgs) -> Result<Exit, CliError> {
     let begun = Instant::now();
-    let path = context.dataset_path(None).map_err(|error| match error.code {
-        "no_dataset" => error.help("say with --dataset PATH where the dataset is; it is made where there is none"),
+    let path = context.dataset_path(None).map_err(|error| match error.code() {
+        "no_dataset" => error.help("name it with --dataset PATH; it is created if it does not exist"),
         _ => error,
     })?;
     let missing = is_missing(&path);
     let opened = if missing { None } else { Some(Dataset::open(&path)?) };
     let found = kymhost_ingest::find(&args.paths, &path)?;
-    // A dataset is not made for nothing.
+    // Do not create a dataset if there is nothing to put into it.
     let created = missing && !(found.recordings.is_empty() && found.failures.is_empty());
     let dataset = if created && !args.dry_run { Some(Dataset::create(&path)?) } else { opened };
     let interrupt = Interrupt::listen();
@@ -171,12 +171,12 @@ pub fn ingest(context: &Context, args: &DatasetIngestArgs) -> Result<Exit, CliEr
     if context.json {
         output::document(&document)?;
     } else {
-        tell(context, &path, &document, &outcome, begun);
+        print_summary(context, &path, &document, &outcome, begun);
     }
     Ok(Exit::combine([failed, stopped]))
 }
 
-/// Whether there is nothing at a path, or an empty folder: where a dataset can be made.
+/// Whether a dataset can be created at a path: nothing is there, or an empty folder.
 fn is_missing(path: &Path) -> bool {
     if !path.exists() {
         return true;
@@ -204,8 +204,8 @@ fn file_body(file: &FileOutcome) -> FileBody<'_> {
     }
 }
 
-fn tell(context: &Context, path: &Path, document: &IngestDocument<'_>, outcome: &Outcome, begun: Instant) {
-    // What failed is told also to who asked for quiet: as an error is.
+fn print_summary(context: &Context, path: &Path, document: &IngestDocument<'_>, outcome: &Outcome, begun: Instant) {
+    // Failures are printed even with --quiet, as errors are.
     let failed = outcome.files.iter().filter_map(|file| match &file.what {
         What::Failed(error) => Some((file, error)),
         _ => None,
@@ -231,20 +231,23 @@ fn tell(context: &Context, path: &Path, document: &IngestDocument<'_>, outcome: 
             .collect(),
     );
     let gone = outcome.vanished.iter();
-    say_all(gone.map(|file| format!("{}: the file is gone; its image {} stays", file.path, file.image_id)).collect());
+    say_all(
+        gone.map(|file| format!("{}: the file no longer exists; its recording {} stays", file.path, file.image_id))
+            .collect(),
+    );
     outcome.notes.iter().for_each(|note| output::say(format_args!("note: {note}")));
     let dataset = path.display();
     if outcome.files.is_empty() {
-        output::say("there is no TIFF (*.tif, *.tiff) in what was named; nothing was done");
+        output::say("no TIFF file (*.tif, *.tiff) found in the given paths; nothing was done");
         return;
     }
     let verb = if document.dry_run { "would be " } else { "" };
     let mut parts = vec![format!("{} {verb}added", document.added)];
     for (count, words) in [
-        (document.reingested, format!("{verb}read again")),
-        (document.skipped_changed, "changed and skipped".to_owned()),
+        (document.reingested, format!("{verb}imported again")),
+        (document.skipped_changed, "changed (skipped)".to_owned()),
         (document.failed, "failed".to_owned()),
-        (document.not_done, "not done".to_owned()),
+        (document.not_done, "not reached".to_owned()),
     ] {
         if count > 0 {
             parts.push(format!("{count} {words}"));
@@ -253,18 +256,18 @@ fn tell(context: &Context, path: &Path, document: &IngestDocument<'_>, outcome: 
     parts.push(format!("{} unchanged", document.unchanged));
     let took = quantity::show_duration(begun.elapsed());
     let made = match (document.created, document.dry_run) {
-        (true, false) => format!("made {dataset}; "),
-        (true, true) => format!("{dataset} would be made; "),
+        (true, false) => format!("created {dataset}; "),
+        (true, true) => format!("{dataset} would be created; "),
         _ => String::new(),
     };
     output::say(format_args!("{made}{} recordings: {} ({took})", outcome.files.len(), parts.join(", ")));
     let next = if document.not_done > 0 {
-        "run the same command again to do the rest".to_owned()
+        "run the same command again to import the rest".to_owned()
     } else if document.dry_run {
-        "everything was read, nothing was written; leave --dry-run out to do it".to_owned()
+        "dry run: nothing was written; run again without --dry-run to import".to_owned()
     } else {
         format!(
-            "next: kymhost status --dataset {} --plugin NAME (`kymhost plugin list` names them)",
+            "next: kymhost status --dataset {} --plugin NAME (`kymhost plugin list` lists the names)",
             shell_quote::quoted(path)
         )
     };
@@ -272,5 +275,5 @@ fn tell(context: &Context, path: &Path, document: &IngestDocument<'_>, outcome: 
 }
 
 fn say_all(lines: Vec<String>) {
-    output::bounded(lines.into_iter(), NAMED, " (--json tells all)").iter().for_each(output::say);
+    output::bounded(lines.into_iter(), NAMED, " (--json lists all)").iter().for_each(output::say);
 }

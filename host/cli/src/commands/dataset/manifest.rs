@@ -16,7 +16,8 @@ Examples:
   kymhost dataset manifest lab.zarr
   kymhost dataset manifest lab.zarr --check
 
-The manifest is derived from the images and can be rebuilt at any time; kymhost itself never reads it.";
+The manifest is derived from the recordings and can be rebuilt at any time. kymhost itself never
+reads it.";
 
 /// Arguments of `dataset manifest`.
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ pub struct DatasetManifestArgs {
     /// Which dataset.
     #[command(flatten)]
     pub dataset: DatasetPathArg,
-    /// Write nothing; tell whether the manifest agrees with the images (exit 5 when not)
+    /// Compare the manifest with the recordings and write nothing (exit code 5 if they differ)
     #[arg(long)]
     pub check: bool,
 }
@@ -58,7 +59,7 @@ pub fn manifest(context: &Context, args: &DatasetManifestArgs) -> Result<Exit, C
         if context.json {
             output::document(&ManifestDocument { manifest: MANIFEST, images })?;
         } else if !context.quiet {
-            output::say(format_args!("{MANIFEST}: lists {images} images"));
+            output::say(format_args!("{MANIFEST} lists {images} recordings"));
         }
         return Ok(Exit::Done);
     }
@@ -80,9 +81,9 @@ pub fn manifest(context: &Context, args: &DatasetManifestArgs) -> Result<Exit, C
     })?;
     if !context.quiet {
         match differences.len() {
-            0 => output::say(format_args!("{MANIFEST}: agrees with the images")),
+            0 => output::say(format_args!("{MANIFEST} matches the recordings")),
             _ => output::say(format_args!(
-                "{MANIFEST}: does not agree with the images; `kymhost dataset manifest` rebuilds it"
+                "{MANIFEST} does not match the recordings; rebuild it with `kymhost dataset manifest`"
             )),
         }
     }

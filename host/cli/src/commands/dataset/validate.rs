@@ -18,7 +18,7 @@ Examples:
   kymhost dataset validate lab.zarr
   kymhost dataset validate lab.zarr --json | jq .problems
 
-Ends with exit code 5 when anything is wrong. Nothing is written.";
+The exit code is 5 if there is a problem. Nothing is written.";
 
 /// Arguments of `dataset validate`.
 #[derive(Debug, Args)]
@@ -53,7 +53,7 @@ impl<'a> ProblemBody<'a> {
 pub fn validate(context: &Context, args: &DatasetValidateArgs) -> Result<Exit, CliError> {
     let path = context.dataset_path(args.dataset.path.as_deref())?;
     let store = LocalStore::open(&path)?;
-    // What keeps a dataset from being opened is a problem like another; a folder that is none at all is an error.
+    // A reason why the dataset cannot be opened is one of its problems. A folder that is not a dataset at all is an error.
     if store.stat(&Key::new(".zgroup")?)?.is_none() && store.stat(&Key::new(".zattrs")?)?.is_none() {
         Dataset::open(&path)?;
     }
@@ -69,7 +69,7 @@ pub fn validate(context: &Context, args: &DatasetValidateArgs) -> Result<Exit, C
     if !context.quiet {
         notes.iter().for_each(|note| output::say(format_args!("note: {note}")));
         match problems.len() {
-            0 => output::say(format_args!("{dataset}: nothing is wrong")),
+            0 => output::say(format_args!("{dataset}: no problem found")),
             1 => output::say(format_args!("{dataset}: 1 problem")),
             count => output::say(format_args!("{dataset}: {count} problems")),
         }

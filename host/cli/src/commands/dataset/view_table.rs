@@ -15,13 +15,13 @@ Examples:
   kymhost dataset view-table --format csv --output images.csv
   kymhost dataset view-table --json | jq '.[] | select(.has_voxels | not) | .original_path'
 
-Images of which something cannot be read have it in the column `error`; the exit code is then 3.";
+If something of a recording cannot be read, its column `error` says what; the exit code is then 3.";
 
 /// Arguments of `dataset view-table`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DatasetViewArgs {
-    /// How.
+    /// How rows are shown.
     #[command(flatten)]
     pub output: TableOutput,
 }
@@ -36,7 +36,7 @@ pub fn view(context: &Context, args: &DatasetViewArgs) -> Result<Exit, CliError>
         output::say(format_args!("table {table} cannot be read: {}", output::indented(why)));
     }
     if view.broken_images > 0 && !context.quiet {
-        output::say(format_args!("of {} images something cannot be read: see the column 'error'", view.broken_images));
+        output::say(format_args!("{} recordings cannot be read completely: see the column 'error'", view.broken_images));
     }
     let is_whole = view.broken_images == 0 && view.broken_tables.is_empty();
     Ok(if is_whole { Exit::Done } else { Exit::SomeFailed })

@@ -6,7 +6,7 @@ use kymhost_index::params::artifact;
 use kymhost_plugin::IndexerInfo;
 use kymhost_plugin_api::Json;
 
-/// The images asked for, each of which must be there.
+/// The requested images, each of which must exist, or all images.
 pub fn chosen(dataset: &Dataset, ids: &[String]) -> Result<Vec<Record>, CliError> {
     if ids.is_empty() {
         let all = dataset.image_ids()?;
@@ -18,15 +18,15 @@ pub fn chosen(dataset: &Dataset, ids: &[String]) -> Result<Vec<Record>, CliError
     Ok(ids.iter().map(|id| dataset.find_record(id)).collect::<Result<_, _>>()?)
 }
 
-/// An image's params: the artifact that holds them, or would, and what it holds, an object or not.
+/// An image's params: the artifact that holds them (or would hold them), and its content, an object or not.
 pub fn held(record: &Record, indexer: &IndexerInfo) -> Result<(String, Option<Json>), CliError> {
     let mut all = Vec::with_capacity(indexer.params_artifacts.len());
     for name in &indexer.params_artifacts {
         all.push(record.json(name)?);
     }
     let Some(name) = artifact(&indexer.params_artifacts, &all) else {
-        let message = format!("the indexer '{}' does not say which artifact holds its params", indexer.name);
-        return Err(CliError::usage("no_params", message).help("see the plugin's own documentation"));
+        let message = format!("the indexer '{}' does not declare which artifact holds its params", indexer.name);
+        return Err(CliError::usage("no_params", message, "see the plugin's own documentation"));
     };
     let place = indexer.params_artifacts.iter().position(|other| other == name).unwrap_or_default();
     Ok((name.to_owned(), all.into_iter().nth(place).flatten()))

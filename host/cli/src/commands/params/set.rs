@@ -16,6 +16,7 @@ use kymhost_index::params::{Edit, edited};
 use kymhost_index::vouched_for;
 use kymhost_plugin::{IndexerInfo, Plugin, Schema, list_plugins, read_card};
 use kymhost_plugin_api::{Artifact, ArtifactKind, canonical_json};
+use kymhost_store::Class;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -30,17 +31,17 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ParamsSetArgs {
-    /// What: a key, a dot and a key within it where there is one, and a value: JSON, or else a text as it stands. A key with a dot stands
-    /// in quotes: '"a.b"=1'
+    /// Set KEY to VALUE (JSON; anything else is a text). A dot leads into an object: window.lines=32. Put a key that has a dot
+    /// itself into quotes: '"a.b"=1'
     #[arg(value_name = "KEY=VALUE")]
     pub edit: Vec<String>,
     /// Which indexer.
     #[command(flatten)]
     pub choice: OnePlugin,
-    /// Change these images; repeatable
+    /// Change these recordings; repeatable
     #[arg(long, value_name = "ID", num_args = 1.., required_unless_present = "all", conflicts_with = "all")]
     pub image: Vec<String>,
-    /// Change every image
+    /// Change every recording
     #[arg(long)]
     pub all: bool,
 }
@@ -49,7 +50,7 @@ pub struct ParamsSetArgs {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ParamsUnsetArgs {
-    /// What: a key, a dot and a key within it where there is one. A key with a dot stands in quotes: '"a.b"'
+    /// Remove KEY. A dot leads into an object: window.lines. Put a key that has a dot itself into quotes: '"a.b"'
     #[arg(value_name = "KEY", required = true)]
     pub edit: Vec<String>,
     /// Which indexer.
@@ -60,14 +61,14 @@ pub struct ParamsUnsetArgs {
     pub images: ParamsImages,
 }
 
-/// Whose params are changed.
+/// Which images' params are changed.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct ParamsImages {
-    /// Change this image; repeatable (of `set` it takes several)
+    /// Change this recording; repeatable
     #[arg(long, value_name = "ID")]
     pub image: Vec<String>,
-    /// Change every image
+    /// Change every recording
     #[arg(long)]
     pub all: bool,
 }
@@ -77,22 +78,22 @@ pub struct ParamsImages {
 pub struct ParamsSetDocument<'a> {
     /// The indexer.
     pub indexer: &'a str,
-    /// The images whose params are others now.
+    /// The recordings whose params changed.
     pub changed: &'a [String],
-    /// How many images had them already.
+    /// How many recordings had these params already.
     pub unchanged: u64,
 }
 
 /// Does `params set`.
 pub fn set(context: &Context, args: &ParamsSetArgs) -> Result<Exit, CliError> {
-    // `--image ID ID KEY=VALUE`: no id has such a sign.
+    // In `--image ID ID KEY=VALUE` clap takes all words for ids. No id contains `=`.
     let (edits, ids): (Vec<&String>, Vec<&String>) = args.image.iter().partition(|word| word.contains('='));
     let ids: Vec<String> = ids.into_iter().cloned().collect();
     let edits: Vec<Edit> =
         edits.into_iter().chain(&args.edit).map(|text| Edit::set(text)).collect::<Result<_, ParamsError>>()?;
     if edits.is_empty() || (ids.is_empty() && !args.all) {
         let what = if edits.is_empty() { "KEY=VALUE" } else { "--image ID or --all" };
-        return Err(CliError::usage("usage", format!("{what} is missing")).help("try --help"));
+        return Err(CliError::usage("usage", format!("{what} is missing"), "see `kymhost params set --help`"));
     }
     change(context, &args.choice, &ids, &edits)
 }
@@ -103,7 +104,7 @@ pub fn unset(context: &Context, args: &ParamsUnsetArgs) -> Result<Exit, CliError
     change(context, &args.choice, &args.images.image, &edits?)
 }
 
-/// `ids`: the images; none: all of them.
+/// Changes the params of these images, or of all images if there are none.
 fn change(context: &Context, choice: &OnePlugin, ids: &[String], edits: &[Edit]) -> Result<Exit, CliError> {
     let dataset = context.open_dataset()?;
     let plugin = plugins::chosen_one(choice)?;
@@ -115,13 +116,12 @@ fn change(context: &Context, choice: &OnePlugin, ids: &[String], edits: &[Edit])
     for record in chosen(&dataset, ids)? {
         let (name, before) = held(&record, indexer)?;
         let key = key_of(&name);
-        // An indexer that is not installed here may have made it.
+        // An indexer that is not installed here may have written it.
         let vouched = vouched_for(&record)?;
         if let Some(writer) = writers.get(&key).or_else(|| vouched.get(&key)) {
             let message =
-                format!("the artifact '{name}' is written by the indexer '{writer}'; what is set here would be lost");
-            return Err(CliError::new(Exit::Refused, "written_by_plugin", message)
-                .help(format!("set the params of '{writer}': kymhost params set --plugin {writer} ...")));
+                format!("the indexer '{writer}' writes the artifact '{name}': its next run would overwrite a change");
+            return Err(CliError::new(Class::Refused, "written_by_plugin", message, format!("set the params of '{writer}': kymhost params set --plugin {writer} ...")));
         }
         let after = edited(before.as_ref(), edits).map_err(|error| no_params(error, &record, &name))?;
         if let Some(schema) = &schema {
@@ -140,26 +140,22 @@ fn change(context: &Context, choice: &OnePlugin, ids: &[String], edits: &[Edit])
     }
     if !context.quiet {
         let count = images(changed.len() as u64);
-        output::say(format_args!("{}: changed the params of {count}, {unchanged} had them already", indexer.name));
+        output::say(format_args!("{}: changed the params of {count}, {unchanged} unchanged", indexer.name));
         if !changed.is_empty() {
-            output::say(format_args!("they are stale now: kymhost run --plugin {}", choice.plugin));
+            output::say(format_args!("these recordings are stale now; next: kymhost run --plugin {}", choice.plugin));
         }
     }
     Ok(Exit::Done)
 }
 
-/// What is in the place of an image's params is not theirs: says where.
+/// Names the file if an artifact that should hold params holds something else.
 fn no_params(error: ParamsError, record: &Record, name: &str) -> CliError {
     if !matches!(error, ParamsError::NoParams { .. }) {
         return error.into();
     }
     let file = record.describe_artifact(name, ArtifactKind::Json);
-    CliError::new(
-        Exit::Refused,
-        "params_no_object",
-        format!("the artifact '{name}' ({file}): {error}; nothing was written"),
-    )
-    .help("see what it holds with `kymhost params show`; then make it an object, or move the file away")
+    let what = format!("the artifact '{name}' ({file}) does not hold params; nothing was written");
+    CliError::new(Class::Refused, "params_no_object", what, "see its content with `kymhost params show`, then make it a JSON object or move the file away").why(error)
 }
 
 fn key_of(name: &str) -> String {
@@ -167,12 +163,12 @@ fn key_of(name: &str) -> String {
     keys.ok().and_then(|keys| keys.into_iter().next()).unwrap_or_else(|| name.to_owned())
 }
 
-/// Which indexer writes which JSON artifact, among all that can be found, this one included.
+/// Which indexer writes which JSON artifact, among all indexers that can be found, including this one.
 fn writers(choice: &OnePlugin, plugin: &Plugin) -> Result<BTreeMap<String, String>, CliError> {
     let search = plugins::search_path(&choice.dirs)?;
     let found = list_plugins(&search).into_iter().filter_map(|(_, plugins)| plugins.ok()).flatten();
     let mut writers = BTreeMap::new();
-    // Those of its own library as well, which may stand anywhere.
+    // Its own library may be outside the search path.
     let own: Vec<IndexerInfo> = read_card(&plugin.library)?.indexers.iter().map(IndexerInfo::from).collect();
     for indexer in found.map(|plugin| plugin.indexer).chain(own) {
         for artifact in indexer.writes.iter().filter(|artifact| artifact.kind == ArtifactKind::Json) {

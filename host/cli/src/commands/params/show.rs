@@ -10,6 +10,7 @@ use crate::{output, plugins};
 use clap::Args;
 use kymhost_plugin::IndexerInfo;
 use kymhost_plugin_api::{Json, canonical_json};
+use kymhost_store::text::listed;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -27,7 +28,7 @@ pub struct ParamsShowArgs {
     /// Which indexer.
     #[command(flatten)]
     pub choice: OnePlugin,
-    /// Show these images only; repeatable
+    /// Show only these recordings; repeatable
     #[arg(long, value_name = "ID", num_args = 1..)]
     pub image: Vec<String>,
 }
@@ -40,7 +41,7 @@ const MAX_SHOWN: usize = 5;
 pub struct ParamsDocument<'a> {
     indexer: &'a str,
     params_artifacts: &'a [String],
-    /// The JSON Schema that the plugin declares; null where it declares none.
+    /// The JSON Schema that the plugin declares; null if it declares none.
     schema: Option<serde_json::Value>,
     images: Vec<ImageParamsBody>,
 }
@@ -58,7 +59,7 @@ impl<'a> ParamsDocument<'a> {
 pub struct ImageParamsBody {
     image_id: String,
     artifact: Option<String>,
-    /// What the artifact holds; null where there is none, and where it holds what JSON does not know (`NaN`).
+    /// What the artifact holds; null if there is none, or if it holds what JSON cannot say (`NaN`).
     params: Option<serde_json::Value>,
     /// What the artifact holds, as canonical JSON text.
     params_text: Option<String>,
@@ -69,22 +70,22 @@ pub struct ImageParamsBody {
 }
 
 impl ImageParamsBody {
-    /// An image, the artifact that holds its params or would, and them.
+    /// A recording, the artifact that holds its params or would, and them.
     pub fn new(image_id: String, artifact: String, params: Option<&Json>) -> Self {
         let shown = match params {
-            None => "none: all as by default".to_owned(),
+            None => "none (the defaults apply)".to_owned(),
             Some(Json::Object(_)) => params.map(Json::to_file_text).unwrap_or_default(),
-            Some(other) => format!("no object, which params are: {}", other.to_file_text()),
+            Some(other) => format!("not a JSON object: {}", other.to_file_text()),
         };
         let params_text = params.map(canonical_json);
         let params = params_text.as_deref().and_then(|text| serde_json::from_str(text).ok());
         Self { image_id, artifact: Some(artifact), params, params_text, error: None, shown }
     }
 
-    /// An image whose params cannot be read.
+    /// A recording whose params cannot be read.
     pub fn unreadable(image_id: String, error: &CliError) -> Self {
-        let shown = format!("unreadable: {}", error.message);
-        Self { image_id, artifact: None, params: None, params_text: None, error: Some(error.message.clone()), shown }
+        let shown = format!("unreadable: {}", error.message());
+        Self { image_id, artifact: None, params: None, params_text: None, error: Some(error.message()), shown }
     }
 
     /// Whether they cannot be read.
@@ -111,7 +112,7 @@ pub fn show(context: &Context, args: &ParamsShowArgs) -> Result<Exit, CliError> 
     let mut bodies = Vec::new();
     for record in chosen(&dataset, &args.image)? {
         let id = record.image_id().to_owned();
-        // One that cannot be read is told of, and the others are shown.
+        // Report an artifact that cannot be read, and show the others.
         bodies.push(match held(&record, indexer) {
             Ok((artifact, params)) => ImageParamsBody::new(id, artifact, params.as_ref()),
             Err(error) if error.exit == Exit::Usage => return Err(error),
@@ -130,20 +131,15 @@ pub fn show(context: &Context, args: &ParamsShowArgs) -> Result<Exit, CliError> 
             alike.entry(body.text()).or_default().push(body.image_id());
         }
         for (text, ids) in &alike {
-            let mut named: Vec<&str> = ids.iter().take(MAX_SHOWN).copied().collect();
-            let more = format!("and {} more", ids.len().saturating_sub(MAX_SHOWN));
-            if ids.len() > MAX_SHOWN {
-                named.push(&more);
-            }
-            writeln!(out, "{} ({}):", images(ids.len() as u64), named.join(", "))?;
+            writeln!(out, "{} ({}):", images(ids.len() as u64), listed(ids, MAX_SHOWN))?;
             writeln!(out, "  {}", text.replace('\n', "\n  "))?;
         }
         if indexer.params_schema.is_empty() {
-            writeln!(out, "the plugin declares no schema of its params")
+            writeln!(out, "the plugin declares no schema for its params")
         } else {
             let schema = Json::parse(indexer.params_schema.as_bytes()).map(|schema| schema.to_file_text());
             let schema = schema.unwrap_or_else(|_| indexer.params_schema.clone());
-            writeln!(out, "what may be set (JSON Schema):\n  {}", schema.replace('\n', "\n  "))
+            writeln!(out, "params that can be set (JSON Schema):\n  {}", schema.replace('\n', "\n  "))
         }
     })?;
     Ok(exit)

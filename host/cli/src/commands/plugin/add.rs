@@ -18,24 +18,25 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   kymhost plugin add ./libstalls.so
-  kymhost plugin add ~/src/stalls                builds the crate (cargo) or C folder (make) first
-  kymhost plugin add ~/src/stalls --replace      upgrades
+  kymhost plugin add ~/src/stalls                build the crate (cargo) or C folder (make) first
+  kymhost plugin add ~/src/stalls --replace      upgrade
   kymhost plugin add ./libstalls.so --dataset-lock --dataset lab.zarr
 
-The library is copied to the folder that `kymhost plugin path` prints; nothing of it is run. Its SHA-256 is kept: from
-then on a library that is not the one that was installed is refused, until `kymhost plugin trust NAME`.";
+The library is copied into the folder that `kymhost plugin path` prints. None of its code runs. Its
+SHA-256 is recorded: a library that differs from the installed one is rejected until you run
+`kymhost plugin trust NAME`.";
 
 /// Arguments of `plugin add`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PluginAddArgs {
-    /// Library, folder of libraries, crate (Cargo.toml) or C folder (Makefile)
+    /// Install from this library, folder of libraries, crate (Cargo.toml) or C folder (Makefile)
     #[arg(value_name = "FILE|FOLDER|CRATE")]
     pub source: PathBuf,
-    /// Put it in the place of the installed one that has the same indexer
+    /// Replace an installed library that has the same indexer
     #[arg(long)]
     pub replace: bool,
-    /// Also write its digest into the dataset: whoever works on it is refused another library of that name
+    /// Pin the library's digest in this dataset. Other builds with that name will be rejected
     #[arg(long)]
     pub dataset_lock: bool,
 }
@@ -73,7 +74,7 @@ impl<'a> PluginAddDocument<'a> {
 /// Does `plugin add`.
 pub fn add(context: &Context, args: &PluginAddArgs) -> Result<Exit, CliError> {
     let home = home()?;
-    // A lock file that is broken, or that others may write to, is told before anything is built.
+    // Report a lock file that is broken or writable by others before building anything.
     user_trust()?;
     let dataset = if args.dataset_lock { Some(context.open_dataset()?) } else { None };
     let installed = home.add(&args.source, args.replace, dataset.as_ref().map(|dataset| dataset.store().as_ref()))?;
@@ -81,7 +82,7 @@ pub fn add(context: &Context, args: &PluginAddArgs) -> Result<Exit, CliError> {
     let mut indexers = Vec::new();
     for one in &installed {
         for indexer in &one.entry.indexers {
-            // By its name, unless another library on the search path has it, too.
+            // Name the indexer by its path if another library on the search path has the same name.
             let is_found = find_plugin(&indexer.name, &search).is_ok_and(|found| found.library == one.library);
             let path = || format!("{}:{}", one.library.display(), indexer.name);
             indexers.push((indexer.name.clone(), if is_found { indexer.name.clone() } else { path() }));
@@ -95,28 +96,28 @@ pub fn add(context: &Context, args: &PluginAddArgs) -> Result<Exit, CliError> {
     output::to_stdout(|out| {
         for one in &installed {
             writeln!(out, "installed {} in {}", with_versions(&one.entry), one.library.display())?;
-            writeln!(out, "  SHA-256 {}, kept in {}", one.entry.sha256, home.lock_file().display())?;
+            writeln!(out, "  SHA-256 {}, recorded in {}", one.entry.sha256, home.lock_file().display())?;
             for old in &one.replaced {
                 let was = old.file.as_deref().map(|file| format!(" ({})", file.display())).unwrap_or_default();
-                writeln!(out, "  in the place of {}{was}, SHA-256 {}", with_versions(old), old.sha256)?;
+                writeln!(out, "  replaces {}{was}, SHA-256 {}", with_versions(old), old.sha256)?;
             }
         }
         if let Some(dataset) = &dataset {
-            writeln!(out, "pinned for all who work on {}", dataset.path().display())?;
+            writeln!(out, "pinned in the dataset {}", dataset.path().display())?;
         }
         out.write_all(shell_quote::next(&next).as_bytes())
     })?;
     Ok(Exit::Done)
 }
 
-/// What to type to see the rows of newly installed indexers (each its name, and how `--plugin` takes it): on the dataset that other
-/// commands would work on, else on one made for it.
+/// The commands that compute and show rows of newly installed indexers (each its name, and its form for `--plugin`), on the
+/// dataset that other commands would work on, or else on the demo's.
 fn first_runs(context: &Context, indexers: &[(String, String)]) -> Vec<String> {
     let program = shell_quote::program(&context.program);
     let mut commands = Vec::with_capacity(1 + 2 * indexers.len());
     let dataset = match (&context.dataset, context.dataset_path(None)) {
         (Some(path), _) => format!(" --dataset {}", shell_quote::quoted(path)),
-        // It is found from here by itself.
+        // Found without the option.
         (None, Ok(_)) => String::new(),
         (None, Err(_)) => {
             commands.push(format!("{program} demo"));

@@ -22,42 +22,42 @@ const EXAMPLES: &str = "\
 Examples:
   kymhost plugin check target/release/libstalls.so
   kymhost plugin check target/release/libstalls.so --dataset lab.zarr     with real records
-  kymhost plugin check target/release/libstalls.so --reproduce 4711       the same records again
+  kymhost plugin check target/release/libstalls.so --reproduce 4711       with the same records again
   kymhost plugin check target/release/libstalls.so --only rows_repeat own_rows
   kymhost plugin check --list
 
-The records are made up: images of several shapes and dtypes, and whatever artifacts the indexer looks
-for. With --dataset its first images are copied and used instead; the dataset is read, never written.
-Each check ends as passed, failed, warned, skipped (it could not be tried; the message says why) or
-crashed. Exit code 0 where none failed or crashed, 3 where some did, 5 where the library cannot be
-loaded.";
+The records are synthetic: pixels of several shapes and dtypes, with the artifacts that the indexer
+looks for. With --dataset, copies of the first recordings of that dataset are used instead. The
+dataset is only read. Each check runs in its own process and ends as passed, failed, warned, crashed or
+skipped (it could not be run; the message says why). The exit code is 0 if none failed or crashed,
+3 if some did, and 5 if the library cannot be loaded.";
 
 /// Arguments of `plugin check`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PluginCheckArgs {
-    /// Library, with all its indexers; or one indexer: PATH:NAME, or a NAME that is looked for
+    /// Check this library with all its indexers, or one indexer: PATH:NAME, or NAME
     #[arg(value_name = "LIBRARY|PATH:NAME|NAME", required_unless_present = "list")]
     pub library: Option<String>,
-    /// List the checks, with what each needs
+    /// List the checks and what each needs
     #[arg(long, conflicts_with_all = ["library", "only", "reproduce"])]
     pub list: bool,
-    /// Do these checks alone, and those of the library as a whole
+    /// Run only these checks, and those of the library as a whole
     #[arg(long, value_name = "CHECK", num_args = 1.., value_parser = checks())]
     pub only: Vec<String>,
-    /// Make up the same records as a run with this seed did
+    /// Make the same records as an earlier check with this seed
     #[arg(long, value_name = "SEED")]
     pub reproduce: Option<u64>,
-    /// Give up on a check after so long [default: 60]
+    /// Give up on a check after this many seconds [default: 60]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_seconds)]
     pub timeout: Option<Duration>,
-    /// Checks at once at most [default: the number of cores]
+    /// Run at most N checks at once [default: the number of cores]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-    /// Extractions over which memory is to be steady [default: 10000]
+    /// Number of extractions for the memory-growth check [default: 10000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(100..=10_000_000))]
     pub calls: Option<u64>,
-    /// Where else to look.
+    /// Where to look for plugins first.
     #[command(flatten)]
     pub dirs: PluginDirs,
 }
@@ -78,7 +78,7 @@ pub struct CheckDocument<'a> {
     pub summary: CheckSummary,
 }
 
-/// A check that has ended.
+/// A check and its result.
 #[derive(Debug, Serialize)]
 pub struct CheckedBody<'a> {
     name: &'static str,
@@ -147,7 +147,7 @@ pub struct CheckListDocument {
     checks: Vec<CheckLine>,
 }
 
-/// A check that there is.
+/// One check.
 #[derive(Debug, Serialize)]
 pub struct CheckLine {
     name: &'static str,
@@ -175,12 +175,10 @@ pub fn check(context: &Context, args: &PluginCheckArgs) -> Result<Exit, CliError
         return list(context);
     }
     let Some(library) = &args.library else {
-        return Err(CliError::usage("usage", "which library is to be checked?").help("kymhost plugin check LIBRARY"));
+        return Err(CliError::usage("usage", "LIBRARY is missing", "name a library: kymhost plugin check LIBRARY"));
     };
     let (library, indexer) = chosen(library, args)?;
-    let program = std::env::current_exe().map_err(|error| {
-        CliError::new(Exit::Internal, "internal", format!("this program's own file cannot be told: {error}"))
-    })?;
+    let program = std::env::current_exe().map_err(|error| CliError::internal(format_args!("cannot find the path of the running executable: {error}")))?;
     let interrupt = Interrupt::listen();
     let mut options = Options::new(library, program, args.reproduce.unwrap_or_else(any_seed));
     options.indexer = indexer;
@@ -223,7 +221,7 @@ pub fn check(context: &Context, args: &PluginCheckArgs) -> Result<Exit, CliError
     Ok(exit_of(&report))
 }
 
-/// Done where nothing failed or crashed.
+/// The exit code of a report.
 fn exit_of(report: &Report) -> Exit {
     if !report.is_loaded {
         Exit::Unusable
@@ -234,7 +232,7 @@ fn exit_of(report: &Report) -> Exit {
     }
 }
 
-/// One line a check; a longer message goes on below.
+/// One line per check. A longer message continues below it.
 fn line(checked: &Checked) -> String {
     let Checked { check, outcome, .. } = checked;
     let text = format!("  {:<8} {:<20} {}", outcome.status.as_str(), check.name(), outcome.message);
@@ -247,7 +245,7 @@ fn summary(context: &Context, report: &Report, started: Instant) -> Result<(), C
     output::to_stdout(|out| {
         writeln!(
             out,
-            "{} passed, {} failed, {} crashed, {} warned, {} skipped in {:.1} s; the same again: --reproduce {seed}",
+            "{} passed, {} failed, {} crashed, {} warned, {} skipped ({:.1} s); repeat with --reproduce {seed}",
             counts.passed,
             counts.failed,
             counts.crashed,
@@ -267,7 +265,7 @@ fn summary(context: &Context, report: &Report, started: Instant) -> Result<(), C
     })
 }
 
-/// A file is checked whatever it is; anything else names an indexer.
+/// A file is checked whatever it holds. Anything else names an indexer.
 fn chosen(library: &str, args: &PluginCheckArgs) -> Result<(PathBuf, Option<String>), CliError> {
     let path = PathBuf::from(library);
     if path.is_file() {
@@ -277,7 +275,7 @@ fn chosen(library: &str, args: &PluginCheckArgs) -> Result<(PathBuf, Option<Stri
     Ok((plugin.library, Some(plugin.indexer.name)))
 }
 
-/// A seed that is short enough to be typed again.
+/// A seed that is short enough to be typed.
 fn any_seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (now.as_nanos() as u64 ^ u64::from(std::process::id())) % 1_000_000
@@ -286,10 +284,7 @@ fn any_seed() -> u64 {
 fn refusal(error: CheckError, interrupt: &Interrupt) -> CliError {
     match error {
         CheckError::Interrupted => interrupt.error("the checks were interrupted"),
-        CheckError::Dataset(error) => error.into(),
-        CheckError::NoImages(_) => CliError::new(Exit::Unusable, "no_images", error.to_string()),
-        CheckError::UnknownIndexer { .. } => CliError::new(Exit::Unusable, "unknown_plugin", error.to_string()),
-        other => CliError::new(Exit::Internal, "internal", other.to_string()),
+        error => error.into(),
     }
 }
 
@@ -323,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_is_that_of_the_worst_check() {
+    fn exit_code_is_of_worst_check() {
         use Status::*;
         let cases: [(bool, &[Status], Exit); 6] = [
             (true, &[Passed], Exit::Done),

@@ -22,15 +22,15 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PluginInfoArgs {
-    /// Indexer: a NAME that is looked for, a library's PATH, or PATH:NAME where the library has several
+    /// Describe this indexer: its NAME, the PATH of its library, or PATH:NAME if the library has several
     #[arg(value_name = "NAME|PATH|PATH:NAME")]
     pub plugin: String,
-    /// Where else to look.
+    /// Where to look for plugins first.
     #[command(flatten)]
     pub dirs: PluginDirs,
 }
 
-/// `plugin info --json`: that, and all else that the library's card says.
+/// `plugin info --json`: the same as in the list, and what else the library's card says.
 #[derive(Debug, Serialize)]
 pub struct PluginInfoDocument<'a> {
     #[serde(flatten)]
@@ -44,7 +44,7 @@ pub struct PluginInfoDocument<'a> {
     library_indexers: Vec<&'a str>,
     writes: Vec<WrittenBody<'a>>,
     reads: &'a [String],
-    /// Null where the plugin declares none, or one that is no JSON.
+    /// Null if the plugin declares none, or one that is not JSON.
     params_schema: Option<serde_json::Value>,
 }
 
@@ -102,8 +102,11 @@ pub fn info(context: &Context, args: &PluginInfoArgs) -> Result<Exit, CliError> 
     }
     let indexer = &plugin.indexer;
     let table = table_key(&indexer.name).unwrap_or_else(|| "(none: the name is not allowed)".to_owned());
-    let params =
-        if indexer.params_artifacts.is_empty() { "(not said)".to_owned() } else { indexer.params_artifacts.join(", ") };
+    let params = if indexer.params_artifacts.is_empty() {
+        "(not declared)".to_owned()
+    } else {
+        indexer.params_artifacts.join(", ")
+    };
     output::to_stdout(|out| {
         writeln!(out, "indexer           {}", indexer.name)?;
         writeln!(out, "analysis version  {}", indexer.analysis_version)?;
@@ -120,7 +123,7 @@ pub fn info(context: &Context, args: &PluginInfoArgs) -> Result<Exit, CliError> 
         writeln!(out, "library           {}", plugin.library.display())?;
         let names: Vec<&str> = card.indexers.iter().map(|indexer| indexer.name.as_str()).collect();
         writeln!(out, "its indexers      {}", names.join(", "))?;
-        writeln!(out, "plugin API        {}, needs {} at least (this kymhost has {API})", card.api, card.needs_api)?;
+        writeln!(out, "plugin API        {}, needs at least {} (this kymhost has {API})", card.api, card.needs_api)?;
         writeln!(out, "door              {}", card.door)?;
         writeln!(out, "built with        plugin-api {}, {}, for {}", card.sdk, card.rustc, card.target)?;
         if let Ok(schema) = Json::parse(indexer.params_schema.as_bytes()) {

@@ -12,23 +12,27 @@ use clap::Args;
 use kymhost_author::inspect::{ExtraIndexerKeys, Inspection, inspect as look_at};
 use kymhost_plugin::Platform;
 use kymhost_plugin_api::card::{API, CardIndexer, TARGET};
+use kymhost_store::text::one_line_start;
 use serde::Serialize;
 use serde_json::Value;
 use std::io::{self, Write};
 use std::path::PathBuf;
+
+/// How much of a foreign text is shown.
+const MAX_CHARS: usize = 500;
 
 const EXAMPLES: &str = "\
 Examples:
   kymhost plugin inspect ./libstalls.so
   kymhost plugin inspect stalls.dll --json | jq .platforms
 
-Nothing of the library is run. The exit code is 0 where this kymhost would load it, else 5.";
+None of the library's code runs. The exit code is 0 if this kymhost would load it, else 5.";
 
 /// Arguments of `plugin inspect`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PluginInspectArgs {
-    /// Library: an ELF, Mach-O or PE file
+    /// Inspect this library: an ELF, Mach-O or PE file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 }
@@ -76,7 +80,7 @@ struct InspectedIndexerBody<'a> {
     other_keys: &'a [String],
 }
 
-/// This program, as far as plugins are concerned.
+/// What plugins need to know about this program.
 #[derive(Debug, Serialize)]
 struct HostBody {
     version: &'static str,
@@ -85,7 +89,7 @@ struct HostBody {
 }
 
 impl<'a> InspectDocument<'a> {
-    /// The document of a library's file, and why it would not be loaded.
+    /// The document of a library's file, and the error if it would not be loaded.
     pub fn new(found: &'a Inspection, refusal: Option<&'a CliError>) -> Self {
         let card = &found.file.card;
         let none: &'static ExtraIndexerKeys = &NO_EXTRA_KEYS;
@@ -151,7 +155,7 @@ fn show(out: &mut dyn Write, found: &Inspection, refusal: Option<&CliError>) -> 
     for platform in &found.file.platforms {
         writeln!(out, "architecture      {platform}")?;
     }
-    writeln!(out, "plugin API        {}, needs {} at least (this kymhost has {API})", card.api, card.needs_api)?;
+    writeln!(out, "plugin API        {}, needs at least {} (this kymhost has {API})", card.api, card.needs_api)?;
     writeln!(out, "door              {}", card.door)?;
     writeln!(out, "built with        plugin-api {}, {}, for {}", card.sdk, card.rustc, card.target)?;
     let none = ExtraIndexerKeys::default();
@@ -164,8 +168,8 @@ fn show(out: &mut dyn Write, found: &Inspection, refusal: Option<&CliError>) -> 
     match refusal {
         None => writeln!(out, "would be loaded   yes, by this kymhost {} on {TARGET}", env!("CARGO_PKG_VERSION")),
         Some(error) => {
-            writeln!(out, "would be loaded   no: [{}] {}", error.code, output::indented(&error.message))?;
-            match &error.help {
+            writeln!(out, "would be loaded   no: [{}] {}", error.code(), output::indented(&error.message()))?;
+            match &error.said.help {
                 Some(help) => writeln!(out, "help              {}", output::indented(help)),
                 None => Ok(()),
             }
@@ -178,7 +182,7 @@ fn show_indexer(out: &mut dyn Write, indexer: &CardIndexer, extra: &ExtraIndexer
     writeln!(out, "indexer           {}", indexer.name)?;
     writeln!(out, "  version         {}", indexer.analysis_version)?;
     writeln!(out, "  run marker      {}", indexer.marker)?;
-    writeln!(out, "  params          {}", if params.is_empty() { "(not said)" } else { &params })?;
+    writeln!(out, "  params          {}", if params.is_empty() { "(not declared)" } else { &params })?;
     for (what, value) in [("writes", &extra.writes), ("reads", &extra.reads), ("params schema", &extra.params_schema)] {
         if let Some(value) = value {
             writeln!(out, "  {what:<15} {}", in_words(value))?;
@@ -190,7 +194,7 @@ fn show_indexer(out: &mut dyn Write, indexer: &CardIndexer, extra: &ExtraIndexer
     Ok(())
 }
 
-/// A list of texts as a list, anything else as its JSON, of bounded length.
+/// A list of texts with commas, anything else as JSON, cut to a bounded length.
 fn in_words(value: &Value) -> String {
     let texts = value.as_array().and_then(|all| all.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
     let text = match (texts, value) {
@@ -202,14 +206,9 @@ fn in_words(value: &Value) -> String {
     one_line(&text)
 }
 
-/// Texts of unknown keys were checked by nobody: one line, of bounded length, that no terminal obeys.
+/// Nobody has checked the texts of unknown keys.
 fn one_line(text: &str) -> String {
-    const MAX_CHARS: usize = 500;
-    let mut line: String = text.chars().take(MAX_CHARS).map(|c| if c.is_control() { '?' } else { c }).collect();
-    if text.chars().nth(MAX_CHARS).is_some() {
-        line.push('…');
-    }
-    line
+    one_line_start(text, MAX_CHARS)
 }
 
 #[cfg(test)]
@@ -218,16 +217,16 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn foreign_values_are_shown_in_one_line() {
+    fn foreign_values_are_one_line() {
         for (value, expected) in [
             (json!([]), "(nothing)"),
-            (json!(["a", "b\n"]), "a, b?"),
-            (json!("x\u{1b}[31m"), "x?[31m"),
+            (json!(["a", "b\n"]), "a, b"),
+            (json!("x\u{1b}[31m"), "x\u{FFFD}[31m"),
             (json!({"type": "object"}), r#"{"type":"object"}"#),
             (json!([1]), "[1]"),
         ] {
             assert_eq!(in_words(&value), expected);
         }
-        assert_eq!(one_line(&"x".repeat(9000)).chars().count(), 501);
+        assert_eq!(one_line(&"x".repeat(9000)).chars().count(), 500);
     }
 }

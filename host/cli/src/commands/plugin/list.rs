@@ -16,7 +16,7 @@ Examples:
   kymhost plugin list
   kymhost plugin list --plugin-dir ~/my-plugins/target/release
 
-Only what a library says of itself is read; none of its code is run.";
+Only what a library's file says about itself is read. None of its code runs.";
 
 /// Arguments of `plugin list`.
 #[derive(Debug, Args)]
@@ -32,9 +32,9 @@ pub struct PluginListArgs {
 pub struct PluginsDocument<'a> {
     /// The search path.
     pub folders: Vec<String>,
-    /// What can be used.
+    /// Indexers that can be used.
     pub plugins: Vec<ListedPluginDocument<'a>>,
-    /// What cannot.
+    /// Libraries that cannot be used.
     pub unusable: Vec<UnusableBody<'a>>,
 }
 
@@ -43,7 +43,7 @@ pub struct PluginsDocument<'a> {
 pub struct UnusableBody<'a> {
     library: String,
     code: &'a str,
-    message: &'a str,
+    message: String,
     help: Option<&'a str>,
 }
 
@@ -52,14 +52,14 @@ impl<'a> UnusableBody<'a> {
     pub fn new(library: &std::path::Path, error: &'a CliError) -> Self {
         Self {
             library: library.display().to_string(),
-            code: error.code,
-            message: &error.message,
-            help: error.help.as_deref(),
+            code: error.code(),
+            message: error.message(),
+            help: error.said.help.as_deref(),
         }
     }
 }
 
-/// One of `plugins` of `plugin list --json`.
+/// An indexer that can be used.
 #[derive(Debug, Serialize)]
 pub struct ListedPluginDocument<'a> {
     #[serde(flatten)]
@@ -121,23 +121,23 @@ pub fn list(context: &Context, args: &PluginListArgs) -> Result<Exit, CliError> 
                 out,
                 "cannot be used: {}\n  [{}] {}",
                 library.display(),
-                error.code,
-                output::indented(&error.message)
+                error.code(),
+                output::indented(&error.message())
             )?;
-            if let Some(help) = &error.help {
+            if let Some(help) = &error.said.help {
                 writeln!(out, "  help: {}", output::indented(help))?;
             }
         }
         Ok(())
     })?;
     if usable.is_empty() && !context.quiet {
-        output::say("no indexer was found in:");
+        output::say("no indexer found in:");
         for folder in &search.folders {
-            let absent = if folder.is_dir() { "" } else { "  (no such folder)" };
+            let absent = if folder.is_dir() { "" } else { "  (does not exist)" };
             output::say(format_args!("  {}{absent}", folder.display()));
         }
         output::say(format_args!(
-            "help: `kymhost plugin add FILE|FOLDER` installs a plugin; or give --plugin-dir DIR or {VARIABLE}"
+            "help: install a plugin with `kymhost plugin add FILE|FOLDER`, or name its folder with --plugin-dir DIR or {VARIABLE}"
         ));
     }
     Ok(Exit::Done)

@@ -17,30 +17,30 @@ Examples:
   kymhost plugin new stalls --lang c
   kymhost plugin new stalls --path ~/src/stall-indexer
 
-What is made builds and passes its tests as it is; the commands to type next are printed. All that it needs of
-kymhost comes along in its vendor folder. A folder that holds anything is never touched.";
+The new plugin builds and passes its tests as it is. The commands to type next are printed. All that
+it needs of kymhost is in its vendor folder. A folder that is not empty is never changed.";
 
 /// Arguments of `plugin new`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PluginNewArgs {
-    /// Name of the indexer and its table: a letter, then a-z, 0-9 and _
+    /// Name the indexer and its table: a letter, then a-z, 0-9 and _
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Language it is written in
+    /// Write it in this language
     #[arg(long, value_enum, value_name = "LANG", default_value = "rust")]
     pub lang: LangArg,
-    /// Folder to make; it must not exist, or be empty [default: NAME]
+    /// Create this folder, which must not exist or must be empty [default: NAME]
     #[arg(long, value_name = "DIR")]
     pub path: Option<PathBuf>,
 }
 
-/// What a new plugin is written in.
+/// The language of a new plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LangArg {
-    /// A crate
+    /// A Rust crate
     Rust,
-    /// A folder with a Makefile; neither Rust nor any library is needed
+    /// A folder with a Makefile. It needs neither Rust nor any library
     C,
 }
 
@@ -90,7 +90,7 @@ pub fn new(context: &Context, args: &PluginNewArgs) -> Result<Exit, CliError> {
     output::to_stdout(|out| {
         writeln!(
             out,
-            "Made {}: the indexer '{name}' in {}, with tests and a README, and plugin API {} in its folder vendor.\n",
+            "Created {}: the indexer '{name}' in {}, with tests and a README. Its folder vendor has plugin API {}.\n",
             folder.display(),
             language.title(),
             carried::VERSION,

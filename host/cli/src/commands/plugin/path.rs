@@ -20,7 +20,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PluginPathArgs {
-    /// Indexer whose library is meant [default: the folder that `plugin add` installs into]
+    /// Print the library of this indexer [default: the folder that `plugin add` installs into]
     pub name: Option<String>,
 }
 
@@ -31,7 +31,7 @@ pub struct PluginPathDocument {
     pub plugins: String,
     /// The user's lock file.
     pub lock: String,
-    /// The library of the indexer asked for.
+    /// The library of the named indexer.
     pub library: Option<String>,
 }
 

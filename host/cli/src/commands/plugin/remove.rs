@@ -13,15 +13,16 @@ use serde::Serialize;
 
 const EXAMPLES: &str = "\
 Examples:
-  kymhost plugin remove stalls";
+  kymhost plugin remove stalls
+  kymhost plugin remove stalls --dataset-lock --dataset lab.zarr";
 
 /// Arguments of `plugin remove`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PluginRemoveArgs {
-    /// Indexer; the whole library goes, where it has several
+    /// Indexer to remove. If the library has several indexers, all are removed
     pub name: String,
-    /// Leave the library, and let the dataset ask for none of that name any more
+    /// Keep the file; only remove the dataset's pin for that name
     #[arg(long)]
     pub dataset_lock: bool,
 }
@@ -31,11 +32,11 @@ pub struct PluginRemoveArgs {
 pub struct PluginRemoveDocument<'a> {
     /// The names of the library's indexers.
     pub removed: Vec<&'a str>,
-    /// Its file; null where only the dataset's lock file was changed.
+    /// Its file; null if only the dataset's lock file was changed.
     pub library: Option<String>,
     /// Whether the file was deleted.
     pub is_deleted: bool,
-    /// Whether the dataset's lock file was changed, and not the user's.
+    /// Whether the dataset's lock file was changed instead of the user's.
     pub dataset_lock: bool,
 }
 
@@ -54,7 +55,7 @@ pub fn remove(context: &Context, args: &PluginRemoveArgs) -> Result<Exit, CliErr
             })?;
         } else {
             output::to_stdout(|out| {
-                writeln!(out, "{} is no longer pinned for {}", names.join(", "), dataset.path().display())
+                writeln!(out, "{} is no longer pinned in the dataset {}", names.join(", "), dataset.path().display())
             })?;
         }
         return Ok(Exit::Done);
@@ -75,11 +76,11 @@ pub fn remove(context: &Context, args: &PluginRemoveArgs) -> Result<Exit, CliErr
         if removed.is_deleted {
             writeln!(out, "removed {names}: deleted {}", removed.library.display())
         } else {
-            writeln!(out, "removed {names} from the lock file; {} was left as it is", removed.library.display())
+            writeln!(out, "removed {names} from the lock file; the file {} was not deleted", removed.library.display())
         }
     })?;
     if !context.quiet {
-        output::say("tables and run markers stay in the datasets (`kymhost table drop NAME` deletes a table)");
+        output::say("tables and run markers stay in the datasets; delete a table with `kymhost table drop NAME`");
     }
     Ok(Exit::Done)
 }

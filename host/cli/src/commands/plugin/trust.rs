@@ -11,6 +11,8 @@ use crate::plugins::{home, search_path};
 use crate::{output, shell_quote};
 use clap::Args;
 use kymhost_author::install::{Change, pin};
+use kymhost_store::Class;
+use kymhost_store::text::one_line_start;
 use serde::Serialize;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -19,26 +21,26 @@ const EXAMPLES: &str = "\
 Examples:
   kymhost plugin trust stalls
   kymhost plugin trust stalls --yes
-  kymhost plugin trust /srv/lab/plugins/libstalls.so      also where the lab's group may write to it
+  kymhost plugin trust /srv/lab/plugins/libstalls.so      even if the lab's group may write to it
   kymhost plugin trust stalls --dataset-lock --dataset lab.zarr
 
-Both digests are shown, and what the card says otherwise than before. Without a terminal and without --yes nothing is
-changed, and the exit code is 6.";
+Both digests are shown, and what changed in the library's card. Without a terminal and without --yes
+nothing is changed, and the exit code is 6.";
 
 /// Arguments of `plugin trust`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PluginTrustArgs {
-    /// Indexer: a NAME that is looked for, or a library's PATH
+    /// Trust this indexer: its NAME or the PATH of its library
     #[arg(value_name = "NAME|PATH")]
     pub plugin: String,
-    /// Do not ask
+    /// Skip the confirmation prompt
     #[arg(long)]
     pub yes: bool,
-    /// Also write its digest into the dataset: whoever works on it is refused another library of that name
+    /// Pin the library's digest in this dataset. Other builds with that name will be rejected
     #[arg(long)]
     pub dataset_lock: bool,
-    /// Where else to look.
+    /// Where to look for plugins first.
     #[command(flatten)]
     pub dirs: PluginDirs,
 }
@@ -57,7 +59,7 @@ pub struct PluginTrustDocument<'a> {
     error: Option<ErrorBody<'a>>,
 }
 
-/// What a card says otherwise.
+/// A difference between two cards.
 #[derive(Debug, Serialize)]
 struct CardChangeBody<'a> {
     what: &'a str,
@@ -95,14 +97,14 @@ pub fn trust(context: &Context, args: &PluginTrustArgs) -> Result<Exit, CliError
         output::to_stdout(|out| show(out, &change))?;
     }
     let is_known = change.is_known();
-    // With nothing new and no dataset to be told of it there is nothing to ask.
+    // If nothing changed and no dataset is to be pinned, there is nothing to ask.
     let mut refusal = None;
     let is_needless = is_known && dataset.is_none();
     if !(is_needless || args.yes || asked(context)?) {
         refusal = Some(not_trusted(&change, args));
     }
     if refusal.is_none() {
-        // A library that only the dataset is to ask for needs no entry of this user's.
+        // A library that is only pinned in the dataset needs no entry in the user's lock file.
         if !is_known && (change.before.is_some() || dataset.is_none()) {
             home.trust(&change)?;
         }
@@ -120,10 +122,10 @@ pub fn trust(context: &Context, args: &PluginTrustArgs) -> Result<Exit, CliError
         }
         None => {
             if !context.json {
-                let what = if is_known { "is trusted already" } else { "is trusted as it is now" };
+                let what = if is_known { "is already trusted" } else { "is trusted as it is now" };
                 output::to_stdout(|out| writeln!(out, "{} {what}", with_versions(&change.after)))?;
                 if let Some(dataset) = &dataset {
-                    output::to_stdout(|out| writeln!(out, "pinned for all who work on {}", dataset.path().display()))?;
+                    output::to_stdout(|out| writeln!(out, "pinned in the dataset {}", dataset.path().display()))?;
                 }
             }
             Ok(Exit::Done)
@@ -131,7 +133,7 @@ pub fn trust(context: &Context, args: &PluginTrustArgs) -> Result<Exit, CliError
     }
 }
 
-/// Asks at a terminal; elsewhere nobody says yes.
+/// Asks at a terminal. Without one the answer is no.
 fn asked(context: &Context) -> Result<bool, CliError> {
     if context.json || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(false);
@@ -140,18 +142,18 @@ fn asked(context: &Context) -> Result<bool, CliError> {
     let _ = write!(stderr, "Trust it as it is now? [y/N] ");
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
-    read.map_err(|error| CliError::usage("terminal", format!("no answer can be read: {error}")))?;
+    read.map_err(|error| CliError::usage("terminal", "cannot read the answer", "pass --yes to skip the prompt").why(error))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 
 fn not_trusted(change: &Change, args: &PluginTrustArgs) -> CliError {
     let lock = if args.dataset_lock { " --dataset-lock" } else { "" };
     CliError::new(
-        Exit::Refused,
+        Class::Refused,
         "guarded",
-        format!("{} was not trusted: nothing was changed", with_versions(&change.after)),
+        format!("{} was not trusted; nothing was changed", with_versions(&change.after)),
+        format!("to trust it: kymhost plugin trust {}{lock} --yes", shell_quote::word(&args.plugin)),
     )
-    .help(format!("where it is meant: kymhost plugin trust {}{lock} --yes", shell_quote::word(&args.plugin)))
 }
 
 fn show(out: &mut dyn Write, change: &Change) -> io::Result<()> {
@@ -161,7 +163,7 @@ fn show(out: &mut dyn Write, change: &Change) -> io::Result<()> {
             writeln!(out, "trusted       {} (since {})", before.sha256, before.locked_utc)?;
             writeln!(out, "found         {}", change.after.sha256)?;
         }
-        None => writeln!(out, "found         {} (in no lock file so far)", change.after.sha256)?,
+        None => writeln!(out, "found         {} (not in a lock file yet)", change.after.sha256)?,
     }
     writeln!(out, "indexers      {}", with_versions(&change.after))?;
     for difference in &change.differences {
@@ -170,17 +172,12 @@ fn show(out: &mut dyn Write, change: &Change) -> io::Result<()> {
         writeln!(out, "changed       {}: {} -> {}", short(&difference.what), short(&before), short(&after))?;
     }
     if change.before.is_some() && !change.is_known() && change.differences.is_empty() {
-        writeln!(out, "changed       nothing that its card says; its code or data")?;
+        writeln!(out, "changed       code or data; its card is the same")?;
     }
     Ok(())
 }
 
-/// Texts of cards that no host of this version knows were checked by nobody.
+/// Nobody has checked the texts of cards of unknown versions.
 fn short(text: &str) -> String {
-    const MAX_CHARS: usize = 200;
-    let mut line: String = text.chars().take(MAX_CHARS).map(|c| if c.is_control() { '?' } else { c }).collect();
-    if text.chars().nth(MAX_CHARS).is_some() {
-        line.push('…');
-    }
-    line
+    one_line_start(text, 200)
 }

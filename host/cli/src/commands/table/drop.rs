@@ -10,6 +10,7 @@ use crate::{output, quantity};
 use clap::Args;
 use kymhost_index::IndexError;
 use kymhost_index::names::TableName;
+use kymhost_store::Class;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -17,18 +18,18 @@ const EXAMPLES: &str = "\
 Examples:
   kymhost table drop velocity_events --yes
 
-The next `kymhost run` makes the table again, from the images.";
+The next `kymhost run` makes the table again.";
 
 /// Arguments of `table drop`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TableDropArgs {
-    /// Table: the name of its indexer (velocity_events)
+    /// Delete this table: the name of its indexer (velocity_events)
     pub name: String,
-    /// Do it
+    /// Skip the confirmation: without --yes nothing is deleted
     #[arg(long)]
     pub yes: bool,
-    /// Wait so long for a run to let go of the table [default: 0]
+    /// Wait up to this many seconds for the table lock [default: 0]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
     pub wait: Option<Duration>,
 }
@@ -44,13 +45,11 @@ pub fn drop_table(context: &Context, args: &TableDropArgs) -> Result<Exit, CliEr
     let dataset = context.open_dataset()?;
     let table = find(&dataset, &args.name)?;
     let indexer = table.strip_prefix(PREFIX).and_then(|indexer| TableName::of(indexer).ok()).ok_or_else(|| {
-        CliError::new(Exit::Refused, "not_ours", format!("{table} is no indexer's table; it is left as it is"))
-            .help("`kymhost run` could not make it again; delete its file by hand if that is meant")
+        CliError::new(Class::Refused, "not_ours", format!("{table} is not the table of an indexer; it was not deleted"), "`kymhost run` cannot make this table again. To delete it anyway, delete its file")
     })?;
     let key = indexer.key_text();
     if !args.yes {
-        return Err(CliError::new(Exit::Refused, "guarded", format!("{key} would be deleted; nothing was done"))
-            .help("--yes deletes it; the images stay, and the next `kymhost run` makes it again"));
+        return Err(CliError::new(Class::Refused, "guarded", format!("this would delete {key}; nothing was deleted"), "to delete it, pass --yes. The recordings stay, and the next `kymhost run` makes the table again"));
     }
     let interrupt = Interrupt::listen();
     let mut progress = Progress::new(indexer.indexer(), context.quiet, context.verbose, &interrupt);
@@ -61,7 +60,7 @@ pub fn drop_table(context: &Context, args: &TableDropArgs) -> Result<Exit, CliEr
         error => error.into(),
     })?;
     if !deleted {
-        // Another process was first.
+        // Another process deleted it first.
         return Err(unknown(&dataset, &args.name, &dataset.table_names()?));
     }
     if context.json {

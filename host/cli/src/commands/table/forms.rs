@@ -11,18 +11,17 @@ use comfy_table::{CellAlignment, Table, presets};
 use kymhost_dataset::cells::{Cell, Column, Kept};
 use std::io::{self, Write};
 
-/// The longest text in a cell for people: an image's id just fits.
+/// The longest text in a cell for people: just enough for an image's id.
 const TEXT_WIDTH: usize = 36;
-/// What stands between two columns.
+/// The number of blanks between two columns.
 const GAP: usize = 2;
 
-/// How wide the terminal is; `None` where standard output is none.
+/// The width of the terminal; `None` if standard output is not a terminal.
 pub fn terminal_width() -> Option<usize> {
     Table::new().width().map(usize::from)
 }
 
-/// Aligned text, the image's id first, for it says whose row it is; the names of the columns that are left out because they
-/// do not fit the width.
+/// Writes aligned text, the image's id first. Returns the names of the columns that do not fit the width.
 pub fn text(out: &mut dyn Write, rows: &RecordBatch, width: Option<usize>) -> io::Result<Vec<String>> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -37,7 +36,7 @@ pub fn text(out: &mut dyn Write, rows: &RecordBatch, width: Option<usize>) -> io
         let kept = if field.name().ends_with("path") { Kept::End } else { Kept::Start };
         let cells: Vec<String> = (0..rows.num_rows()).map(|row| column.cell(row).brief(TEXT_WIDTH, kept)).collect();
         let widest = cells.iter().chain([field.name()]).map(|text| text.chars().count()).max().unwrap_or(0);
-        // The first column is always shown, and once one does not fit, no later one is: the order stays readable.
+        // Always show the first column. After one that does not fit, show no other, so that the order stays readable.
         if width.is_some_and(|width| used + widest > width && !shown.is_empty()) || !left_out.is_empty() {
             left_out.push(field.name().clone());
             continue;
@@ -64,7 +63,7 @@ pub fn text(out: &mut dyn Write, rows: &RecordBatch, width: Option<usize>) -> io
     Ok(left_out)
 }
 
-/// CSV with a header; a missing value is an empty cell.
+/// Writes CSV with a header. A missing value is an empty cell.
 pub fn csv(out: &mut dyn Write, rows: &RecordBatch) -> io::Result<()> {
     let columns: Vec<Column> = rows.columns().iter().map(Column::new).collect();
     let mut writer = ::csv::Writer::from_writer(out);
@@ -79,7 +78,7 @@ pub fn csv(out: &mut dyn Write, rows: &RecordBatch) -> io::Result<()> {
     writer.flush()
 }
 
-/// A JSON array with one object a row, one row a line; a missing or infinite value is null.
+/// Writes a JSON array with one object per row and line. A missing or infinite value is null.
 pub fn json(out: &mut dyn Write, rows: &RecordBatch) -> io::Result<()> {
     let columns: Vec<Column> = rows.columns().iter().map(Column::new).collect();
     let names: Vec<String> =
@@ -104,7 +103,7 @@ pub fn json(out: &mut dyn Write, rows: &RecordBatch) -> io::Result<()> {
     out.write_all(if rows.num_rows() == 0 { b"]\n" } else { b"\n]\n" })
 }
 
-/// A Parquet file, compressed as dataset tables are.
+/// Writes a Parquet file, compressed like the tables of a dataset.
 pub fn parquet(out: &mut dyn Write, rows: &RecordBatch) -> io::Result<()> {
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut bytes = Vec::new();
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn as_text() {
+    fn text_aligns_columns() {
         assert_eq!(
             written(|out| text(out, &rows(), None).map(drop)),
             "image_id  id    t  note   ok\n\
@@ -148,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn text_leaves_out_what_does_not_fit() {
+    fn text_leaves_out_columns_that_do_not_fit() {
         let mut out = Vec::new();
         assert_eq!(text(&mut out, &rows(), Some(17)).unwrap(), ["note", "ok"]);
         assert_eq!(String::from_utf8(out).unwrap(), "image_id  id    t\ni1         1  0.3\ni2\n");
     }
 
     #[test]
-    fn of_a_long_path_the_file_is_shown() {
+    fn text_cuts_paths_at_their_beginning() {
         let path: ArrayRef = Arc::new(StringArray::from(vec!["/lab/recordings/2025/07/22/A89/vessel 7.tif"]));
         let rows = RecordBatch::try_from_iter([("source_primary_path", Arc::clone(&path)), ("note", path)]).unwrap();
         let text = written(|out| text(out, &rows, None).map(drop));
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn as_csv() {
+    fn csv_is_exact() {
         assert_eq!(
             written(|out| csv(out, &rows())),
             "id,t,note,ok,image_id\n1,0.30000000000000004,\"a,\"\"b\"\"\",true,i1\n,,,false,i2\n"
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn as_json() {
+    fn json_is_exact() {
         let text = written(|out| json(out, &rows()));
         assert_eq!(
             text,
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn as_parquet() {
+    fn parquet_has_magic_bytes() {
         let mut out = Vec::new();
         parquet(&mut out, &rows()).unwrap();
         assert_eq!((&out[..4], &out[out.len() - 4..]), (&b"PAR1"[..], &b"PAR1"[..]));

@@ -4,7 +4,6 @@ use super::names::{IMAGE_ID, PREFIX};
 use crate::commands::bodies::TableBody;
 use crate::context::Context;
 use crate::error::CliError;
-use crate::error::with_causes;
 use crate::exit::Exit;
 use crate::{output, quantity};
 use arrow::array::RecordBatch;
@@ -42,13 +41,13 @@ pub fn list(context: &Context, _: &TableListArgs) -> Result<Exit, CliError> {
         return Ok(exit);
     }
     if tables.is_empty() && !context.quiet {
-        output::say("the dataset has no tables yet; `kymhost run` makes them");
+        output::say("the dataset has no tables yet; next: kymhost run --plugin NAME");
     }
     let width = tables.iter().map(|table| table.name.len()).max().unwrap_or(0);
     output::to_stdout(|out| {
         for table in &tables {
             let count = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |number| number.to_string());
-            let rows = format!("{} rows of {} images", count(table.rows), count(table.images.flatten()));
+            let rows = format!("{} rows of {} recordings", count(table.rows), count(table.images.flatten()));
             let size = table.size_bytes.map(quantity::show_size).unwrap_or_default();
             writeln!(out, "{:width$}  {rows}  {size}  {}", table.name, table.table)?;
             if let Some(error) = &table.error {
@@ -60,7 +59,7 @@ pub fn list(context: &Context, _: &TableListArgs) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-/// What the list says of a table; a broken one is a line, not the end.
+/// A table's line. A broken table does not end the list.
 fn describe(dataset: &Dataset, table: &str) -> Result<TableBody, CliError> {
     let key = format!("tables/{table}.parquet");
     let size_bytes = dataset.store().stat(&Key::new(key.as_str())?)?.map(|stat| stat.size);
@@ -72,7 +71,7 @@ fn describe(dataset: &Dataset, table: &str) -> Result<TableBody, CliError> {
             body.images = Some(Some(images_of(&batch)));
         }
         Ok(None) => {}
-        Err(error) => body.error = Some(with_causes(&error)),
+        Err(error) => body.error = Some(error.to_string()),
     }
     Ok(body)
 }

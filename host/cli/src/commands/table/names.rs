@@ -9,7 +9,7 @@ pub const IMAGE_ID: &str = "image_id";
 /// What the names of indexers' tables begin with.
 pub const PREFIX: &str = "kym_";
 
-/// The table that a name means: an indexer's, else any by its own name or key.
+/// The table that a name means: an indexer's table, or else a table with that name or key.
 pub fn find(dataset: &Dataset, name: &str) -> Result<String, CliError> {
     let names = dataset.table_names()?;
     named(&names, name).ok_or_else(|| unknown(dataset, name, &names))
@@ -25,15 +25,14 @@ fn named(names: &[String], name: &str) -> Option<String> {
 
 pub fn unknown(dataset: &Dataset, name: &str, names: &[String]) -> CliError {
     let there = match names {
-        [] => "it has none yet".to_owned(),
+        [] => "it has no tables yet".to_owned(),
         names => {
             let names: Vec<&str> = names.iter().map(|name| name.strip_prefix(PREFIX).unwrap_or(name)).collect();
-            format!("it has {}", names.join(", "))
+            format!("its tables are {}", names.join(", "))
         }
     };
     let at = dataset.store().root();
-    CliError::usage("unknown_table", format!("there is no table '{name}' in {}; {there}", at.display()))
-        .help("`kymhost run --plugin NAME` makes an indexer's table")
+    CliError::usage("unknown_table", format!("no table '{name}' in {}: {there}", at.display()), "`kymhost run --plugin NAME` makes the table of an indexer")
 }
 
 #[cfg(test)]
@@ -41,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_named_by_its_indexer_or_itself() {
+    fn named_finds_table_by_indexer_or_name() {
         let names: Vec<String> =
             ["kym_radon", "kym_sources", "kym_velocity_events", "sources"].map(str::to_owned).to_vec();
         for (name, expected) in [

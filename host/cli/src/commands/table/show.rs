@@ -24,12 +24,12 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TableShowArgs {
-    /// Table: the name of its indexer (velocity_events), or of another table (sources)
+    /// Show this table: the name of its indexer (velocity_events) or of another table (sources)
     pub name: String,
-    /// How.
+    /// How rows are shown.
     #[command(flatten)]
     pub output: TableOutput,
-    /// Show the rows of this image only; repeatable
+    /// Show only rows of these recordings; repeatable
     #[arg(long, value_name = "ID", num_args = 1..)]
     pub image: Vec<String>,
 }
@@ -45,11 +45,10 @@ pub fn show(context: &Context, args: &TableShowArgs) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// The rows of these images. An image that is in neither the table nor the dataset is an error.
+/// The rows of these images. An image that is neither in the table nor in the dataset is an error.
 fn of_images(dataset: &Dataset, table: &str, rows: &RecordBatch, images: &[String]) -> Result<RecordBatch, CliError> {
     let Some(column) = rows.column_by_name(IMAGE_ID) else {
-        return Err(CliError::usage("no_image_id", format!("the table {table} has no column {IMAGE_ID}"))
-            .help("leave --image out"));
+        return Err(CliError::usage("no_image_id", format!("the table {table} has no column {IMAGE_ID}"), "leave out --image"));
     };
     let column = Column::new(column);
     let wanted: HashSet<&str> = images.iter().map(String::as_str).collect();
@@ -64,7 +63,7 @@ fn of_images(dataset: &Dataset, table: &str, rows: &RecordBatch, images: &[Strin
     for id in images.iter().filter(|id| !seen.contains(id.as_str())) {
         match dataset.find_record(id) {
             Ok(_) => {}
-            // An id that cannot even be a key is no image's either.
+            // An id that is not a valid key belongs to no image.
             Err(DatasetError::Store(kymhost_store::StoreError::BadKey { .. })) => {
                 return Err(DatasetError::UnknownImage {
                     id: id.clone(),
@@ -76,5 +75,5 @@ fn of_images(dataset: &Dataset, table: &str, rows: &RecordBatch, images: &[Strin
         }
     }
     filter_record_batch(rows, &mask)
-        .map_err(|error| CliError::new(Exit::Internal, "internal", format!("cannot filter the rows: {error}")))
+        .map_err(|error| CliError::internal(format_args!("cannot filter the rows: {error}")))
 }
