@@ -57,8 +57,13 @@ fn looks_like_a_dataset(folder: &Path) -> bool {
 
 fn zarr_datasets(working: &Path) -> Result<Vec<String>, CliError> {
     let cannot = |error: std::io::Error| {
-        CliError::new(Class::Unusable, "no_dataset", "cannot list the working folder", "name the dataset with --dataset PATH")
-            .why(error)
+        CliError::new(
+            Class::Unusable,
+            "no_dataset",
+            "cannot list the working folder",
+            "name the dataset with --dataset PATH",
+        )
+        .why(error)
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(working).map_err(cannot)? {

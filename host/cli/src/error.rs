@@ -70,7 +70,12 @@ impl CliError {
 
     /// A bug.
     pub fn internal(what: impl Display) -> Self {
-        Self::new(Class::Internal, "internal", what, format_args!("this is a bug in kymhost; please report it at {REPORT_AT}"))
+        Self::new(
+            Class::Internal,
+            "internal",
+            what,
+            format_args!("this is a bug in kymhost; please report it at {REPORT_AT}"),
+        )
     }
 
     /// Output that could not be written.

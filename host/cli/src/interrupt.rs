@@ -59,7 +59,12 @@ impl Interrupt {
     pub fn error(&self, message: &str) -> CliError {
         CliError {
             exit: self.exit().unwrap_or(Exit::Interrupted),
-            ..CliError::new(Class::Interrupted, "interrupted", message, "nothing is lost: run the command again to do the rest")
+            ..CliError::new(
+                Class::Interrupted,
+                "interrupted",
+                message,
+                "nothing is lost: run the command again to do the rest",
+            )
         }
     }
 }

@@ -17,7 +17,6 @@ use std::process::ExitCode;
 /// The first argument of a worker process. Not for people.
 const WORKER: &str = "worker";
 
-
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();

@@ -4,7 +4,7 @@
 
 use crate::output;
 use kymhost_index::ImageFailure;
-use kymhost_index::staleness::{ImageReport, Note, Reason};
+use kymhost_index::staleness::ImageReport;
 
 /// How many failed images a summary lists.
 const MAX_FAILURES_SHOWN: usize = 20;
@@ -35,42 +35,8 @@ pub fn image_line(image: &ImageReport, codes: bool) -> String {
         None if image.inputs.is_empty() => String::new(),
         None => format!(": {}", image.inputs.join(", ")),
     };
-    let reason = if codes { image.reason.code() } else { reason_meaning(image.reason) };
+    let reason = if codes { image.reason.code() } else { image.reason.meaning() };
     format!("{}  {reason}{about}", image.image_id)
-}
-
-/// A reason in plain words.
-pub fn reason_meaning(reason: Reason) -> &'static str {
-    match reason {
-        Reason::FreshRows => "up to date",
-        Reason::FreshZeroRows => "up to date, with no rows",
-        Reason::StaleMissingMarker => "never computed",
-        Reason::StaleMarkerTableMismatch => "the run marker and the table's rows disagree",
-        Reason::StaleVersionChanged => "the indexer has another analysis version now",
-        Reason::StaleParamsChanged => "the params changed",
-        Reason::StaleUnknown => "cannot tell whether its rows are up to date",
-        Reason::StaleUnreadable => "cannot be checked, because something is unreadable",
-        Reason::StaleInterrupted => "a run was killed while it wrote the rows",
-        Reason::StaleLastRunFailed => "the last run failed for this recording; its rows, if any, are from an earlier run",
-        Reason::StaleNoReceipt => "it has rows, but no run marker that says how they were computed",
-        Reason::StaleRowsChanged => "its rows in the table are not those that the run wrote",
-        Reason::StaleInputChanged => "an input changed",
-        Reason::StaleInputAppeared => "an input that was missing last time now exists",
-        Reason::StaleInputRemoved => "an input no longer exists",
-        Reason::StaleOutputChanged => "an artifact that the indexer wrote was deleted or changed",
-        Reason::PendingUpstream => "waits for another indexer of this run",
-    }
-}
-
-/// A note in plain words.
-pub fn note_meaning(note: Note) -> &'static str {
-    match note {
-        Note::JudgedByOldRules => {
-            "checked by kymflow's rules: the run marker names no inputs, so changed inputs go unnoticed"
-        }
-        Note::AnotherLibrary => "computed by another build of the library with the same analysis version",
-        Note::Adopted => "adopted: a person accepted its rows as up to date",
-    }
 }
 
 #[cfg(test)]

@@ -374,7 +374,7 @@ fn verify_compares_artifacts() {
     assert!(expected.iter().all(|one| found.contains(one)), "{found:?}");
     let text = lab.command("verify --plugin @maker").output().expect_code(3);
     text.expect_stdout(&[
-        "artifact_differs  6  an artifact that is kept is not what the plugin gives now",
+        "artifact_differs  6  a stored artifact is not what the plugin returns now",
         "analysis/maker/json.json: the member 'value' is not what the extraction gives",
         "it is not there, and the extraction makes it",
     ]);
@@ -440,7 +440,7 @@ fn refusal_names_only_applicable_options() {
     let never_run = refusal(&lab, 0, "");
     assert!(!never_run.contains("adopt"), "{never_run}");
     let text = lab.run("@maker --dry-run").expect_code(0);
-    text.expect_stdout(&["STALE_MISSING_MARKER: ", "was not made by this indexer"]);
+    text.expect_stdout(&["it was never run: ", "was not made by this indexer"]);
     let run = lab.run("@maker --json").expect_code(3).json();
     let said = run["failures"][0]["message"].as_str().unwrap_or_default().to_owned();
     assert!(said.contains("--overwrite-artifacts") && !said.contains("adopt"), "{said}");

@@ -140,27 +140,27 @@ fn demo_shows_answer_and_reruns() {
     let output = Run::new(["demo"]).folder(dir.path()).output().expect_code(0).expect_stdout(&[
         "kymhost-demo-recordings",
         "kymhost-demo.zarr",
-        "9 times the flow stalls",
-        "radon_velocity: updated 6, skipped 0, missing 6, failed 0",
-        "event_detection: updated 6, skipped 0, missing 6, failed 0",
-        "velocity_events: updated 6, skipped 0, missing 6, failed 0",
-        "6 images  updated  STALE_MISSING_MARKER: it has no run marker",
+        "The flow stalls 9 times",
+        "radon_velocity: 6 computed (6 new), 0 up to date",
+        "event_detection: 6 computed (6 new), 0 up to date",
+        "velocity_events: 6 computed (6 new), 0 up to date",
+        "6 recordings computed  it was never run",
         // The answer.
         "mean speed, mm/s",
         "missed",
         "baseline_drop",
         // Nothing to do; one param; one recording.
-        "radon_velocity: updated 0, skipped 6, missing 0, failed 0",
-        "velocity_events: updated 0, skipped 6, missing 0, failed 0",
+        "radon_velocity: 0 computed, 6 up to date",
+        "velocity_events: 0 computed, 6 up to date",
         "params set --plugin event_detection",
-        "event_detection: updated 1, skipped 5, missing 0, failed 0",
-        "vessel-4  updated  STALE_PARAMS_CHANGED: its params have changed",
-        "vessel-1.tif was read again, 5 are unchanged",
-        "radon_velocity: updated 1, skipped 5, missing 0, failed 0",
-        "vessel-1  updated  STALE_INPUT_CHANGED: an input that its rows were made from has changed",
-        "FRESH_ZERO_ROWS: a run found no rows, and nothing has changed since",
+        "event_detection: 1 computed, 5 up to date",
+        "vessel-4  computed  its params have changed",
+        "vessel-1.tif imported again, 5 unchanged",
+        "radon_velocity: 1 computed, 5 up to date",
+        "vessel-1  computed  an input that its rows were made from has changed",
+        "a run found no rows, and nothing has changed since",
         // Why, with the key that changed.
-        "   STALE_INPUT_CHANGED: an input that its rows were made from has changed\n",
+        "   an input that its rows were made from has changed\n",
         "       data\n",
     ]);
 
@@ -176,14 +176,14 @@ fn demo_shows_answer_and_reruns() {
     let said: Vec<String> = shown.into_iter().map(type_in).collect();
     let is_known = |said: &String| said.contains("6 recordings: 0 added, 6 unchanged");
     assert_eq!(said.iter().filter(|said| is_known(said)).count(), 2, "{said:#?}");
-    assert!(!said.iter().any(|said| said.contains("updated 1")), "{said:#?}");
+    assert!(!said.iter().any(|said| said.contains(": 1 computed")), "{said:#?}");
     // … and those to try next do what is said of them.
     let commands: Vec<&str> = after.lines().filter_map(|line| line.strip_prefix("  ")).collect();
     assert!(commands.len() >= 8, "{output}");
     let said: Vec<String> = commands.into_iter().map(type_in).collect();
-    assert!(said.iter().any(|text| text.contains("1 of 6 images are stale")), "{said:#?}");
+    assert!(said.iter().any(|text| text.contains("1 of 6 recordings stale")), "{said:#?}");
     assert!(said.iter().any(|text| text.contains("/baseline_drop/abs_score_floor\n")), "{said:#?}");
-    assert!(said.iter().any(|text| text.contains("event_detection: updated 1, skipped 5")), "{said:#?}");
+    assert!(said.iter().any(|text| text.contains("event_detection: 1 computed, 5 up to date")), "{said:#?}");
     assert!(dir.join("my_indexer").is_dir());
 }
 
@@ -213,7 +213,7 @@ fn demo_recreates_only_its_own_folder() {
     assert_eq!(answers[0], answers[1]);
     Fixture::at(dir.join("my demo.zarr")).add_image(&image_id(7));
     let demo_again = snapshot(dir.path());
-    let output = demo().expect_code(6).expect_stderr(&["images of yours", "kymhost demo"]);
+    let output = demo().expect_code(6).expect_stderr(&["your own recordings", "kymhost demo"]);
     assert_eq!(output.json()["error"]["code"], "not_ours");
     assert_untouched(&demo_again, &snapshot(dir.path()));
 

@@ -199,8 +199,8 @@ fn dry_run_lists_all_that_run_does() {
     );
     let keep = command(&lab, &data, "run --dry-run --orphans keep").output().expect_code(0).json();
     assert_eq!(keep["would_prune"], json!([]));
-    text(&data, "run --dry-run").expect_code(0).expect_stdout(&[
-        "reader: of 4 images, would update 3, would fail 1, would remove the rows of 1 (incremental, tables/",
+    text(&data, "run --dry-run -v").expect_code(0).expect_stdout(&[
+        "reader: would compute 3 of 4 recordings, 1 would fail, would remove the rows of 1 recording (incremental, tables/",
         &format!("  {}  STALE_INPUT_CHANGED: analysis/note.json\n", image_id(1)),
         &format!("  {}  3 rows\n", image_id(0)),
     ]);
@@ -264,12 +264,12 @@ fn pruned_rows_are_reported() {
     let lab = Lab::new();
     let data = settled(&lab, 3);
     delete(&data, 1);
-    let orphan = "orphans: the table has 3 rows of 1 image no longer in the dataset; `run` removes them\n";
-    text(&data, "status").expect_code(0).expect_stdout(&["0 of 2 images are stale", orphan]);
+    let orphan = "the table has 3 rows of 1 recording no longer in the dataset; the next run removes them\n";
+    text(&data, "status").expect_code(0).expect_stdout(&["0 of 2 recordings stale", orphan]);
     let said =
-        text(&data, "run").expect_code(0).expect_stderr(&["removed the rows of 1 image no longer in the dataset"]);
+        text(&data, "run").expect_code(0).expect_stderr(&["removed the rows of 1 recording no longer in the dataset"]);
     assert_eq!(said.stderr().lines().count(), 2, "{said}");
-    assert!(!text(&data, "status").expect_code(0).stdout().contains("orphans"));
+    assert!(!text(&data, "status").expect_code(0).stdout().contains("no longer in the dataset"));
 }
 
 // Failures.
@@ -298,7 +298,7 @@ fn max_failures_stops_and_commits_rest() {
         assert_eq!(table.into_keys().collect::<Vec<_>>(), ids(&[0, 1]), "{line}");
     }
     let first = text(&data, "run --jobs 1 --fail-fast").expect_code(3);
-    first.expect_stderr(&["stopped, for so many images failed", "  error: the params say: fail", ", not run 5 ("]);
+    first.expect_stderr(&["stopped after 1 failure (", "  error: the params say: fail", ", 5 not reached ("]);
 }
 
 /// Failures are remembered, and the next run tries the images again.
@@ -349,10 +349,10 @@ fn touched_inputs_renew_markers() {
         touch(1);
         text(&data, line).expect_code(0).stderr()
     };
-    let says = "reader: renewed the run markers of 1 image: inputs have other times, but the same content\n";
+    let says = "reader: renewed the run markers of 1 recording: inputs have new file times and the same content\n";
     assert!(again("run -v").contains(says));
     let quiet = again("run");
-    assert!(!quiet.contains("renewed") && quiet.contains("updated 0, skipped 2"), "{quiet}");
+    assert!(!quiet.contains("renewed") && quiet.contains("0 computed, 2 up to date"), "{quiet}");
     touch(0);
     let document = command(&lab, &data, "run").output().expect_code(0).json();
     assert_eq!((&document["freshened"], &document["commits"]), (&json!(1), &json!(0)), "{document}");
@@ -367,7 +367,7 @@ fn widened_column_is_reported() {
     let data = settled(&lab, 2);
     params(&data, 1, json!({"float": true}));
     let said = text(&data, "run").expect_code(0);
-    said.expect_stderr(&["reader: the column 'value' was Int64 and is Float64 now\n"]);
+    said.expect_stderr(&["reader: the type of column 'value' changed from Int64 to Float64\n"]);
     let data = settled(&lab, 2);
     params(&data, 1, json!({"float": true}));
     let document = command(&lab, &data, "run").output().expect_code(0).json();
@@ -414,7 +414,7 @@ fn locked_table_is_waited_for_with_wait() {
     for line in ["run", "run --wait 0", "run --wait 0.4", "adopt --reason x --wait 0.4"] {
         let begun = Instant::now();
         let output = command(&lab, &data, line).output().expect_code(4);
-        let output = output.expect_stderr(&["elsewhere", "4711", "reader, replace", "help: --wait SECONDS"]);
+        let output = output.expect_stderr(&["elsewhere", "4711", "reader, replace", "--wait SECONDS"]);
         let waits = line.ends_with("0.4");
         assert!(!waits || begun.elapsed() >= Duration::from_millis(400), "{line}\n{output}");
         assert_eq!(
@@ -512,11 +512,11 @@ fn status_shows_inputs_notes_and_reasons() {
     ] {
         assert_eq!(each(&status(line, code)["images"], "image_id"), ids(&images), "status {line}");
     }
-    let said = text(&data, "status --reason STALE_INPUT_CHANGED").expect_code(0).expect_stdout(&[
-        "3 of 5 images are stale",
+    let said = text(&data, "status -v --reason STALE_INPUT_CHANGED").expect_code(0).expect_stdout(&[
+        "3 of 5 recordings stale",
         "  STALE_PARAMS_CHANGED  1  its params",
         "notes:\n  JUDGED_BY_OLD_RULES  1  its run marker lists no inputs",
-        &format!("images with STALE_INPUT_CHANGED:\n  {}  STALE_INPUT_CHANGED: analysis/note.json\n", image_id(1)),
+        &format!("recordings with STALE_INPUT_CHANGED:\n  {}  STALE_INPUT_CHANGED: analysis/note.json\n", image_id(1)),
     ]);
     assert!(!said.stdout().contains(&image_id(2)), "{said}");
 }
@@ -549,7 +549,7 @@ fn explain_lists_reasons_before_and_after() {
         let keys: Vec<String> = causes.iter().flat_map(|cause| each(&cause["inputs"], "at")).collect();
         assert_eq!(keys, inputs, "{output}");
         for word in reasons.iter().chain(inputs) {
-            text(&data, &format!("explain #{image}")).expect_code(0).expect_stdout(&[word]);
+            text(&data, &format!("explain -v #{image}")).expect_code(0).expect_stdout(&[word]);
         }
         document
     };
@@ -593,7 +593,7 @@ fn verify_extracts_again_writes_nothing() {
     assert_eq!(verify("--rows").expect_code(0).json(), right);
     assert_eq!(verify("--sample 3").expect_code(0).json()["checked"], 3);
     assert_eq!(times(), 22);
-    text(&data, "verify").expect_code(0).expect_stdout(&["extracted 4 of 4 fresh images again, nothing is wrong ("]);
+    text(&data, "verify").expect_code(0).expect_stdout(&["computed 4 of 4 fresh recordings again: no problem found ("]);
     assert_untouched(&before, &snapshot(data.path()));
 
     // The same version and inputs, but other rows: the plugin was changed.
@@ -607,7 +607,7 @@ fn verify_extracts_again_writes_nothing() {
         !kinds.is_empty() && each(&found.json()["findings"], "image_id").iter().all(|id| *id == image_id(1)),
         "{found}"
     );
-    text(&data, "verify").expect_code(3).expect_stdout(&["found in 1 image:", &image_id(1), &kinds[0]]);
+    text(&data, "verify").expect_code(3).expect_stdout(&["problems in 1 recording:", &image_id(1), &kinds[0]]);
 }
 
 /// Adopted rows are fresh.
@@ -623,8 +623,9 @@ fn adopted_rows_are_fresh() {
     let counts = |document: &Value| ["adopted", "already_fresh", "nothing_to_adopt"].map(|name| document[name].clone());
     let one = adopt("--image #1 #3").expect_code(0).json();
     assert_eq!(counts(&one), [json!(1), json!(1), json!(0)], "{one}");
-    let all =
-        adopt("").expect_code(0).expect_stderr(&["reader: adopted 2 images, already fresh 2, nothing to adopt 1"]);
+    let all = adopt("")
+        .expect_code(0)
+        .expect_stderr(&["reader: 2 recordings adopted, 2 already up to date, 1 without rows to adopt"]);
     assert_eq!(
         all.json(),
         json!({
@@ -638,7 +639,7 @@ fn adopted_rows_are_fresh() {
     assert_eq!(status["images"][2]["notes"], json!(["ADOPTED"]), "{status}");
     let marker = data.key(&data.image(&image_id(2)).key(&format!("{MARKER}.json")));
     assert!(fs::read_to_string(marker).expect("a marker").contains("renamed"));
-    text(&data, "explain #2").expect_code(0).expect_stdout(&["note        ADOPTED: "]);
+    text(&data, "explain -v #2").expect_code(0).expect_stdout(&["note        ADOPTED: "]);
     let run = command(&lab, &data, "run").output().expect_code(0).json();
     assert_eq!((&run["stats"]["updated"], &run["stats"]["skipped"]), (&json!(1), &json!(4)), "{run}");
     for line in [&["--json"] as &[&str], &["--reason", ""], &["--reason", " \t"]] {
@@ -679,7 +680,7 @@ fn table_drop_requires_confirmation() {
     data.put_table("sources", &batch([("n", ints([1])), ("x", floats([0.5])), ("s", texts(["a"]))]));
     let drop_table = |line: &str| Run::new(words(&format!("table drop {line}"))).dataset(data.path()).output();
     let before = snapshot(data.path());
-    drop_table("reader").expect_code(6).expect_stderr(&["would be deleted", "help: --yes"]);
+    drop_table("reader").expect_code(6).expect_stderr(&["this would delete", "pass --yes"]);
     let other = drop_table("sources --yes --json").expect_code(6);
     assert_eq!(other.json()["error"]["code"], "not_ours", "{other}");
     drop_table("nobody --yes").expect_code(2).expect_stderr(&["reader"]);

@@ -532,7 +532,7 @@ fn second_ingest_imports_new_and_changed() {
 fn imported_files_land_in_documented_places() {
     let lab = Lab::new();
     // Nothing to ingest makes no dataset.
-    lab.ingest(&[]).expect_code(0).expect_stderr(&["there is no TIFF"]);
+    lab.ingest(&[]).expect_code(0).expect_stderr(&["no TIFF file"]);
     assert!(!lab.data().exists());
     lab.put("a.tif", small());
     lab.put("notes.txt", "no recording");
@@ -1380,7 +1380,9 @@ fn view_table_lists_recordings() {
     fixture.remove(&format!("images/{}/data", ids[3]));
     fixture.remove(&format!("images/{}/analysis", ids[4]));
     fixture.cut("tables/kym_nobody.parquet");
-    let broken = view(&["--json"]).expect_code(3).expect_stderr(&["kym_nobody cannot be read", "of 3 images"]);
+    let broken = view(&["--json"])
+        .expect_code(3)
+        .expect_stderr(&["kym_nobody cannot be read", "3 recordings cannot be read completely"]);
     let broken = rows(&broken);
     assert_eq!(broken.len(), 5);
     for (number, says) in [(1, "metadata.json"), (2, ".zarray"), (3, "no pixels")] {

@@ -51,7 +51,7 @@ impl Lab {
 fn params_set_makes_only_those_images_stale() {
     let lab = Lab::new();
     let set = lab.command("params set --plugin @maker --image #1 #2 value=4 nested.deep=0.5").output().expect_code(0);
-    set.expect_stderr(&["changed the params of 2 images", "kymhost run --plugin"]);
+    set.expect_stderr(&["changed the params of 2 recordings", "kymhost run --plugin"]);
     assert_eq!((lab.params(0), lab.params(2)), (None, Some(json!({"value": 4, "nested": {"deep": 0.5}}))));
     // The artifact was looked for in vain before, by the extraction too: the params come first.
     assert_eq!(lab.reasons(), ["FRESH_ROWS", "STALE_PARAMS_CHANGED", "STALE_PARAMS_CHANGED"]);
@@ -78,10 +78,10 @@ fn params_show_includes_schema() {
     let lab = Lab::new();
     lab.command("params set --plugin @maker --image #1 value=4").output().expect_code(0);
     lab.command("params show --plugin @maker").output().expect_code(0).expect_stdout(&[
-        "1 image",
+        "1 recording",
         "\"value\": 4",
-        "2 images",
-        "none: all as by default",
+        "2 recordings",
+        "none (the defaults apply)",
         "\"description\": \"The value in everything that it makes\"",
     ]);
     let shown = lab.command("params show --plugin @maker --image #1 --json").output().expect_code(0).json();
@@ -167,9 +167,7 @@ fn params_made_by_a_run_refused() {
 /// Params that are not a JSON object are shown and never overwritten.
 #[test]
 fn params_not_an_object_kept() {
-    for (held, shown) in
-        [(json!([1, 2]), "no object, which params are: ["), (json!(null), "no object, which params are: null")]
-    {
+    for (held, shown) in [(json!([1, 2]), "not a JSON object: ["), (json!(null), "not a JSON object: null")] {
         let lab = Lab::new();
         lab.data.image(&image_id(1)).json("maker/params", &held);
         lab.command("params show --plugin @maker --image #1").output().expect_code(0).expect_stdout(&[shown]);

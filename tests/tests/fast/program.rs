@@ -50,7 +50,11 @@ fn help_and_version_go_to_stdout() {
         // The worker's command is for no one to see.
         assert!(!output.stdout().contains("\n  worker"), "{output}");
     }
-    Run::new(["--help"]).output().expect_stdout(&["Exit codes:", " 10  stale images found", "KYMHOST_PLUGIN_PATH"]);
+    Run::new(["--help"]).output().expect_stdout(&[
+        "Exit codes:",
+        " 10  with --exit-code: stale recordings were found",
+        "KYMHOST_PLUGIN_PATH",
+    ]);
 }
 
 #[test]
@@ -74,8 +78,8 @@ fn summary_on_stderr_document_on_stdout() {
     let data = Fixture::with_images(dir.join("data.zarr"), 3, 2);
     let output = run(&["run", "--plugin", "velocity_events"], &data).expect_code(0);
     assert_eq!(output.stdout(), "", "{output}");
-    let summary = "velocity_events: updated 3, skipped 0, missing 3, failed 0 (";
-    let output = output.expect_stderr(&[summary, TABLE]);
+    let summary = "velocity_events: 3 computed (3 new), 0 up to date (";
+    let output = output.expect_stderr(&[summary]);
     assert_eq!(output.stderr().lines().count(), 1, "{output}");
     let output = run(&["run", "--plugin", "velocity_events", "--quiet"], &data).expect_code(0);
     assert_eq!((output.stdout(), output.stderr()), (String::new(), String::new()));
@@ -135,11 +139,11 @@ fn status_exit_code_shows_staleness() {
     let dir = TestDir::new();
     let data = Fixture::with_images(dir.join("data.zarr"), 25, 1);
     let status = |more: &[&str]| run(&[&["status", "--plugin", "velocity_events"], more].concat(), &data);
-    status(&[]).expect_code(0).expect_stdout(&["25 of 25 images are stale", "STALE_MISSING_MARKER", "... and 5 more"]);
+    status(&[]).expect_code(0).expect_stdout(&["25 of 25 recordings stale", "it was never run", "... and 5 more"]);
     status(&["--exit-code"]).expect_code(10);
     assert_eq!(status(&["--exit-code", "--json"]).expect_code(10).json()["images"].as_array().map(Vec::len), Some(25));
     run(&["run", "--plugin", "velocity_events"], &data).expect_code(0);
-    status(&["--exit-code"]).expect_code(0).expect_stdout(&["0 of 25 images are stale"]);
+    status(&["--exit-code"]).expect_code(0).expect_stdout(&["0 of 25 recordings stale"]);
 }
 
 /// If another run holds the table's lock, the exit code is 4.
@@ -178,7 +182,7 @@ fn dataset_found_by_documented_rules() {
     let dir = TestDir::new();
     let data = settled(&dir, 1);
     let list = || Run::new(["table", "list"]);
-    let finds = |run: Run| run.output().expect_code(0).expect_stdout(&["velocity_events  2 rows of 1 images"]);
+    let finds = |run: Run| run.output().expect_code(0).expect_stdout(&["velocity_events  2 rows of 1 recordings"]);
     finds(list().folder(dir.path()));
     finds(list().folder(data.path()));
     finds(list().env("KYMHOST_DATASET", data.path()));
@@ -326,7 +330,7 @@ fn dataset_create_info_validate_work() {
     let dataset = |args: &[&str]| Run::new([&["dataset"], args].concat()).folder(dir.path()).output();
     dataset(&["create", "lab.zarr"]).expect_code(0);
     dataset(&["create", "lab.zarr"]).expect_code(5).expect_stderr(&["not empty"]);
-    dataset(&["info"]).expect_code(0).expect_stdout(&["images     0"]);
+    dataset(&["info"]).expect_code(0).expect_stdout(&["recordings     0"]);
     let fixture = Fixture::with_images(dir.join("full.zarr"), 3, 1);
     let info = dataset(&["info", "full.zarr", "--json"]).expect_code(0).json();
     assert_eq!((&info["images"], &info["has_manifest"]), (&json!(3), &json!(false)));
@@ -344,7 +348,7 @@ fn dataset_create_info_validate_work() {
     assert_eq!(validated["notes"][0]["key"], "index/manifest.json.gz", "{validated}");
     dataset(&["validate", "full.zarr"])
         .expect_code(0)
-        .expect_stderr(&["note: index/manifest.json.gz", "nothing is wrong"]);
+        .expect_stderr(&["note: index/manifest.json.gz", "no problem found"]);
     dataset(&["manifest", "full.zarr", "--check"]).expect_code(5);
     let broken = fixture.image(&image_id(1)).key("velocity_events/params.json");
     fixture.put(&broken, "{");

@@ -143,7 +143,7 @@ fn go(mut lab: Lab, after_first: impl Fn(&Lab)) {
             }
             "one recording is replaced" => assert_untouched(&before, &after),
             "reads that one again" => {
-                assert!(said.contains(&format!("1 read again, {} unchanged", count - 1)), "{said}");
+                assert!(said.contains(&format!("1 imported again, {} unchanged", count - 1)), "{said}");
                 assert_eq!(touched(&before, &after), of(&lab.replaced));
             }
             "its image, by each plugin" => {

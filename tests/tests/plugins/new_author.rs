@@ -388,7 +388,10 @@ fn log_omits_only_machine_details() {
             "    Finished `release` profile [optimized] target(s) in 1m 02.5s",
             "    Finished `release` profile [optimized] target(s) in …m …s",
         ),
-        ("updated 6, skipped 0 (0.12 s) -> tables/kym_a.parquet", "updated 6, skipped 0 (… s) -> tables/kym_a.parquet"),
+        (
+            "6 computed, 0 up to date (0.12 s) -> tables/kym_a.parquet",
+            "6 computed, 0 up to date (… s) -> tables/kym_a.parquet",
+        ),
         ("6 images, 3000 lines, 10 minutes", "6 images, 3000 lines, 10 minutes"),
         ("stall_2 s", "stall_2 s"),
     ] {

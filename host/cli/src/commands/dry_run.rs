@@ -221,7 +221,7 @@ mod tests {
             )
         };
         let head = "radon: would compute 1 of 3 recordings, 1 would fail, would remove the rows of 1 recording";
-        let meaning = crate::words::reason_meaning;
+        let meaning = Reason::meaning;
         let plain = list(meaning(Reason::StaleInputChanged), meaning(Reason::StaleUnreadable));
         assert_eq!(text(&nothing()), "radon: would compute 0 of 3 recordings\n");
         assert_eq!(text(&preview()), format!("{head}\n{plain}"));

@@ -9,7 +9,6 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::options::{CompatArg, OnePlugin, PoolArgs, compat, pool_options};
-use crate::words::{note_meaning, reason_meaning};
 use crate::{output, plugins};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -103,7 +102,7 @@ impl<'a> CauseBody<'a> {
     fn new(cause: &'a Cause) -> Self {
         Self {
             reason: cause.reason.code(),
-            meaning: reason_meaning(cause.reason),
+            meaning: cause.reason.meaning(),
             before: cause.before.as_deref(),
             after: cause.after.as_deref(),
             params: cause.params.iter().map(DifferenceBody::new).collect(),
@@ -154,7 +153,11 @@ fn only_one(mut image_ids: Vec<String>, text: &str) -> Result<String, CliError> 
         1 => Ok(image_ids.swap_remove(0)),
         count => {
             let named = listed(&image_ids, MAX_NAMED);
-            Err(CliError::usage("several_images", format!("{count} recordings have ids that begin with '{text}': {named}"), "type more of the id"))
+            Err(CliError::usage(
+                "several_images",
+                format!("{count} recordings have ids that begin with '{text}': {named}"),
+                "type more of the id",
+            ))
         }
     }
 }
@@ -167,10 +170,10 @@ pub fn write_text(out: &mut dyn Write, explanation: &Explanation, codes: bool) -
     writeln!(out, "  table       {table} {}", rows(report))?;
     writeln!(out, "  run marker  {}", marker(report))?;
     for note in &report.notes {
-        writeln!(out, "  note        {}", said(note.code(), note_meaning(*note), codes))?;
+        writeln!(out, "  note        {}", said(note.code(), note.meaning(), codes))?;
     }
     if causes.is_empty() {
-        writeln!(out, "{}", said(report.reason.code(), reason_meaning(report.reason), codes))?;
+        writeln!(out, "{}", said(report.reason.code(), report.reason.meaning(), codes))?;
     }
     causes.iter().try_for_each(|cause| write_cause(out, cause, report, codes))
 }
@@ -194,7 +197,7 @@ fn marker(report: &ImageReport) -> String {
 }
 
 fn write_cause(out: &mut dyn Write, cause: &Cause, report: &ImageReport, codes: bool) -> io::Result<()> {
-    writeln!(out, "{}", said(cause.reason.code(), reason_meaning(cause.reason), codes))?;
+    writeln!(out, "{}", said(cause.reason.code(), cause.reason.meaning(), codes))?;
     match (&cause.before, &cause.after) {
         (Some(before), Some(after)) => write_before_and_after(out, "  ", Some(before), Some(after))?,
         // A text without another side to compare it with.
@@ -280,8 +283,9 @@ mod tests {
         let expected = |note: &str, reason: &str| {
             format!(
                 "i: fresh\n  indexer     radon\n  table       tables/kym_radon.parquet has rows of this image\n  \
-                 run marker  3 rows\n  note        {note}{}\n{reason}up to date\n",
-                note_meaning(Note::Adopted)
+                 run marker  3 rows\n  note        {note}{}\n{reason}{}\n",
+                Note::Adopted.meaning(),
+                Reason::FreshRows.meaning()
             )
         };
         let fresh = explanation(fresh, Vec::new());
@@ -313,8 +317,8 @@ mod tests {
                  /a/b\n      before  1\n      after   2\n    (all)\n      before  {{}}\n      after   null\n\
                  STALE_INPUT_APPEARED: {}\n  inputs:\n    \
                  data\n      before  (none)\n      after   an array\n                of 3 chunks\n",
-                reason_meaning(Reason::StaleParamsChanged),
-                reason_meaning(Reason::StaleInputAppeared)
+                Reason::StaleParamsChanged.meaning(),
+                Reason::StaleInputAppeared.meaning()
             )
         );
     }
@@ -326,11 +330,11 @@ mod tests {
         let failed = Cause { before: Some("timeout: 1 s\nof 1".into()), ..cause(Reason::StaleLastRunFailed) };
         let unreadable = || cause(Reason::StaleUnreadable);
         let words = Cause { after: Some("broken".into()), ..unreadable() };
-        let meaning = reason_meaning(Reason::StaleUnreadable);
+        let meaning = Reason::StaleUnreadable.meaning();
         for (causes, expected) in [
             (vec![unreadable()], format!("\n{meaning}\n  no JSON\n")),
             (vec![words], format!("\n{meaning}\n  broken\n")),
-            (vec![failed], format!("\n{}\n  timeout: 1 s\n    of 1\n", reason_meaning(Reason::StaleLastRunFailed))),
+            (vec![failed], format!("\n{}\n  timeout: 1 s\n    of 1\n", Reason::StaleLastRunFailed.meaning())),
         ] {
             let text = text(&explanation(broken.clone(), causes));
             assert!(text.ends_with(&expected), "{text}");
@@ -403,10 +407,10 @@ mod tests {
                 "table_rows_present": true, "marker_n_rows": null, "params_hash_matches": true,
                 "analysis_version_matches": false,
                 "causes": [
-                    {"reason": "STALE_PARAMS_CHANGED", "meaning": reason_meaning(Reason::StaleParamsChanged),
+                    {"reason": "STALE_PARAMS_CHANGED", "meaning": Reason::StaleParamsChanged.meaning(),
                      "before": "old", "after": "new", "params": [{"at": "/a", "before": "1", "after": null}],
                      "inputs": []},
-                    {"reason": "STALE_INPUT_APPEARED", "meaning": reason_meaning(Reason::StaleInputAppeared),
+                    {"reason": "STALE_INPUT_APPEARED", "meaning": Reason::StaleInputAppeared.meaning(),
                      "before": null, "after": null, "params": [],
                      "inputs": [{"at": "data", "before": null, "after": "an array"}]},
                 ],

@@ -39,13 +39,21 @@ pub struct ParamsHashArgs {
 /// Does `params-hash`.
 pub fn print(context: &Context, args: &ParamsHashArgs) -> Result<Exit, CliError> {
     let name = if args.file == Path::new("-") { "standard input".to_owned() } else { args.file.display().to_string() };
-    let cannot = |why: &dyn std::fmt::Display| CliError::usage("file", format!("cannot read {name}"), "name a JSON file that you may read, or - for standard input").why(why);
+    let cannot = |why: &dyn std::fmt::Display| {
+        CliError::usage(
+            "file",
+            format!("cannot read {name}"),
+            "name a JSON file that you may read, or - for standard input",
+        )
+        .why(why)
+    };
     let bytes = read(&args.file).map_err(|error| cannot(&error))?;
     if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
         return Err(cannot(&format_args!("it is larger than {MAX_DOCUMENT_BYTES} bytes")));
     }
-    let value = Json::parse(&bytes)
-        .map_err(|error| CliError::usage("bad_json", format!("{name} is not valid JSON"), "correct the file").why(error))?;
+    let value = Json::parse(&bytes).map_err(|error| {
+        CliError::usage("bad_json", format!("{name} is not valid JSON"), "correct the file").why(error)
+    })?;
     if context.json {
         output::document(&if args.canonical {
             json!({"canonical": canonical_json(&value)})

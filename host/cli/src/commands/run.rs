@@ -382,7 +382,8 @@ pub fn remarks(outcome: &RunOutcome, verbose: u8) -> Vec<String> {
 pub fn summary(outcome: &RunOutcome, took: Duration, verbose: u8) -> String {
     let stats = &outcome.stats;
     if stats.total_images == 0 {
-        let none = if outcome.decisions.is_empty() { "the dataset has no recordings" } else { "no recordings selected" };
+        let none =
+            if outcome.decisions.is_empty() { "the dataset has no recordings" } else { "no recordings selected" };
         let left = if outcome.pruned_images == 0 { "nothing to do" } else { "nothing else to do" };
         return format!("{}: {none}; {left}", outcome.indexer);
     }

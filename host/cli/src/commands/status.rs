@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::options::{CompatArg, PluginChoice, PoolArgs, compat, pool_options, reason};
-use crate::words::{image_line, images, note_meaning, reason_meaning, rows};
+use crate::words::{image_line, images, rows};
 use crate::{output, plugins};
 use clap::Args;
 use kymhost_index::Status;
@@ -126,12 +126,12 @@ fn write_text(out: &mut dyn Write, status: &Status, reasons: &BTreeSet<Reason>, 
         writeln!(out, "  table  {}", status.table)?;
     }
     let counts = counted(status.images.iter().map(|image| image.reason));
-    let counts: Vec<_> = counts.iter().map(|(&reason, &n)| (reason.code(), n, reason_meaning(reason))).collect();
+    let counts: Vec<_> = counts.iter().map(|(&reason, &n)| (reason.code(), n, reason.meaning())).collect();
     write_counts(out, &counts, codes)?;
     let notes = counted(status.images.iter().flat_map(|image| image.notes.iter().copied()));
     if !notes.is_empty() {
         writeln!(out, "notes:")?;
-        let notes: Vec<_> = notes.iter().map(|(&note, &n)| (note.code(), n, note_meaning(note))).collect();
+        let notes: Vec<_> = notes.iter().map(|(&note, &n)| (note.code(), n, note.meaning())).collect();
         write_counts(out, &notes, codes)?;
     }
     if !status.orphans.is_empty() {
@@ -197,11 +197,14 @@ mod tests {
     #[test]
     fn text_of_fresh_dataset_is_short() {
         let reasons = [(Reason::FreshRows, 12), (Reason::FreshZeroRows, 3)];
-        assert_eq!(text(&reasons), "radon: 0 of 15 recordings stale\n  12  up to date\n   3  up to date, with no rows\n");
+        let (rows, zero) = (Reason::FreshRows.meaning(), Reason::FreshZeroRows.meaning());
+        assert_eq!(text(&reasons), format!("radon: 0 of 15 recordings stale\n  12  {rows}\n   3  {zero}\n"));
         assert_eq!(
             text_with(&status(&reasons), &[], true),
-            "radon: 0 of 15 images stale\n  table  tables/kym_radon.parquet\n  \
-             FRESH_ROWS       12  up to date\n  FRESH_ZERO_ROWS   3  up to date, with no rows\n"
+            format!(
+                "radon: 0 of 15 recordings stale\n  table  tables/kym_radon.parquet\n  \
+                 FRESH_ROWS       12  {rows}\n  FRESH_ZERO_ROWS   3  {zero}\n"
+            )
         );
         assert_eq!(text(&[]), "radon: 0 of 0 recordings stale\n");
     }
@@ -210,7 +213,7 @@ mod tests {
     fn text_lists_stale_images_up_to_a_bound() {
         let text = text(&[(Reason::FreshRows, 1), (Reason::StaleMissingMarker, 22), (Reason::StaleUnreadable, 1)]);
         assert!(text.starts_with("radon: 23 of 24 recordings stale"), "{text}");
-        assert!(text.contains(&format!("  image-01  {}\n", reason_meaning(Reason::StaleMissingMarker))), "{text}");
+        assert!(text.contains(&format!("  image-01  {}\n", Reason::StaleMissingMarker.meaning())), "{text}");
         assert!(!text.contains("image-00") && !text.contains("image-21"), "{text}");
         assert!(text.ends_with("  ... and 3 more (--json lists all)\n"), "{text}");
     }
@@ -220,8 +223,8 @@ mod tests {
         let mut status = status(&[(Reason::StaleUnreadable, 1), (Reason::StaleInputChanged, 1)]);
         status.images[1].inputs = vec!["data".into(), "analysis/x.json".into()];
         let (plain, verbose) = (text_of(&status, &[]), text_with(&status, &[], true));
-        let unreadable = reason_meaning(Reason::StaleUnreadable);
-        let changed = reason_meaning(Reason::StaleInputChanged);
+        let unreadable = Reason::StaleUnreadable.meaning();
+        let changed = Reason::StaleInputChanged.meaning();
         assert!(!plain.contains("STALE_"), "{plain}");
         assert!(plain.contains(&format!("  image-00  {unreadable}: broken\n    JSON\n")), "{plain}");
         assert!(plain.ends_with(&format!("  image-01  {changed}: data, analysis/x.json\n")), "{plain}");
@@ -236,14 +239,14 @@ mod tests {
         status.images[3].notes.push(Note::AnotherLibrary);
         status.orphans = vec![("a".into(), 3), ("b".into(), 4)];
         let text = text_of(&status, &[]);
-        let (_, after) = text.split_once("up to date\n").unwrap();
+        let (_, after) = text.split_once(&format!("{}\n", Reason::FreshRows.meaning())).unwrap();
         assert_eq!(
             after,
             format!(
                 "notes:\n  11  {}\n   1  {}\nthe table has 7 rows of 2 images no longer in the dataset; the next run \
                  removes them\n",
-                note_meaning(Note::JudgedByOldRules),
-                note_meaning(Note::AnotherLibrary)
+                Note::JudgedByOldRules.meaning(),
+                Note::AnotherLibrary.meaning()
             )
         );
         assert!(text_with(&status, &[], true).contains("  JUDGED_BY_OLD_RULES  11  "));

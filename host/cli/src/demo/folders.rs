@@ -64,11 +64,22 @@ fn made_by() -> String {
 }
 
 fn cannot_write(path: &Path, why: &std::io::Error) -> CliError {
-    CliError::new(Class::Unusable, "io", format!("cannot write {}", path.display()), "name a folder that you may write to").why(why)
+    CliError::new(
+        Class::Unusable,
+        "io",
+        format!("cannot write {}", path.display()),
+        "name a folder that you may write to",
+    )
+    .why(why)
 }
 
 fn refused(dir: &Path, why: &str) -> CliError {
-    CliError::new(Class::Refused, "not_ours", format!("{} {why}; nothing was changed", dir.display()), "name another folder")
+    CliError::new(
+        Class::Refused,
+        "not_ours",
+        format!("{} {why}; nothing was changed", dir.display()),
+        "name another folder",
+    )
 }
 
 /// The dataset that an earlier demo made in a folder, or `None` if the folder is empty. Any other folder is refused.

@@ -5,13 +5,13 @@
 use super::kymographs::Kymograph;
 use super::truth::{Comparison, Drop, Window, compare};
 use crate::error::CliError;
-use kymhost_store::Class;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type};
 use kymhost_dataset::Dataset;
 use kymhost_index::params::{Edit, edited};
 use kymhost_ingest::{FileOutcome, IngestOptions, What};
 use kymhost_plugin::Plugin;
+use kymhost_store::Class;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -9,7 +9,6 @@ use crate::commands::{explain, run};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::shell_quote::quoted;
-use crate::words::reason_meaning;
 use crate::{output, quantity};
 use kymhost_dataset::Dataset;
 use kymhost_index::{Explanation, RunOutcome};
@@ -132,7 +131,7 @@ impl<'a> Show<'a> {
                 (false, true) => "computed",
                 (false, false) => "skipped",
             };
-            let meaning = reason_meaning(decision.reason);
+            let meaning = decision.reason.meaning();
             let name = self.names.get(&decision.image_id).unwrap_or(&decision.image_id);
             match groups.iter_mut().find(|group| (group.0, group.1) == (what, meaning)) {
                 Some(group) => group.2.push(name),

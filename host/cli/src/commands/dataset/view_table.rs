@@ -36,7 +36,10 @@ pub fn view(context: &Context, args: &DatasetViewArgs) -> Result<Exit, CliError>
         output::say(format_args!("table {table} cannot be read: {}", output::indented(why)));
     }
     if view.broken_images > 0 && !context.quiet {
-        output::say(format_args!("{} recordings cannot be read completely: see the column 'error'", view.broken_images));
+        output::say(format_args!(
+            "{} recordings cannot be read completely: see the column 'error'",
+            view.broken_images
+        ));
     }
     let is_whole = view.broken_images == 0 && view.broken_tables.is_empty();
     Ok(if is_whole { Exit::Done } else { Exit::SomeFailed })

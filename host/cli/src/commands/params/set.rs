@@ -121,7 +121,12 @@ fn change(context: &Context, choice: &OnePlugin, ids: &[String], edits: &[Edit])
         if let Some(writer) = writers.get(&key).or_else(|| vouched.get(&key)) {
             let message =
                 format!("the indexer '{writer}' writes the artifact '{name}': its next run would overwrite a change");
-            return Err(CliError::new(Class::Refused, "written_by_plugin", message, format!("set the params of '{writer}': kymhost params set --plugin {writer} ...")));
+            return Err(CliError::new(
+                Class::Refused,
+                "written_by_plugin",
+                message,
+                format!("set the params of '{writer}': kymhost params set --plugin {writer} ..."),
+            ));
         }
         let after = edited(before.as_ref(), edits).map_err(|error| no_params(error, &record, &name))?;
         if let Some(schema) = &schema {
@@ -155,7 +160,13 @@ fn no_params(error: ParamsError, record: &Record, name: &str) -> CliError {
     }
     let file = record.describe_artifact(name, ArtifactKind::Json);
     let what = format!("the artifact '{name}' ({file}) does not hold params; nothing was written");
-    CliError::new(Class::Refused, "params_no_object", what, "see its content with `kymhost params show`, then make it a JSON object or move the file away").why(error)
+    CliError::new(
+        Class::Refused,
+        "params_no_object",
+        what,
+        "see its content with `kymhost params show`, then make it a JSON object or move the file away",
+    )
+    .why(error)
 }
 
 fn key_of(name: &str) -> String {

@@ -178,7 +178,8 @@ pub fn check(context: &Context, args: &PluginCheckArgs) -> Result<Exit, CliError
         return Err(CliError::usage("usage", "LIBRARY is missing", "name a library: kymhost plugin check LIBRARY"));
     };
     let (library, indexer) = chosen(library, args)?;
-    let program = std::env::current_exe().map_err(|error| CliError::internal(format_args!("cannot find the path of the running executable: {error}")))?;
+    let program = std::env::current_exe()
+        .map_err(|error| CliError::internal(format_args!("cannot find the path of the running executable: {error}")))?;
     let interrupt = Interrupt::listen();
     let mut options = Options::new(library, program, args.reproduce.unwrap_or_else(any_seed));
     options.indexer = indexer;

@@ -142,7 +142,9 @@ fn asked(context: &Context) -> Result<bool, CliError> {
     let _ = write!(stderr, "Trust it as it is now? [y/N] ");
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
-    read.map_err(|error| CliError::usage("terminal", "cannot read the answer", "pass --yes to skip the prompt").why(error))?;
+    read.map_err(|error| {
+        CliError::usage("terminal", "cannot read the answer", "pass --yes to skip the prompt").why(error)
+    })?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 

@@ -45,11 +45,21 @@ pub fn drop_table(context: &Context, args: &TableDropArgs) -> Result<Exit, CliEr
     let dataset = context.open_dataset()?;
     let table = find(&dataset, &args.name)?;
     let indexer = table.strip_prefix(PREFIX).and_then(|indexer| TableName::of(indexer).ok()).ok_or_else(|| {
-        CliError::new(Class::Refused, "not_ours", format!("{table} is not the table of an indexer; it was not deleted"), "`kymhost run` cannot make this table again. To delete it anyway, delete its file")
+        CliError::new(
+            Class::Refused,
+            "not_ours",
+            format!("{table} is not the table of an indexer; it was not deleted"),
+            "`kymhost run` cannot make this table again. To delete it anyway, delete its file",
+        )
     })?;
     let key = indexer.key_text();
     if !args.yes {
-        return Err(CliError::new(Class::Refused, "guarded", format!("this would delete {key}; nothing was deleted"), "to delete it, pass --yes. The recordings stay, and the next `kymhost run` makes the table again"));
+        return Err(CliError::new(
+            Class::Refused,
+            "guarded",
+            format!("this would delete {key}; nothing was deleted"),
+            "to delete it, pass --yes. The recordings stay, and the next `kymhost run` makes the table again",
+        ));
     }
     let interrupt = Interrupt::listen();
     let mut progress = Progress::new(indexer.indexer(), context.quiet, context.verbose, &interrupt);

@@ -32,7 +32,11 @@ pub fn unknown(dataset: &Dataset, name: &str, names: &[String]) -> CliError {
         }
     };
     let at = dataset.store().root();
-    CliError::usage("unknown_table", format!("no table '{name}' in {}: {there}", at.display()), "`kymhost run --plugin NAME` makes the table of an indexer")
+    CliError::usage(
+        "unknown_table",
+        format!("no table '{name}' in {}: {there}", at.display()),
+        "`kymhost run --plugin NAME` makes the table of an indexer",
+    )
 }
 
 #[cfg(test)]

@@ -53,11 +53,19 @@ pub fn format(context: &Context, args: &TableOutput) -> Result<TableFormat, CliE
         (false, Some(format)) => format,
         (true, None | Some(TableFormat::Json)) => TableFormat::Json,
         (true, Some(_)) => {
-            return Err(CliError::usage("usage", "--json means --format json and cannot be combined with another --format", "leave out one of the two"));
+            return Err(CliError::usage(
+                "usage",
+                "--json means --format json and cannot be combined with another --format",
+                "leave out one of the two",
+            ));
         }
     };
     if format == TableFormat::Parquet && args.output.is_none() && io::stdout().is_terminal() {
-        return Err(CliError::usage("terminal", "Parquet is binary and cannot be printed to a terminal", "use --output FILE or redirect standard output"));
+        return Err(CliError::usage(
+            "terminal",
+            "Parquet is binary and cannot be printed to a terminal",
+            "use --output FILE or redirect standard output",
+        ));
     }
     Ok(format)
 }
@@ -108,7 +116,12 @@ pub fn head(rows: &RecordBatch, limit: usize, width: usize, out: &mut dyn Write)
 fn deliver(file: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
     let Some(file) = file.filter(|file| *file != Path::new("-")) else { return output::to_stdout(write) };
     let cannot = |why: &dyn std::fmt::Display| {
-        CliError::usage("output", format!("cannot write {}", file.display()), "name a file in an existing folder that you may write to").why(why)
+        CliError::usage(
+            "output",
+            format!("cannot write {}", file.display()),
+            "name a file in an existing folder that you may write to",
+        )
+        .why(why)
     };
     let there = file.metadata().ok();
     if there.as_ref().is_some_and(|there| !there.is_file() && !there.is_dir()) {

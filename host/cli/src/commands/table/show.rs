@@ -48,7 +48,11 @@ pub fn show(context: &Context, args: &TableShowArgs) -> Result<Exit, CliError> {
 /// The rows of these images. An image that is neither in the table nor in the dataset is an error.
 fn of_images(dataset: &Dataset, table: &str, rows: &RecordBatch, images: &[String]) -> Result<RecordBatch, CliError> {
     let Some(column) = rows.column_by_name(IMAGE_ID) else {
-        return Err(CliError::usage("no_image_id", format!("the table {table} has no column {IMAGE_ID}"), "leave out --image"));
+        return Err(CliError::usage(
+            "no_image_id",
+            format!("the table {table} has no column {IMAGE_ID}"),
+            "leave out --image",
+        ));
     };
     let column = Column::new(column);
     let wanted: HashSet<&str> = images.iter().map(String::as_str).collect();
