@@ -330,7 +330,7 @@ fn dataset_create_info_validate_work() {
     let dataset = |args: &[&str]| Run::new([&["dataset"], args].concat()).folder(dir.path()).output();
     dataset(&["create", "lab.zarr"]).expect_code(0);
     dataset(&["create", "lab.zarr"]).expect_code(5).expect_stderr(&["not empty"]);
-    dataset(&["info"]).expect_code(0).expect_stdout(&["recordings     0"]);
+    dataset(&["info"]).expect_code(0).expect_stdout(&["recordings 0"]);
     let fixture = Fixture::with_images(dir.join("full.zarr"), 3, 1);
     let info = dataset(&["info", "full.zarr", "--json"]).expect_code(0).json();
     assert_eq!((&info["images"], &info["has_manifest"]), (&json!(3), &json!(false)));

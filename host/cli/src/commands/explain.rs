@@ -282,7 +282,7 @@ mod tests {
         fresh.notes = vec![Note::Adopted];
         let expected = |note: &str, reason: &str| {
             format!(
-                "i: fresh\n  indexer     radon\n  table       tables/kym_radon.parquet has rows of this image\n  \
+                "i: fresh\n  indexer     radon\n  table       tables/kym_radon.parquet has rows of this recording\n  \
                  run marker  3 rows\n  note        {note}{}\n{reason}{}\n",
                 Note::Adopted.meaning(),
                 Reason::FreshRows.meaning()

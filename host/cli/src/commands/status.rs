@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(
             after,
             format!(
-                "notes:\n  11  {}\n   1  {}\nthe table has 7 rows of 2 images no longer in the dataset; the next run \
+                "notes:\n  11  {}\n   1  {}\nthe table has 7 rows of 2 recordings no longer in the dataset; the next run \
                  removes them\n",
                 Note::JudgedByOldRules.meaning(),
                 Note::AnotherLibrary.meaning()

@@ -203,8 +203,8 @@ mod tests {
         assert_eq!(
             text(findings),
             format!(
-                "radon: computed 4 of 9 fresh images again: 3 problems (tables/kym_radon.parquet)\n  \
-                 version_bump_forgotten  1  {}\n  rows_changed            2  {}\nproblems in 2 images:\n  \
+                "radon: computed 4 of 9 fresh recordings again: 3 problems (tables/kym_radon.parquet)\n  \
+                 version_bump_forgotten  1  {}\n  rows_changed            2  {}\nproblems in 2 recordings:\n  \
                  a  rows_changed: one\n    two\n  a  version_bump_forgotten: one\n    two\n  \
                  b  rows_changed: one\n    two\n",
                 finding_meaning(VerifyKind::VersionBumpForgotten),

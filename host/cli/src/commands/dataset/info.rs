@@ -87,7 +87,7 @@ fn info_text(path: &str, info: &Info) -> String {
         format!("format     {}, schema version {}", info.format, info.schema_version),
         format!("created    {}", info.created_utc.as_deref().unwrap_or(unknown)),
         format!("updated    {}", info.updated_utc.as_deref().unwrap_or(unknown)),
-        format!("recordings     {}", info.images),
+        format!("recordings {}", info.images),
         format!("artifacts  {}", info.artifacts),
         format!("manifest   {manifest}"),
     ];
@@ -113,7 +113,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let info = Dataset::create(&folder.path().join("x.zarr")).unwrap().info().unwrap();
         let text = info_text("x.zarr", &info);
-        assert!(text.contains("\nimages     0\n") && text.contains("\ntables     none"), "{text}");
+        assert!(text.contains("\nrecordings 0\n") && text.contains("\ntables     none"), "{text}");
         let document = serde_json::to_value(info_document("x.zarr".to_owned(), &info)).unwrap();
         assert_eq!(document["format"], "kymflow_zarr_v1");
         assert_eq!((&document["images"], &document["tables"]), (&0.into(), &serde_json::json!([])));
