@@ -4,15 +4,17 @@
 //!
 //! A draft is written aside by whoever made it, several at a time; publishing is a rename each. A reader sees no image or a whole one.
 
-use super::error::unwritable;
-use super::names::{self, ARRAY, DATA};
-use super::tables::{self, Form};
-use super::{Dataset, DatasetError, arrays, attributes};
+use crate::array_layout::{Layout, layout_of};
+use crate::dataset::Dataset;
+use crate::error::DatasetError;
+use crate::error::unwritable;
+use crate::names::{self, ARRAY, DATA};
+use crate::tables;
+use crate::{arrays, attributes};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::json::Object;
-use kymhost_store::time::now_utc;
 use kymhost_store::{Key, StagedTree};
 use std::collections::HashSet;
 
@@ -72,7 +74,7 @@ pub struct ArrayInfo {
 /// Why not.
 pub fn check_pixels(pixels: &Array) -> Result<(), String> {
     arrays::check_pixels(pixels)?;
-    arrays::layout_of(pixels, None).map(drop)
+    layout_of(pixels, None).map(drop)
 }
 
 /// Whether an image could have such a table artifact.
@@ -88,7 +90,7 @@ pub fn check_rows(rows: &RecordBatch) -> Result<(), String> {
 /// # Errors
 /// Why not.
 pub fn check_array(array: &Array) -> Result<(), String> {
-    arrays::layout_of(array, None).map(drop)
+    layout_of(array, None).map(drop)
 }
 
 /// An array's files below `folder`, its chunks first.
@@ -107,10 +109,7 @@ impl<'a> ImageDraft<'a> {
     /// Adds a table artifact.
     pub fn put_parquet(&mut self, name: &str, rows: &RecordBatch) -> Result<(), DatasetError> {
         let key = self.artifact(name, ".parquet")?;
-        let refused = |why: String| unwritable(&**self.dataset.store(), &key, why);
-        let rows = tables::prepare(rows).map_err(refused)?;
-        let mut bytes = Vec::new();
-        tables::write(&rows, Form::Artifact, &mut bytes).map_err(|error| refused(error.to_string()))?;
+        let bytes = tables::artifact_bytes(rows).map_err(|why| unwritable(&**self.dataset.store(), &key, why))?;
         self.put(key, bytes);
         Ok(())
     }
@@ -132,10 +131,7 @@ impl<'a> ImageDraft<'a> {
             }
             above = key.split().map(|(folder, _)| folder);
         }
-        let mut described = Object::new();
-        described.insert("axes".to_owned(), array.axes().iter().map(String::as_str).collect());
-        described.insert("updated_utc".to_owned(), now_utc().into());
-        let (key, bytes) = attributes::item(&group, described)?;
+        let (key, bytes) = attributes::item(&group, attributes::of_array(Object::new(), array.axes()))?;
         self.put(key, bytes);
         for (key, bytes) in encoded(self.dataset, &group, &group.join(DATA)?, array)? {
             self.put(key, bytes);
@@ -179,13 +175,8 @@ impl Dataset {
         let group = names::image_key(image_id)?;
         arrays::check_pixels(pixels).map_err(|why| unwritable(&**self.store(), &group, why))?;
         let mut items = encoded(self, &group, &Key::new(DATA)?, pixels)?;
-        let now = now_utc();
-        let mut described = Object::new();
-        described.insert("axes".to_owned(), pixels.axes().iter().map(String::as_str).collect());
-        described.insert("created_utc".to_owned(), now.as_str().into());
-        described.insert("updated_utc".to_owned(), now.into());
-        items.push((Key::new(names::ATTRIBUTES)?, Json::Object(described).to_file_text().into_bytes()));
-        items.push((Key::new(names::GROUP)?, attributes::GROUP_TEXT.into()));
+        items.push(attributes::item(&Key::root(), attributes::of_image(pixels.axes()))?);
+        items.push(attributes::group_item(&Key::root())?);
         Ok(ImageDraft { dataset: self, image_id: image_id.to_owned(), items, groups: HashSet::new() })
     }
 
@@ -235,10 +226,8 @@ impl Dataset {
         if !attributes::is_group(&**self.store(), &group)? {
             return Err(self.record(&pixels.image_id)?.unknown());
         }
-        let mut described = attributes::read(&**self.store(), &group)?;
-        described.insert("axes".to_owned(), pixels.axes.iter().map(String::as_str).collect());
-        described.insert("updated_utc".to_owned(), now_utc().into());
-        let (key, bytes) = attributes::item(&group, described)?;
+        let before = attributes::read(&**self.store(), &group)?;
+        let (key, bytes) = attributes::item(&group, attributes::of_array(before, &pixels.axes))?;
         self.store().publish_trees(vec![(group.join(DATA)?, pixels.tree)])?;
         Ok(self.store().put(&key, &bytes)?)
     }
@@ -262,7 +251,7 @@ pub fn safe_artifact_name(name: &str) -> Result<String, DatasetError> {
 
 /// The names of axes that nobody has named, by their number: `y x`, `z y x` …, else `a0`, `a1` …
 pub fn default_axes(rank: usize) -> Vec<String> {
-    arrays::Layout::default_axes(rank)
+    Layout::default_axes(rank)
 }
 
 #[cfg(test)]

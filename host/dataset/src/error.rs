@@ -1,6 +1,5 @@
 //! What can go wrong with a dataset.
 
-use crate::names;
 use kymhost_store::{Class, Diagnose, Diagnosis, Holder, Key, Store, StoreError};
 use std::fmt;
 
@@ -97,8 +96,13 @@ pub(crate) fn unreadable(
     expected: &'static str,
     found: impl fmt::Display,
 ) -> DatasetError {
-    let table = names::table_of(key).map(str::to_owned);
+    let table = table_of(key).map(str::to_owned);
     DatasetError::Unreadable { key: store.describe(key), table, expected, found: found.to_string() }
+}
+
+/// The dataset table that a key is, without folder and ending.
+fn table_of(key: &Key) -> Option<&str> {
+    key.as_str().strip_prefix("tables/")?.strip_suffix(".parquet").filter(|name| !name.contains('/'))
 }
 
 pub(crate) fn unwritable(store: &dyn Store, key: &Key, why: String) -> DatasetError {

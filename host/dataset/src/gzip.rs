@@ -18,7 +18,7 @@ pub fn decompress(packed: &[u8], limit: u64) -> Result<Vec<u8>, String> {
 }
 
 /// Packs, without a time or a name: the same bytes give the same file.
-pub(super) fn compress(bytes: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn compress(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).and_then(|()| encoder.finish()).map_err(|error| error.to_string())
 }

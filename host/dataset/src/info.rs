@@ -1,7 +1,8 @@
 //! What a dataset holds, in numbers.
 //! Owns: counting. Never: judges.
 
-use super::{Dataset, DatasetError};
+use crate::dataset::Dataset;
+use crate::error::DatasetError;
 use kymhost_plugin_api::Json;
 
 /// A dataset table's name and size.
@@ -61,7 +62,7 @@ impl Dataset {
             images: ids.len() as u64,
             artifacts,
             tables,
-            has_manifest: self.store().stat(&kymhost_store::Key::new(super::names::MANIFEST)?)?.is_some(),
+            has_manifest: self.store().stat(&kymhost_store::Key::new(crate::names::MANIFEST)?)?.is_some(),
         })
     }
 }

@@ -1,20 +1,27 @@
 //! The dataset format shared with kymflow: groups, records, artifacts, arrays, tables, manifest.
 //!
-//! Owns: where each thing is kept and in what form. Never: decides what is stale or what is to be done.
+//! Responsible for: where each thing is kept and in what form. Never decides what is stale or what is to be done.
 //! The format in words: `docs/reference/dataset-format.md`.
 
+mod array_layout;
 mod arrays;
+mod artifact_keys;
 mod attributes;
 pub mod cells;
+mod dataset;
+mod dataset_tables;
 mod draft;
+mod dtype;
 mod error;
 mod gzip;
 mod hex;
 mod info;
-mod inputs;
-mod made;
+mod input;
+mod input_check;
+mod input_digest;
 mod manifest;
 mod names;
+mod produced;
 mod record;
 mod structure;
 mod table_file;
@@ -22,362 +29,26 @@ mod table_writer;
 mod tables;
 mod validate;
 mod view;
+mod watch;
 mod zstd_pages;
 
+pub use artifact_keys::{Own, artifact_keys};
+pub use dataset::{Dataset, FORMAT, PreparedJson, SCHEMA_VERSION};
 pub use draft::{ArrayInfo, ImageDraft, StagedImage, StagedPixels, default_axes, safe_artifact_name};
 pub use draft::{check_array, check_pixels, check_rows};
+pub use dtype::{dtype_text, parse_dtype};
 pub use error::DatasetError;
 pub use gzip::decompress as gunzip;
 pub use hex::hex;
 pub use info::{Info, TableInfo};
-pub use inputs::{Found, Held, Input, InputsError, Times, check_input, look, settles_in};
-pub use made::{Own, Payload, PreparedArtifact, artifact_keys};
+pub use input::{Found, Held, Input, Times};
+pub use input_check::{check_input, look, settles_in};
 pub use manifest::Difference;
+pub use produced::{Payload, PreparedArtifact};
 pub use record::Record;
 pub use table_file::TableFile;
 pub use table_writer::{TableWriter, copyable_groups, kept_schema};
+pub use tables::parse_parquet;
 pub use validate::{Findings, Problem, validate};
-pub use view::View;
-pub use view::epoch_ns;
-
-use arrow::array::RecordBatch;
-use error::{unreadable, unwritable};
-use kymhost_plugin_api::Json;
-use kymhost_plugin_api::array::Array;
-use kymhost_plugin_api::json::Object;
-use kymhost_store::time::now_utc;
-use kymhost_store::{Key, LocalStore, Sink, Stat, Store, StoreError};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tables::Form;
-
-/// What `format` says in the root attributes.
-pub const FORMAT: &str = "kymflow_zarr_v1";
-/// The `schema_version` that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 1;
-
-/// The rows of a Parquet file that is no key of a dataset.
-pub fn parse_parquet(bytes: Vec<u8>) -> Result<RecordBatch, String> {
-    tables::read_artifact(bytes.into())
-}
-
-/// What to do if the folder may be the one above or below the dataset.
-const GIVE_FOLDER: &str = "give the dataset's folder (it holds .zgroup and images/) with --dataset PATH";
-
-/// How a table's bytes are put under its key; `false` where they were not.
-type PutTable<'a> = &'a dyn Fn(&Key, &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<bool, StoreError>;
-
-/// An open dataset. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Dataset {
-    store: Arc<dyn Store>,
-}
-
-impl Dataset {
-    /// Opens the dataset in a folder of the local file system.
-    pub fn open(path: &Path) -> Result<Self, DatasetError> {
-        match LocalStore::open(path) {
-            Ok(store) => Self::open_store(Arc::new(store)),
-            Err(StoreError::Io { source, .. }) => {
-                let (why, help) = match source.kind() {
-                    io::ErrorKind::NotFound => (
-                        "nothing exists at this path".to_owned(),
-                        "check the path, or make a new dataset with `kymhost dataset create PATH`",
-                    ),
-                    io::ErrorKind::NotADirectory => {
-                        ("it is a file".to_owned(), "give the dataset's folder, usually named NAME.zarr")
-                    }
-                    io::ErrorKind::PermissionDenied => {
-                        ("you may not open the folder".to_owned(), "ask its owner for permission")
-                    }
-                    _ => (format!("the folder cannot be opened: {source}"), GIVE_FOLDER),
-                };
-                Err(DatasetError::NotADataset { path: path.display().to_string(), why, help })
-            }
-            Err(other) => Err(other.into()),
-        }
-    }
-
-    /// Opens the dataset in a store.
-    pub fn open_store(store: Arc<dyn Store>) -> Result<Self, DatasetError> {
-        let refused = |why: String, help: &'static str| {
-            Err(DatasetError::NotADataset { path: store.root().display().to_string(), why, help })
-        };
-        if !attributes::is_group(&*store, &Key::root())? {
-            if store.stat(&Key::new("zarr.json")?)?.is_some() {
-                let why = "it is a Zarr v3 store; kymflow and kymhost keep datasets in Zarr v2";
-                return refused(why.to_owned(), GIVE_FOLDER);
-            }
-            return refused("it has no file .zgroup".to_owned(), GIVE_FOLDER);
-        }
-        let root = attributes::read(&*store, &Key::root())?;
-        match root.get("format").and_then(Json::as_str) {
-            Some(FORMAT) => {}
-            Some(other) => {
-                return refused(format!("its attribute 'format' is '{other}', expected '{FORMAT}'"), GIVE_FOLDER);
-            }
-            None => {
-                let why = format!("it is a Zarr group without the attribute format = '{FORMAT}'");
-                return refused(why, GIVE_FOLDER);
-            }
-        }
-        match root.get("schema_version").map(|version| (version, version.as_i64())) {
-            Some((_, Some(SCHEMA_VERSION))) => {}
-            Some((_, Some(newer))) if newer > SCHEMA_VERSION => {
-                let why = format!("its schema_version is {newer}, this kymhost knows {SCHEMA_VERSION}");
-                return refused(why, "use a newer kymhost");
-            }
-            found => {
-                let found = found.map_or_else(|| "missing".to_owned(), |(version, _)| version.to_string());
-                let why = format!("its attribute 'schema_version' is {found}, expected {SCHEMA_VERSION}");
-                return refused(why, GIVE_FOLDER);
-            }
-        }
-        Ok(Self { store })
-    }
-
-    /// Makes a new, empty dataset in a folder that does not exist or is empty.
-    pub fn create(path: &Path) -> Result<Self, DatasetError> {
-        let store = LocalStore::create(path)?;
-        if store.list(&Key::root())?.is_some_and(|entries| !entries.is_empty()) {
-            let why = "the folder is not empty; a new dataset needs a folder of its own".to_owned();
-            return Err(DatasetError::Unwritable { key: path.display().to_string(), why });
-        }
-        let now = now_utc();
-        let mut root = Object::new();
-        root.insert("created_utc".to_owned(), now.as_str().into());
-        root.insert("format".to_owned(), FORMAT.into());
-        root.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
-        root.insert("updated_utc".to_owned(), now.into());
-        // The root's `.zgroup` comes last: what a crash leaves is no dataset, rather than half of one.
-        let items = [
-            attributes::group_item(&Key::new(names::IMAGES)?)?,
-            attributes::group_item(&Key::new(names::INDEX)?)?,
-            attributes::item(&Key::root(), root)?,
-            attributes::group_item(&Key::root())?,
-        ];
-        store.put_many(&mut items.into_iter())?;
-        Ok(Self { store: Arc::new(store) })
-    }
-
-    /// The store below.
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
-    }
-
-    /// Where the dataset is: the path by which another process opens it again.
-    pub fn path(&self) -> PathBuf {
-        self.store.root()
-    }
-
-    /// The ids of all images (sub-groups of `images/`), sorted. An `images` folder that is missing or cannot be listed is an error.
-    pub fn image_ids(&self) -> Result<Vec<String>, DatasetError> {
-        let images = Key::new(names::IMAGES)?;
-        self.store.folders_with(&images, names::GROUP)?.ok_or_else(|| {
-            let found = "there is no such folder; `kymhost dataset validate` says what else is wrong";
-            unreadable(&*self.store, &images, "the folder of the images", found)
-        })
-    }
-
-    /// An image's record. Does not check that it exists (see [`Dataset::find_record`]).
-    pub fn record(&self, image_id: &str) -> Result<Record, DatasetError> {
-        Record::new(Arc::clone(&self.store), image_id)
-    }
-
-    /// An image's record, or [`DatasetError::UnknownImage`].
-    pub fn find_record(&self, image_id: &str) -> Result<Record, DatasetError> {
-        let unknown =
-            || DatasetError::UnknownImage { id: image_id.to_owned(), dataset: self.path().display().to_string() };
-        let record = match self.record(image_id) {
-            // A text that no image can have as its id.
-            Err(DatasetError::Store(StoreError::BadKey { .. })) => return Err(unknown()),
-            other => other?,
-        };
-        if record.exists()? { Ok(record) } else { Err(unknown()) }
-    }
-
-    /// Adds an image with pixels; its id is a new UUID v4 where none is given. `chunks`: kymflow's default where none are given.
-    pub fn add_image(
-        &self,
-        image_id: Option<&str>,
-        pixels: &Array,
-        chunks: Option<&[usize]>,
-    ) -> Result<Record, DatasetError> {
-        let id = image_id.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
-        let record = self.record(&id)?;
-        let group = names::image_key(&id)?;
-        let refused = |why: String| unwritable(&*self.store, &group, why);
-        let taken = || refused("there is an image of this id already".to_owned());
-        if record.exists()? {
-            return Err(taken());
-        }
-        arrays::check_pixels(pixels).map_err(refused)?;
-        let mut items = arrays::encode(&group.join(names::DATA)?, pixels, chunks).map_err(refused)?;
-        let _structure = self.lock_structure("adding an image")?;
-        if record.exists()? {
-            return Err(taken());
-        }
-        let root = attributes::touched(&*self.store, &Key::root())?;
-        let now = now_utc();
-        let mut described = Object::new();
-        described.insert("axes".to_owned(), pixels.axes().iter().map(String::as_str).collect());
-        described.insert("created_utc".to_owned(), now.as_str().into());
-        described.insert("updated_utc".to_owned(), now.into());
-        items.push(attributes::item(&group, described)?);
-        // Last: the image is there when all of it is.
-        items.push(attributes::group_item(&group)?);
-        items.push(root);
-        self.store.put_many(&mut items.into_iter())?;
-        Ok(record)
-    }
-
-    /// Deletes an image with all its artifacts; `false` where there was none.
-    pub fn delete_image(&self, image_id: &str) -> Result<bool, DatasetError> {
-        let group = names::image_key(image_id)?;
-        let _structure = self.lock_structure("deleting an image")?;
-        let (key, bytes) = attributes::touched(&*self.store, &Key::root())?;
-        let found = self.store.delete_tree(&group)?;
-        if found {
-            self.store.put(&key, &bytes)?;
-        }
-        Ok(found)
-    }
-
-    /// The root group's attributes.
-    pub fn attributes(&self) -> Result<Json, DatasetError> {
-        Ok(Json::Object(attributes::read(&*self.store, &Key::root())?))
-    }
-
-    /// Names of the dataset tables (`kym_velocity_events`, `sources` …), sorted.
-    pub fn table_names(&self) -> Result<Vec<String>, DatasetError> {
-        let entries = self.store.list(&Key::new(names::TABLES)?)?.unwrap_or_default();
-        let names = entries.iter().filter(|entry| !entry.is_dir).filter_map(|e| e.name.strip_suffix(".parquet"));
-        let mut names: Vec<String> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        names.sort_unstable();
-        Ok(names)
-    }
-
-    /// A whole dataset table as one batch with dictionaries cast away; `None` where there is none.
-    /// `columns`: only these, in the table's order; those that it lacks are left out.
-    pub fn read_table(&self, table: &str, columns: Option<&[&str]>) -> Result<Option<RecordBatch>, DatasetError> {
-        let key = names::table_key(table)?;
-        let Some(file) = self.store.open(&key)? else { return Ok(None) };
-        match tables::read(tables::Chunks::new(file), columns) {
-            Ok(rows) => Ok(Some(rows)),
-            Err(found) => Err(unreadable(&*self.store, &key, "Parquet", found)),
-        }
-    }
-
-    /// Opens a dataset table to be read piece by piece; `None` where there is none.
-    pub fn open_table(&self, table: &str) -> Result<Option<TableFile>, DatasetError> {
-        TableFile::open(&self.store, table)
-    }
-
-    /// How many rows and bytes a dataset table has, from its metadata alone; `None` where there is no such table.
-    pub fn table_size(&self, table: &str) -> Result<Option<(u64, u64)>, DatasetError> {
-        let key = names::table_key(table)?;
-        let Some(file) = self.store.open(&key)? else { return Ok(None) };
-        let bytes = file.stat().size;
-        match tables::row_count(tables::Chunks::new(file)) {
-            Ok(rows) => Ok(Some((rows, bytes))),
-            Err(found) => Err(unreadable(&*self.store, &key, "Parquet", found)),
-        }
-    }
-
-    /// Replaces a dataset table atomically, and sets the root's `updated_utc`.
-    pub fn write_table(&self, table: &str, rows: &RecordBatch) -> Result<(), DatasetError> {
-        self.put_table(table, rows, &|key, write| self.store.put_with(key, write).map(drop).map(|()| true)).map(drop)
-    }
-
-    /// As [`Dataset::write_table`], but only where the table is still what `expected` says (see [`Dataset::table_stat`]);
-    /// `false`, and nothing written, where another program has written it meanwhile.
-    pub fn replace_table(&self, table: &str, expected: Option<Stat>, rows: &RecordBatch) -> Result<bool, DatasetError> {
-        self.put_table(table, rows, &|key, write| {
-            self.store.replace_with(key, expected, write).map(|written| written.is_some())
-        })
-    }
-
-    /// As [`Dataset::replace_table`], with the file's bytes from `write`, and what is known of the file that was written.
-    pub fn replace_table_with(
-        &self,
-        table: &str,
-        expected: Option<Stat>,
-        write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
-    ) -> Result<Option<Stat>, DatasetError> {
-        let key = names::table_key(table)?;
-        self.check_root()?;
-        match self.store.replace_with(&key, expected, write) {
-            Ok(None) => Ok(None),
-            Ok(Some(stat)) => {
-                self.touch_root("writing a table")?;
-                Ok(Some(stat))
-            }
-            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
-                Err(unwritable(&*self.store, &key, source.to_string()))
-            }
-            Err(other) => Err(other.into()),
-        }
-    }
-
-    /// What identifies a table as it is now; `None` where there is none.
-    pub fn table_stat(&self, table: &str) -> Result<Option<Stat>, DatasetError> {
-        Ok(self.store.stat(&names::table_key(table)?)?)
-    }
-
-    fn put_table(&self, table: &str, rows: &RecordBatch, put: PutTable<'_>) -> Result<bool, DatasetError> {
-        let key = names::table_key(table)?;
-        let rows = tables::prepare(rows).map_err(|why| unwritable(&*self.store, &key, why))?;
-        self.check_root()?;
-        match put(&key, &mut |sink| tables::write(&rows, Form::Dataset, sink)) {
-            Ok(true) => {}
-            Ok(false) => return Ok(false),
-            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
-                return Err(unwritable(&*self.store, &key, source.to_string()));
-            }
-            Err(other) => return Err(other.into()),
-        }
-        self.touch_root("writing a table")?;
-        Ok(true)
-    }
-
-    /// Deletes a dataset table; `false` where there was none.
-    pub fn delete_table(&self, table: &str) -> Result<bool, DatasetError> {
-        self.check_root()?;
-        let found = self.store.delete(&names::table_key(table)?)?;
-        if found {
-            self.touch_root("deleting a table")?;
-        }
-        Ok(found)
-    }
-
-    /// Makes a JSON artifact ready to be written with many others. What would keep it from being written (the image is
-    /// gone, its attributes are broken) is told now, before anything is.
-    pub fn prepare_json(&self, image_id: &str, name: &str, payload: &Json) -> Result<PreparedJson, DatasetError> {
-        Ok(PreparedJson(self.record(image_id)?.json_items(name, payload)?))
-    }
-
-    /// Writes JSON artifacts of many images with one wait for the disk, and sets those images' `updated_utc`.
-    pub fn put_json_many(&self, prepared: &mut dyn Iterator<Item = PreparedJson>) -> Result<(), DatasetError> {
-        Ok(self.store.put_many(&mut prepared.flat_map(|artifact| artifact.0))?)
-    }
-
-    /// Writes texts as they are in the place of JSON artifacts of one name, given with their images, with one wait for the
-    /// disk. The images' attributes stay: what the texts say has not changed.
-    pub fn put_json_texts(
-        &self,
-        name: &str,
-        texts: &mut dyn Iterator<Item = (String, Vec<u8>)>,
-    ) -> Result<(), DatasetError> {
-        let items: Result<Vec<_>, DatasetError> =
-            texts.map(|(image_id, text)| Ok((names::artifact_key(&image_id, name, ".json")?, text))).collect();
-        Ok(self.store.put_many(&mut items?.into_iter())?)
-    }
-}
-
-/// A JSON artifact that is ready to be written, and its image's attributes with it.
-#[derive(Debug, Clone)]
-pub struct PreparedJson([(Key, Vec<u8>); 2]);
-
-#[cfg(test)]
-mod tests;
+pub use view::{View, epoch_ns};
+pub use watch::InputsError;

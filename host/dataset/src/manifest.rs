@@ -2,10 +2,14 @@
 //!
 //! Owns: its fields and how they are found. Never: is read to find an image.
 
-use super::error::{unreadable, unwritable};
-use super::names::{ANALYSIS, DATA, IMAGES, MANIFEST};
-use super::record::MAX_FOLDERS;
-use super::{Dataset, DatasetError, FORMAT, SCHEMA_VERSION, arrays, attributes, gzip, names};
+use crate::dataset::Dataset;
+use crate::dataset::FORMAT;
+use crate::dataset::SCHEMA_VERSION;
+use crate::error::DatasetError;
+use crate::error::{unreadable, unwritable};
+use crate::names::{ANALYSIS, DATA, IMAGES, MANIFEST};
+use crate::record::MAX_FOLDERS;
+use crate::{arrays, attributes, gzip, names};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
 use kymhost_store::text;

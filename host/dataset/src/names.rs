@@ -2,47 +2,42 @@
 //!
 //! Owns: every key of the format. Never: I/O.
 
-use super::DatasetError;
+use crate::error::DatasetError;
 use kymhost_plugin_api::ArtifactKind;
 use kymhost_store::{Key, StoreError};
 
 /// The folder of the images.
-pub(super) const IMAGES: &str = "images";
+pub(crate) const IMAGES: &str = "images";
 /// The group of what is derived.
-pub(super) const INDEX: &str = "index";
+pub(crate) const INDEX: &str = "index";
 /// The folder of the dataset tables.
-pub(super) const TABLES: &str = "tables";
+pub(crate) const TABLES: &str = "tables";
 /// What a Zarr group is known by.
-pub(super) const GROUP: &str = ".zgroup";
+pub(crate) const GROUP: &str = ".zgroup";
 /// A group's attributes.
-pub(super) const ATTRIBUTES: &str = ".zattrs";
+pub(crate) const ATTRIBUTES: &str = ".zattrs";
 /// What a Zarr array is known by.
-pub(super) const ARRAY: &str = ".zarray";
+pub(crate) const ARRAY: &str = ".zarray";
 /// The folder of an image's JSON and table artifacts.
-pub(super) const ANALYSIS: &str = "analysis";
+pub(crate) const ANALYSIS: &str = "analysis";
 /// The folder of an image's array artifacts.
-pub(super) const ANALYSIS_ARRAYS: &str = "analysis_arrays";
+pub(crate) const ANALYSIS_ARRAYS: &str = "analysis_arrays";
 /// The array below an image, and below an array artifact.
-pub(super) const DATA: &str = "data";
+pub(crate) const DATA: &str = "data";
 /// The manifest.
-pub(super) const MANIFEST: &str = "index/manifest.json.gz";
+pub(crate) const MANIFEST: &str = "index/manifest.json.gz";
 /// What kymhost keeps beside kymflow's keys.
-pub(super) const OWN: &str = "index/kymhost";
+pub(crate) const OWN: &str = "index/kymhost";
 /// Where the store stages what it writes.
-pub(super) const TEMPORARY: &str = "index/kymhost/tmp";
+pub(crate) const TEMPORARY: &str = "index/kymhost/tmp";
 
 /// The endings of artifacts' files, longest first where one ends like another.
-pub(super) const ENDINGS: [(&str, ArtifactKind); 4] = [
+pub(crate) const ENDINGS: [(&str, ArtifactKind); 4] = [
     (".json.gz", ArtifactKind::Json),
     (".json", ArtifactKind::Json),
     (".parquet", ArtifactKind::Parquet),
     (".csv.gz", ArtifactKind::Csv),
 ];
-
-/// The dataset table that a key is, without folder and ending.
-pub(super) fn table_of(key: &Key) -> Option<&str> {
-    key.as_str().strip_prefix(TABLES)?.strip_prefix('/')?.strip_suffix(".parquet").filter(|name| !name.contains('/'))
-}
 
 /// An artifact's name as kymflow makes it safe: trimmed, `\` to `/`, `..` to `_`, each run of characters outside
 /// `A-Z a-z 0-9 _ . - /` to one `_`, no `/` at either end. Empty and `.` segments, which a file system
@@ -50,7 +45,7 @@ pub(super) fn table_of(key: &Key) -> Option<&str> {
 ///
 /// # Errors
 /// When nothing is left of it.
-pub(super) fn safe_name(name: &str) -> Result<String, DatasetError> {
+pub(crate) fn safe_name(name: &str) -> Result<String, DatasetError> {
     // Python's `strip` takes the four separators that Rust's `trim` leaves.
     let trimmed = name.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c));
     let mut safe = String::with_capacity(trimmed.len());
@@ -89,7 +84,7 @@ fn normal_key(path: &str) -> Result<Key, StoreError> {
 }
 
 /// An image's group. Any single segment is an id: kymflow's are UUIDs, but a folder of another name is an image too.
-pub(super) fn image_key(image_id: &str) -> Result<Key, StoreError> {
+pub(crate) fn image_key(image_id: &str) -> Result<Key, StoreError> {
     if image_id.contains('/') {
         return Err(StoreError::BadKey { key: image_id.to_owned(), why: "an image's id has no '/'" });
     }
@@ -97,13 +92,13 @@ pub(super) fn image_key(image_id: &str) -> Result<Key, StoreError> {
 }
 
 /// The key of an artifact kept as one file; `ending` is one of [`ENDINGS`].
-pub(super) fn artifact_key(image_id: &str, name: &str, ending: &str) -> Result<Key, DatasetError> {
+pub(crate) fn artifact_key(image_id: &str, name: &str, ending: &str) -> Result<Key, DatasetError> {
     let name = safe_name(name)?;
     Ok(normal_key(&format!("{IMAGES}/{image_id}/{ANALYSIS}/{name}{ending}"))?)
 }
 
 /// The group of an array artifact; its array is `data` below.
-pub(super) fn array_key(image_id: &str, name: &str) -> Result<Key, DatasetError> {
+pub(crate) fn array_key(image_id: &str, name: &str) -> Result<Key, DatasetError> {
     let key = normal_key(&format!("{IMAGES}/{image_id}/{ANALYSIS_ARRAYS}/{}", safe_name(name)?))?;
     if key.as_str().ends_with(ANALYSIS_ARRAYS) && key.as_str().split('/').count() == 3 {
         let why = "nothing but '.' segments is left of it".to_owned();
@@ -113,7 +108,7 @@ pub(super) fn array_key(image_id: &str, name: &str) -> Result<Key, DatasetError>
 }
 
 /// A dataset table's key.
-pub(super) fn table_key(table: &str) -> Result<Key, StoreError> {
+pub(crate) fn table_key(table: &str) -> Result<Key, StoreError> {
     if table.contains('/') {
         return Err(StoreError::BadKey { key: table.to_owned(), why: "a table's name has no '/'" });
     }

@@ -4,22 +4,22 @@
 //! A *watched* record remembers what was read through it ([`Record::inputs`]). What is read only for a message, or to tell run
 //! markers from other artifacts in a listing, is no input: it is not handed over.
 
-use super::error::{unreadable, unwritable};
-use super::inputs::{Input, InputsError, Watch};
-use super::made::{self, Own};
-use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA, ENDINGS};
-use super::tables::Form;
-use super::{DatasetError, arrays, attributes, gzip, tables};
+use crate::artifact_keys::{self, Own};
+use crate::error::DatasetError;
+use crate::error::{unreadable, unwritable};
+use crate::input::Input;
+use crate::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA, ENDINGS};
+use crate::watch::{InputsError, Watch};
+use crate::{arrays, attributes, gzip, tables};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, csv};
-use kymhost_store::time::now_utc;
 use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Reading, Store, Watched};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// How deep artifacts' names may nest.
-pub(super) const MAX_FOLDERS: usize = 32;
+pub(crate) const MAX_FOLDERS: usize = 32;
 
 /// One image's record. Reads see the files as they are now; nothing is cached.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new(store: Arc<dyn Store>, image_id: &str) -> Result<Self, DatasetError> {
+    pub(crate) fn new(store: Arc<dyn Store>, image_id: &str) -> Result<Self, DatasetError> {
         let group = names::image_key(image_id)?;
         Ok(Self { store, image_id: image_id.to_owned(), group, watch: None })
     }
@@ -79,11 +79,11 @@ impl Record {
         )
     }
 
-    pub(super) fn store(&self) -> &dyn Store {
+    pub(crate) fn store(&self) -> &dyn Store {
         &*self.store
     }
 
-    pub(super) fn group(&self) -> &Key {
+    pub(crate) fn group(&self) -> &Key {
         &self.group
     }
 
@@ -207,7 +207,8 @@ impl Record {
     pub fn artifacts_of_others<'o>(&self, own: impl Into<Own<'o>>) -> Result<Vec<Artifact>, DatasetError> {
         let own = own.into().keys(&self.image_id);
         let is_own = |artifact: &Artifact| {
-            made::full_keys(&self.image_id, artifact).is_ok_and(|keys| keys.iter().any(|key| own.contains(key)))
+            artifact_keys::full_keys(&self.image_id, artifact)
+                .is_ok_and(|keys| keys.iter().any(|key| own.contains(key)))
         };
         let is_marker = |artifact: &Artifact| artifact.kind == ArtifactKind::Json && self.is_run_marker(&artifact.name);
         let listed = self.artifacts().map(|mut artifacts| {
@@ -272,7 +273,7 @@ impl Record {
     }
 
     /// What a JSON artifact's write puts: the artifact, and the group's attributes. An older `.json.gz` stays; the plain one is read first.
-    pub(super) fn json_items(&self, name: &str, payload: &Json) -> Result<[(Key, Vec<u8>); 2], DatasetError> {
+    pub(crate) fn json_items(&self, name: &str, payload: &Json) -> Result<[(Key, Vec<u8>); 2], DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".json")?;
         Ok([(key, payload.to_file_text().into_bytes()), self.touched()?])
     }
@@ -280,11 +281,8 @@ impl Record {
     /// Writes the Parquet artifact `name` and sets `updated_utc`.
     pub fn put_parquet(&self, name: &str, rows: &RecordBatch) -> Result<(), DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".parquet")?;
-        let refused = |why: String| unwritable(&*self.store, &key, why);
-        let rows = tables::prepare(rows).map_err(refused)?;
+        let bytes = tables::artifact_bytes(rows).map_err(|why| unwritable(&*self.store, &key, why))?;
         let touched = self.touched()?;
-        let mut bytes = Vec::new();
-        tables::write(&rows, Form::Artifact, &mut bytes).map_err(|error| refused(error.to_string()))?;
         Ok(self.store.put_many(&mut [(key, bytes), touched].into_iter())?)
     }
 
@@ -300,15 +298,13 @@ impl Record {
         let data = names::array_key(&self.image_id, name)?.join(DATA)?;
         let touched = self.touched()?;
         let mut items = self.array_items(name, array)?;
-        // `.zarray` comes last and goes first: a reader sees the old array, none, or the new one, never a mixture.
-        self.store.delete(&data.join(ARRAY)?)?;
-        self.store.delete_tree(&data)?;
+        arrays::remove(&*self.store, &data)?;
         items.push(touched);
         Ok(self.store.put_many(&mut items.into_iter())?)
     }
 
     /// What an array artifact's write puts where its data was removed: the groups, the chunks, and `.zarray` last.
-    pub(super) fn array_items(&self, name: &str, array: &Array) -> Result<Vec<(Key, Vec<u8>)>, DatasetError> {
+    pub(crate) fn array_items(&self, name: &str, array: &Array) -> Result<Vec<(Key, Vec<u8>)>, DatasetError> {
         let group = names::array_key(&self.image_id, name)?;
         let mut items = Vec::new();
         // Every group on the way, as zarr's `require_group` makes them.
@@ -319,10 +315,8 @@ impl Record {
             }
             above = key.split().map(|(folder, _)| folder);
         }
-        let mut described = attributes::read(&*self.store, &group)?;
-        described.insert("axes".to_owned(), array.axes().iter().map(String::as_str).collect());
-        described.insert("updated_utc".to_owned(), now_utc().into());
-        items.push(attributes::item(&group, described)?);
+        let before = attributes::read(&*self.store, &group)?;
+        items.push(attributes::item(&group, attributes::of_array(before, array.axes()))?);
         let data = group.join(DATA)?;
         let encoded = arrays::encode(&data, array, None).map_err(|why| unwritable(&*self.store, &data, why))?;
         items.extend(encoded);
@@ -337,11 +331,11 @@ impl Record {
         attributes::touched(&*self.store, &self.group)
     }
 
-    pub(super) fn exists(&self) -> Result<bool, DatasetError> {
+    pub(crate) fn exists(&self) -> Result<bool, DatasetError> {
         attributes::is_group(&*self.store, &self.group)
     }
 
-    pub(super) fn unknown(&self) -> DatasetError {
+    pub(crate) fn unknown(&self) -> DatasetError {
         DatasetError::UnknownImage { id: self.image_id.clone(), dataset: self.store.root().display().to_string() }
     }
 }
@@ -359,6 +353,6 @@ fn key_with(key: &Key, ending: &str) -> Result<Key, DatasetError> {
 }
 
 /// The artifact that a file under `analysis/` holds, if it is one.
-pub(super) fn artifact_of(file: &str) -> Option<(&str, ArtifactKind)> {
+pub(crate) fn artifact_of(file: &str) -> Option<(&str, ArtifactKind)> {
     ENDINGS.iter().find_map(|(ending, kind)| file.strip_suffix(ending).map(|name| (name, *kind)))
 }

@@ -5,7 +5,9 @@
 //!
 //! It keeps two processes from reading the root's attributes at once and each writing back its own change alone.
 
-use super::{Dataset, DatasetError, attributes};
+use crate::attributes;
+use crate::dataset::Dataset;
+use crate::error::DatasetError;
 use kymhost_store::{Holder, Key, LockGuard, StoreError};
 use std::io;
 use std::time::{Duration, Instant};
@@ -19,17 +21,17 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The lock, or nothing where the dataset can be written but has no place for locks.
 #[derive(Debug)]
-pub(super) struct Structure {
+pub(crate) struct Structure {
     _guard: Option<LockGuard>,
 }
 
 impl Dataset {
     /// Takes the lock. `what` is done, for those who wait.
-    pub(super) fn lock_structure(&self, what: &str) -> Result<Structure, DatasetError> {
+    pub(crate) fn lock_structure(&self, what: &str) -> Result<Structure, DatasetError> {
         self.lock_structure_for(what, WAIT)
     }
 
-    pub(super) fn lock_structure_for(&self, what: &str, wait: Duration) -> Result<Structure, DatasetError> {
+    pub(crate) fn lock_structure_for(&self, what: &str, wait: Duration) -> Result<Structure, DatasetError> {
         let key = Key::new(LOCK)?;
         let holder = Holder::this_process(what).to_text();
         let begun = Instant::now();
@@ -58,7 +60,7 @@ impl Dataset {
     }
 
     /// Sets the root's `updated_utc`, after a change that does not itself need the lock.
-    pub(super) fn touch_root(&self, what: &str) -> Result<(), DatasetError> {
+    pub(crate) fn touch_root(&self, what: &str) -> Result<(), DatasetError> {
         let _structure = match self.lock_structure(what) {
             Ok(structure) => structure,
             // What was to be written is written, and the time stands for no more than a hint.
@@ -73,7 +75,7 @@ impl Dataset {
     }
 
     /// Whether the root's attributes can be set, told before anything is written.
-    pub(super) fn check_root(&self) -> Result<(), DatasetError> {
+    pub(crate) fn check_root(&self) -> Result<(), DatasetError> {
         attributes::touched(&**self.store(), &Key::root()).map(drop)
     }
 }

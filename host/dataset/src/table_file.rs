@@ -4,9 +4,11 @@
 //!
 //! All that is read is of the file that was opened, also where another program puts a new one in its place meanwhile.
 
-use super::error::unreadable;
-use super::tables::{self, Chunks, guarded};
-use super::{DatasetError, hex, names};
+use crate::error::DatasetError;
+use crate::error::unreadable;
+use crate::hex::hex;
+use crate::names;
+use crate::tables::{self, Chunks, guarded};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use kymhost_store::{Key, Stat, Store, StoredFile};
@@ -21,7 +23,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The end of a Parquet file: the length of its metadata, and four bytes that say what it is.
-pub(super) const TAIL_BYTES: usize = 8;
+pub(crate) const TAIL_BYTES: usize = 8;
 /// The bytes that an unencrypted Parquet file ends with.
 const MAGIC: [u8; 4] = *b"PAR1";
 /// Rows that are unpacked at a time.
@@ -44,7 +46,7 @@ pub struct TableFile {
 
 impl TableFile {
     /// Opens a table; `None` where there is none.
-    pub(super) fn open(store: &Arc<dyn Store>, table: &str) -> Result<Option<Self>, DatasetError> {
+    pub(crate) fn open(store: &Arc<dyn Store>, table: &str) -> Result<Option<Self>, DatasetError> {
         let key = names::table_key(table)?;
         let Some(file) = store.open(&key)? else { return Ok(None) };
         match Self::of(Arc::clone(store), key.clone(), file) {
@@ -117,12 +119,12 @@ impl TableFile {
     }
 
     /// The table's column at a place among the file's.
-    pub(super) fn column_of(&self, file_place: usize) -> Option<usize> {
+    pub(crate) fn column_of(&self, file_place: usize) -> Option<usize> {
         self.places.binary_search(&file_place).ok()
     }
 
     /// The file's bytes, for copying.
-    pub(super) fn chunks(&self) -> &Chunks {
+    pub(crate) fn chunks(&self) -> &Chunks {
         &self.chunks
     }
 

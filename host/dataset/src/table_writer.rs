@@ -5,9 +5,9 @@
 //! Row groups have statistics of their columns, and neither page indexes nor Bloom filters: what was copied and what was
 //! written anew do not differ in what a reader finds.
 
-use super::hex;
-use super::table_file::{TAIL_BYTES, TableFile};
-use super::tables::{self, Chunks};
+use crate::hex::hex;
+use crate::table_file::{TAIL_BYTES, TableFile};
+use crate::tables::{self, Chunks};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;

@@ -4,7 +4,7 @@
 //!
 //! A panic of the parquet crate on corrupt bytes is caught and becomes an error.
 
-use super::zstd_pages;
+use crate::zstd_pages;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type, Schema};
@@ -22,23 +22,22 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-/// The same crate `bytes` that parquet's interface names.
 
 /// The most that a table may take in memory, packed or unpacked.
-pub(super) const MAX_TABLE_BYTES: u64 = 8 << 30;
+pub(crate) const MAX_TABLE_BYTES: u64 = 8 << 30;
 /// The most rows of a table: beyond what memory holds, but bounded.
-pub(super) const MAX_ROWS: i64 = 1 << 32;
+pub(crate) const MAX_ROWS: i64 = 1 << 32;
 /// Rows that are unpacked at a time: what a lying row count can make us set aside is small.
 const BATCH_ROWS: usize = 1 << 18;
 /// pandas' description of a table, in the file's metadata.
-pub(super) const PANDAS: &str = "pandas";
+pub(crate) const PANDAS: &str = "pandas";
 
 /// How pandas calls row labels that have no name, where it writes them: no column to it, and lost when it writes again.
-pub(super) const NAMELESS_INDEX: &str = "__index_level_";
+pub(crate) const NAMELESS_INDEX: &str = "__index_level_";
 
 /// What a table is kept as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// A dataset table: SNAPPY.
     Dataset,
     /// An image's artifact: ZSTD.
@@ -47,13 +46,13 @@ pub(super) enum Form {
 
 /// A file of the store, as the parquet crate reads it. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     file: Arc<Mutex<Box<dyn StoredFile>>>,
     size: u64,
 }
 
 impl Chunks {
-    pub(super) fn new(file: Box<dyn StoredFile>) -> Self {
+    pub(crate) fn new(file: Box<dyn StoredFile>) -> Self {
         let size = file.stat().size;
         Self { file: Arc::new(Mutex::new(file)), size }
     }
@@ -90,7 +89,7 @@ impl ChunkReader for Chunks {
 }
 
 /// Runs a piece of the parquet or zarrs crates; a panic is an error with its text.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()
@@ -102,12 +101,12 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, 
 }
 
 /// A whole table, or those of `columns` that it has, in its own order.
-pub(super) fn read(source: impl ChunkReader + 'static, columns: Option<&[&str]>) -> Result<RecordBatch, String> {
+pub(crate) fn read(source: impl ChunkReader + 'static, columns: Option<&[&str]>) -> Result<RecordBatch, String> {
     guarded(|| read_unguarded(builder(source)?, columns, None))
 }
 
 /// A whole table that is in memory, as artifacts are: mostly small, and there may be many.
-pub(super) fn read_artifact(bytes: Bytes) -> Result<RecordBatch, String> {
+pub(crate) fn read_artifact(bytes: Bytes) -> Result<RecordBatch, String> {
     guarded(|| {
         let builder = builder(bytes.clone())?;
         let ours = zstd_pages::fits(builder.metadata()).then(|| Arc::new(bytes));
@@ -115,8 +114,13 @@ pub(super) fn read_artifact(bytes: Bytes) -> Result<RecordBatch, String> {
     })
 }
 
+/// The rows of a Parquet file that is no key of a dataset.
+pub fn parse_parquet(bytes: Vec<u8>) -> Result<RecordBatch, String> {
+    read_artifact(bytes.into())
+}
+
 /// How many rows a table has, from its metadata alone.
-pub(super) fn row_count(source: impl ChunkReader + 'static) -> Result<u64, String> {
+pub(crate) fn row_count(source: impl ChunkReader + 'static) -> Result<u64, String> {
     guarded(|| {
         let builder = builder(source)?;
         u64::try_from(builder.metadata().file_metadata().num_rows()).map_err(|_| "a negative number of rows".to_owned())
@@ -133,7 +137,7 @@ fn builder<R: ChunkReader + 'static>(source: R) -> Result<ParquetRecordBatchRead
 }
 
 /// A file's metadata, for reading its columns as what they are.
-pub(super) fn without_dictionaries(mut metadata: ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
+pub(crate) fn without_dictionaries(mut metadata: ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
     let schema = metadata.schema();
     // Categories and views are read as what they stand for: the parquet crate cannot read categories that are all missing.
     if schema.fields().iter().any(|field| plain_type(field.data_type()) != field.data_type()) {
@@ -232,13 +236,13 @@ fn read_unguarded<R: ChunkReader + 'static>(
     RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|error| error.to_string())
 }
 
-pub(super) fn too_large() -> String {
+pub(crate) fn too_large() -> String {
     format!("it unpacks to more than {MAX_TABLE_BYTES} bytes, the most that kymhost takes")
 }
 
 /// The type that a column has once dictionaries and views, which say how values are held and not what they are, are
 /// cast away.
-pub(super) fn plain_type(kind: &DataType) -> &DataType {
+pub(crate) fn plain_type(kind: &DataType) -> &DataType {
     match kind {
         DataType::Dictionary(_, values) => plain_type(values),
         // The large forms: a view's bytes may be more than small offsets reach.
@@ -249,7 +253,7 @@ pub(super) fn plain_type(kind: &DataType) -> &DataType {
 }
 
 /// A column of categories or views as plain values.
-pub(super) fn plain(column: &ArrayRef) -> Result<ArrayRef, String> {
+pub(crate) fn plain(column: &ArrayRef) -> Result<ArrayRef, String> {
     let kind = plain_type(column.data_type());
     let column = match column.data_type() {
         // Category by category first: Arrow does not cast from a dictionary to every type.
@@ -263,7 +267,7 @@ pub(super) fn plain(column: &ArrayRef) -> Result<ArrayRef, String> {
 }
 
 /// Missing numbers are nulls in files, never `NaN`.
-pub(super) fn without_nan(column: &ArrayRef) -> ArrayRef {
+pub(crate) fn without_nan(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Float64 => {
             let values = column.as_primitive::<Float64Type>();
@@ -289,7 +293,7 @@ pub(super) fn without_nan(column: &ArrayRef) -> ArrayRef {
 }
 
 /// Rows as they are kept: all columns optional, no dictionaries, no `NaN`, and of pandas' metadata only what is still true.
-pub(super) fn prepare(rows: &RecordBatch) -> Result<RecordBatch, String> {
+pub(crate) fn prepare(rows: &RecordBatch) -> Result<RecordBatch, String> {
     let schema = rows.schema();
     let mut names = HashSet::new();
     let mut fields = Vec::with_capacity(rows.num_columns());
@@ -311,7 +315,7 @@ pub(super) fn prepare(rows: &RecordBatch) -> Result<RecordBatch, String> {
 
 /// pandas' metadata, cut down to the columns that need it: those of a nullable type (`Int64`, `boolean` …), which the Arrow type
 /// alone would not give back. `None` when there are none: a file without it is read right by its Arrow types.
-pub(super) fn still_true(text: &str, fields: &[Field]) -> Option<String> {
+pub(crate) fn still_true(text: &str, fields: &[Field]) -> Option<String> {
     let old = Json::parse(text.as_bytes()).ok()?;
     let mut described = HashMap::new();
     for entry in old.get("columns").and_then(Json::as_array).unwrap_or_default() {
@@ -359,8 +363,15 @@ fn nullable_type(kind: &DataType) -> Option<&'static str> {
     })
 }
 
+/// The bytes of a table artifact with these rows.
+pub(crate) fn artifact_bytes(rows: &RecordBatch) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    write(&prepare(rows)?, Form::Artifact, &mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
 /// Writes rows that [`prepare`] made.
-pub(super) fn write(rows: &RecordBatch, form: Form, to: impl Write + Send) -> io::Result<()> {
+pub(crate) fn write(rows: &RecordBatch, form: Form, to: impl Write + Send) -> io::Result<()> {
     let compression = match form {
         Form::Dataset => Compression::SNAPPY,
         Form::Artifact => Compression::ZSTD(ZstdLevel::default()),
@@ -379,7 +390,7 @@ pub(super) fn write(rows: &RecordBatch, form: Form, to: impl Write + Send) -> io
 }
 
 /// What kept a file from being written. A full disk stays a full disk, not "a Parquet error".
-pub(super) fn write_error(error: ParquetError) -> io::Error {
+pub(crate) fn write_error(error: ParquetError) -> io::Error {
     match error {
         ParquetError::External(error) => match error.downcast::<io::Error>() {
             Ok(error) => *error,
@@ -389,7 +400,7 @@ pub(super) fn write_error(error: ParquetError) -> io::Error {
     }
 }
 
-pub(super) fn refused(why: String) -> io::Error {
+pub(crate) fn refused(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 

@@ -2,12 +2,18 @@
 //!
 //! Owns: what is looked at. Never: stops at the first fault, or mends one.
 
-use super::names::{
+use crate::array_layout::Layout;
+use crate::dataset::Dataset;
+use crate::dataset::FORMAT;
+use crate::dataset::SCHEMA_VERSION;
+use crate::error::DatasetError;
+use crate::names::{
     ANALYSIS, ANALYSIS_ARRAYS, ARRAY, ATTRIBUTES, DATA, GROUP, IMAGES, INDEX, MANIFEST, OWN, TABLES, TEMPORARY,
     artifact_key, image_key,
 };
-use super::record::{MAX_FOLDERS, artifact_of};
-use super::{Dataset, DatasetError, FORMAT, Record, SCHEMA_VERSION, arrays, attributes};
+use crate::record::Record;
+use crate::record::{MAX_FOLDERS, artifact_of};
+use crate::{arrays, attributes};
 use kymhost_plugin_api::{ArtifactKind, Json};
 use kymhost_store::{Entry, Key, MAX_DOCUMENT_BYTES, Store, StoreError};
 use std::fmt;
@@ -243,7 +249,7 @@ impl Inspection {
     }
 
     /// Files beside an array's chunks.
-    fn chunks(&mut self, data: &str, layout: &arrays::Layout) {
+    fn chunks(&mut self, data: &str, layout: &Layout) {
         for name in self.files(data, "", 2) {
             if ![ARRAY, ATTRIBUTES].contains(&name.as_str()) && !layout.has_chunk(&name) {
                 self.tell(&below(data, &name), "is no chunk of the array");
@@ -312,7 +318,7 @@ impl Inspection {
         let Some(bytes) = self.note(key, bytes) else { return };
         let Some(bytes) = bytes else { return self.tell(key, NOTHING_THERE) };
         let text = if key.ends_with(".gz") {
-            match super::gzip::decompress(&bytes, MAX_DOCUMENT_BYTES) {
+            match crate::gzip::decompress(&bytes, MAX_DOCUMENT_BYTES) {
                 Ok(text) => text,
                 Err(found) => return self.tell(key, format!("cannot be read as gzip: {found}")),
             }

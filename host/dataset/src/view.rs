@@ -4,7 +4,8 @@
 //!
 //! What cannot be read of an image leaves cells missing and is told in the column `error`; the others are shown.
 
-use super::{Dataset, DatasetError};
+use crate::dataset::Dataset;
+use crate::error::DatasetError;
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::{Field, Schema};
 use kymhost_plugin_api::Json;
@@ -86,7 +87,7 @@ impl Dataset {
     fn rows_of_images(&self, table: &str) -> Result<HashMap<String, i64>, DatasetError> {
         let mut counts = HashMap::new();
         let Some(rows) = self.read_table(table, Some(&[IMAGE_ID]))? else { return Ok(counts) };
-        let Some(column) = rows.column_by_name(IMAGE_ID).map(super::cells::Column::new) else { return Ok(counts) };
+        let Some(column) = rows.column_by_name(IMAGE_ID).map(crate::cells::Column::new) else { return Ok(counts) };
         for row in 0..rows.num_rows() {
             if let Some(id) = column.text(row) {
                 match counts.get_mut(id.as_ref()) {

@@ -24,14 +24,14 @@ thread_local! {
 }
 
 /// Whether this is the way to read a file: one row group, each column ZSTD.
-pub(super) fn fits(metadata: &ParquetMetaData) -> bool {
+pub(crate) fn fits(metadata: &ParquetMetaData) -> bool {
     let columns =
         |group: &RowGroupMetaData| group.columns().iter().all(|c| matches!(c.compression(), Compression::ZSTD(_)));
     matches!(metadata.row_groups(), [group] if columns(group))
 }
 
 /// A reader of all columns of a file that [`fits`]. `schema`: its Arrow types.
-pub(super) fn reader<R: ChunkReader + 'static>(
+pub(crate) fn reader<R: ChunkReader + 'static>(
     source: Arc<R>,
     metadata: Arc<ParquetMetaData>,
     schema: &Fields,

@@ -2,6 +2,7 @@
 //!
 //! Owns: reading versions 1 to 3, C and Fortran order, either byte order; writing. Never: files, axes' names.
 
+use kymhost_dataset::{dtype_text, parse_dtype};
 use kymhost_plugin_api::array::{Array, DType};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -165,28 +166,12 @@ impl Reader<'_> {
     }
 }
 
-/// `<f8` and its like: the type, and whether the high byte comes first.
+/// As `.zarray` files name it; numpy also writes `=` for the order of its own machine.
 fn dtype(descr: &str) -> Option<(DType, bool)> {
-    let (order, code) = descr.split_at_checked(1)?;
-    let dtype = DType::ALL.iter().copied().find(|dtype| code_of(*dtype) == code)?;
-    match order {
-        "<" => Some((dtype, false)),
-        ">" => Some((dtype, true)),
-        "=" => Some((dtype, cfg!(target_endian = "big"))),
-        "|" if dtype.size() == 1 => Some((dtype, false)),
-        _ => None,
+    match descr.strip_prefix('=') {
+        Some(code) => parse_dtype(&format!("<{code}")).map(|(dtype, _)| (dtype, cfg!(target_endian = "big"))),
+        None => parse_dtype(descr),
     }
-}
-
-fn code_of(dtype: DType) -> String {
-    let letter = match dtype {
-        DType::Bool => 'b',
-        DType::Int8 | DType::Int16 | DType::Int32 | DType::Int64 => 'i',
-        DType::UInt8 | DType::UInt16 | DType::UInt32 | DType::UInt64 => 'u',
-        DType::Float16 | DType::Float32 | DType::Float64 => 'f',
-        _ => 'c',
-    };
-    format!("{letter}{}", dtype.size())
 }
 
 /// From the first axis fastest to the last axis fastest.
@@ -233,18 +218,15 @@ fn swap(bytes: &mut [u8], dtype: DType) {
 
 /// An array as a file of version 1, C order.
 pub fn write(array: &Array) -> Vec<u8> {
-    let order = match (array.dtype().size(), cfg!(target_endian = "big")) {
-        (1, _) => '|',
-        (_, true) => '>',
-        (_, false) => '<',
-    };
     let lengths: Vec<String> = array.shape().iter().map(usize::to_string).collect();
     let shape = match lengths.as_slice() {
         [one] => format!("({one},)"),
         several => format!("({})", several.join(", ")),
     };
-    let mut header =
-        format!("{{'descr': '{order}{}', 'fortran_order': False, 'shape': {shape}, }}", code_of(array.dtype()));
+    let mut header = format!(
+        "{{'descr': '{}', 'fortran_order': False, 'shape': {shape}, }}",
+        dtype_text(array.dtype(), cfg!(target_endian = "big"))
+    );
     // The data begin at a multiple of 64.
     let head = MAGIC.len() + 4;
     let padding = (64 - (head + header.len() + 1) % 64) % 64;

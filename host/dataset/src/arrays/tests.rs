@@ -158,7 +158,7 @@ fn missing_chunks_are_fill_values() {
 
 #[test]
 fn chunks_of_another_length_than_the_shape_says_are_refused() {
-    let gzip = |bytes: &[u8]| super::super::gzip::compress(bytes).unwrap();
+    let gzip = |bytes: &[u8]| crate::gzip::compress(bytes).unwrap();
     let blosc = |bytes: u32, length: u32| {
         let mut chunk = vec![2, 1, 0, 2];
         for word in [bytes, 8, length] {

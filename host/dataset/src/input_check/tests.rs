@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::Dataset;
+use crate::InputsError;
+use crate::input_digest::FINE_NS;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::{ArtifactKind, Json, RunMarker};
-use kymhost_store::LocalStore;
+use kymhost_store::{LocalStore, MAX_DOCUMENT_BYTES, Stat, Store};
 use std::fs::{self, File, FileTimes};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,8 +38,8 @@ fn place() -> Place {
     record.put_array("maps/speed", &pixels()).unwrap();
     let image = folder.path().join("d.zarr/images/i");
     let place = Place { _folder: folder, record, image };
-    place.put("analysis/csv.csv.gz", &super::super::gzip::compress(b"n\n1\n").unwrap());
-    place.put("analysis/packed.json.gz", &super::super::gzip::compress(b"{}").unwrap());
+    place.put("analysis/csv.csv.gz", &crate::gzip::compress(b"n\n1\n").unwrap());
+    place.put("analysis/packed.json.gz", &crate::gzip::compress(b"{}").unwrap());
     place.put("analysis/broken.json", b"{");
     place
 }

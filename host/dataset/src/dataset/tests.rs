@@ -1,6 +1,7 @@
 //! Whole datasets: made, filled, read, refused, and found wanting.
 
 use super::*;
+use crate::{gzip, validate};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use kymhost_plugin_api::array::DType;
 use kymhost_plugin_api::{Artifact, ArtifactKind};

@@ -2,70 +2,19 @@
 //!
 //! Owns: their form on disk, and what of a record is an indexer's own. Never: decides what may be overwritten.
 
-use super::error::unwritable;
-use super::inputs::sha256_of;
-use super::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA};
-use super::tables::Form;
-use super::{Dataset, DatasetError, Record, tables};
+use crate::arrays;
+use crate::artifact_keys::artifact_keys;
+use crate::dataset::Dataset;
+use crate::error::DatasetError;
+use crate::error::unwritable;
+use crate::input_digest::sha256_of;
+use crate::names::{ANALYSIS_ARRAYS, ARRAY};
+use crate::record::Record;
+use crate::tables;
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Artifact, ArtifactKind};
 use kymhost_store::{Key, MAX_DOCUMENT_BYTES};
-
-/// What an indexer leaves in a record itself. When it reads the record, none of it is an input: each run writes it anew.
-#[derive(Debug, Clone, Copy)]
-pub struct Own<'a> {
-    /// The artifact that holds its run marker.
-    pub marker_name: &'a str,
-    /// The artifacts that it may write.
-    pub writes: &'a [Artifact],
-}
-
-impl<'a> From<&'a str> for Own<'a> {
-    fn from(marker_name: &'a str) -> Self {
-        Self { marker_name, writes: &[] }
-    }
-}
-
-impl<'a> From<&'a String> for Own<'a> {
-    fn from(marker_name: &'a String) -> Self {
-        marker_name.as_str().into()
-    }
-}
-
-impl Own<'_> {
-    /// The keys of an image that it takes, where its names are names.
-    pub(super) fn keys(&self, image_id: &str) -> Vec<Key> {
-        let marker = Artifact::new(self.marker_name, ArtifactKind::Json);
-        let all = std::iter::once(&marker).chain(self.writes);
-        all.flat_map(|artifact| full_keys(image_id, artifact).unwrap_or_default()).collect()
-    }
-}
-
-/// The keys under which an artifact may be: the first is the one that is written.
-pub(super) fn full_keys(image_id: &str, artifact: &Artifact) -> Result<Vec<Key>, DatasetError> {
-    let with = |ending| names::artifact_key(image_id, &artifact.name, ending);
-    Ok(match artifact.kind {
-        ArtifactKind::Json => vec![with(".json")?, with(".json.gz")?],
-        ArtifactKind::Parquet => vec![with(".parquet")?],
-        ArtifactKind::Csv => vec![with(".csv.gz")?],
-        _ => vec![names::array_key(image_id, &artifact.name)?.join(DATA)?],
-    })
-}
-
-/// The keys, below an image's group, under which an artifact may be: the first is the one that is written.
-///
-/// # Errors
-/// Where its name is none.
-pub fn artifact_keys(artifact: &Artifact) -> Result<Vec<String>, DatasetError> {
-    let name = names::safe_name(&artifact.name)?;
-    Ok(match artifact.kind {
-        ArtifactKind::Json => vec![format!("{ANALYSIS}/{name}.json"), format!("{ANALYSIS}/{name}.json.gz")],
-        ArtifactKind::Parquet => vec![format!("{ANALYSIS}/{name}.parquet")],
-        ArtifactKind::Csv => vec![format!("{ANALYSIS}/{name}.csv.gz")],
-        _ => vec![format!("{ANALYSIS_ARRAYS}/{name}/{DATA}")],
-    })
-}
 
 /// An artifact's content.
 #[derive(Debug, Clone, PartialEq)]
@@ -105,9 +54,7 @@ impl Payload {
     /// Where it cannot be kept: why.
     pub fn as_kept(self) -> Result<Self, String> {
         let Self::Table(rows) = &self else { return Ok(self) };
-        let mut bytes = Vec::new();
-        tables::write(&tables::prepare(rows)?, Form::Artifact, &mut bytes).map_err(|error| error.to_string())?;
-        tables::read_artifact(bytes.into()).map(Self::Table)
+        tables::read_artifact(tables::artifact_bytes(rows)?.into()).map(Self::Table)
     }
 
     /// What is kept of an artifact; `None` where it is not there.
@@ -135,7 +82,7 @@ pub struct PreparedArtifact {
 }
 
 impl PreparedArtifact {
-    /// The key that it takes, below the image's group: as an [`super::Input`]'s.
+    /// The key that it takes, below the image's group: as an [`crate::Input`]'s.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -167,9 +114,7 @@ impl Dataset {
             }
             Payload::Json(text) => (vec![(key, text.clone())], None),
             Payload::Table(rows) => {
-                let mut bytes = Vec::new();
-                let rows = tables::prepare(rows).map_err(refused)?;
-                tables::write(&rows, Form::Artifact, &mut bytes).map_err(|error| refused(error.to_string()))?;
+                let bytes = tables::artifact_bytes(rows).map_err(refused)?;
                 (vec![(key, bytes)], None)
             }
             Payload::Array(array) => (record.array_items(name, array)?, Some(key)),
@@ -183,10 +128,8 @@ impl Dataset {
 
     /// Writes artifacts with one wait for the disk. Their images' attributes stay: a marker that follows sets `updated_utc`.
     pub fn put_artifacts(&self, prepared: Vec<PreparedArtifact>) -> Result<(), DatasetError> {
-        // `.zarray` comes last and goes first: a reader sees the old array, none, or the new one, never a mixture.
         for data in prepared.iter().filter_map(|artifact| artifact.clear.as_ref()) {
-            self.store().delete(&data.join(ARRAY)?)?;
-            self.store().delete_tree(data)?;
+            arrays::remove(&**self.store(), data)?;
         }
         Ok(self.store().put_many(&mut prepared.into_iter().flat_map(|artifact| artifact.items))?)
     }
@@ -195,8 +138,7 @@ impl Dataset {
     pub fn remove_artifact(&self, image_id: &str, key: &str) -> Result<(), DatasetError> {
         let full = self.record(image_id)?.group().join(key)?;
         if key.starts_with(ANALYSIS_ARRAYS) {
-            self.store().delete(&full.join(ARRAY)?)?;
-            self.store().delete_tree(&full)?;
+            arrays::remove(&**self.store(), &full)?;
         } else {
             self.store().delete(&full)?;
         }

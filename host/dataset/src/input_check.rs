@@ -1,0 +1,132 @@
+//! Whether an input is still what it was when it was read.
+//!
+//! Never decides what follows from a change.
+
+use crate::artifact_keys::Own;
+use crate::error::DatasetError;
+use crate::input::{Found, Held, Input};
+use crate::input_digest::{Age, Fold, array_now, array_stats, file_now, listing_sha256, sha256_of, times_of};
+use crate::names::{ANALYSIS, ANALYSIS_ARRAYS, ARRAY, ATTRIBUTES, DATA};
+use crate::record::Record;
+use kymhost_store::Key;
+use kymhost_store::time::checked_epoch_ns;
+use std::time::{Duration, SystemTime};
+
+/// What a key stands for. A key names one thing only.
+enum Form {
+    File(Key),
+    /// The group above it.
+    Array(Key),
+    Attributes,
+    Listing,
+}
+
+fn form_of(record: &Record, key: &str) -> Result<Form, DatasetError> {
+    let full = record.group().join(key)?;
+    Ok(match key {
+        ATTRIBUTES => Form::Attributes,
+        ANALYSIS => Form::Listing,
+        DATA => Form::Array(record.group().clone()),
+        _ => match full.split() {
+            Some((group, DATA)) if key.strip_prefix(ANALYSIS_ARRAYS).is_some_and(|rest| rest.starts_with('/')) => {
+                Form::Array(group)
+            }
+            _ => Form::File(full),
+        },
+    })
+}
+
+/// What was recorded, as it would be recorded now. `own` is what the indexer itself leaves in the record: no listing has it.
+///
+/// # Errors
+/// Where something is there, but cannot be read; or the key is none.
+pub fn look<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Result<Input, DatasetError> {
+    let store = record.store();
+    let found = match form_of(record, &input.key)? {
+        Form::File(key) => file_now(store, &key)?,
+        Form::Array(group) => array_now(store, &group)?,
+        Form::Attributes => match record.attributes_text() {
+            Ok(text) => Found::Attributes { sha256: sha256_of(&text) },
+            // Broken: it counts by its bytes.
+            Err(DatasetError::Unreadable { .. }) => file_now(store, &record.group().join(ATTRIBUTES)?)?,
+            Err(other) => return Err(other),
+        },
+        Form::Listing => Found::Listing { sha256: listing_sha256(&record.artifacts_of_others(own)?) },
+    };
+    Ok(Input { key: input.key.clone(), found })
+}
+
+/// Whether an input is as it was recorded: by size and times where they are recorded, which takes one look at each file; else by
+/// content. `own` is what the indexer itself leaves in the record: no listing has it.
+///
+/// # Errors
+/// Where something is there, but cannot be read, and could be when it was recorded; or the key is none.
+pub fn check_input<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Result<Held, DatasetError> {
+    if holds_by_stat(record, input)? {
+        return Ok(Held::Same);
+    }
+    let now = match look(record, own, input) {
+        Ok(now) => now,
+        Err(_) if input.found.is_unread() => return Ok(Held::Same),
+        Err(error) => return Err(error),
+    };
+    Ok(match (&input.found, &now.found) {
+        (before, after) if before == after => Held::Same,
+        (Found::Absent, _) => Held::Appeared(now),
+        (_, Found::Absent) => Held::Removed,
+        (before, after) if before.is_same_content(after) => Held::SameContent(now),
+        _ => Held::Changed(now),
+    })
+}
+
+fn holds_by_stat(record: &Record, input: &Input) -> Result<bool, DatasetError> {
+    let store = record.store();
+    Ok(match &input.found {
+        Found::File { size, times: Some(times), .. } => {
+            let now = store.glance(&record.group().join(&input.key)?)?;
+            now.is_some_and(|now| now.size == *size && times_of(&now).as_ref() == Some(times))
+        }
+        Found::Array { stats_sha256: Some(stats), .. } => match form_of(record, &input.key)? {
+            Form::Array(group) => {
+                array_stats(store, &group)?.is_some_and(|now| now.stats_sha256().as_ref() == Some(stats))
+            }
+            _ => false,
+        },
+        Found::Absent => {
+            let key = match form_of(record, &input.key)? {
+                Form::Array(group) => group.join(DATA)?.join(ARRAY)?,
+                Form::File(key) => key,
+                Form::Attributes | Form::Listing => return Ok(false),
+            };
+            store.glance(&key)?.is_none()
+        }
+        _ => false,
+    })
+}
+
+/// How long to wait until the times of an input that was recorded without them can be trusted, when nobody writes to it; `None`
+/// where waiting is of no use.
+pub fn settles_in(record: &Record, input: &Input) -> Option<Duration> {
+    if !input.found.lacks_times() {
+        return None;
+    }
+    let store = record.store();
+    let settled = match form_of(record, &input.key).ok()? {
+        Form::File(key) => match Age::of(&store.glance(&key).ok()??, SystemTime::now()) {
+            Age::Settled(_) => return Some(Duration::ZERO),
+            Age::Young(until) => until,
+            Age::Unknown => return None,
+        },
+        Form::Array(group) => match array_stats(store, &group).ok()?? {
+            Fold { unsettled: false, .. } => return Some(Duration::ZERO),
+            fold => fold.settled?,
+        },
+        Form::Attributes | Form::Listing => return None,
+    };
+    let now = checked_epoch_ns(SystemTime::now())?;
+    // Older than the resolution, not as old as it.
+    Some(Duration::from_nanos(u64::try_from(settled.saturating_sub(now).saturating_add(1)).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests;

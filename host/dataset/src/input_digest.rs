@@ -1,0 +1,258 @@
+//! What is at a key now, as an input: digests of files and arrays, and when their times can be trusted.
+//!
+//! Never knows which keys an indexer read.
+
+use crate::array_layout::{Layout, MAX_LAYOUT_BYTES};
+use crate::arrays;
+use crate::error::DatasetError;
+use crate::hex::hex;
+use crate::input::{Found, Times};
+use crate::names::{ARRAY, ATTRIBUTES, DATA};
+use kymhost_plugin_api::Artifact;
+use kymhost_store::time::checked_epoch_ns;
+use kymhost_store::{Key, MAX_DOCUMENT_BYTES, ReadOutcome, Stat, Store, StoreError};
+use sha2::{Digest, Sha256};
+use std::io::{self, Read};
+use std::time::SystemTime;
+
+/// Times of a file system that keeps them in whole seconds (or two) are trusted when they are older than this.
+const COARSE_NS: i64 = 2_000_000_000;
+
+/// Other times are trusted when they are older than this: kernels take them from a clock that ticks every 1 to 10 ms.
+pub(crate) const FINE_NS: i64 = 20_000_000;
+
+/// How much of a file is hashed at once.
+const HASH_BUFFER: usize = 64 << 10;
+
+/// A file's times as they were when it was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Age {
+    /// Older than the resolution of times: whatever is written later has others.
+    Settled(Times),
+    /// From this time on (nanoseconds since the Unix epoch) the same times could be trusted.
+    Young(i64),
+    /// Not known.
+    Unknown,
+}
+
+impl Age {
+    pub(crate) fn of(stat: &Stat, before: SystemTime) -> Self {
+        let (Some(times), Some(before)) = (times_of(stat), checked_epoch_ns(before)) else { return Self::Unknown };
+        let whole = |time: i64| time % 1_000_000_000 == 0;
+        let resolution = if whole(times.mtime_ns) && whole(times.ctime_ns) { COARSE_NS } else { FINE_NS };
+        let settled = times.mtime_ns.max(times.ctime_ns).saturating_add(resolution);
+        if settled < before { Self::Settled(times) } else { Self::Young(settled) }
+    }
+
+    pub(crate) fn times(self) -> Option<Times> {
+        match self {
+            Self::Settled(times) => Some(times),
+            Self::Young(_) | Self::Unknown => None,
+        }
+    }
+}
+
+pub(crate) fn times_of(stat: &Stat) -> Option<Times> {
+    Some(Times { mtime_ns: checked_epoch_ns(stat.modified?)?, ctime_ns: checked_epoch_ns(stat.changed?)? })
+}
+
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+pub(crate) fn file_found(outcome: &ReadOutcome, before: SystemTime) -> Found {
+    match outcome {
+        ReadOutcome::Absent => Found::Absent,
+        ReadOutcome::Unread => Found::File { size: 0, times: None, sha256: String::new() },
+        ReadOutcome::Bytes { stat, length, sha256 } => {
+            // Where it grew or shrank in the reading its times tell nothing.
+            let times = if stat.size == *length { Age::of(stat, before).times() } else { None };
+            Found::File { size: *length, times, sha256: hex(sha256) }
+        }
+    }
+}
+
+pub(crate) fn listing_sha256(artifacts: &[Artifact]) -> String {
+    let mut hasher = Sha256::new();
+    for artifact in artifacts {
+        hasher.update((artifact.name.len() as u64).to_le_bytes());
+        hasher.update(&artifact.name);
+        hasher.update([artifact.kind as u8]);
+    }
+    hex(&hasher.finalize())
+}
+
+/// The axes that go into an array's digest.
+pub(crate) enum Axes<'a> {
+    Named(&'a [String]),
+    /// Its `.zarray` does not say how many it has.
+    Unknown,
+    /// The attributes that name them cannot be read; these are their bytes.
+    Broken(Vec<u8>),
+}
+
+/// All files of an array as one input.
+#[derive(Default)]
+pub(crate) struct Fold {
+    contents: Sha256,
+    stats: Sha256,
+    size: u64,
+    chunks: u64,
+    pub(crate) unsettled: bool,
+    /// When the last of them settles; `None` where none is young.
+    pub(crate) settled: Option<i64>,
+}
+
+impl Fold {
+    /// Size and times of a file.
+    pub(crate) fn add(&mut self, name: &str, stat: &Stat, before: SystemTime) {
+        if name != ARRAY {
+            self.chunks += 1;
+        }
+        let age = Age::of(stat, before);
+        match age {
+            Age::Settled(_) => {}
+            Age::Young(until) => {
+                self.unsettled = true;
+                self.settled = self.settled.max(Some(until));
+            }
+            Age::Unknown => self.unsettled = true,
+        }
+        let Times { mtime_ns, ctime_ns } = times_of(stat).unwrap_or(Times { mtime_ns: 0, ctime_ns: 0 });
+        self.stats.update((name.len() as u64).to_le_bytes());
+        self.stats.update(name);
+        self.stats.update(stat.size.to_le_bytes());
+        self.stats.update(mtime_ns.to_le_bytes());
+        self.stats.update(ctime_ns.to_le_bytes());
+    }
+
+    /// The content of the file that was just added.
+    pub(crate) fn add_bytes(&mut self, name: &str, length: u64, sha256: &[u8]) {
+        self.size = self.size.saturating_add(length);
+        self.contents.update((name.len() as u64).to_le_bytes());
+        self.contents.update(name);
+        self.contents.update(length.to_le_bytes());
+        self.contents.update(sha256);
+    }
+
+    fn add_axes(&mut self, axes: &Axes<'_>) {
+        let mut text = Vec::new();
+        match axes {
+            Axes::Named(axes) => {
+                for axis in *axes {
+                    text.extend((axis.len() as u64).to_le_bytes());
+                    text.extend(axis.as_bytes());
+                }
+            }
+            Axes::Unknown => text.push(0),
+            Axes::Broken(bytes) => {
+                text.push(1);
+                text.extend(bytes);
+            }
+        }
+        self.stats.update(&text);
+        self.contents.update(&text);
+    }
+
+    pub(crate) fn stats_sha256(&self) -> Option<String> {
+        (!self.unsettled).then(|| hex(&self.stats.clone().finalize()))
+    }
+
+    pub(crate) fn finish(mut self, axes: Axes<'_>) -> Found {
+        self.add_axes(&axes);
+        let stats_sha256 = self.stats_sha256();
+        Found::Array { size: self.size, chunks: self.chunks, stats_sha256, sha256: hex(&self.contents.finalize()) }
+    }
+}
+
+/// Size and SHA-256 of a file that may be as long as it likes.
+fn hash(store: &dyn Store, key: &Key) -> Result<Option<(Stat, u64, [u8; 32])>, DatasetError> {
+    let Some(mut file) = store.open(key)? else { return Ok(None) };
+    let stat = file.stat();
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0u8; HASH_BUFFER.min(usize::try_from(stat.size).unwrap_or(HASH_BUFFER)) + 1];
+    let mut length = 0u64;
+    loop {
+        // One that grows as fast as it is read would never end.
+        if length > stat.size {
+            break;
+        }
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                hasher.update(buffer.get(..count).unwrap_or_default());
+                length += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => {
+                return Err(StoreError::Io { action: "read", key: store.describe(key), source }.into());
+            }
+        }
+    }
+    Ok(Some((stat, length, hasher.finalize().into())))
+}
+
+pub(crate) fn file_now(store: &dyn Store, key: &Key) -> Result<Found, DatasetError> {
+    let before = SystemTime::now();
+    Ok(match hash(store, key)? {
+        None => Found::Absent,
+        Some((stat, length, sha256)) => file_found(&ReadOutcome::Bytes { stat, length, sha256 }, before),
+    })
+}
+
+/// What an array's files are, by `each` (its size and times alone, or its bytes too); `None` where there is no array.
+fn array_files(
+    store: &dyn Store,
+    group: &Key,
+    each: &mut dyn FnMut(&mut Fold, &str, &Key) -> Result<(), DatasetError>,
+) -> Result<Option<Fold>, DatasetError> {
+    let data = group.join(DATA)?;
+    let key = data.join(ARRAY)?;
+    let before = SystemTime::now();
+    let Some((text, stat)) = store.get_with_stat(&key, MAX_LAYOUT_BYTES)? else { return Ok(None) };
+    let mut fold = Fold::default();
+    fold.add(ARRAY, &stat, before);
+    fold.add_bytes(ARRAY, text.len() as u64, &Sha256::digest(&text));
+    let Ok(layout) = Layout::parse(&text) else {
+        fold.add_axes(&Axes::Unknown);
+        return Ok(Some(fold));
+    };
+    layout.each_chunk(&mut |name| each(&mut fold, name, &data.join(name)?))?;
+    match arrays::axes(store, group, layout.shape.len()) {
+        Ok(axes) => fold.add_axes(&Axes::Named(&axes)),
+        Err(DatasetError::Unreadable { .. }) => {
+            let bytes = store.get(&group.join(ATTRIBUTES)?, MAX_DOCUMENT_BYTES)?.unwrap_or_default();
+            fold.add_axes(&Axes::Broken(bytes));
+        }
+        Err(other) => return Err(other),
+    }
+    Ok(Some(fold))
+}
+
+pub(crate) fn array_now(store: &dyn Store, group: &Key) -> Result<Found, DatasetError> {
+    let fold = array_files(store, group, &mut |fold, name, key| {
+        let before = SystemTime::now();
+        if let Some((stat, length, sha256)) = hash(store, key)? {
+            fold.add(name, &stat, before);
+            fold.add_bytes(name, length, &sha256);
+        }
+        Ok(())
+    })?;
+    Ok(fold.map_or(Found::Absent, |fold| Found::Array {
+        size: fold.size,
+        chunks: fold.chunks,
+        stats_sha256: fold.stats_sha256(),
+        sha256: hex(&fold.contents.finalize()),
+    }))
+}
+
+/// An array's files by their sizes and times alone.
+pub(crate) fn array_stats(store: &dyn Store, group: &Key) -> Result<Option<Fold>, DatasetError> {
+    array_files(store, group, &mut |fold, name, key| {
+        let before = SystemTime::now();
+        if let Some(stat) = store.glance(key)? {
+            fold.add(name, &stat, before);
+        }
+        Ok(())
+    })
+}
