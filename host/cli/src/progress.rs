@@ -70,7 +70,7 @@ impl FileProgress {
     }
 }
 
-impl kymhost_ingest::Observer for FileProgress {
+impl kymhost_ingest::IngestObserver for FileProgress {
     fn planned(&mut self, to_do: usize) {
         if let Some(bar) = &self.bar {
             bar.set_length(to_do as u64);

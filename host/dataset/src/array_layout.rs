@@ -114,19 +114,19 @@ impl Layout {
         let bytes = product(&self.shape, size);
         if bytes.is_none_or(|bytes| bytes > MAX_ARRAY_BYTES) {
             return Err(format!(
-                "its shape {:?} of {} is more than {MAX_ARRAY_BYTES} bytes, the most that kymhost takes",
+                "its shape {:?} of {} is more than {MAX_ARRAY_BYTES} bytes, kymhost's limit",
                 self.shape, self.dtype
             ));
         }
         if product(&self.chunks, size).is_none_or(|bytes| bytes > MAX_CHUNK_BYTES) {
             return Err(format!(
-                "a chunk of {:?} {} is more than {MAX_CHUNK_BYTES} bytes, the most that kymhost takes",
+                "a chunk of {:?} {} is more than {MAX_CHUNK_BYTES} bytes, kymhost's limit",
                 self.chunks, self.dtype
             ));
         }
         let chunks = self.grid().iter().try_fold(1u64, |product, &length| product.checked_mul(length as u64));
         if chunks.is_none_or(|chunks| chunks > MAX_CHUNKS) {
-            return Err(format!("it has more than {MAX_CHUNKS} chunks, the most that kymhost takes"));
+            return Err(format!("it has more than {MAX_CHUNKS} chunks, kymhost's limit"));
         }
         Ok(())
     }
@@ -178,7 +178,7 @@ impl Layout {
     pub(crate) fn has_chunk(&self, name: &str) -> bool {
         let grid = self.grid();
         let parts: Vec<&str> = name.split(self.separator).collect();
-        // Written as numbers are: `01` is no chunk.
+        // Written as numbers are: `01` is not a chunk.
         let number = |part: &&str| part.parse::<usize>().ok().filter(|number| number.to_string() == **part);
         match parts.iter().map(number).collect::<Option<Vec<usize>>>() {
             Some(index) if grid.is_empty() => index == [0],
@@ -212,7 +212,7 @@ fn parse_lengths(json: &Json, what: &str) -> Result<Vec<usize>, String> {
 /// A fill value as zarrs takes it. `null` leaves missing chunks undefined: zero, as kymflow would mostly see.
 fn parse_fill(json: &Json, dtype: DType) -> Result<serde_json::Value, String> {
     use serde_json::Value;
-    let wrong = || format!("its fill_value {json} is no {dtype}");
+    let wrong = || format!("its fill_value {json} is not a {dtype}");
     let float = |json: &Json| -> Result<Value, String> {
         let value = match json.as_str() {
             Some("NaN") => f64::NAN,
@@ -274,7 +274,7 @@ pub(crate) fn advance(index: &mut [usize], lengths: &[usize]) -> bool {
     false
 }
 
-/// How an array is kept; an error where it cannot be.
+/// How an array is kept; an error if it cannot be.
 pub(crate) fn layout_of(array: &Array, chunks: Option<&[usize]>) -> Result<Layout, String> {
     let chunks = match chunks {
         Some(chunks) if chunks.len() != array.shape().len() => {

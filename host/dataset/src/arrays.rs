@@ -1,10 +1,8 @@
 //! Pixels and array artifacts: Zarr v2 arrays, decoded and encoded by zarrs.
 //!
-//! Owns: `.zarray`, chunk keys, bounds. Never: attributes or groups.
-//!
-//! Every length that a `.zarray` claims is checked before anything is set aside for it. Chunks are fetched through the store
-//! (so no link leads out), unpacked within what their shape says, and only then given to zarrs, which knows byte orders,
-//! memory orders and Blosc. A panic of zarrs becomes an error.
+//! Chunks are fetched through the store (so no link leads out) and unpacked within the size that their shape allows.
+//! Only then zarrs sees them: it knows byte orders, memory orders and Blosc. A panic of zarrs becomes an error.
+//! Never touches groups.
 
 use crate::array_layout::{Layout, MAX_LAYOUT_BYTES, Packing, advance, layout_of, layout_text};
 use crate::attributes;
@@ -81,7 +79,7 @@ impl Layout {
                             wrong(bytes)
                         }
                     }
-                    _ => Err(format!("its {} bytes are no whole Blosc chunk", packed.len())),
+                    _ => Err(format!("its {} bytes are not a whole Blosc chunk", packed.len())),
                 }
             }
             Packing::Zlib => read(&mut ZlibDecoder::new(packed)),
@@ -180,7 +178,7 @@ fn copy_block(layout: &Layout, index: &[usize], mut copying: Copying<'_>) -> Res
     }
 }
 
-/// A whole array: `data` below a group, whose attributes name its axes. `None` where there is none.
+/// A whole array: `data` below a group, whose attributes name its axes. `None` if there is none.
 pub(crate) fn read(store: &dyn Store, group: &Key) -> Result<Option<Array>, DatasetError> {
     let data = group.join(DATA)?;
     let Some(layout) = read_layout(store, &data)? else { return Ok(None) };
@@ -191,7 +189,7 @@ pub(crate) fn read(store: &dyn Store, group: &Key) -> Result<Option<Array>, Data
         .map_err(|error| unreadable(store, &data, "an array", error.message()))
 }
 
-/// An array's `.zarray`; `None` where there is none.
+/// An array's `.zarray`; `None` if there is none.
 pub(crate) fn read_layout(store: &dyn Store, data: &Key) -> Result<Option<Layout>, DatasetError> {
     let key = data.join(ARRAY)?;
     let Some(text) = store.get(&key, MAX_LAYOUT_BYTES)? else { return Ok(None) };

@@ -1,7 +1,6 @@
-//! Groups and their attributes.
+//! Groups and their attributes: `.zgroup`, `.zattrs` and the times in them.
 //!
-//! Owns: `.zgroup`, `.zattrs` and the times in them. Never: arrays.
-//! Read and written by ourselves, not by zarrs: Python writes `NaN` into attributes, which breaks its groups.
+//! kymhost reads and writes them itself, because Python writes `NaN` into attributes and zarrs rejects such groups.
 
 use crate::error::DatasetError;
 use crate::error::unreadable;
@@ -14,7 +13,7 @@ use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Store};
 /// The content of every `.zgroup`.
 pub(crate) const GROUP_TEXT: &str = "{\n    \"zarr_format\": 2\n}";
 
-/// A JSON document that must be an object; `None` where the key is absent.
+/// A JSON document that must be an object; `None` if the key is absent.
 pub(crate) fn read_object(store: &dyn Store, key: &Key, what: &'static str) -> Result<Option<Object>, DatasetError> {
     let Some(text) = store.get(key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
     match Json::parse(&text) {
@@ -24,7 +23,7 @@ pub(crate) fn read_object(store: &dyn Store, key: &Key, what: &'static str) -> R
     }
 }
 
-/// A group's attributes; empty where it has none.
+/// A group's attributes; empty if it has none.
 pub(crate) fn read(store: &dyn Store, group: &Key) -> Result<Object, DatasetError> {
     let key = group.join(ATTRIBUTES)?;
     Ok(read_object(store, &key, "attributes (a JSON object)")?.unwrap_or_default())

@@ -1,5 +1,4 @@
-//! A table's cells, whatever their Arrow type.
-//! Owns: which types are shown as numbers, and how numbers look. Never: layout.
+//! The cells of a table, whatever their Arrow type: which types count as numbers, and how numbers look.
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int64Array, LargeStringArray, UInt64Array,
@@ -128,7 +127,7 @@ fn formatted(array: &ArrayRef) -> LargeStringArray {
 }
 
 impl Cell<'_> {
-    /// All of it: floats with the fewest digits that give the same float again; nothing where it is missing.
+    /// All of it: floats with the fewest digits that give the same float again; nothing if it is missing.
     pub fn exact(&self) -> String {
         match self {
             Self::Missing => String::new(),

@@ -104,7 +104,7 @@ impl Dataset {
         root.insert("format".to_owned(), FORMAT.into());
         root.insert("schema_version".to_owned(), SCHEMA_VERSION.into());
         root.insert("updated_utc".to_owned(), now.into());
-        // The root's `.zgroup` comes last: what a crash leaves is no dataset, rather than half of one.
+        // The root's `.zgroup` comes last: what a crash leaves is not a dataset, rather than half of one.
         let items = [
             attributes::group_item(&Key::new(names::IMAGES)?)?,
             attributes::group_item(&Key::new(names::INDEX)?)?,
@@ -129,7 +129,7 @@ impl Dataset {
     pub fn image_ids(&self) -> Result<Vec<String>, DatasetError> {
         let images = Key::new(names::IMAGES)?;
         self.store.folders_with(&images, names::GROUP)?.ok_or_else(|| {
-            let found = "there is no such folder; `kymhost dataset validate` says what else is wrong";
+            let found = "the folder does not exist";
             unreadable(&*self.store, &images, "the folder of the images", found)
         })
     }
@@ -181,7 +181,7 @@ impl Dataset {
         Ok(record)
     }
 
-    /// Deletes an image with all its artifacts; `false` where there was none.
+    /// Deletes an image with all its artifacts; `false` if there was none.
     pub fn delete_image(&self, image_id: &str) -> Result<bool, DatasetError> {
         let group = names::image_key(image_id)?;
         let _structure = self.lock_structure("deleting an image")?;
@@ -199,7 +199,7 @@ impl Dataset {
     }
 
     /// Makes a JSON artifact ready to be written with many others. What would keep it from being written (the image is
-    /// gone, its attributes are broken) is told now, before anything is.
+    /// gone, its attributes are broken) is reported now, before anything is.
     pub fn prepare_json(&self, image_id: &str, name: &str, payload: &Json) -> Result<PreparedJson, DatasetError> {
         Ok(PreparedJson(self.record(image_id)?.json_items(name, payload)?))
     }

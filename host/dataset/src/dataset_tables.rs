@@ -4,7 +4,7 @@ use crate::dataset::Dataset;
 use crate::error::{DatasetError, unreadable, unwritable};
 use crate::names;
 use crate::table_file::TableFile;
-use crate::tables::{self, Form};
+use crate::tables::{self, TableForm};
 use arrow::array::RecordBatch;
 use kymhost_store::{Key, Sink, Stat, StoreError};
 use std::io;
@@ -22,7 +22,7 @@ impl Dataset {
         Ok(names)
     }
 
-    /// A whole dataset table as one batch with dictionaries cast away; `None` where there is none.
+    /// A whole dataset table as one batch with dictionaries cast away; `None` if there is none.
     /// `columns`: only these, in the table's order; those that it lacks are left out.
     pub fn read_table(&self, table: &str, columns: Option<&[&str]>) -> Result<Option<RecordBatch>, DatasetError> {
         let key = names::table_key(table)?;
@@ -33,12 +33,12 @@ impl Dataset {
         }
     }
 
-    /// Opens a dataset table to be read piece by piece; `None` where there is none.
+    /// Opens a dataset table to be read piece by piece; `None` if there is none.
     pub fn open_table(&self, table: &str) -> Result<Option<TableFile>, DatasetError> {
         TableFile::open(self.store(), table)
     }
 
-    /// How many rows and bytes a dataset table has, from its metadata alone; `None` where there is no such table.
+    /// How many rows and bytes a dataset table has, from its metadata alone; `None` if there is no such table.
     pub fn table_size(&self, table: &str) -> Result<Option<(u64, u64)>, DatasetError> {
         let key = names::table_key(table)?;
         let Some(file) = self.store().open(&key)? else { return Ok(None) };
@@ -55,7 +55,7 @@ impl Dataset {
     }
 
     /// As [`Dataset::write_table`], but only where the table is still what `expected` says (see [`Dataset::table_stat`]);
-    /// `false`, and nothing written, where another program has written it meanwhile.
+    /// `false`, and nothing written, where another program has written it in the meantime.
     pub fn replace_table(&self, table: &str, expected: Option<Stat>, rows: &RecordBatch) -> Result<bool, DatasetError> {
         self.put_table(table, rows, &|key, write| {
             self.store().replace_with(key, expected, write).map(|written| written.is_some())
@@ -84,7 +84,7 @@ impl Dataset {
         }
     }
 
-    /// What identifies a table as it is now; `None` where there is none.
+    /// What identifies a table as it is now; `None` if there is none.
     pub fn table_stat(&self, table: &str) -> Result<Option<Stat>, DatasetError> {
         Ok(self.store().stat(&names::table_key(table)?)?)
     }
@@ -93,7 +93,7 @@ impl Dataset {
         let key = names::table_key(table)?;
         let rows = tables::prepare(rows).map_err(|why| unwritable(&**self.store(), &key, why))?;
         self.check_root()?;
-        match put(&key, &mut |sink| tables::write(&rows, Form::Dataset, sink)) {
+        match put(&key, &mut |sink| tables::write(&rows, TableForm::Dataset, sink)) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidData => {
@@ -105,7 +105,7 @@ impl Dataset {
         Ok(true)
     }
 
-    /// Deletes a dataset table; `false` where there was none.
+    /// Deletes a dataset table; `false` if there was none.
     pub fn delete_table(&self, table: &str) -> Result<bool, DatasetError> {
         self.check_root()?;
         let found = self.store().delete(&names::table_key(table)?)?;

@@ -1,8 +1,7 @@
-//! Images with all that belongs to them, put into the dataset at once.
+//! New images, and new pixels of images, put into the dataset at once.
 //!
-//! Owns: what a new image's folder holds, and how it and new pixels of an old one get there. Never: where they come from.
-//!
-//! A draft is written aside by whoever made it, several at a time; publishing is a rename each. A reader sees no image or a whole one.
+//! Whoever makes a draft writes it aside, several at a time. Publishing is one rename for each. A reader sees no image or
+//! a whole one.
 
 use crate::array_layout::{Layout, layout_of};
 use crate::dataset::Dataset;
@@ -170,7 +169,7 @@ impl Dataset {
     /// A new image with these pixels, in chunks of kymflow's default; nothing is written yet.
     ///
     /// # Errors
-    /// Where an image cannot have such pixels.
+    /// If an image cannot have such pixels.
     pub fn draft_image(&self, image_id: &str, pixels: &Array) -> Result<ImageDraft<'_>, DatasetError> {
         let group = names::image_key(image_id)?;
         arrays::check_pixels(pixels).map_err(|why| unwritable(&**self.store(), &group, why))?;
@@ -232,7 +231,7 @@ impl Dataset {
         Ok(self.store().put(&key, &bytes)?)
     }
 
-    /// What is known of an image's pixels without reading them; `None` where it has none.
+    /// What is known of an image's pixels without reading them; `None` if it has none.
     pub fn pixels_info(&self, image_id: &str) -> Result<Option<ArrayInfo>, DatasetError> {
         let group = names::image_key(image_id)?;
         let Some(layout) = arrays::read_layout(&**self.store(), &group.join(DATA)?)? else { return Ok(None) };
@@ -244,7 +243,7 @@ impl Dataset {
 /// An artifact's name as the dataset makes it safe.
 ///
 /// # Errors
-/// Where nothing is left of it.
+/// If nothing is left of it.
 pub fn safe_artifact_name(name: &str) -> Result<String, DatasetError> {
     names::safe_name(name)
 }

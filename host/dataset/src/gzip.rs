@@ -1,5 +1,4 @@
-//! gzip in both directions, within a bound.
-//! Owns: how much is unpacked. Never: keys.
+//! gzip in both directions, within a limit.
 
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
@@ -12,7 +11,7 @@ pub fn decompress(packed: &[u8], limit: u64) -> Result<Vec<u8>, String> {
     let mut bounded = MultiGzDecoder::new(packed).take(limit.saturating_add(1));
     bounded.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > limit {
-        return Err(format!("it unpacks to more than {limit} bytes, the most that kymhost takes"));
+        return Err(format!("it unpacks to more than {limit} bytes, kymhost's limit"));
     }
     Ok(bytes)
 }

@@ -1,5 +1,4 @@
-//! Digests as text.
-//! Owns: the one form in which they are kept and compared. Never: computes any.
+//! Digests as text, in the one form in which they are kept and compared.
 
 /// Bytes as lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {

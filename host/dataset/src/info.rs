@@ -1,5 +1,4 @@
 //! What a dataset holds, in numbers.
-//! Owns: counting. Never: judges.
 
 use crate::dataset::Dataset;
 use crate::error::DatasetError;
@@ -49,7 +48,7 @@ impl Dataset {
         }
         let mut tables = Vec::new();
         for name in self.table_names()? {
-            // One that is deleted meanwhile is no table.
+            // One that is deleted in the meantime is not a table.
             if let Some((rows, bytes)) = self.table_size(&name)? {
                 tables.push(TableInfo { name, rows, bytes });
             }

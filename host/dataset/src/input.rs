@@ -9,13 +9,13 @@ pub struct Input {
     pub key: String,
     /// What was found there.
     #[serde(flatten)]
-    pub found: Found,
+    pub found: InputState,
 }
 
-/// What was found under a key. A digest is empty where something was there but could not be read at all.
+/// What was found under a key. A digest is empty if something was there but could not be read at all.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
-pub enum Found {
+pub enum InputState {
     /// Nothing.
     Absent,
     /// A file: a JSON or table artifact.
@@ -34,7 +34,7 @@ pub enum Found {
         size: u64,
         /// How many chunks there are.
         chunks: u64,
-        /// The SHA-256 of names, lengths and times of all its files, and of the axes; `None` where the times cannot be trusted.
+        /// The SHA-256 of names, lengths and times of all its files, and of the axes; `None` if the times cannot be trusted.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         stats_sha256: Option<String>,
         /// The SHA-256 of names and contents of all its files, and of the axes handed over.
@@ -63,7 +63,7 @@ pub struct Times {
 
 /// What looking again at an input found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Held {
+pub enum InputCheck {
     /// It is as it was: by size and times, or by what has no times.
     Same,
     /// Its times differ or could not be trusted; its content is the same. The input as it would be recorded now.
@@ -76,7 +76,7 @@ pub enum Held {
     Removed,
 }
 
-impl Found {
+impl InputState {
     /// Whether it is the same content, whatever the times.
     pub(crate) fn is_same_content(&self, other: &Self) -> bool {
         match (self, other) {

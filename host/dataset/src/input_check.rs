@@ -4,7 +4,7 @@
 
 use crate::artifact_keys::Own;
 use crate::error::DatasetError;
-use crate::input::{Found, Held, Input};
+use crate::input::{Input, InputCheck, InputState};
 use crate::input_digest::{Age, Fold, array_now, array_stats, file_now, listing_sha256, sha256_of, times_of};
 use crate::names::{ANALYSIS, ANALYSIS_ARRAYS, ARRAY, ATTRIBUTES, DATA};
 use crate::record::Record;
@@ -13,7 +13,7 @@ use kymhost_store::time::checked_epoch_ns;
 use std::time::{Duration, SystemTime};
 
 /// What a key stands for. A key names one thing only.
-enum Form {
+enum KeyForm {
     File(Key),
     /// The group above it.
     Array(Key),
@@ -21,17 +21,17 @@ enum Form {
     Listing,
 }
 
-fn form_of(record: &Record, key: &str) -> Result<Form, DatasetError> {
+fn form_of(record: &Record, key: &str) -> Result<KeyForm, DatasetError> {
     let full = record.group().join(key)?;
     Ok(match key {
-        ATTRIBUTES => Form::Attributes,
-        ANALYSIS => Form::Listing,
-        DATA => Form::Array(record.group().clone()),
+        ATTRIBUTES => KeyForm::Attributes,
+        ANALYSIS => KeyForm::Listing,
+        DATA => KeyForm::Array(record.group().clone()),
         _ => match full.split() {
             Some((group, DATA)) if key.strip_prefix(ANALYSIS_ARRAYS).is_some_and(|rest| rest.starts_with('/')) => {
-                Form::Array(group)
+                KeyForm::Array(group)
             }
-            _ => Form::File(full),
+            _ => KeyForm::File(full),
         },
     })
 }
@@ -39,19 +39,19 @@ fn form_of(record: &Record, key: &str) -> Result<Form, DatasetError> {
 /// What was recorded, as it would be recorded now. `own` is what the indexer itself leaves in the record: no listing has it.
 ///
 /// # Errors
-/// Where something is there, but cannot be read; or the key is none.
+/// If something is there, but cannot be read; or the key is none.
 pub fn look<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Result<Input, DatasetError> {
     let store = record.store();
     let found = match form_of(record, &input.key)? {
-        Form::File(key) => file_now(store, &key)?,
-        Form::Array(group) => array_now(store, &group)?,
-        Form::Attributes => match record.attributes_text() {
-            Ok(text) => Found::Attributes { sha256: sha256_of(&text) },
+        KeyForm::File(key) => file_now(store, &key)?,
+        KeyForm::Array(group) => array_now(store, &group)?,
+        KeyForm::Attributes => match record.attributes_text() {
+            Ok(text) => InputState::Attributes { sha256: sha256_of(&text) },
             // Broken: it counts by its bytes.
             Err(DatasetError::Unreadable { .. }) => file_now(store, &record.group().join(ATTRIBUTES)?)?,
             Err(other) => return Err(other),
         },
-        Form::Listing => Found::Listing { sha256: listing_sha256(&record.artifacts_of_others(own)?) },
+        KeyForm::Listing => InputState::Listing { sha256: listing_sha256(&record.artifacts_of_others(own)?) },
     };
     Ok(Input { key: input.key.clone(), found })
 }
@@ -60,43 +60,43 @@ pub fn look<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Resu
 /// content. `own` is what the indexer itself leaves in the record: no listing has it.
 ///
 /// # Errors
-/// Where something is there, but cannot be read, and could be when it was recorded; or the key is none.
-pub fn check_input<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Result<Held, DatasetError> {
+/// If something is there, but cannot be read, and could be when it was recorded; or the key is none.
+pub fn check_input<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Result<InputCheck, DatasetError> {
     if holds_by_stat(record, input)? {
-        return Ok(Held::Same);
+        return Ok(InputCheck::Same);
     }
     let now = match look(record, own, input) {
         Ok(now) => now,
-        Err(_) if input.found.is_unread() => return Ok(Held::Same),
+        Err(_) if input.found.is_unread() => return Ok(InputCheck::Same),
         Err(error) => return Err(error),
     };
     Ok(match (&input.found, &now.found) {
-        (before, after) if before == after => Held::Same,
-        (Found::Absent, _) => Held::Appeared(now),
-        (_, Found::Absent) => Held::Removed,
-        (before, after) if before.is_same_content(after) => Held::SameContent(now),
-        _ => Held::Changed(now),
+        (before, after) if before == after => InputCheck::Same,
+        (InputState::Absent, _) => InputCheck::Appeared(now),
+        (_, InputState::Absent) => InputCheck::Removed,
+        (before, after) if before.is_same_content(after) => InputCheck::SameContent(now),
+        _ => InputCheck::Changed(now),
     })
 }
 
 fn holds_by_stat(record: &Record, input: &Input) -> Result<bool, DatasetError> {
     let store = record.store();
     Ok(match &input.found {
-        Found::File { size, times: Some(times), .. } => {
+        InputState::File { size, times: Some(times), .. } => {
             let now = store.glance(&record.group().join(&input.key)?)?;
             now.is_some_and(|now| now.size == *size && times_of(&now).as_ref() == Some(times))
         }
-        Found::Array { stats_sha256: Some(stats), .. } => match form_of(record, &input.key)? {
-            Form::Array(group) => {
+        InputState::Array { stats_sha256: Some(stats), .. } => match form_of(record, &input.key)? {
+            KeyForm::Array(group) => {
                 array_stats(store, &group)?.is_some_and(|now| now.stats_sha256().as_ref() == Some(stats))
             }
             _ => false,
         },
-        Found::Absent => {
+        InputState::Absent => {
             let key = match form_of(record, &input.key)? {
-                Form::Array(group) => group.join(DATA)?.join(ARRAY)?,
-                Form::File(key) => key,
-                Form::Attributes | Form::Listing => return Ok(false),
+                KeyForm::Array(group) => group.join(DATA)?.join(ARRAY)?,
+                KeyForm::File(key) => key,
+                KeyForm::Attributes | KeyForm::Listing => return Ok(false),
             };
             store.glance(&key)?.is_none()
         }
@@ -112,16 +112,16 @@ pub fn settles_in(record: &Record, input: &Input) -> Option<Duration> {
     }
     let store = record.store();
     let settled = match form_of(record, &input.key).ok()? {
-        Form::File(key) => match Age::of(&store.glance(&key).ok()??, SystemTime::now()) {
+        KeyForm::File(key) => match Age::of(&store.glance(&key).ok()??, SystemTime::now()) {
             Age::Settled(_) => return Some(Duration::ZERO),
             Age::Young(until) => until,
             Age::Unknown => return None,
         },
-        Form::Array(group) => match array_stats(store, &group).ok()?? {
+        KeyForm::Array(group) => match array_stats(store, &group).ok()?? {
             Fold { unsettled: false, .. } => return Some(Duration::ZERO),
             fold => fold.settled?,
         },
-        Form::Attributes | Form::Listing => return None,
+        KeyForm::Attributes | KeyForm::Listing => return None,
     };
     let now = checked_epoch_ns(SystemTime::now())?;
     // Older than the resolution, not as old as it.

@@ -6,7 +6,7 @@ use crate::array_layout::{Layout, MAX_LAYOUT_BYTES};
 use crate::arrays;
 use crate::error::DatasetError;
 use crate::hex::hex;
-use crate::input::{Found, Times};
+use crate::input::{InputState, Times};
 use crate::names::{ARRAY, ATTRIBUTES, DATA};
 use kymhost_plugin_api::Artifact;
 use kymhost_store::time::checked_epoch_ns;
@@ -60,14 +60,14 @@ pub(crate) fn sha256_of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-pub(crate) fn file_found(outcome: &ReadOutcome, before: SystemTime) -> Found {
+pub(crate) fn file_found(outcome: &ReadOutcome, before: SystemTime) -> InputState {
     match outcome {
-        ReadOutcome::Absent => Found::Absent,
-        ReadOutcome::Unread => Found::File { size: 0, times: None, sha256: String::new() },
+        ReadOutcome::Absent => InputState::Absent,
+        ReadOutcome::Unread => InputState::File { size: 0, times: None, sha256: String::new() },
         ReadOutcome::Bytes { stat, length, sha256 } => {
             // Where it grew or shrank in the reading its times tell nothing.
             let times = if stat.size == *length { Age::of(stat, before).times() } else { None };
-            Found::File { size: *length, times, sha256: hex(sha256) }
+            InputState::File { size: *length, times, sha256: hex(sha256) }
         }
     }
 }
@@ -99,7 +99,7 @@ pub(crate) struct Fold {
     size: u64,
     chunks: u64,
     pub(crate) unsettled: bool,
-    /// When the last of them settles; `None` where none is young.
+    /// When the last of them settles; `None` if none is young.
     pub(crate) settled: Option<i64>,
 }
 
@@ -158,10 +158,10 @@ impl Fold {
         (!self.unsettled).then(|| hex(&self.stats.clone().finalize()))
     }
 
-    pub(crate) fn finish(mut self, axes: Axes<'_>) -> Found {
+    pub(crate) fn finish(mut self, axes: Axes<'_>) -> InputState {
         self.add_axes(&axes);
         let stats_sha256 = self.stats_sha256();
-        Found::Array { size: self.size, chunks: self.chunks, stats_sha256, sha256: hex(&self.contents.finalize()) }
+        InputState::Array { size: self.size, chunks: self.chunks, stats_sha256, sha256: hex(&self.contents.finalize()) }
     }
 }
 
@@ -192,15 +192,15 @@ fn hash(store: &dyn Store, key: &Key) -> Result<Option<(Stat, u64, [u8; 32])>, D
     Ok(Some((stat, length, hasher.finalize().into())))
 }
 
-pub(crate) fn file_now(store: &dyn Store, key: &Key) -> Result<Found, DatasetError> {
+pub(crate) fn file_now(store: &dyn Store, key: &Key) -> Result<InputState, DatasetError> {
     let before = SystemTime::now();
     Ok(match hash(store, key)? {
-        None => Found::Absent,
+        None => InputState::Absent,
         Some((stat, length, sha256)) => file_found(&ReadOutcome::Bytes { stat, length, sha256 }, before),
     })
 }
 
-/// What an array's files are, by `each` (its size and times alone, or its bytes too); `None` where there is no array.
+/// What an array's files are, by `each` (its size and times alone, or its bytes too); `None` if there is no array.
 fn array_files(
     store: &dyn Store,
     group: &Key,
@@ -229,7 +229,7 @@ fn array_files(
     Ok(Some(fold))
 }
 
-pub(crate) fn array_now(store: &dyn Store, group: &Key) -> Result<Found, DatasetError> {
+pub(crate) fn array_now(store: &dyn Store, group: &Key) -> Result<InputState, DatasetError> {
     let fold = array_files(store, group, &mut |fold, name, key| {
         let before = SystemTime::now();
         if let Some((stat, length, sha256)) = hash(store, key)? {
@@ -238,7 +238,7 @@ pub(crate) fn array_now(store: &dyn Store, group: &Key) -> Result<Found, Dataset
         }
         Ok(())
     })?;
-    Ok(fold.map_or(Found::Absent, |fold| Found::Array {
+    Ok(fold.map_or(InputState::Absent, |fold| InputState::Array {
         size: fold.size,
         chunks: fold.chunks,
         stats_sha256: fold.stats_sha256(),

@@ -1,6 +1,4 @@
-//! The manifest: a derived list of the images. Always rebuildable, never the truth.
-//!
-//! Owns: its fields and how they are found. Never: is read to find an image.
+//! The manifest: a derived list of the images. It can always be rebuilt, and nobody reads it to find an image.
 
 use crate::dataset::Dataset;
 use crate::dataset::FORMAT;
@@ -22,8 +20,8 @@ const ANALYSIS_KEYS: &str = "analysis_keys";
 
 /// Where the manifest and the images differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// The image, or empty where it is about the whole manifest.
+pub struct ManifestDifference {
+    /// The image, or empty if it is about the whole manifest.
     pub image_id: String,
     /// What differs, e.g. `shape is [3, 4] in the manifest, [5, 4] in the image`.
     pub message: String,
@@ -63,7 +61,7 @@ impl Dataset {
         Ok(count)
     }
 
-    /// The manifest that is there; `None` where there is none.
+    /// The manifest that is there; `None` if there is none.
     pub fn read_manifest(&self) -> Result<Option<Json>, DatasetError> {
         let key = Key::new(MANIFEST)?;
         let Some(packed) = self.store().get(&key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
@@ -72,10 +70,10 @@ impl Dataset {
     }
 
     /// How the manifest that is there differs from the images; empty when it does not. The manifest's own times do not count.
-    pub fn check_manifest(&self) -> Result<Vec<Difference>, DatasetError> {
+    pub fn check_manifest(&self) -> Result<Vec<ManifestDifference>, DatasetError> {
         let Some(old) = self.read_manifest()? else {
-            let message = "there is no manifest; `kymhost dataset manifest` makes one".to_owned();
-            return Ok(vec![Difference { image_id: String::new(), message }]);
+            let message = "there is no manifest; make one with `kymhost dataset manifest`".to_owned();
+            return Ok(vec![ManifestDifference { image_id: String::new(), message }]);
         };
         Ok(differences(&old, &self.build_manifest()?))
     }
@@ -149,10 +147,10 @@ fn parse(packed: &[u8]) -> Result<Json, String> {
 }
 
 /// What a manifest says otherwise than one built anew.
-fn differences(old: &Json, new: &Json) -> Vec<Difference> {
+fn differences(old: &Json, new: &Json) -> Vec<ManifestDifference> {
     let mut found = Vec::new();
     let mut tell = |image_id: &str, message: String| {
-        found.push(Difference { image_id: image_id.to_owned(), message });
+        found.push(ManifestDifference { image_id: image_id.to_owned(), message });
     };
     let null = Json::Null;
     for name in ["schema_version", "format"] {

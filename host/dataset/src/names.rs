@@ -1,6 +1,4 @@
-//! Where each thing of a dataset is kept: names made safe, and the keys made of them.
-//!
-//! Owns: every key of the format. Never: I/O.
+//! Where each thing of a dataset is kept: every key of the format, and names made safe for keys.
 
 use crate::error::DatasetError;
 use kymhost_plugin_api::ArtifactKind;
@@ -26,7 +24,7 @@ pub(crate) const ANALYSIS_ARRAYS: &str = "analysis_arrays";
 pub(crate) const DATA: &str = "data";
 /// The manifest.
 pub(crate) const MANIFEST: &str = "index/manifest.json.gz";
-/// What kymhost keeps beside kymflow's keys.
+/// What kymhost keeps next to kymflow's keys.
 pub(crate) const OWN: &str = "index/kymhost";
 /// Where the store stages what it writes.
 pub(crate) const TEMPORARY: &str = "index/kymhost/tmp";

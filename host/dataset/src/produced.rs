@@ -1,6 +1,6 @@
-//! Artifacts that an indexer made: what they are as bytes, which keys they take, writing many of them at once.
+//! Artifacts that an indexer produced: their bytes, their keys, and writing many of them at once.
 //!
-//! Owns: their form on disk, and what of a record is an indexer's own. Never: decides what may be overwritten.
+//! Never decides what may be overwritten.
 
 use crate::arrays;
 use crate::artifact_keys::artifact_keys;
@@ -51,16 +51,16 @@ impl Payload {
     /// As it is read once it is kept: a table's columns may have other types then.
     ///
     /// # Errors
-    /// Where it cannot be kept: why.
+    /// If it cannot be kept: why.
     pub fn as_kept(self) -> Result<Self, String> {
         let Self::Table(rows) = &self else { return Ok(self) };
         tables::read_artifact(tables::artifact_bytes(rows)?.into()).map(Self::Table)
     }
 
-    /// What is kept of an artifact; `None` where it is not there.
+    /// What is kept of an artifact; `None` if it is not there.
     ///
     /// # Errors
-    /// Where it cannot be read.
+    /// If it cannot be read.
     pub fn kept(record: &Record, name: &str, kind: ArtifactKind) -> Result<Option<Self>, DatasetError> {
         Ok(match kind {
             ArtifactKind::Json => record.json_bytes(name)?.map(Self::Json),
@@ -95,7 +95,7 @@ impl PreparedArtifact {
 
 impl Dataset {
     /// Makes an artifact ready to be written with others. What would keep it from being written (the image is gone, columns that Parquet
-    /// does not keep) is told now.
+    /// does not keep) is reported now.
     pub fn prepare_artifact(
         &self,
         image_id: &str,

@@ -1,8 +1,7 @@
-//! One image's record: attributes, artifacts, pixels.
-//! Owns: which key each is read from and what else a write touches. Never: decides anything.
+//! The record of one image: which key each of its attributes, artifacts and pixels is read from, and what else a write changes.
 //!
-//! A *watched* record remembers what was read through it ([`Record::inputs`]). What is read only for a message, or to tell run
-//! markers from other artifacts in a listing, is no input: it is not handed over.
+//! A *watched* record remembers what was read through it ([`Record::inputs`]). What is read only for a message, or to find
+//! the run markers in a listing, is not an input, because the caller never gets it.
 
 use crate::artifact_keys::{self, Own};
 use crate::error::DatasetError;
@@ -43,10 +42,10 @@ impl Record {
         Self { watch: Some(Arc::new(watch)), ..self.clone() }
     }
 
-    /// What was read of the image since it is watched, sorted by key. Nothing where it is not.
+    /// What was read of the image since it is watched, sorted by key. Nothing if it is not.
     ///
     /// # Errors
-    /// Where something was read twice and had changed in between, or where it is too much.
+    /// If something was read twice and had changed in between, or where it is too much.
     pub fn inputs(&self) -> Result<Vec<Input>, InputsError> {
         self.watch.as_ref().map_or_else(|| Ok(Vec::new()), |watch| watch.inputs())
     }
@@ -197,7 +196,7 @@ impl Record {
         )
     }
 
-    /// The group attributes; an empty object where there are none. For ourselves: no watch sees it.
+    /// The group attributes; an empty object if there are none. For ourselves: no watch sees it.
     pub fn attributes(&self) -> Result<Json, DatasetError> {
         Ok(Json::Object(attributes::read(&*self.store, &self.group)?))
     }

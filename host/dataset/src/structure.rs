@@ -1,9 +1,7 @@
 //! The lock of a dataset's structure: which images there are, the manifest, and the root's attributes.
 //!
-//! Owns: when it is taken and how long it is waited for. Never: the locks of tables (a run holds such a one first, then
-//! this one, never the other way round).
-//!
-//! It keeps two processes from reading the root's attributes at once and each writing back its own change alone.
+//! Without it, two processes could read the root's attributes at the same time and each write back only its own change.
+//! A run takes the lock of its table first and this one second, never the other way round.
 
 use crate::attributes;
 use crate::dataset::Dataset;
@@ -19,7 +17,7 @@ const WAIT: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The lock, or nothing where the dataset can be written but has no place for locks.
+/// The lock, or nothing if the dataset can be written but has no place for locks.
 #[derive(Debug)]
 pub(crate) struct Structure {
     _guard: Option<LockGuard>,
@@ -40,7 +38,7 @@ impl Dataset {
             match self.store().lock(&key, &holder) {
                 Ok(Some(guard)) => return Ok(Structure { _guard: Some(guard) }),
                 Ok(None) => {}
-                // A store without locks, or a colleague's dataset in which we may write images but not beside them.
+                // A store without locks, or a colleague's dataset in which we may write images but not next to them.
                 Err(StoreError::Io { source, .. })
                     if matches!(source.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
                 {

@@ -1,8 +1,6 @@
-//! A table's file, read piece by piece: its metadata, and its rows in batches.
+//! A table's file, read piece by piece: its metadata, and its rows in batches. Never holds a whole table.
 //!
-//! Owns: one opened file and what its footer says. Never: holds a whole table, writes, knows what columns mean.
-//!
-//! All that is read is of the file that was opened, also where another program puts a new one in its place meanwhile.
+//! All reads are of the file that was opened, even if another program replaces it in the meantime.
 
 use crate::error::DatasetError;
 use crate::error::unreadable;
@@ -45,7 +43,7 @@ pub struct TableFile {
 }
 
 impl TableFile {
-    /// Opens a table; `None` where there is none.
+    /// Opens a table; `None` if there is none.
     pub(crate) fn open(store: &Arc<dyn Store>, table: &str) -> Result<Option<Self>, DatasetError> {
         let key = names::table_key(table)?;
         let Some(file) = store.open(&key)? else { return Ok(None) };

@@ -1,9 +1,7 @@
-//! A table's file, written piece by piece: rows, and row groups of another file as they are.
+//! A table's file, written piece by piece: rows, and row groups copied from another file.
 //!
-//! Owns: the form of the file, whether a row group can be copied. Never: where groups are cut, what rows mean.
-//!
-//! Row groups have statistics of their columns, and neither page indexes nor Bloom filters: what was copied and what was
-//! written anew do not differ in what a reader finds.
+//! Row groups have statistics of their columns, but no page indexes and no Bloom filters, so that a reader finds no
+//! difference between copied and new groups. Where groups are cut is the caller's decision.
 
 use crate::hex::hex;
 use crate::table_file::{TAIL_BYTES, TableFile};
@@ -106,7 +104,7 @@ struct Group {
 }
 
 impl<'a> TableWriter<'a> {
-    /// Begins a file. `metadata`: pairs for the file's own, beside what `schema` brings.
+    /// Begins a file. `metadata`: pairs for the file's own metadata, besides those of `schema`.
     pub fn new(sink: &'a mut dyn Sink, schema: &SchemaRef, metadata: &[(String, String)]) -> io::Result<Self> {
         let pairs: Vec<KeyValue> =
             metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
@@ -274,7 +272,7 @@ mod tests {
     use super::*;
     use arrow::array::{ArrayRef, Int64Array};
 
-    /// A disk with room for so many bytes.
+    /// A disk with room for this many bytes.
     struct Disk(usize);
 
     impl Write for Disk {

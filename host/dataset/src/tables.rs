@@ -1,8 +1,6 @@
-//! Tables as Parquet: what pandas wrote into rows, rows into what pandas reads.
+//! Tables as Parquet, readable by pandas: limits, codecs, the `pandas` metadata, missing values.
 //!
-//! Owns: bounds, codecs, the `pandas` metadata, missing values. Never: which table, or what is in it.
-//!
-//! A panic of the parquet crate on corrupt bytes is caught and becomes an error.
+//! A panic of the parquet crate on corrupt bytes becomes an error.
 
 use crate::zstd_pages;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
@@ -37,7 +35,7 @@ pub(crate) const NAMELESS_INDEX: &str = "__index_level_";
 
 /// What a table is kept as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum TableForm {
     /// A dataset table: SNAPPY.
     Dataset,
     /// An image's artifact: ZSTD.
@@ -114,7 +112,7 @@ pub(crate) fn read_artifact(bytes: Bytes) -> Result<RecordBatch, String> {
     })
 }
 
-/// The rows of a Parquet file that is no key of a dataset.
+/// The rows of a Parquet file that is not a key of a dataset.
 pub fn parse_parquet(bytes: Vec<u8>) -> Result<RecordBatch, String> {
     read_artifact(bytes.into())
 }
@@ -237,7 +235,7 @@ fn read_unguarded<R: ChunkReader + 'static>(
 }
 
 pub(crate) fn too_large() -> String {
-    format!("it unpacks to more than {MAX_TABLE_BYTES} bytes, the most that kymhost takes")
+    format!("it unpacks to more than {MAX_TABLE_BYTES} bytes, kymhost's limit")
 }
 
 /// The type that a column has once dictionaries and views, which say how values are held and not what they are, are
@@ -366,15 +364,15 @@ fn nullable_type(kind: &DataType) -> Option<&'static str> {
 /// The bytes of a table artifact with these rows.
 pub(crate) fn artifact_bytes(rows: &RecordBatch) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    write(&prepare(rows)?, Form::Artifact, &mut bytes).map_err(|error| error.to_string())?;
+    write(&prepare(rows)?, TableForm::Artifact, &mut bytes).map_err(|error| error.to_string())?;
     Ok(bytes)
 }
 
 /// Writes rows that [`prepare`] made.
-pub(crate) fn write(rows: &RecordBatch, form: Form, to: impl Write + Send) -> io::Result<()> {
+pub(crate) fn write(rows: &RecordBatch, form: TableForm, to: impl Write + Send) -> io::Result<()> {
     let compression = match form {
-        Form::Dataset => Compression::SNAPPY,
-        Form::Artifact => Compression::ZSTD(ZstdLevel::default()),
+        TableForm::Dataset => Compression::SNAPPY,
+        TableForm::Artifact => Compression::ZSTD(ZstdLevel::default()),
     };
     let properties = WriterProperties::builder().set_compression(compression).build();
     let written = catch_unwind(AssertUnwindSafe(|| {

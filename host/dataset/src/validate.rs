@@ -1,6 +1,4 @@
-//! Saying all that is wrong with a dataset.
-//!
-//! Owns: what is looked at. Never: stops at the first fault, or mends one.
+//! Lists every problem of a dataset. Never stops at the first one, and repairs nothing.
 
 use crate::array_layout::Layout;
 use crate::dataset::Dataset;
@@ -101,7 +99,7 @@ impl Inspection {
                         (below(key), "leads out of the dataset through a symbolic link".to_owned())
                     }
                     DatasetError::Store(StoreError::TooLarge { key, limit }) => {
-                        (below(key), format!("has more than {limit} bytes, the most that is read of such a file"))
+                        (below(key), format!("has more than {limit} bytes, the limit for such a file"))
                     }
                     DatasetError::Store(StoreError::Io { action, key, source }) => {
                         (below(key), format!("cannot {action} it: {source}"))
@@ -114,7 +112,7 @@ impl Inspection {
         }
     }
 
-    /// A listing; where there is no such folder, nothing.
+    /// A listing; if there is no such folder, nothing.
     fn list(&mut self, folder: &str) -> Vec<Entry> {
         let key = if folder.is_empty() { Ok(Key::root()) } else { Key::new(folder) };
         let listing = key.and_then(|key| self.store().list(&key)).map_err(DatasetError::from);
@@ -136,7 +134,7 @@ impl Inspection {
                 match Json::parse(&text) {
                     Ok(json) if json.get("zarr_format").and_then(Json::as_i64) == Some(2) => {}
                     Ok(json) => self.tell(&key, format!("expected {{\"zarr_format\": 2}}, found {json}")),
-                    Err(error) => self.tell(&key, format!("is no JSON: {error}")),
+                    Err(error) => self.tell(&key, format!("is not JSON: {error}")),
                 }
                 true
             }
@@ -175,7 +173,7 @@ impl Inspection {
         self.strays("", &[GROUP, ATTRIBUTES], &[IMAGES, INDEX, TABLES]);
     }
 
-    /// Whatever stands in a folder beside what belongs there.
+    /// Whatever stands in a folder next to what belongs there.
     fn strays(&mut self, folder: &str, files: &[&str], folders: &[&str]) {
         for entry in self.list(folder) {
             let belongs = if entry.is_dir { folders } else { files };
@@ -248,11 +246,11 @@ impl Inspection {
         }
     }
 
-    /// Files beside an array's chunks.
+    /// Files next to an array's chunks.
     fn chunks(&mut self, data: &str, layout: &Layout) {
         for name in self.files(data, "", 2) {
             if ![ARRAY, ATTRIBUTES].contains(&name.as_str()) && !layout.has_chunk(&name) {
-                self.tell(&below(data, &name), "is no chunk of the array");
+                self.tell(&below(data, &name), "is not a chunk of the array");
             }
         }
     }
@@ -287,7 +285,7 @@ impl Inspection {
                 continue;
             }
             let Some((name, kind)) = artifact_of(&entry.name) else {
-                self.tell(&key, "is no artifact (.json, .json.gz, .parquet or .csv.gz)");
+                self.tell(&key, "is not an artifact (.json, .json.gz, .parquet or .csv.gz)");
                 continue;
             };
             let ending = entry.name.strip_prefix(name).unwrap_or_default();
@@ -383,14 +381,14 @@ impl Inspection {
         let own = OWN.trim_start_matches(INDEX).trim_start_matches('/');
         self.strays(INDEX, &[GROUP, ATTRIBUTES, manifest], &[own]);
         // A dataset need not have a manifest. One that it has must be one, but it is derived: one that is behind the
-        // images (any run makes it so) is no damage.
+        // images (any run makes it so) is not damage.
         match self.dataset.read_manifest() {
             Ok(None) => {}
             Err(error) => {
                 self.note(MANIFEST, Err::<(), _>(error));
             }
             Ok(Some(_)) => {
-                // Images that cannot be read have been told of; without them there is nothing to compare with.
+                // Images that cannot be read have been reported already; without them there is nothing to compare with.
                 if let Ok(differences) = self.dataset.check_manifest() {
                     let (broken, old): (Vec<_>, Vec<_>) =
                         differences.into_iter().partition(|difference| difference.image_id.is_empty());

@@ -1,8 +1,6 @@
-//! The viewer table: one row an image, with what a person wants to know of it.
+//! The viewer table: one row per image, with what a person wants to know about it.
 //!
-//! Owns: its columns and where each comes from. Never: how it is shown.
-//!
-//! What cannot be read of an image leaves cells missing and is told in the column `error`; the others are shown.
+//! If something of an image cannot be read, its cells are missing and the column `error` says why.
 
 use crate::dataset::Dataset;
 use crate::error::DatasetError;
@@ -29,9 +27,9 @@ pub struct View {
     pub broken_tables: Vec<(String, String)>,
 }
 
-/// What is told of one image.
+/// What is reported of one image.
 #[derive(Debug, Default)]
-struct Line {
+struct ViewerRow {
     original_path: Option<String>,
     acquired_ns: Option<i64>,
     shape: Option<String>,
@@ -51,12 +49,12 @@ impl Dataset {
     /// Makes the viewer table. Each table's ids are read once, each image's small documents too, by several threads.
     ///
     /// # Errors
-    /// Where the images or tables cannot be listed.
+    /// If the images or tables cannot be listed.
     pub fn view(&self) -> Result<View, DatasetError> {
         let ids = self.image_ids()?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let share = ids.len().div_ceil(threads).max(1);
-        let lines: Vec<Line> = std::thread::scope(|scope| {
+        let lines: Vec<ViewerRow> = std::thread::scope(|scope| {
             let parts: Vec<_> = ids
                 .chunks(share)
                 .map(|ids| scope.spawn(move || ids.iter().map(|id| self.line(id)).collect::<Vec<_>>()))
@@ -64,7 +62,7 @@ impl Dataset {
             parts
                 .into_iter()
                 .zip(ids.chunks(share))
-                .flat_map(|(part, ids)| part.join().unwrap_or_else(|_| ids.iter().map(|_| Line::lost()).collect()))
+                .flat_map(|(part, ids)| part.join().unwrap_or_else(|_| ids.iter().map(|_| ViewerRow::lost()).collect()))
                 .collect()
         });
         let (mut counted, mut broken_tables) = (Vec::new(), Vec::new());
@@ -99,8 +97,8 @@ impl Dataset {
         Ok(counts)
     }
 
-    fn line(&self, id: &str) -> Line {
-        let mut line = Line::default();
+    fn line(&self, id: &str) -> ViewerRow {
+        let mut line = ViewerRow::default();
         let mut failed = |error: DatasetError| line.errors.push(error.to_string());
         let info = self.pixels_info(id).map_err(&mut failed).ok();
         let record = self.record(id).map_err(&mut failed).ok();
@@ -137,7 +135,7 @@ pub fn epoch_ns(json: &Json) -> Option<i64> {
     json.as_i64().or_else(|| json.as_f64().and_then(whole))
 }
 
-impl Line {
+impl ViewerRow {
     fn lost() -> Self {
         Self { errors: vec!["it could not be looked at".to_owned()], ..Self::default() }
     }
@@ -149,28 +147,28 @@ impl Line {
         };
         let member = |name: &str| metadata.get(name).filter(|value| !value.is_null());
         if metadata.as_object().is_none() && !metadata.is_null() {
-            wrong("it is no object", "an object");
+            wrong("it is not an object", "an object");
         }
         for name in ["header", "experiment_metadata"] {
             if member(name).is_some_and(|value| value.as_object().is_none()) {
-                wrong(&format!("'{name}' is no object"), "an object");
+                wrong(&format!("'{name}' is not an object"), "an object");
             }
         }
         if member("rois").is_some_and(|rois| rois.as_array().is_none()) {
-            wrong("'rois' is no list", "a list");
+            wrong("'rois' is not a list", "a list");
         }
         let acquired = member("header").and_then(|header| header.get("acquired_local_epoch_ns"));
         let acquired = acquired.filter(|time| !time.is_null());
         self.acquired_ns = acquired.and_then(epoch_ns);
         if acquired.is_some() && self.acquired_ns.is_none() {
-            wrong("'acquired_local_epoch_ns' is no integer", "nanoseconds");
+            wrong("'acquired_local_epoch_ns' is not an integer", "nanoseconds");
         }
         let experiment = member("experiment_metadata").and_then(Json::as_object);
         self.has_voxels =
             Some(member("header").and_then(|header| header.get("voxels")).is_some_and(|voxels| !voxels.is_null()));
         let said = |value: &Json| !value.is_null() && value.as_str() != Some("");
         self.has_experiment = Some(experiment.is_some_and(|members| members.values().any(said)));
-        // What is no list of ROIs tells no number of them.
+        // What is not a list of ROIs gives no number of them.
         if member("rois").is_none_or(|rois| rois.as_array().is_some()) {
             let rois = member("rois").and_then(Json::as_array).unwrap_or_default();
             self.rois = Some(i64::try_from(rois.len()).unwrap_or(i64::MAX));
@@ -183,12 +181,15 @@ impl Line {
 
 fn batch(
     ids: &[String],
-    lines: &[Line],
+    lines: &[ViewerRow],
     tables: &[(String, Option<HashMap<String, i64>>)],
 ) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let texts = |of: fn(&Line) -> Option<&str>| -> ArrayRef { Arc::new(StringArray::from_iter(lines.iter().map(of))) };
-    let ints = |of: fn(&Line) -> Option<i64>| -> ArrayRef { Arc::new(Int64Array::from_iter(lines.iter().map(of))) };
-    let bools = |of: fn(&Line) -> Option<bool>| -> ArrayRef { Arc::new(BooleanArray::from_iter(lines.iter().map(of))) };
+    let texts =
+        |of: fn(&ViewerRow) -> Option<&str>| -> ArrayRef { Arc::new(StringArray::from_iter(lines.iter().map(of))) };
+    let ints =
+        |of: fn(&ViewerRow) -> Option<i64>| -> ArrayRef { Arc::new(Int64Array::from_iter(lines.iter().map(of))) };
+    let bools =
+        |of: fn(&ViewerRow) -> Option<bool>| -> ArrayRef { Arc::new(BooleanArray::from_iter(lines.iter().map(of))) };
     let errors = lines.iter().map(|line| (!line.errors.is_empty()).then(|| line.errors.join("; ")));
     let mut columns: Vec<(String, ArrayRef)> = vec![
         (IMAGE_ID.to_owned(), Arc::new(StringArray::from_iter_values(ids))),

@@ -2,7 +2,7 @@
 //!
 //! Never looks at an image again: [`crate::input_check`] does.
 
-use crate::input::{Found, Input};
+use crate::input::{Input, InputState};
 use crate::input_digest::{Axes, Fold, array_now, file_found, file_now, listing_sha256, sha256_of};
 use crate::names::{ANALYSIS, ATTRIBUTES, DATA};
 use kymhost_plugin_api::Artifact;
@@ -25,7 +25,7 @@ pub(crate) struct Watch {
 
 #[derive(Debug, Default)]
 struct Notes {
-    found: BTreeMap<String, Found>,
+    found: BTreeMap<String, InputState>,
     key_bytes: usize,
     moved: BTreeSet<String>,
     too_many: bool,
@@ -39,7 +39,7 @@ pub enum InputsError {
     Moved(Vec<String>),
     /// More than is kept.
     #[error(
-        "it read more than {MAX_INPUTS} artifacts of the image, or names of more than {MAX_KEY_BYTES} bytes in all, the most that kymhost keeps track of"
+        "it read more artifacts than kymhost keeps track of ({MAX_INPUTS}, with names of at most {MAX_KEY_BYTES} bytes in all)"
     )]
     TooMany,
 }
@@ -49,7 +49,7 @@ impl Watch {
         Self { own, notes: Mutex::default() }
     }
 
-    fn note(&self, key: &str, found: Found) {
+    fn note(&self, key: &str, found: InputState) {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = notes.found.get_mut(key) {
             if !known.is_same_content(&found) {
@@ -84,21 +84,21 @@ impl Watch {
         }
     }
 
-    /// Notes what the attributes were that were handed over; `None` where the reading failed.
+    /// Notes what the attributes were that were handed over; `None` if the reading failed.
     pub(crate) fn note_attributes(&self, store: &dyn Store, group: &Key, text: Option<&[u8]>, readings: Vec<Reading>) {
         match text {
-            Some(text) => self.note(ATTRIBUTES, Found::Attributes { sha256: sha256_of(text) }),
+            Some(text) => self.note(ATTRIBUTES, InputState::Attributes { sha256: sha256_of(text) }),
             None => self.note_files(store, group, readings),
         }
     }
 
-    /// Notes the listing that was handed over; `None` where it failed.
+    /// Notes the listing that was handed over; `None` if it failed.
     pub(crate) fn note_listing(&self, artifacts: Option<&[Artifact]>) {
         let sha256 = artifacts.map(listing_sha256).unwrap_or_default();
-        self.note(ANALYSIS, Found::Listing { sha256 });
+        self.note(ANALYSIS, InputState::Listing { sha256 });
     }
 
-    /// Notes what reading an array came to: its axes, `None` inside where there is no array, an error where it cannot be read.
+    /// Notes what reading an array came to: its axes, `None` inside if there is no array, an error if it cannot be read.
     pub(crate) fn note_array(
         &self,
         store: &dyn Store,
@@ -110,7 +110,7 @@ impl Watch {
         let Ok(data) = group.join(DATA) else { return };
         let Some(name) = below(image, &data).filter(|_| !self.own.contains(&data)) else { return };
         let found = match read {
-            Ok(None) => Found::Absent,
+            Ok(None) => InputState::Absent,
             Ok(Some(axes)) => {
                 let mut fold = Fold::default();
                 for Reading { key, before, outcome } in &readings {
@@ -128,7 +128,7 @@ impl Watch {
                         self.note_moved(name);
                     }
                 }
-                array_now(store, group).unwrap_or_else(|_| Found::Array {
+                array_now(store, group).unwrap_or_else(|_| InputState::Array {
                     size: 0,
                     chunks: 0,
                     stats_sha256: None,

@@ -1,10 +1,8 @@
-//! The pages of small ZSTD tables, unpacked with one decompressor a thread.
-//!
-//! Owns: which files are read so, and within what bound a page is unpacked. Never: what pages mean.
+//! The pages of small ZSTD tables, unpacked with one decompressor per thread.
 //!
 //! The parquet crate makes a compressor and a decompressor for each column of each file. Each asks the processor for its
-//! features, which in a virtual machine costs more than unpacking the column of an artifact. Here the crate is told that
-//! the columns are not packed, and gets the pages from us.
+//! features. In a virtual machine that costs more than unpacking the column of an artifact. So the crate is told that the
+//! columns are not packed, and gets unpacked pages from here.
 
 use arrow::datatypes::Fields;
 use bytes::Bytes;

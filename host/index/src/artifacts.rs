@@ -8,7 +8,8 @@
 
 use crate::ledger::Pending;
 use kymhost_dataset::{
-    self, Dataset, DatasetError, Found, Held, Input, Own, PreparedArtifact, Record, artifact_keys, check_input,
+    self, Dataset, DatasetError, Input, InputCheck, InputState, Own, PreparedArtifact, Record, artifact_keys,
+    check_input,
 };
 use kymhost_plugin::{Failure, FailureKind, IndexerInfo};
 use kymhost_plugin_api::{Artifact, ArtifactKind};
@@ -53,9 +54,9 @@ pub(crate) fn foreign(
 fn is_interrupted(dataset: &Dataset, image_id: &str, key: &str, known: Known<'_>) -> Result<bool, DatasetError> {
     let Some(expected) = known.interrupted.and_then(|artifacts| artifacts.get(key)) else { return Ok(false) };
     Ok(match now(&dataset.record(image_id)?, key)?.found {
-        Found::File { sha256, .. } => sha256 == *expected,
+        InputState::File { sha256, .. } => sha256 == *expected,
         // An array that can be read is whole: its `.zarray` comes last.
-        Found::Array { .. } => expected.is_empty(),
+        InputState::Array { .. } => expected.is_empty(),
         _ => false,
     })
 }
@@ -96,7 +97,7 @@ pub fn vouched_for(record: &Record) -> Result<BTreeMap<String, String>, DatasetE
 
 /// What stands under a key now.
 pub(crate) fn now(record: &Record, key: &str) -> Result<Input, DatasetError> {
-    let sought = Input { key: key.to_owned(), found: Found::Absent };
+    let sought = Input { key: key.to_owned(), found: InputState::Absent };
     kymhost_dataset::look(record, Own { marker_name: "", writes: &[] }, &sought)
 }
 
@@ -107,7 +108,7 @@ pub(crate) fn present(record: &Record, declared: &[Artifact]) -> Result<Vec<Inpu
         let Some(key) = artifact_keys(artifact)?.into_iter().next() else { continue };
         outputs.push(now(record, &key)?);
     }
-    outputs.retain(|output| output.found != Found::Absent);
+    outputs.retain(|output| output.found != InputState::Absent);
     outputs.sort_unstable();
     outputs.dedup_by(|later, earlier| later.key == earlier.key);
     Ok(outputs)
@@ -159,8 +160,8 @@ pub(crate) fn write(
             let output = now(&record, &key)?;
             list.push(match output.found {
                 // Somebody else has put another in its place meanwhile: recorded is ours, so that it is seen.
-                Found::File { size, sha256: ref found, .. } if *found != sha256 => {
-                    Input { key, found: Found::File { size, times: None, sha256 } }
+                InputState::File { size, sha256: ref found, .. } if *found != sha256 => {
+                    Input { key, found: InputState::File { size, times: None, sha256 } }
                 }
                 _ => output,
             });
@@ -178,8 +179,8 @@ fn remove(dataset: &Dataset, indexer: &IndexerInfo, image_id: &str, key: &str) -
     let receipt = crate::receipt::read(&text).and_then(|marker| marker.receipt);
     let output = receipt.and_then(|receipt| receipt.outputs.into_iter().find(|output| output.key == key));
     match output.map(|output| check_input(&record, indexer.own(), &output)) {
-        Some(Ok(Held::Same | Held::SameContent(_))) => dataset.remove_artifact(image_id, key),
-        Some(Ok(Held::Removed)) | None => Ok(()),
+        Some(Ok(InputCheck::Same | InputCheck::SameContent(_))) => dataset.remove_artifact(image_id, key),
+        Some(Ok(InputCheck::Removed)) | None => Ok(()),
         _ => {
             tracing::warn!(image_id, key, "was changed by somebody else and is made no more; it is left");
             Ok(())

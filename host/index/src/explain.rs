@@ -10,7 +10,7 @@ use crate::provenance::ImageFacts;
 use crate::receipt::{self, ReadMarker};
 use crate::staleness::ImageReport;
 use crate::staleness::Reason;
-use kymhost_dataset::{Dataset, DatasetError, Found, Held, Input, Record, check_input};
+use kymhost_dataset::{Dataset, DatasetError, Input, InputCheck, InputState, Record, check_input};
 use kymhost_plugin::{IndexerInfo, ParamsReading, Workforce};
 use kymhost_plugin_api::{Json, canonical_json};
 use std::collections::BTreeSet;
@@ -200,11 +200,11 @@ impl Before<'_> {
         let mut differences = Vec::new();
         for input in recorded.unwrap_or_default() {
             let after = match (reason, check_input(self.record, self.indexer.own(), input)) {
-                (Reason::StaleInputChanged | Reason::StaleOutputChanged, Ok(Held::Changed(now))) => {
+                (Reason::StaleInputChanged | Reason::StaleOutputChanged, Ok(InputCheck::Changed(now))) => {
                     Some(input_text(&now))
                 }
-                (Reason::StaleInputAppeared, Ok(Held::Appeared(now))) => Some(input_text(&now)),
-                (Reason::StaleInputRemoved | Reason::StaleOutputChanged, Ok(Held::Removed)) => {
+                (Reason::StaleInputAppeared, Ok(InputCheck::Appeared(now))) => Some(input_text(&now)),
+                (Reason::StaleInputRemoved | Reason::StaleOutputChanged, Ok(InputCheck::Removed)) => {
                     Some("absent".to_owned())
                 }
                 _ => continue,
@@ -259,17 +259,17 @@ fn bytes_text(size: u64) -> String {
 
 fn input_text(input: &Input) -> String {
     match &input.found {
-        Found::Absent => "absent".to_owned(),
-        Found::File { size, times, sha256 } => {
+        InputState::Absent => "absent".to_owned(),
+        InputState::File { size, times, sha256 } => {
             let time = times.map(|times| format!(", {}", time_text(times.mtime_ns))).unwrap_or_default();
             format!("{}, {}{time}", bytes_text(*size), digest_text(sha256))
         }
-        Found::Array { size, chunks, sha256, .. } => {
+        InputState::Array { size, chunks, sha256, .. } => {
             let chunks = format!("{} {}", grouped(*chunks), if *chunks == 1 { "chunk" } else { "chunks" });
             format!("{} in {chunks}, {}", bytes_text(*size), digest_text(sha256))
         }
-        Found::Attributes { sha256 } => format!("attributes, {}", digest_text(sha256)),
-        Found::Listing { sha256 } => format!("list of artifacts, {}", digest_text(sha256)),
+        InputState::Attributes { sha256 } => format!("attributes, {}", digest_text(sha256)),
+        InputState::Listing { sha256 } => format!("list of artifacts, {}", digest_text(sha256)),
     }
 }
 
@@ -361,22 +361,22 @@ mod tests {
         let times = Some(kymhost_dataset::Times { mtime_ns: 1_795_483_323_999_999_999, ctime_ns: 0 });
         let sha256 = "ab12".repeat(16);
         let cases = [
-            (Found::Absent, "absent"),
+            (InputState::Absent, "absent"),
             (
-                Found::File { size: 1_234, times, sha256: sha256.clone() },
+                InputState::File { size: 1_234, times, sha256: sha256.clone() },
                 "1,234 bytes, sha256 ab12ab12ab12…, 2026-11-24T01:22:03Z",
             ),
-            (Found::File { size: 1, times: None, sha256: String::new() }, "1 byte, unreadable"),
+            (InputState::File { size: 1, times: None, sha256: String::new() }, "1 byte, unreadable"),
             (
-                Found::Array { size: 1_000_000, chunks: 1, stats_sha256: None, sha256: sha256.clone() },
+                InputState::Array { size: 1_000_000, chunks: 1, stats_sha256: None, sha256: sha256.clone() },
                 "1,000,000 bytes in 1 chunk, sha256 ab12ab12ab12…",
             ),
             (
-                Found::Array { size: 999, chunks: 2, stats_sha256: None, sha256: sha256.clone() },
+                InputState::Array { size: 999, chunks: 2, stats_sha256: None, sha256: sha256.clone() },
                 "999 bytes in 2 chunks, sha256 ab12ab12ab12…",
             ),
-            (Found::Attributes { sha256: sha256.clone() }, "attributes, sha256 ab12ab12ab12…"),
-            (Found::Listing { sha256 }, "list of artifacts, sha256 ab12ab12ab12…"),
+            (InputState::Attributes { sha256: sha256.clone() }, "attributes, sha256 ab12ab12ab12…"),
+            (InputState::Listing { sha256 }, "list of artifacts, sha256 ab12ab12ab12…"),
         ];
         for (found, expected) in cases {
             assert_eq!(text(found), expected);

@@ -5,7 +5,7 @@ use crate::error::IndexError;
 use crate::ledger::Receipts;
 use crate::receipt::{self, Freshening, ReadMarker, Receipt};
 use crate::staleness::InputChanges;
-use kymhost_dataset::{Dataset, DatasetError, Held, Input, Own, Record, check_input};
+use kymhost_dataset::{Dataset, DatasetError, Input, InputCheck, Own, Record, check_input};
 use kymhost_plugin::{Failure, FailureKind, ParamsReading, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
 use std::panic::resume_unwind;
@@ -228,8 +228,8 @@ fn check(record: &Record, own: Own<'_>, inputs: &[Input]) -> Result<Changes, Dat
     let mut now: Option<Vec<Input>> = None;
     for (place, input) in inputs.iter().enumerate() {
         match check_input(record, own, input)? {
-            Held::Same => {}
-            Held::SameContent(known) => {
+            InputCheck::Same => {}
+            InputCheck::SameContent(known) => {
                 // What is still too young to be trusted is known no better than before.
                 if known != *input
                     && let Some(slot) = now.get_or_insert_with(|| inputs.to_vec()).get_mut(place)
@@ -237,9 +237,9 @@ fn check(record: &Record, own: Own<'_>, inputs: &[Input]) -> Result<Changes, Dat
                     *slot = known;
                 }
             }
-            Held::Changed(_) => changes.changed.push(input.key.clone()),
-            Held::Appeared(_) => changes.appeared.push(input.key.clone()),
-            Held::Removed => changes.removed.push(input.key.clone()),
+            InputCheck::Changed(_) => changes.changed.push(input.key.clone()),
+            InputCheck::Appeared(_) => changes.appeared.push(input.key.clone()),
+            InputCheck::Removed => changes.removed.push(input.key.clone()),
         }
     }
     if changes.changed.is_empty() && changes.removed.is_empty() && changes.appeared.is_empty() {

@@ -766,7 +766,7 @@ fn times_that_are_too_young_are_trusted_later() {
     let times = |receipt: &Option<receipt::Receipt>| {
         let inputs = receipt.as_ref().unwrap().rows_inputs.clone().unwrap();
         let events = inputs.into_iter().find(|input| input.key == "analysis/events.json").unwrap();
-        matches!(events.found, kymhost_dataset::Found::File { times: Some(_), .. })
+        matches!(events.found, kymhost_dataset::InputState::File { times: Some(_), .. })
     };
     assert!(!times(&before.receipt) && times(&after.receipt));
     assert_eq!(freshened_marker(lab.dataset(), MARKER, "c/../a", &with).ok(), None);

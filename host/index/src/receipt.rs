@@ -2,7 +2,7 @@
 //!
 //! Owns: its form, reading markers with it (fast) and writing them. Never: I/O, what follows from it.
 
-use kymhost_dataset::{Found, Input, Times};
+use kymhost_dataset::{Input, InputState, Times};
 use kymhost_plugin::MAX_PARAMS_BYTES;
 use kymhost_plugin_api::{Json, RunMarker};
 use serde::de::value::MapAccessDeserializer;
@@ -115,23 +115,25 @@ fn inputs_json(inputs: Option<&[Input]>) -> Json {
 fn input_json(input: &Input) -> Json {
     let mut fields: Vec<(&str, Json)> = vec![("key", input.key.as_str().into())];
     match &input.found {
-        Found::Absent => fields.push(("state", "absent".into())),
-        Found::File { size, times, sha256 } => {
+        InputState::Absent => fields.push(("state", "absent".into())),
+        InputState::File { size, times, sha256 } => {
             fields.extend([("state", "file".into()), ("size", (*size).into())]);
             if let Some(times) = times {
                 fields.extend([("mtime_ns", times.mtime_ns.into()), ("ctime_ns", times.ctime_ns.into())]);
             }
             fields.push(("sha256", sha256.as_str().into()));
         }
-        Found::Array { size, chunks, stats_sha256, sha256 } => {
+        InputState::Array { size, chunks, stats_sha256, sha256 } => {
             fields.extend([("state", "array".into()), ("size", (*size).into()), ("chunks", (*chunks).into())]);
             fields.extend(stats_sha256.as_deref().map(|stats| ("stats_sha256", stats.into())));
             fields.push(("sha256", sha256.as_str().into()));
         }
-        Found::Attributes { sha256 } => {
+        InputState::Attributes { sha256 } => {
             fields.extend([("state", "attributes".into()), ("sha256", sha256.as_str().into())]);
         }
-        Found::Listing { sha256 } => fields.extend([("state", "listing".into()), ("sha256", sha256.as_str().into())]),
+        InputState::Listing { sha256 } => {
+            fields.extend([("state", "listing".into()), ("sha256", sha256.as_str().into())])
+        }
     }
     Json::object(fields)
 }
@@ -247,23 +249,23 @@ struct InputFields<'a> {
 impl InputFields<'_> {
     fn into_input(self) -> Option<Input> {
         let found = match &*self.state {
-            "absent" => Found::Absent,
+            "absent" => InputState::Absent,
             "file" => {
                 let times = match (self.mtime_ns, self.ctime_ns) {
                     (Some(mtime_ns), Some(ctime_ns)) => Some(Times { mtime_ns, ctime_ns }),
                     (None, None) => None,
                     _ => return None,
                 };
-                Found::File { size: self.size?, times, sha256: self.sha256?.into_owned() }
+                InputState::File { size: self.size?, times, sha256: self.sha256?.into_owned() }
             }
-            "array" => Found::Array {
+            "array" => InputState::Array {
                 size: self.size?,
                 chunks: self.chunks?,
                 stats_sha256: self.stats_sha256.map(Cow::into_owned),
                 sha256: self.sha256?.into_owned(),
             },
-            "attributes" => Found::Attributes { sha256: self.sha256?.into_owned() },
-            "listing" => Found::Listing { sha256: self.sha256?.into_owned() },
+            "attributes" => InputState::Attributes { sha256: self.sha256?.into_owned() },
+            "listing" => InputState::Listing { sha256: self.sha256?.into_owned() },
             _ => return None,
         };
         Some(Input { key: self.key.into_owned(), found })

@@ -4,13 +4,13 @@ use super::*;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-fn input(key: &str, found: Found) -> Input {
+fn input(key: &str, found: InputState) -> Input {
     Input { key: key.into(), found }
 }
 
 fn file(key: &str, size: u64, times: Option<(i64, i64)>) -> Input {
     let times = times.map(|(mtime_ns, ctime_ns)| Times { mtime_ns, ctime_ns });
-    input(key, Found::File { size, times, sha256: "ab".repeat(32) })
+    input(key, InputState::File { size, times, sha256: "ab".repeat(32) })
 }
 
 fn receipt() -> Receipt {
@@ -20,11 +20,11 @@ fn receipt() -> Receipt {
         params: Some(r#"{"a":"b\\c","é":1.0}"#.into()),
         params_inputs: Some(vec![file("analysis/velocity_events/params.json", 12, Some((-5, 7)))]),
         rows_inputs: Some(vec![
-            input("analysis/gone.parquet", Found::Absent),
-            input("analysis", Found::Listing { sha256: "l".into() }),
-            input(".zattrs", Found::Attributes { sha256: "a".into() }),
-            input("data", Found::Array { size: 9, chunks: 2, stats_sha256: None, sha256: "x".into() }),
-            input("b", Found::Array { size: 9, chunks: 2, stats_sha256: Some("s".into()), sha256: "x".into() }),
+            input("analysis/gone.parquet", InputState::Absent),
+            input("analysis", InputState::Listing { sha256: "l".into() }),
+            input(".zattrs", InputState::Attributes { sha256: "a".into() }),
+            input("data", InputState::Array { size: 9, chunks: 2, stats_sha256: None, sha256: "x".into() }),
+            input("b", InputState::Array { size: 9, chunks: 2, stats_sha256: Some("s".into()), sha256: "x".into() }),
             file("young", u64::MAX, None),
         ]),
         outputs: Vec::new(),
@@ -204,18 +204,18 @@ fn a_marker_is_freshened_and_nothing_else_of_it_changes() {
     }
 }
 
-fn found() -> impl Strategy<Value = Found> {
+fn found() -> impl Strategy<Value = InputState> {
     let digest = || "[0-9a-f]{0,4}";
     prop_oneof![
-        Just(Found::Absent),
+        Just(InputState::Absent),
         (any::<u64>(), any::<Option<(i64, i64)>>(), digest()).prop_map(|(size, times, sha256)| {
             let times = times.map(|(mtime_ns, ctime_ns)| Times { mtime_ns, ctime_ns });
-            Found::File { size, times, sha256 }
+            InputState::File { size, times, sha256 }
         }),
         (any::<u64>(), any::<u64>(), prop::option::of(digest()), digest())
-            .prop_map(|(size, chunks, stats_sha256, sha256)| Found::Array { size, chunks, stats_sha256, sha256 }),
-        digest().prop_map(|sha256| Found::Attributes { sha256 }),
-        digest().prop_map(|sha256| Found::Listing { sha256 }),
+            .prop_map(|(size, chunks, stats_sha256, sha256)| InputState::Array { size, chunks, stats_sha256, sha256 }),
+        digest().prop_map(|sha256| InputState::Attributes { sha256 }),
+        digest().prop_map(|sha256| InputState::Listing { sha256 }),
     ]
 }
 

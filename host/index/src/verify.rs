@@ -12,7 +12,7 @@ use crate::staleness::Reason;
 use crate::verify_artifacts::Handed;
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
-use kymhost_dataset::{Dataset, Found};
+use kymhost_dataset::{Dataset, InputState};
 use kymhost_plugin::{Failure, IndexerInfo, Made, Workforce};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -387,9 +387,9 @@ fn failed(id: &str, message: String) -> VerifyFinding {
 }
 
 /// The digest of a file or an array.
-fn sha256_of(found: Found) -> String {
+fn sha256_of(found: InputState) -> String {
     match found {
-        Found::File { sha256, .. } | Found::Array { sha256, .. } => sha256,
+        InputState::File { sha256, .. } | InputState::Array { sha256, .. } => sha256,
         _ => String::new(),
     }
 }

@@ -1,7 +1,7 @@
-//! The directories of a TIFF, looked at before it is decoded.
+//! The directories of a TIFF, read before it is decoded.
 //!
-//! Owns: what of a few tags the `tiff` crate takes otherwise than libtiff does, and reading the file as libtiff understands it. Never: decodes,
-//! says what is wrong with a file: where a directory cannot be read, the decoder tells why.
+//! The `tiff` crate and libtiff differ in a few tags; here the file is read as libtiff understands it. If a directory
+//! cannot be read, the decoder reports why.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -52,13 +52,13 @@ struct Scan<'a, F> {
 }
 
 #[derive(Clone, Copy)]
-struct Form {
+struct WordForm {
     big_endian: bool,
     /// Bytes of an offset.
     word: usize,
 }
 
-impl Form {
+impl WordForm {
     fn number(self, bytes: &[u8]) -> u64 {
         let add = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
         if self.big_endian { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) }
@@ -92,7 +92,7 @@ impl<F: Read + Seek> Scan<'_, F> {
         self.file.seek(SeekFrom::Start(0))?;
         let head = self.take(4)?;
         let big_endian = head.starts_with(b"MM");
-        let mut form = Form { big_endian, word: 4 };
+        let mut form = WordForm { big_endian, word: 4 };
         if form.number(head.get(2..).unwrap_or_default()) == 43 {
             form.word = 8;
             self.take(4)?;
@@ -119,7 +119,7 @@ impl<F: Read + Seek> Scan<'_, F> {
         Ok(())
     }
 
-    fn page(&mut self, form: Form, values: &[(u64, Value)]) {
+    fn page(&mut self, form: WordForm, values: &[(u64, Value)]) {
         let value = |tag: u64| values.iter().find(|(found, _)| *found == tag).map(|(_, value)| *value);
         let number = |tag: u64| value(tag).map(|value| value.number);
         let mut read_as_one = |value: Value| self.patches.0.push((value.at, form.bytes(1, value.size)));
@@ -144,7 +144,7 @@ impl<F: Read + Seek> Scan<'_, F> {
 }
 
 /// The tag of an entry and its value, where that is one unsigned number.
-fn value(form: Form, entry: &[u8], at: u64) -> Option<(u64, Value)> {
+fn value(form: WordForm, entry: &[u8], at: u64) -> Option<(u64, Value)> {
     let size = match form.number(entry.get(2..4)?) {
         1 => 1,
         3 => 2,
@@ -170,7 +170,7 @@ impl<'a, F: Seek> Mended<'a, F> {
     /// From the file's beginning.
     ///
     /// # Errors
-    /// Where it cannot be set to that.
+    /// If it cannot be set to that.
     pub fn new(mut file: F, patches: &'a Patches) -> io::Result<Self> {
         let at = file.seek(SeekFrom::Start(0))?;
         Ok(Self { file, at, patches })

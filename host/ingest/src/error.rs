@@ -128,9 +128,9 @@ pub enum FileErrorKind {
     Unsupported,
     /// It is, or says that it is, larger than what is taken.
     TooLarge,
-    /// The header or JSON beside it cannot be used.
+    /// The header or JSON next to it cannot be used.
     Metadata,
-    /// A file beside it that is to become an artifact cannot be used.
+    /// A file next to it that is to become an artifact cannot be used.
     Sidecar,
     /// It changed while it was read.
     Changed,
@@ -163,7 +163,7 @@ impl FileError {
         Self::new(FileErrorKind::Io, format!("cannot read {}: {error}", path.display()))
     }
 
-    /// A fault of a file beside the recording.
+    /// A fault of a file next to the recording.
     pub(crate) fn beside(kind: FileErrorKind, path: &Path, why: impl fmt::Display) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         Self::new(kind, format!("{name}: {why}"))

@@ -1,17 +1,17 @@
-//! A dataset as folders of TIFF, JSON, CSV and NPY files, for people and other programs, and for [`super::ingest`].
-//!
-//! Owns: the files' names and forms, whose folder it is. Never: writes into the dataset.
+//! A dataset as folders of TIFF, JSON, CSV and NPY files, for people and other programs, and for [`crate::ingest`].
 //!
 //! `images/<id>/` has `image.tif`, each artifact under its own name, array artifacts in `array_artifacts/`, and
-//! `export.json`, which says what each file is: names with `/`, types that CSV does not tell, axes.
+//! `export.json`, which says what each file is: names with `/`, types that CSV cannot express, axes.
 //!
-//! An image is written aside and put into its place when it is whole. Over an older export of it the files go one by one, `image.tif` taken away
-//! first and put there last: a folder without it is no recording, and nothing that is half done is ever ingested.
+//! An image is written aside and renamed when it is complete. If an older export of it exists, its files are replaced one
+//! by one: `image.tif` is removed first and comes last. A folder without it is not a recording, so no half export is ever ingested.
 
-use super::find::{ARRAYS, EXPORTED, LISTING};
-use super::listing::{self, Entry, Listing};
-use super::sidecar::Form;
-use super::{IngestError, npy, place, tiff};
+use crate::error::IngestError;
+use crate::files::{MAX_SIDECAR_BYTES, read_bounded};
+use crate::find::{ARRAYS, EXPORTED, LISTING};
+use crate::listing::{self, ListedFile, Listing};
+use crate::sidecar::SidecarForm;
+use crate::{npy, place, tiff};
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use kymhost_dataset::cells::{Cell, Column};
@@ -32,7 +32,7 @@ const IMAGE_ID: &str = "image_id";
 /// How an export is done.
 #[derive(Debug, Clone, Default)]
 pub struct ExportOptions {
-    /// These images alone, and their rows; all where there are none.
+    /// These images alone, and their rows; all if there are none.
     pub images: Vec<String>,
     /// Whether the folder may hold something already.
     pub overwrite: bool,
@@ -42,7 +42,7 @@ pub struct ExportOptions {
 
 /// What was exported.
 #[derive(Debug, Default)]
-pub struct Exported {
+pub struct ExportOutcome {
     /// Each image.
     pub images: Vec<ExportedImage>,
     /// Each table: its name and its rows, or why not.
@@ -65,14 +65,14 @@ pub struct ExportedImage {
 /// Writes a dataset into a folder.
 ///
 /// # Errors
-/// Where the folder cannot be used, or an image that is asked for is not there. What is wrong with one image or table is told of it
+/// If the folder cannot be used, or an image that is asked for is not there. What is wrong with one image or table is reported of it
 /// alone.
 pub fn export(
     dataset: &Dataset,
     folder: &Path,
     options: &ExportOptions,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Exported, IngestError> {
+) -> Result<ExportOutcome, IngestError> {
     let ids = if options.images.is_empty() {
         dataset.image_ids()?
     } else {
@@ -88,7 +88,7 @@ pub fn export(
     if entries.next().is_some() && !options.overwrite {
         return Err(IngestError::NotEmpty { path: folder.to_owned() });
     }
-    let mut exported = Exported::default();
+    let mut exported = ExportOutcome::default();
     let total = ids.len();
     for (done, id) in ids.iter().enumerate() {
         progress(done, total);
@@ -111,7 +111,7 @@ pub fn export(
 /// Writes an array as a TIFF without compression: its last two axes are a page's, all others are pages one after the other.
 ///
 /// # Errors
-/// Where the file cannot be written, or a TIFF cannot hold such an array.
+/// If the file cannot be written, or a TIFF cannot hold such an array.
 pub fn write_tiff(array: &Array, path: &Path) -> Result<(), IngestError> {
     write(path, |out| tiff::write(array, out).map_err(io::Error::other))
 }
@@ -202,7 +202,7 @@ fn settle(aside: &Path, folder: &Path, listing: &Listing) -> Result<(), IngestEr
         _ => {}
     }
     let step = |file: &str, done: io::Result<()>| done.map_err(|error| cannot(&folder.join(file), &error));
-    // From here on the folder is no recording, until it has its TIFF again.
+    // From here on the folder is not a recording, until it has its TIFF again.
     match fs::remove_file(folder.join(EXPORTED)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return step(EXPORTED, Err(error)),
         _ => {}
@@ -226,7 +226,7 @@ fn settle(aside: &Path, folder: &Path, listing: &Listing) -> Result<(), IngestEr
 /// Takes away what an earlier export of the image wrote: an artifact that is gone must not come back with it.
 fn clear(folder: &Path) {
     let path = folder.join(LISTING);
-    let Ok(bytes) = super::read_bounded(&path, super::MAX_SIDECAR_BYTES) else { return };
+    let Ok(bytes) = read_bounded(&path, MAX_SIDECAR_BYTES) else { return };
     let Some(listing) = Json::parse(&bytes).ok().and_then(|json| Listing::parse(&json).ok()) else { return };
     // First: without it the folder is none of ours.
     let gone = fs::remove_file(&path).is_ok();
@@ -247,14 +247,14 @@ fn file_of(
     kind: ArtifactKind,
     names: &mut Names,
     notes: &mut Vec<String>,
-) -> Result<(Entry, Vec<u8>), IngestError> {
+) -> Result<(ListedFile, Vec<u8>), IngestError> {
     let gone = || DatasetError::Unreadable {
         key: record.describe_artifact(name, kind),
         table: None,
         expected: "an artifact",
         found: "it was there a moment ago".to_owned(),
     };
-    let entry = |file: String, form| Entry {
+    let entry = |file: String, form| ListedFile {
         name: name.to_owned(),
         file,
         form,
@@ -265,11 +265,11 @@ fn file_of(
     Ok(match kind {
         ArtifactKind::Json => {
             let payload = record.json(name)?.ok_or_else(gone)?;
-            (entry(names.free(name, ".json"), Form::Json), payload.to_file_text().into_bytes())
+            (entry(names.free(name, ".json"), SidecarForm::Json), payload.to_file_text().into_bytes())
         }
         ArtifactKind::Parquet => {
             let rows = record.parquet(name)?.ok_or_else(gone)?;
-            let mut entry = entry(names.free(name, ".csv"), Form::Csv);
+            let mut entry = entry(names.free(name, ".csv"), SidecarForm::Csv);
             for field in rows.schema().fields() {
                 if listing::name_of(field.data_type()).is_some() {
                     entry.types.insert(field.name().clone(), field.data_type().clone());
@@ -284,12 +284,12 @@ fn file_of(
         }
         ArtifactKind::Csv => {
             let bytes = record.csv_gz_bytes(name)?.ok_or_else(gone)?;
-            (Entry { stays_csv: true, ..entry(names.free(name, ".csv.gz"), Form::CsvGz) }, bytes)
+            (ListedFile { stays_csv: true, ..entry(names.free(name, ".csv.gz"), SidecarForm::CsvGz) }, bytes)
         }
         _ => {
             let array = record.array(name)?.ok_or_else(gone)?;
             let file = names.free(&format!("{ARRAYS}/{name}"), ".npy");
-            (Entry { axes: array.axes().to_vec(), ..entry(file, Form::Npy) }, npy::write(&array))
+            (ListedFile { axes: array.axes().to_vec(), ..entry(file, SidecarForm::Npy) }, npy::write(&array))
         }
     })
 }

@@ -1,9 +1,11 @@
-//! Finding recordings and what stands beside each.
+//! Finds recordings and the files next to each: which files count, which recording they belong to, links, order.
 //!
-//! Owns: which files count, whose a file beside them is, links, order. Never: opens a file.
+//! Never opens a file.
 
-use super::sidecar::Form;
-use super::{FileError, FileErrorKind, IngestError, Stamp, place};
+use crate::error::{FileError, FileErrorKind, IngestError};
+use crate::files::FileStamp;
+use crate::place;
+use crate::sidecar::SidecarForm;
 use kymhost_dataset::safe_artifact_name;
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -33,61 +35,62 @@ pub struct Recording {
     /// Where it is: absolute.
     pub path: PathBuf,
     /// Its size and time as it was found.
-    pub stamp: Stamp,
+    pub stamp: FileStamp,
     /// What belongs to it, sorted by name.
-    pub beside: Vec<Beside>,
+    pub beside: Vec<SidecarFile>,
     /// Its folder is one that an export made.
     pub exported: bool,
 }
 
 /// A file that belongs to a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Beside {
+pub struct SidecarFile {
     /// Where it is.
     pub path: PathBuf,
     /// Its path below the recording's folder, with `/`.
     pub name: String,
     /// What it is to the recording.
-    pub role: Role,
+    pub role: SidecarRole,
     /// Its size and time as it was found.
-    pub stamp: Stamp,
+    pub stamp: FileStamp,
 }
 
 /// What a file is to its recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Role {
-    /// The payload itself, as an export writes it: goes before [`Role::Json`].
+pub enum SidecarRole {
+    /// The payload itself, as an export writes it: goes before [`SidecarRole::Json`].
     Payload,
     /// kymflow's JSON.
     Json,
     /// The Olympus header.
     Header,
     /// It becomes the artifact of this name.
-    Artifact(String, Form),
+    Artifact(String, SidecarForm),
     /// What it is, the listing of its folder says.
     Listed,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct FoundRecordings {
     /// The recordings, sorted by path; each once.
     pub recordings: Vec<Recording>,
     /// What could not be looked at.
     pub failures: Vec<(PathBuf, FileError)>,
-    /// Words for people: what was passed over.
+    /// Words for people: what was skipped.
     pub notes: Vec<String>,
     /// The folders and files that were named, absolute.
     pub roots: Vec<PathBuf>,
 }
 
-/// Finds the recordings in folders, and those that are named. The dataset that they are to go into is passed over.
+/// Finds the recordings in folders, and those that are named. The dataset that they are to go into is skipped.
 ///
 /// # Errors
-/// Where what was named is not there, is neither a folder nor a TIFF, or lies in the dataset.
-pub fn find(paths: &[PathBuf], dataset: &Path) -> Result<Found, IngestError> {
+/// If what was named is not there, is neither a folder nor a TIFF, or lies in the dataset.
+pub fn find(paths: &[PathBuf], dataset: &Path) -> Result<FoundRecordings, IngestError> {
     let dataset = place::real(dataset);
-    let mut walk = Walk { found: Found::default(), seen: HashSet::new(), links: Links::default(), dataset };
+    let mut walk =
+        Walk { found: FoundRecordings::default(), seen: HashSet::new(), links: SkippedLinks::default(), dataset };
     for path in paths {
         let of = |source| IngestError::Path { path: path.clone(), source };
         let root = fs::canonicalize(path).map_err(of)?;
@@ -115,15 +118,15 @@ pub fn find(paths: &[PathBuf], dataset: &Path) -> Result<Found, IngestError> {
     Ok(found)
 }
 
-/// Symbolic links that were passed over.
+/// Symbolic links that were skipped.
 #[derive(Debug, Default)]
-struct Links {
+struct SkippedLinks {
     count: usize,
     /// Those that look like recordings, up to [`MAX_NAMED`].
     recordings: Vec<String>,
 }
 
-impl Links {
+impl SkippedLinks {
     fn add(&mut self, path: &Path) {
         self.count += 1;
         if self.recordings.len() < MAX_NAMED && has_tiff_ending(&name_of(path)) {
@@ -141,23 +144,23 @@ impl Links {
             format!("; among them {}", self.recordings.join(", "))
         };
         Some(format!(
-            "{} symbolic links were passed over: they lead to folders, out of the folder, or nowhere{named}",
+            "{} symbolic links were skipped: they lead to folders, out of the folder, or nowhere{named}",
             self.count
         ))
     }
 }
 
 struct Walk {
-    found: Found,
+    found: FoundRecordings,
     /// Files by what they really are: one that two names lead to is one recording.
     seen: HashSet<PathBuf>,
-    links: Links,
+    links: SkippedLinks,
     /// Where they are to go: not looked into.
     dataset: PathBuf,
 }
 
 /// What an entry of a folder is, where it counts.
-enum Entry {
+enum EntryKind {
     File,
     Folder,
     /// A link to a folder, or one that leads out.
@@ -167,7 +170,7 @@ enum Entry {
     Other,
 }
 
-impl Entry {
+impl EntryKind {
     /// Links to files count as files where they stay within `root`.
     fn of(entry: &fs::DirEntry, root: &Path) -> io::Result<Self> {
         let kind = entry.file_type()?;
@@ -190,7 +193,7 @@ impl Entry {
 }
 
 impl Walk {
-    /// Looks through one folder; with `only`, for that file and what stands beside it.
+    /// Looks through one folder; with `only`, for that file and what stands next to it.
     fn folder(&mut self, root: &Path, folder: &Path, depth: usize, only: Option<&str>) -> io::Result<()> {
         let (mut files, mut folders) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(folder)? {
@@ -199,7 +202,7 @@ impl Walk {
                 Ok(name) => name,
                 Err(name) => {
                     if has_tiff_ending(&name.to_string_lossy()) {
-                        let why = "its name is no UTF-8; the dataset could not tell where it came from";
+                        let why = "its name is not UTF-8, so the dataset could not record where it came from";
                         self.found.failures.push((entry.path(), FileError::new(FileErrorKind::Io, why)));
                     }
                     continue;
@@ -208,17 +211,17 @@ impl Walk {
             if name.starts_with('.') {
                 continue;
             }
-            match Entry::of(&entry, root)? {
-                Entry::File => files.push(name),
-                Entry::Folder if is_dataset(&name) || entry.path() == self.dataset => {}
-                Entry::Folder => folders.push(name),
-                Entry::Dangling if has_tiff_ending(&name) && only.is_none_or(|only| only == name) => {
+            match EntryKind::of(&entry, root)? {
+                EntryKind::File => files.push(name),
+                EntryKind::Folder if is_dataset(&name) || entry.path() == self.dataset => {}
+                EntryKind::Folder => folders.push(name),
+                EntryKind::Dangling if has_tiff_ending(&name) && only.is_none_or(|only| only == name) => {
                     let target = fs::read_link(entry.path()).unwrap_or_default();
                     let why = format!("it is a symbolic link to {}, which is not there", target.display());
                     self.found.failures.push((entry.path(), FileError::new(FileErrorKind::Io, why)));
                 }
-                Entry::Dangling | Entry::LinkOut => self.links.add(&entry.path()),
-                Entry::Other => {}
+                EntryKind::Dangling | EntryKind::LinkOut => self.links.add(&entry.path()),
+                EntryKind::Other => {}
             }
         }
         files.sort_unstable();
@@ -230,7 +233,7 @@ impl Walk {
             return Ok(());
         }
         if depth == 0 && !folders.is_empty() {
-            self.found.notes.push(format!("{}: folders deeper than {MAX_DEPTH} were passed over", folder.display()));
+            self.found.notes.push(format!("{}: folders deeper than {MAX_DEPTH} were skipped", folder.display()));
             return Ok(());
         }
         for name in folders {
@@ -255,7 +258,7 @@ impl Walk {
         only: Option<&str>,
     ) {
         let stems: HashSet<&str> = files.iter().filter_map(|name| stem_of(name)).collect();
-        let mut beside: HashMap<&str, Vec<(String, Role)>> = HashMap::new();
+        let mut beside: HashMap<&str, Vec<(String, SidecarRole)>> = HashMap::new();
         for name in files.iter().filter(|name| stem_of(name).is_none()) {
             let Some((stem, body)) = owner(name, &stems) else { continue };
             match role_of(body) {
@@ -272,7 +275,7 @@ impl Walk {
             }
             if side.too_deep {
                 let path = folder.join(name);
-                let note = format!("{}: folders deeper than {MAX_PARTS} were passed over", path.display());
+                let note = format!("{}: folders deeper than {MAX_PARTS} were skipped", path.display());
                 self.found.notes.push(note);
             }
             beside.entry(stem).or_default().extend(side.files);
@@ -294,10 +297,10 @@ impl Walk {
                 below(folder, files, folders)
             } else {
                 let mut names = beside.get(stem).cloned().unwrap_or_default();
-                // As kymflow's exports are: what stands beside is told by its place, not by its name.
+                // As kymflow's exports are: files next to it are known by their places, not by their names.
                 if name == EXPORTED {
                     if has_payload {
-                        names.push(("metadata.json".to_owned(), Role::Payload));
+                        names.push(("metadata.json".to_owned(), SidecarRole::Payload));
                     }
                     if folders.iter().any(|name| name == ARRAYS) {
                         names.extend(arrays(&folder.join(ARRAYS)));
@@ -309,18 +312,23 @@ impl Walk {
             if names.len() > MAX_BESIDE {
                 let path = path.display();
                 self.found.notes.push(format!(
-                    "{path}: {} files belong to it; those after the first {MAX_BESIDE} were passed over",
+                    "{path}: {} files belong to it; those after the first {MAX_BESIDE} were skipped",
                     names.len()
                 ));
                 names.truncate(MAX_BESIDE);
             }
             let beside = names.into_iter().filter_map(|(name, role)| {
                 let path = folder.join(&name);
-                let stamp = Stamp::of(&fs::metadata(&path).ok()?);
-                Some(Beside { path, name, role, stamp })
+                let stamp = FileStamp::of(&fs::metadata(&path).ok()?);
+                Some(SidecarFile { path, name, role, stamp })
             });
             let beside = beside.collect();
-            self.found.recordings.push(Recording { path, stamp: Stamp::of(&metadata), beside, exported: is_export });
+            self.found.recordings.push(Recording {
+                path,
+                stamp: FileStamp::of(&metadata),
+                beside,
+                exported: is_export,
+            });
         }
     }
 }
@@ -349,29 +357,29 @@ fn owner<'a>(name: &'a str, stems: &HashSet<&'a str>) -> Option<(&'a str, &'a st
 }
 
 /// What a file is by what follows `NAME.`.
-fn role_of(body: &str) -> Option<Role> {
+fn role_of(body: &str) -> Option<SidecarRole> {
     match body.to_ascii_lowercase().as_str() {
-        "json" => return Some(Role::Json),
-        "txt" => return Some(Role::Header),
-        "metadata.json" => return Some(Role::Payload),
+        "json" => return Some(SidecarRole::Json),
+        "txt" => return Some(SidecarRole::Header),
+        "metadata.json" => return Some(SidecarRole::Payload),
         // Where an image came from, its ingest says.
         "provenance.json" => return None,
         _ => {}
     }
-    let (name, form) = Form::of(body)?;
-    Some(Role::Artifact(safe_artifact_name(name).ok()?, form))
+    let (name, form) = SidecarForm::of(body)?;
+    Some(SidecarRole::Artifact(safe_artifact_name(name).ok()?, form))
 }
 
 /// What a folder `NAME.<part>` holds for the recording NAME: artifacts with `/` in their names.
 struct SideFolder<'a> {
     root: &'a Path,
-    files: Vec<(String, Role)>,
+    files: Vec<(String, SidecarRole)>,
     too_deep: bool,
 }
 
 impl SideFolder<'_> {
     /// Collects what stands in `folder`; `artifact` is how its artifacts' names begin, `name` its path below the recording's
-    /// folder. `None` where a TIFF stands in it: then it is no such folder.
+    /// folder. `None` if a TIFF stands in it: then it is no such folder.
     fn collect(&mut self, folder: &Path, artifact: &str, name: &str, depth: usize) -> Option<()> {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let Ok(file) = entry.file_name().into_string() else { continue };
@@ -379,18 +387,18 @@ impl SideFolder<'_> {
                 continue;
             }
             let below = format!("{name}/{file}");
-            match Entry::of(&entry, self.root) {
-                Ok(Entry::File) if has_tiff_ending(&file) => return None,
-                Ok(Entry::File) => {
-                    let found = Form::of(&file)
+            match EntryKind::of(&entry, self.root) {
+                Ok(EntryKind::File) if has_tiff_ending(&file) => return None,
+                Ok(EntryKind::File) => {
+                    let found = SidecarForm::of(&file)
                         .and_then(|(stem, form)| Some((safe_artifact_name(&format!("{artifact}/{stem}")).ok()?, form)));
                     if let Some((artifact, form)) = found.filter(|_| self.files.len() <= MAX_BESIDE) {
-                        self.files.push((below, Role::Artifact(artifact, form)));
+                        self.files.push((below, SidecarRole::Artifact(artifact, form)));
                     }
                 }
-                Ok(Entry::Folder) if is_dataset(&file) => {}
-                Ok(Entry::Folder) if depth == 0 => self.too_deep = true,
-                Ok(Entry::Folder) => {
+                Ok(EntryKind::Folder) if is_dataset(&file) => {}
+                Ok(EntryKind::Folder) if depth == 0 => self.too_deep = true,
+                Ok(EntryKind::Folder) => {
                     self.collect(&entry.path(), &format!("{artifact}/{file}"), &below, depth - 1)?;
                 }
                 _ => {}
@@ -405,25 +413,26 @@ fn is_dataset(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(".zarr")
 }
 
-/// Whether a file that stood beside a recording was one that its metadata is made of.
+/// Whether a file that stood next to a recording was one that its metadata is made of.
 pub fn is_metadata(recording: &Path, beside: &str) -> bool {
     let name = name_of(recording);
     let body = stem_of(&name).and_then(|stem| beside.strip_prefix(stem)?.strip_prefix('.'));
     let role = body.filter(|body| !body.contains('/')).and_then(role_of);
-    matches!(role, Some(Role::Payload | Role::Json | Role::Header)) || (name == EXPORTED && beside == "metadata.json")
+    matches!(role, Some(SidecarRole::Payload | SidecarRole::Json | SidecarRole::Header))
+        || (name == EXPORTED && beside == "metadata.json")
 }
 
 /// Every file of an exported image's folder but the pixels.
-fn below(folder: &Path, files: &[String], folders: &[String]) -> Vec<(String, Role)> {
-    let mut found: Vec<(String, Role)> =
-        files.iter().filter(|name| *name != EXPORTED).map(|name| (name.clone(), Role::Listed)).collect();
+fn below(folder: &Path, files: &[String], folders: &[String]) -> Vec<(String, SidecarRole)> {
+    let mut found: Vec<(String, SidecarRole)> =
+        files.iter().filter(|name| *name != EXPORTED).map(|name| (name.clone(), SidecarRole::Listed)).collect();
     let mut open: Vec<(String, usize)> = folders.iter().map(|name| (name.clone(), MAX_DEPTH)).collect();
     while let Some((prefix, depth)) = open.pop() {
         for entry in fs::read_dir(folder.join(&prefix)).into_iter().flatten().flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let name = format!("{prefix}/{name}");
             match entry.file_type() {
-                Ok(kind) if kind.is_file() => found.push((name, Role::Listed)),
+                Ok(kind) if kind.is_file() => found.push((name, SidecarRole::Listed)),
                 Ok(kind) if kind.is_dir() && depth > 0 => open.push((name, depth - 1)),
                 _ => {}
             }
@@ -436,12 +445,12 @@ fn below(folder: &Path, files: &[String], folders: &[String]) -> Vec<(String, Ro
 }
 
 /// The NPY files of kymflow's folder of array artifacts.
-fn arrays(folder: &Path) -> Vec<(String, Role)> {
+fn arrays(folder: &Path) -> Vec<(String, SidecarRole)> {
     let names = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| {
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         let name = entry.file_name().into_string().ok().filter(|name| is_file && !name.starts_with('.'))?;
         let artifact = safe_artifact_name(name.strip_suffix(".npy")?).ok()?;
-        Some((format!("{ARRAYS}/{name}"), Role::Artifact(artifact, Form::Npy)))
+        Some((format!("{ARRAYS}/{name}"), SidecarRole::Artifact(artifact, SidecarForm::Npy)))
     });
     names.collect()
 }
@@ -463,7 +472,7 @@ mod tests {
         folder
     }
 
-    fn names(found: &Found) -> Vec<String> {
+    fn names(found: &FoundRecordings) -> Vec<String> {
         let root = &found.roots[0];
         found.recordings.iter().map(|r| r.path.strip_prefix(root).unwrap().display().to_string()).collect()
     }
@@ -534,24 +543,27 @@ mod tests {
             "expected_events.json",
         ]);
         let found = find(&[folder.path().to_path_buf()], Path::new(NOWHERE)).unwrap();
-        let beside = |at: usize| -> Vec<(String, Role)> {
+        let beside = |at: usize| -> Vec<(String, SidecarRole)> {
             found.recordings[at].beside.iter().map(|beside| (beside.name.clone(), beside.role.clone())).collect()
         };
-        let artifact = |name: &str, form| Role::Artifact(name.to_owned(), form);
+        let artifact = |name: &str, form| SidecarRole::Artifact(name.to_owned(), form);
         assert_eq!(
             beside(0),
-            [("a.b.events.parquet".to_owned(), artifact("events", Form::Parquet)), ("a.b.json".to_owned(), Role::Json)]
+            [
+                ("a.b.events.parquet".to_owned(), artifact("events", SidecarForm::Parquet)),
+                ("a.b.json".to_owned(), SidecarRole::Json)
+            ]
         );
         assert_eq!(
             beside(1),
             [
-                ("a.json".to_owned(), Role::Json),
-                ("a.metadata.json".to_owned(), Role::Payload),
-                ("a.params.json".to_owned(), artifact("params", Form::Json)),
-                ("a.radon.csv.gz".to_owned(), artifact("radon", Form::CsvGz)),
-                ("a.txt".to_owned(), Role::Header),
-                ("a.x y.npy".to_owned(), artifact("x_y", Form::Npy)),
-                ("a.z.csv".to_owned(), artifact("z", Form::Csv)),
+                ("a.json".to_owned(), SidecarRole::Json),
+                ("a.metadata.json".to_owned(), SidecarRole::Payload),
+                ("a.params.json".to_owned(), artifact("params", SidecarForm::Json)),
+                ("a.radon.csv.gz".to_owned(), artifact("radon", SidecarForm::CsvGz)),
+                ("a.txt".to_owned(), SidecarRole::Header),
+                ("a.x y.npy".to_owned(), artifact("x_y", SidecarForm::Npy)),
+                ("a.z.csv".to_owned(), artifact("z", SidecarForm::Csv)),
             ]
         );
     }
@@ -565,10 +577,14 @@ mod tests {
         assert_eq!(found.recordings[0].beside.len(), 4);
         let theirs = folder(&["i/image.tif", "i/metadata.json", "i/array_artifacts/x.npy", "i/image.e.csv"]);
         let found = find(&[theirs.path().to_path_buf()], Path::new(NOWHERE)).unwrap();
-        let roles: Vec<&Role> = found.recordings[0].beside.iter().map(|beside| &beside.role).collect();
+        let roles: Vec<&SidecarRole> = found.recordings[0].beside.iter().map(|beside| &beside.role).collect();
         assert_eq!(
             roles,
-            [&Role::Artifact("x".into(), Form::Npy), &Role::Artifact("e".into(), Form::Csv), &Role::Payload]
+            [
+                &SidecarRole::Artifact("x".into(), SidecarForm::Npy),
+                &SidecarRole::Artifact("e".into(), SidecarForm::Csv),
+                &SidecarRole::Payload
+            ]
         );
     }
 }

@@ -1,9 +1,7 @@
-//! `export.json`: what an export's folder of one image holds.
-//!
-//! Owns: its members; that no file that it names is outside the folder. Never: reads those files.
+//! `export.json`: what an export's folder of one image holds. No file that it names is outside the folder.
 
-use super::find::LISTING;
-use super::sidecar::Form;
+use crate::find::LISTING;
+use crate::sidecar::SidecarForm;
 use arrow::datatypes::{DataType, TimeUnit};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
@@ -22,18 +20,18 @@ pub struct Listing {
     /// The pixels' axes.
     pub axes: Vec<String>,
     /// Its artifacts.
-    pub artifacts: Vec<Entry>,
+    pub artifacts: Vec<ListedFile>,
 }
 
 /// An artifact of an exported image.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct ListedFile {
     /// Its name.
     pub name: String,
     /// The file that holds it, below the folder.
     pub file: String,
     /// How it is kept there.
-    pub form: Form,
+    pub form: SidecarForm,
     /// It was CSV in the dataset, and is to be that again.
     pub stays_csv: bool,
     /// An array's axes.
@@ -42,12 +40,12 @@ pub struct Entry {
     pub types: HashMap<String, DataType>,
 }
 
-impl Entry {
+impl ListedFile {
     fn kind(&self) -> &'static str {
         match self.form {
-            Form::Json => "json",
-            Form::CsvGz if self.stays_csv => "csv",
-            Form::Npy => "array",
+            SidecarForm::Json => "json",
+            SidecarForm::CsvGz if self.stays_csv => "csv",
+            SidecarForm::Npy => "array",
             _ => "table",
         }
     }
@@ -61,7 +59,7 @@ impl Listing {
             line.insert("name".to_owned(), entry.name.as_str().into());
             line.insert("kind".to_owned(), entry.kind().into());
             line.insert("file".to_owned(), entry.file.as_str().into());
-            if entry.form == Form::Npy {
+            if entry.form == SidecarForm::Npy {
                 line.insert("axes".to_owned(), entry.axes.iter().map(String::as_str).collect());
             }
             if entry.kind() == "table" {
@@ -110,17 +108,19 @@ impl Listing {
             if !file.split('/').all(plain) {
                 return Err(format!("it names the file '{file}', which is not below its folder"));
             }
-            let (form, stays_csv) = match (kind.as_str(), Form::of(&file).map(|(_, form)| form)) {
-                ("json", Some(Form::Json)) => (Form::Json, false),
-                ("csv", Some(Form::CsvGz)) => (Form::CsvGz, true),
-                ("table", Some(form @ (Form::Csv | Form::CsvGz | Form::Parquet))) => (form, false),
-                ("array", Some(Form::Npy)) => (Form::Npy, false),
-                _ => return Err(format!("it lists '{name}' as {kind} in '{file}', which is no form of an artifact")),
+            let (form, stays_csv) = match (kind.as_str(), SidecarForm::of(&file).map(|(_, form)| form)) {
+                ("json", Some(SidecarForm::Json)) => (SidecarForm::Json, false),
+                ("csv", Some(SidecarForm::CsvGz)) => (SidecarForm::CsvGz, true),
+                ("table", Some(form @ (SidecarForm::Csv | SidecarForm::CsvGz | SidecarForm::Parquet))) => (form, false),
+                ("array", Some(SidecarForm::Npy)) => (SidecarForm::Npy, false),
+                _ => {
+                    return Err(format!("it lists '{name}' as {kind} in '{file}', which is not a form of an artifact"));
+                }
             };
             let named = line.get("types").and_then(Json::as_object);
             let types =
                 named.into_iter().flatten().filter_map(|(name, kind)| Some((name.clone(), type_of(kind.as_str()?)?)));
-            artifacts.push(Entry {
+            artifacts.push(ListedFile {
                 name,
                 file,
                 form,
@@ -176,13 +176,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let entry = |name: &str, file: &str, form, stays_csv| Entry {
+        let entry = |name: &str, file: &str, form, stays_csv| ListedFile {
             name: name.into(),
             file: file.into(),
             form,
             stays_csv,
-            axes: if form == Form::Npy { vec!["a0".into()] } else { Vec::new() },
-            types: if form == Form::Csv {
+            axes: if form == SidecarForm::Npy { vec!["a0".into()] } else { Vec::new() },
+            types: if form == SidecarForm::Csv {
                 TYPES.iter().map(|(n, t)| ((*n).to_owned(), t.clone())).collect()
             } else {
                 HashMap::new()
@@ -193,10 +193,10 @@ mod tests {
             shape: vec![2, 3],
             axes: vec!["y".into(), "x".into()],
             artifacts: vec![
-                entry("a/b", "a/b.json", Form::Json, false),
-                entry("c", "c.csv", Form::Csv, false),
-                entry("c", "c.csv.gz", Form::CsvGz, true),
-                entry("d", "array_artifacts/d.npy", Form::Npy, false),
+                entry("a/b", "a/b.json", SidecarForm::Json, false),
+                entry("c", "c.csv", SidecarForm::Csv, false),
+                entry("c", "c.csv.gz", SidecarForm::CsvGz, true),
+                entry("d", "array_artifacts/d.npy", SidecarForm::Npy, false),
             ],
         };
         assert_eq!(Listing::parse(&listing.to_json()), Ok(listing));

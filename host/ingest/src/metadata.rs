@@ -1,8 +1,6 @@
-//! The metadata payload: what is known of a recording beside its pixels.
-//!
-//! Owns: its members, which source goes before which, both forms of ROIs. Never: reads files.
+//! The metadata payload: what is known about a recording besides its pixels, and which source wins. Never reads files.
 
-use super::olympus;
+use crate::olympus;
 use kymhost_dataset::epoch_ns;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
@@ -24,10 +22,10 @@ pub struct Metadata {
 }
 
 /// Makes the payload of an image of this shape. What `json` says goes before what the header says; what neither says is taken from
-/// `before`, the payload that the image had, where that is given: its header, and where there is no `json`, all of it.
+/// `before`, the payload that the image had, where that is given: its header, and if there is no `json`, all of it.
 ///
 /// # Errors
-/// Where `json` is no metadata: what is wrong with it.
+/// If `json` is not a metadata payload: what is wrong with it.
 pub fn payload(
     shape: &[usize],
     json: Option<&Json>,
@@ -36,7 +34,7 @@ pub fn payload(
 ) -> Result<Metadata, String> {
     let mut notes = Vec::new();
     let header_before = before.and_then(|before| before.get("header")).and_then(Json::as_object);
-    // Of an image whose JSON is gone its ROIs and all else stay; its header is told apart.
+    // Of an image whose JSON is gone its ROIs and all else stay; its header is separate.
     let without_header = before.filter(|_| json.is_none()).and_then(Json::as_object).map(|before| {
         let mut rest = before.clone();
         rest.shift_remove("header");
@@ -111,7 +109,7 @@ fn header(
     let are_voxels = |voxels: &Json| are_lengths(voxels, shape.len());
     let voxels = given("voxels").filter(are_voxels);
     if voxels.is_none() && given("voxels").is_some() {
-        notes.push("the voxels in its JSON are no positive numbers, one for each axis; they are left out".to_owned());
+        notes.push("the voxels in its JSON are left out: they are not one positive number per axis".to_owned());
     }
     let kept_voxels = || kept("voxels").filter(are_voxels);
     let [lines, pixels] = shape else {
@@ -191,7 +189,7 @@ fn header(
     Json::Object(header)
 }
 
-/// Whether this is a list of so many positive numbers.
+/// Whether this is a list of this many positive numbers.
 fn are_lengths(json: &Json, count: usize) -> bool {
     json.as_array().is_some_and(|items| {
         items.len() == count

@@ -1,6 +1,4 @@
-//! NPY files: numpy's own form of one array.
-//!
-//! Owns: reading versions 1 to 3, C and Fortran order, either byte order; writing. Never: files, axes' names.
+//! NPY files, numpy's own form of one array: versions 1 to 3, C and Fortran order, either byte order.
 
 use kymhost_dataset::{dtype_text, parse_dtype};
 use kymhost_plugin_api::array::{Array, DType};
@@ -24,7 +22,7 @@ pub struct Npy {
 
 /// What a header says.
 #[derive(Debug)]
-struct Description {
+struct NpyHeader {
     dtype: DType,
     big_endian: bool,
     fortran: bool,
@@ -45,13 +43,13 @@ pub fn parse(file: &[u8]) -> Result<Npy, String> {
         return Err(format!("its header has {length} bytes, more than {MAX_HEADER}"));
     }
     let (header, data) = rest.split_at_checked(length).ok_or("it ends within its header")?;
-    let header = std::str::from_utf8(header).map_err(|_| "its header is no text")?;
+    let header = std::str::from_utf8(header).map_err(|_| "its header is not text")?;
     let described = describe(header)?;
     let expected = described
         .shape
         .iter()
         .try_fold(described.dtype.size(), |product, &length| product.checked_mul(length))
-        .filter(|&bytes| bytes as u64 <= super::MAX_PIXEL_BYTES)
+        .filter(|&bytes| bytes as u64 <= crate::files::MAX_PIXEL_BYTES)
         .ok_or_else(|| format!("its shape {:?} of {} is more than kymhost takes", described.shape, described.dtype))?;
     if data.len() != expected {
         return Err(format!("it holds {} bytes, its header says {expected}", data.len()));
@@ -74,7 +72,7 @@ fn copied(data: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// The header: a Python dictionary with `descr`, `fortran_order` and `shape`.
-fn describe(header: &str) -> Result<Description, String> {
+fn describe(header: &str) -> Result<NpyHeader, String> {
     let mut reader = Reader { rest: header };
     let (mut descr, mut fortran, mut shape) = (None, None, None);
     reader.expect('{')?;
@@ -104,7 +102,7 @@ fn describe(header: &str) -> Result<Description, String> {
     let (dtype, big_endian) = dtype(&descr).ok_or_else(|| {
         format!("its elements are '{descr}'; kymhost reads bool, int, uint, float and complex numbers")
     })?;
-    Ok(Description { dtype, big_endian, fortran, shape: shape.ok_or("its header has no 'shape'")? })
+    Ok(NpyHeader { dtype, big_endian, fortran, shape: shape.ok_or("its header has no 'shape'")? })
 }
 
 /// The few forms of Python that a header is made of.
@@ -127,7 +125,7 @@ impl Reader<'_> {
     }
 
     fn expect(&mut self, wanted: char) -> Result<(), String> {
-        if self.take(wanted) { Ok(()) } else { Err(format!("its header has no '{wanted}' where one belongs")) }
+        if self.take(wanted) { Ok(()) } else { Err(format!("its header lacks an expected '{wanted}'")) }
     }
 
     fn text(&mut self) -> Result<String, String> {
@@ -175,7 +173,7 @@ fn dtype(descr: &str) -> Option<(DType, bool)> {
 }
 
 /// From the first axis fastest to the last axis fastest.
-fn transposed(data: &[u8], described: &Description) -> Result<Vec<u8>, String> {
+fn transposed(data: &[u8], described: &NpyHeader) -> Result<Vec<u8>, String> {
     let size = described.dtype.size();
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(data.len()).map_err(|error| error.to_string())?;
@@ -300,8 +298,8 @@ mod tests {
             ("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}", 8, "lacks a word"),
             ("{'descr': '<f8', 'fortran_order': 0, 'shape': (1,)}", 8, "fortran_order is 0"),
             ("{'descr': '<f8', 'shape': (1,)}", 8, "no 'fortran_order'"),
-            ("{'descr': '<f8'", 8, "where one belongs"),
-            ("", 8, "where one belongs"),
+            ("{'descr': '<f8'", 8, "lacks an expected"),
+            ("", 8, "lacks an expected"),
         ] {
             let why = parse(&file(1, header, &vec![0; data])).unwrap_err();
             assert!(why.contains(says), "{header}: {why}");

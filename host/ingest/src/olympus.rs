@@ -1,9 +1,7 @@
-//! The text header that Olympus (Evident) writes beside an exported recording.
+//! The text header that Olympus (Evident) writes next to an exported recording.
 //!
-//! Owns: its encodings, sections and figures. Never: files; what a figure means for an image (see `metadata`).
-//!
-//! Lines of two quoted fields with a tab between; a line `"[Name]"` begins a section. Keys recur: `Image Size` stands in
-//! `[Image]` and in `[Reference Image]`, so a key counts in its section alone (or before any section, where there are none).
+//! Lines have two quoted fields with a tab between them; a line `"[Name]"` begins a section. Keys recur: `Image Size` is in
+//! `[Image]` and in `[Reference Image]`. So a key counts only in its section, or before any section if there is none.
 
 /// What a header tells; each figure that could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -18,7 +16,7 @@ pub struct Header {
     pub acquired_local_epoch_ns: Option<i64>,
 }
 
-/// Reads a header; `None` where the text is none.
+/// Reads a header; `None` if the text is none.
 pub fn parse(bytes: &[u8]) -> Option<Header> {
     let text = decode(bytes);
     let mut header = Header::default();

@@ -1,6 +1,4 @@
-//! Where paths really lead.
-//!
-//! Owns: whether two places share files, links and folders that are yet to be made included. Never: reads or writes a file.
+//! Where paths really lead: whether two places share files, including links and folders that do not exist yet.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};

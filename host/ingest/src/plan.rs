@@ -1,10 +1,8 @@
-//! What is to be done with each recording.
-//!
-//! Owns: which recordings are known, and which of those have changed. Never: writes.
+//! What to do with each recording: which are known, and which of those have changed. Never writes.
 
-use super::Stamp;
-use super::find::{Found, Recording};
-use super::sources::{self, Known, Provenance};
+use crate::files::FileStamp;
+use crate::find::{FoundRecordings, Recording};
+use crate::sources::{self, KnownSource, Provenance};
 use kymhost_dataset::{Dataset, DatasetError};
 use kymhost_store::time::epoch_ns;
 use std::collections::{HashMap, HashSet};
@@ -14,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 pub enum Action {
     /// It becomes an image.
     New,
-    /// Its image is there, but the file has changed, or what stands beside it: in words.
+    /// Its image is there, but the file has changed, or what stands next to it: in words.
     Changed {
         /// Its image.
         image_id: String,
@@ -39,7 +37,7 @@ pub struct Vanished {
 
 /// What is to be done.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct IngestPlan {
     /// For each recording, in its order.
     pub actions: Vec<Action>,
     /// For each recording that is new: the file that is gone and had its size and time. It may have been moved.
@@ -47,14 +45,14 @@ pub struct Plan {
     /// Files within what was named that images were read from and that are gone, sorted.
     pub vanished: Vec<Vanished>,
     /// Files whose image is there though the table does not say so: their rows are written again.
-    pub(super) unlisted: Vec<sources::Row>,
+    pub(crate) unlisted: Vec<sources::Row>,
 }
 
 /// Plans. Without a dataset every recording is new.
-pub fn plan(dataset: Option<&Dataset>, found: &Found) -> Result<Plan, DatasetError> {
+pub fn plan(dataset: Option<&Dataset>, found: &FoundRecordings) -> Result<IngestPlan, DatasetError> {
     let Some(dataset) = dataset else {
         let count = found.recordings.len();
-        return Ok(Plan { actions: vec![Action::New; count], moved: vec![None; count], ..Plan::default() });
+        return Ok(IngestPlan { actions: vec![Action::New; count], moved: vec![None; count], ..IngestPlan::default() });
     };
     let images: HashSet<String> = dataset.image_ids()?.into_iter().collect();
     let mut known = sources::load(dataset)?;
@@ -77,14 +75,14 @@ pub fn plan(dataset: Option<&Dataset>, found: &Found) -> Result<Plan, DatasetErr
         .map(|(path, known)| Vanished { path, image_id: known.image_id })
         .collect();
     vanished.sort_by(|one, other| one.path.cmp(&other.path));
-    Ok(Plan { actions, moved, vanished, unlisted })
+    Ok(IngestPlan { actions, moved, vanished, unlisted })
 }
 
 /// For each new recording the known file that has its size and time and is gone: where there are several, the one that has its name.
-fn moved(found: &Found, actions: &[Action], known: &HashMap<String, Known>) -> Vec<Option<Vanished>> {
+fn moved(found: &FoundRecordings, actions: &[Action], known: &HashMap<String, KnownSource>) -> Vec<Option<Vanished>> {
     let new = |(recording, action): (&Recording, &Action)| (*action == Action::New).then_some(recording.stamp);
-    let wanted: HashSet<Stamp> = found.recordings.iter().zip(actions).filter_map(new).collect();
-    let mut gone: HashMap<Stamp, Vec<Vanished>> = HashMap::new();
+    let wanted: HashSet<FileStamp> = found.recordings.iter().zip(actions).filter_map(new).collect();
+    let mut gone: HashMap<FileStamp, Vec<Vanished>> = HashMap::new();
     for (path, known) in known {
         if let Some(stamp) = known.stamp.filter(|stamp| wanted.contains(stamp))
             && !std::path::Path::new(path).exists()
@@ -105,7 +103,11 @@ fn name_of(path: &str) -> &str {
 }
 
 /// Images that the table does not name, by what their provenance says: an ingest was killed before it could write the table.
-fn unlisted(dataset: &Dataset, images: &HashSet<String>, known: &mut HashMap<String, Known>) -> Vec<sources::Row> {
+fn unlisted(
+    dataset: &Dataset,
+    images: &HashSet<String>,
+    known: &mut HashMap<String, KnownSource>,
+) -> Vec<sources::Row> {
     let listed: HashSet<&str> = known.values().map(|known| known.image_id.as_str()).collect();
     let mut strangers: Vec<&String> = images.iter().filter(|id| !listed.contains(id.as_str())).collect();
     strangers.sort_unstable();
@@ -127,12 +129,12 @@ fn unlisted(dataset: &Dataset, images: &HashSet<String>, known: &mut HashMap<Str
             };
             rows.push(row);
         }
-        known.insert(path, Known { image_id: image_id.clone(), stamp });
+        known.insert(path, KnownSource { image_id: image_id.clone(), stamp });
     }
     rows
 }
 
-fn judged(dataset: &Dataset, recording: &Recording, known: &Known) -> Action {
+fn judged(dataset: &Dataset, recording: &Recording, known: &KnownSource) -> Action {
     let image_id = known.image_id.clone();
     let changed = |why: &str| Action::Changed { image_id: known.image_id.clone(), why: why.to_owned() };
     match known.stamp {

@@ -1,8 +1,8 @@
-//! Files beside a recording that become artifacts.
-//!
-//! Owns: their forms and how each is read. Never: which files they are.
+//! Files next to a recording that become artifacts: their forms and how each is read.
 
-use super::{FileError, FileErrorKind, MAX_PIXEL_BYTES, MAX_SIDECAR_BYTES, npy, read_bounded};
+use crate::error::{FileError, FileErrorKind};
+use crate::files::{MAX_PIXEL_BYTES, MAX_SIDECAR_BYTES, read_bounded};
+use crate::npy;
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use kymhost_dataset::{gunzip, parse_parquet};
@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// The form of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum SidecarForm {
     /// `.json`
     Json,
     /// `.csv`
@@ -26,7 +26,7 @@ pub enum Form {
     Npy,
 }
 
-impl Form {
+impl SidecarForm {
     const ENDINGS: [(&'static str, Self); 5] = [
         (".json", Self::Json),
         (".csv.gz", Self::CsvGz),
@@ -46,7 +46,7 @@ impl Form {
 
 /// What an artifact holds.
 #[derive(Debug)]
-pub enum Content {
+pub enum SidecarContent {
     /// A document.
     Json(Json),
     /// Rows, kept as Parquet.
@@ -60,12 +60,12 @@ pub enum Content {
 /// Reads a file. `axes`: names for an array's axes, else `a0`, `a1` …; `types`: what a CSV's columns were written from.
 pub fn read(
     path: &Path,
-    form: Form,
+    form: SidecarForm,
     axes: Option<&[String]>,
     types: Option<&HashMap<String, DataType>>,
-) -> Result<Content, FileError> {
+) -> Result<SidecarContent, FileError> {
     let refused = |why: String| FileError::beside(FileErrorKind::Sidecar, path, why);
-    let limit = if form == Form::Npy { MAX_PIXEL_BYTES + (1 << 20) } else { MAX_SIDECAR_BYTES };
+    let limit = if form == SidecarForm::Npy { MAX_PIXEL_BYTES + (1 << 20) } else { MAX_SIDECAR_BYTES };
     let bytes = read_bounded(path, limit).map_err(refused)?;
     let rows = |text: &[u8]| {
         let rows = match types {
@@ -75,28 +75,28 @@ pub fn read(
         rows.map_err(|error| error.to_string())
     };
     let content = match form {
-        Form::Json => {
-            Json::parse(without_mark(&bytes)).map(Content::Json).map_err(|error| format!("it is no JSON: {error}"))
-        }
-        Form::Csv => rows(&bytes).map(Content::Rows),
-        Form::CsvGz => gunzip(&bytes, MAX_SIDECAR_BYTES).and_then(|text| rows(&text)).map(Content::Rows),
-        Form::Parquet => parse_parquet(bytes).map(Content::Rows),
-        Form::Npy => npy::parse(&bytes).and_then(|npy| {
+        SidecarForm::Json => Json::parse(without_mark(&bytes))
+            .map(SidecarContent::Json)
+            .map_err(|error| format!("it is not JSON: {error}")),
+        SidecarForm::Csv => rows(&bytes).map(SidecarContent::Rows),
+        SidecarForm::CsvGz => gunzip(&bytes, MAX_SIDECAR_BYTES).and_then(|text| rows(&text)).map(SidecarContent::Rows),
+        SidecarForm::Parquet => parse_parquet(bytes).map(SidecarContent::Rows),
+        SidecarForm::Npy => npy::parse(&bytes).and_then(|npy| {
             let named = axes.filter(|axes| axes.len() == npy.shape.len()).map(<[String]>::to_vec);
             let axes = named.unwrap_or_else(|| (0..npy.shape.len()).map(|at| format!("a{at}")).collect());
             Array::new(npy.dtype, npy.shape, axes, npy.bytes)
-                .map(Content::Array)
+                .map(SidecarContent::Array)
                 .map_err(|error| error.message().to_owned())
         }),
     };
     content.map_err(refused)
 }
 
-/// Reads a document beside a recording.
+/// Reads a document next to a recording.
 pub fn json(path: &Path, kind: FileErrorKind) -> Result<Json, FileError> {
     let refused = |why: String| FileError::beside(kind, path, why);
     let bytes = read_bounded(path, MAX_SIDECAR_BYTES).map_err(refused)?;
-    Json::parse(without_mark(&bytes)).map_err(|error| refused(format!("it is no JSON: {error}")))
+    Json::parse(without_mark(&bytes)).map_err(|error| refused(format!("it is not JSON: {error}")))
 }
 
 /// A text without the byte order mark that Windows' programs put before it.
@@ -111,18 +111,18 @@ mod tests {
     #[test]
     fn endings_tell_the_form() {
         for (file, expected) in [
-            ("radon.csv.gz", Some(("radon", Form::CsvGz))),
-            ("a.csv", Some(("a", Form::Csv))),
-            ("a.b.JSON", Some(("a.b", Form::Json))),
-            ("a.npy", Some(("a", Form::Npy))),
-            ("a.parquet", Some(("a", Form::Parquet))),
+            ("radon.csv.gz", Some(("radon", SidecarForm::CsvGz))),
+            ("a.csv", Some(("a", SidecarForm::Csv))),
+            ("a.b.JSON", Some(("a.b", SidecarForm::Json))),
+            ("a.npy", Some(("a", SidecarForm::Npy))),
+            ("a.parquet", Some(("a", SidecarForm::Parquet))),
             (".csv", None),
             ("a.gz", None),
             ("a.json.gz", None),
             ("\u{e4}", None),
             ("", None),
         ] {
-            assert_eq!(Form::of(file), expected, "{file}");
+            assert_eq!(SidecarForm::of(file), expected, "{file}");
         }
     }
 }

@@ -1,11 +1,10 @@
 //! Where images came from: `tables/sources.parquet` and the artifact `provenance`.
 //!
-//! Owns: their columns and members, how the table is kept up to date beside another program. Never: decides what is done.
-//!
-//! The table is the predecessor's. It is written after the images; an ingest that is killed between the two leaves images
-//! whose provenance alone tells where they came from, so that is looked at for every image that the table does not name.
+//! The table is kymflow's. It is written after the images. If an ingest is killed between the two, only the provenance of
+//! an image says where it came from, so the provenance is read for every image that the table lacks.
 
-use super::{IngestError, Stamp};
+use crate::error::IngestError;
+use crate::files::FileStamp;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{cast, concat, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -36,22 +35,22 @@ pub struct Row {
     /// Its image.
     pub image_id: String,
     /// The file as it was read.
-    pub stamp: Stamp,
+    pub stamp: FileStamp,
     /// When.
     pub ingested_epoch_ns: i64,
 }
 
 /// What the table knows of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownSource {
     /// Its image.
     pub image_id: String,
-    /// The file as it was read; `None` where the table does not say.
-    pub stamp: Option<Stamp>,
+    /// The file as it was read; `None` if the table does not say.
+    pub stamp: Option<FileStamp>,
 }
 
 /// Every file that the table names, the last row of each.
-pub fn load(dataset: &Dataset) -> Result<HashMap<String, Known>, DatasetError> {
+pub fn load(dataset: &Dataset) -> Result<HashMap<String, KnownSource>, DatasetError> {
     let Some(rows) = dataset.read_table(TABLE, Some(&[PATH, IMAGE, MTIME, SIZE]))? else { return Ok(HashMap::new()) };
     let texts = |name: &str| rows.column_by_name(name).and_then(|column| cast(column, &DataType::Utf8).ok());
     let ints = |name: &str| rows.column_by_name(name).and_then(|column| cast(column, &DataType::Int64).ok());
@@ -66,14 +65,14 @@ pub fn load(dataset: &Dataset) -> Result<HashMap<String, Known>, DatasetError> {
     for row in 0..rows.num_rows() {
         if paths.is_valid(row) && images.is_valid(row) {
             let size = int(&sizes, row).and_then(|size| u64::try_from(size).ok());
-            let stamp = int(&mtimes, row).zip(size).map(|(mtime_ns, size)| Stamp { size, mtime_ns });
-            known.insert(paths.value(row).to_owned(), Known { image_id: images.value(row).to_owned(), stamp });
+            let stamp = int(&mtimes, row).zip(size).map(|(mtime_ns, size)| FileStamp { size, mtime_ns });
+            known.insert(paths.value(row).to_owned(), KnownSource { image_id: images.value(row).to_owned(), stamp });
         }
     }
     Ok(known)
 }
 
-/// Adds rows, each in the place of any that its file had. What another program writes meanwhile is kept.
+/// Adds rows, each in the place of any that its file had. What another program writes in the meantime is kept.
 pub fn save(dataset: &Dataset, rows: &[Row]) -> Result<(), IngestError> {
     if rows.is_empty() {
         return Ok(());
@@ -89,7 +88,7 @@ pub fn save(dataset: &Dataset, rows: &[Row]) -> Result<(), IngestError> {
             return Ok(());
         }
     }
-    let why = format!("another program has written it {TRIES} times meanwhile; run the ingest again");
+    let why = format!("another program wrote it {TRIES} times in the meantime; run the ingest again");
     Err(DatasetError::Unwritable { key: format!("tables/{TABLE}.parquet"), why }.into())
 }
 
@@ -160,10 +159,10 @@ pub struct Provenance {
     /// The file that the image was read from, where it is known by an absolute path.
     pub path: Option<String>,
     /// That file as it was read.
-    pub stamp: Option<Stamp>,
-    /// What stood beside it, as it was read: `None` where another program read it.
-    pub beside: Option<Vec<(String, Stamp)>>,
-    /// What once stood beside it and was gone when it was last read: what came from that is still in the dataset.
+    pub stamp: Option<FileStamp>,
+    /// What stood next to it, as it was read: `None` if another program read it.
+    pub beside: Option<Vec<(String, FileStamp)>>,
+    /// What once stood next to it and was gone when it was last read: what came from that is still in the dataset.
     pub gone: Vec<String>,
     /// The digest of the metadata payload that was written.
     pub metadata_sha256: Option<String>,
@@ -175,14 +174,14 @@ const OWN: &str = "kymhost";
 const GONE: &str = "gone";
 
 impl Provenance {
-    /// Reads an image's; nothing where it has none.
+    /// Reads an image's; nothing if it has none.
     pub fn load(dataset: &Dataset, image_id: &str) -> Result<Self, DatasetError> {
         Ok(dataset.record(image_id)?.json(PROVENANCE)?.map(|json| Self::parse(&json)).unwrap_or_default())
     }
 
     fn parse(json: &Json) -> Self {
         let own = json.get(OWN);
-        // An image that was exported and read again keeps its first provenance: what it was read from is told apart.
+        // An image that was exported and read again keeps its first provenance: what it was read from is kept separately.
         let from = own.and_then(|own| own.get("ingested_from")).unwrap_or(json);
         let path = [PATH, "original_path"].iter().find_map(|name| from.get(name).and_then(Json::as_str));
         let stamp = from.get(SIZE).and_then(Json::as_u64).zip(from.get(MTIME).and_then(Json::as_i64));
@@ -194,15 +193,17 @@ impl Provenance {
             lines
                 .iter()
                 .filter_map(|line| {
-                    let stamp =
-                        Stamp { size: line.get("size_bytes")?.as_u64()?, mtime_ns: line.get("mtime_ns")?.as_i64()? };
+                    let stamp = FileStamp {
+                        size: line.get("size_bytes")?.as_u64()?,
+                        mtime_ns: line.get("mtime_ns")?.as_i64()?,
+                    };
                     Some((line.get("name")?.as_str()?.to_owned(), stamp))
                 })
                 .collect()
         });
         Self {
             path: path.filter(|path| path.starts_with('/')).map(str::to_owned),
-            stamp: stamp.map(|(size, mtime_ns)| Stamp { size, mtime_ns }),
+            stamp: stamp.map(|(size, mtime_ns)| FileStamp { size, mtime_ns }),
             beside,
             gone,
             metadata_sha256: own.and_then(|own| own.get("metadata_sha256")).and_then(Json::as_str).map(str::to_owned),
@@ -210,11 +211,11 @@ impl Provenance {
     }
 }
 
-/// The provenance of an image that is read from a file. `gone`: what stood beside it once; `kept`: that of an exported image, which stays,
-/// with ours beside it.
+/// The provenance of an image that is read from a file. `gone`: what stood next to it once; `kept`: that of an exported image, which stays,
+/// with ours next to it.
 pub fn provenance(
     row: &Row,
-    beside: &[(String, Stamp)],
+    beside: &[(String, FileStamp)],
     gone: &[String],
     metadata_sha256: &str,
     kept: Option<&Object>,
@@ -264,7 +265,7 @@ mod tests {
     use arrow::array::{Float64Array, LargeStringArray, NullArray};
 
     fn row(path: &str, image: &str, size: u64) -> Row {
-        let stamp = Stamp { size, mtime_ns: 5 };
+        let stamp = FileStamp { size, mtime_ns: 5 };
         Row { path: path.into(), image_id: image.into(), stamp, ingested_epoch_ns: 9 }
     }
 
@@ -282,8 +283,8 @@ mod tests {
         save(&dataset, &[row("/a", "1", 3), row("/c", "3", 4), row("/c", "3", 5)]).unwrap();
         let known = load(&dataset).unwrap();
         assert_eq!(known.len(), 3);
-        assert_eq!(known["/a"].stamp, Some(Stamp { size: 3, mtime_ns: 5 }));
-        assert_eq!(known["/c"].stamp, Some(Stamp { size: 5, mtime_ns: 5 }));
+        assert_eq!(known["/a"].stamp, Some(FileStamp { size: 3, mtime_ns: 5 }));
+        assert_eq!(known["/c"].stamp, Some(FileStamp { size: 5, mtime_ns: 5 }));
         assert_eq!(dataset.read_table(TABLE, None).unwrap().unwrap().num_rows(), 3);
     }
 
@@ -299,7 +300,7 @@ mod tests {
         ])
         .unwrap();
         dataset.write_table(TABLE, &theirs).unwrap();
-        assert_eq!(load(&dataset).unwrap()["/x"], Known { image_id: "7".into(), stamp: None });
+        assert_eq!(load(&dataset).unwrap()["/x"], KnownSource { image_id: "7".into(), stamp: None });
         save(&dataset, &[row("/a", "1", 3)]).unwrap();
         let rows = dataset.read_table(TABLE, None).unwrap().unwrap();
         let names: Vec<String> = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
@@ -307,12 +308,12 @@ mod tests {
         assert_eq!(rows.num_rows(), 2);
         assert!(rows.column(1).is_valid(0) && rows.column(1).is_null(1));
         assert_eq!(rows.column(0).data_type(), &DataType::LargeUtf8);
-        assert_eq!(load(&dataset).unwrap()["/a"].stamp, Some(Stamp { size: 3, mtime_ns: 5 }));
+        assert_eq!(load(&dataset).unwrap()["/a"].stamp, Some(FileStamp { size: 3, mtime_ns: 5 }));
     }
 
     #[test]
     fn a_provenance_tells_its_file() {
-        let beside = vec![("a.json".to_owned(), Stamp { size: 1, mtime_ns: 2 })];
+        let beside = vec![("a.json".to_owned(), FileStamp { size: 1, mtime_ns: 2 })];
         let row = row("/lab/a.tif", "1", 3);
         let gone = vec!["a.ev.csv".to_owned()];
         let made = provenance(&row, &beside, &gone, "abc", None);

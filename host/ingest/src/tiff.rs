@@ -1,12 +1,11 @@
 //! TIFF files: pages of gray pixels into one array, and an array into pages.
 //!
-//! Owns: which TIFFs are recordings, and the bounds on what a file claims. Never: what stands beside the file.
-//!
-//! The `tiff` crate decodes, over the file as [`directory`] has it. Before anything is set aside, what the file claims is held against what its bytes could hold at its
-//! compression's best; a panic of the crate is an error.
+//! The `tiff` crate decodes the file as [`crate::directory`] presents it. Before anything is allocated, the sizes that the
+//! file claims are compared with what its bytes could hold at the best possible compression. A panic of the crate is an error.
 
-use super::directory::{self, Mended};
-use super::{FileError, FileErrorKind, MAX_PIXEL_BYTES};
+use crate::directory::{self, Mended};
+use crate::error::{FileError, FileErrorKind};
+use crate::files::MAX_PIXEL_BYTES;
 use kymhost_dataset::default_axes;
 use kymhost_plugin_api::array::{Array, DType};
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
@@ -19,7 +18,7 @@ use tiff::tags::Tag;
 
 /// The most pages of a file.
 const MAX_PAGES: usize = 1 << 16;
-/// Files of up to so many bytes are read in one go; larger ones piece by piece.
+/// Files of up to this many bytes are read in one go; larger ones piece by piece.
 const IN_MEMORY: u64 = 1 << 30;
 /// The most bytes that one strip or tile takes while it is unpacked.
 const MAX_INTERMEDIATE: usize = 1 << 30;
@@ -33,12 +32,12 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// So many bytes.
+    /// This many bytes.
     pub fn new(bytes: u64) -> Self {
         Self { whole: bytes, free: Mutex::new(bytes), freed: Condvar::new() }
     }
 
-    /// Waits for so many bytes; who wants more than there is waits for all of it, and gets it alone.
+    /// Waits for this many bytes. A request for more than the whole budget waits until all of it is free.
     pub fn take(&self, bytes: u64) -> Share<'_> {
         let bytes = bytes.min(self.whole);
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,17 +106,17 @@ fn decoder_error(error: tiff::TiffError) -> FileError {
 
 /// What a file held.
 #[derive(Debug)]
-pub struct Decoded<'a> {
+pub struct DecodedTiff<'a> {
     /// Axes `y x`, or `z y x` where it has several pages.
     pub pixels: Array,
-    /// Words for people: what was passed over.
+    /// Words for people: what was skipped.
     pub notes: Vec<String>,
     /// What it takes of the budget, until it is dropped.
     pub share: Share<'a>,
 }
 
 /// Reads a file of `length` bytes.
-pub fn read<'a>(mut file: impl Read + Seek, length: u64, budget: &'a Budget) -> Result<Decoded<'a>, FileError> {
+pub fn read<'a>(mut file: impl Read + Seek, length: u64, budget: &'a Budget) -> Result<DecodedTiff<'a>, FileError> {
     let work = || {
         if length <= IN_MEMORY {
             let mut bytes = Vec::new();
@@ -160,7 +159,7 @@ fn decode<'a, R: Read + Seek>(
     open: &mut dyn FnMut() -> Result<R, FileError>,
     length: u64,
     budget: &'a Budget,
-) -> Result<Decoded<'a>, FileError> {
+) -> Result<DecodedTiff<'a>, FileError> {
     let (directories, patches) = directory::scan(&mut open()?, MAX_PAGES + 1);
     let start = |reader: R| -> Result<Decoder<Mended<'_, R>>, FileError> {
         let mut limits = Limits::default();
@@ -183,7 +182,7 @@ fn decode<'a, R: Read + Seek>(
         }
         if number > 0 {
             match decoder.next_image() {
-                // What is wrong with a page that is passed over is no matter, as long as it leads to the next.
+                // What is wrong with a page that is skipped is no matter, as long as it leads to the next.
                 Err(error) if is_kept(number) || number >= directories.len() => {
                     return Err(named(number, decoder_error(error)));
                 }
@@ -221,15 +220,16 @@ fn decode<'a, R: Read + Seek>(
         }
     }
     let (_, first) = first.ok_or_else(|| broken("it has no page"))?;
-    let claimed = first.bytes().checked_mul(pages as u64).filter(|&bytes| bytes <= MAX_PIXEL_BYTES).ok_or_else(|| {
-        FileError::new(
-            FileErrorKind::TooLarge,
-            format!(
-                "it claims {pages} pages of {} x {} {}, more than {MAX_PIXEL_BYTES} bytes, the most that kymhost takes",
-                first.height, first.width, first.dtype
-            ),
-        )
-    })?;
+    let claimed =
+        first.bytes().checked_mul(pages as u64).filter(|&bytes| bytes <= MAX_PIXEL_BYTES).ok_or_else(|| {
+            FileError::new(
+                FileErrorKind::TooLarge,
+                format!(
+                    "it claims {pages} pages of {} x {} {}, more than {MAX_PIXEL_BYTES} bytes, kymhost's limit",
+                    first.height, first.width, first.dtype
+                ),
+            )
+        })?;
     if claimed > length.saturating_mul(expansion) {
         return Err(broken(format!("it claims {claimed} bytes of pixels, which its {length} bytes cannot hold")));
     }
@@ -264,15 +264,13 @@ fn decode<'a, R: Read + Seek>(
     }
     let mut notes = Vec::new();
     if passed > 0 {
-        notes.push(format!(
-            "{passed} of its {} pages were passed over: they are smaller pictures or masks",
-            pages + passed
-        ));
+        notes
+            .push(format!("{passed} of its {} pages were skipped: they are smaller pictures or masks", pages + passed));
     }
     let mut read = directories.iter().enumerate().filter(|(number, _)| is_kept(*number));
     if read.any(|(_, page)| page.predictor_ignored) {
         notes.push(
-            "it names a predictor, which its compression does not have; the tag was passed over, as in libtiff"
+            "it names a predictor, which its compression does not have; the tag was ignored, as libtiff does"
                 .to_owned(),
         );
     }
@@ -280,7 +278,7 @@ fn decode<'a, R: Read + Seek>(
     let shape = if pages == 1 { plane.to_vec() } else { [&[pages][..], &plane].concat() };
     let axes = default_axes(shape.len());
     let pixels = Array::new(first.dtype, shape, axes, pixels).map_err(|error| broken(error.message()))?;
-    Ok(Decoded { pixels, notes, share })
+    Ok(DecodedTiff { pixels, notes, share })
 }
 
 fn named(before: usize, error: FileError) -> FileError {

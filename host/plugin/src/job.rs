@@ -7,7 +7,7 @@ use crate::failure::{Failure, FailureKind, failure_text};
 use crate::indexer::{Indexer, Plugin, Produced};
 use crate::produced;
 use crate::workforce::{Extracted, MAX_PARAMS_BYTES, ParamsReading, Workforce};
-use kymhost_dataset::{Dataset, DatasetError, Held, Input, InputsError, Record, check_input, settles_in};
+use kymhost_dataset::{Dataset, DatasetError, Input, InputCheck, InputsError, Record, check_input, settles_in};
 use kymhost_plugin_api::{Artifact, Json, RunMarker, canonical_json, params_hash};
 use kymhost_store::text::listed;
 use std::collections::HashMap;
@@ -463,8 +463,8 @@ fn look_again(indexer: &dyn Indexer, record: &Record, inputs: &mut [Input]) -> V
     let mut moved = Vec::new();
     for input in inputs {
         match check_input(record, indexer.info().own(), input) {
-            Ok(Held::Same) => {}
-            Ok(Held::SameContent(now)) => *input = now,
+            Ok(InputCheck::Same) => {}
+            Ok(InputCheck::SameContent(now)) => *input = now,
             Ok(_) | Err(_) => moved.push(input.key.clone()),
         }
     }

@@ -459,7 +459,7 @@ mod tests {
     use super::*;
     use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, StringArray};
     use arrow::datatypes::Int32Type;
-    use kymhost_dataset::Found;
+    use kymhost_dataset::InputState;
     use proptest::prelude::*;
 
     /// Gives its bytes in pieces of the sizes told, over and over.
@@ -496,13 +496,13 @@ mod tests {
         let times = Some(kymhost_dataset::Times { mtime_ns: -1, ctime_ns: i64::MAX });
         let sha256 = || "ab".repeat(32);
         let found = [
-            Found::Absent,
-            Found::File { size: u64::MAX, times, sha256: sha256() },
-            Found::File { size: 0, times: None, sha256: String::new() },
-            Found::Array { size: 1, chunks: 2, stats_sha256: Some(sha256()), sha256: sha256() },
-            Found::Array { size: 1, chunks: 2, stats_sha256: None, sha256: sha256() },
-            Found::Attributes { sha256: sha256() },
-            Found::Listing { sha256: sha256() },
+            InputState::Absent,
+            InputState::File { size: u64::MAX, times, sha256: sha256() },
+            InputState::File { size: 0, times: None, sha256: String::new() },
+            InputState::Array { size: 1, chunks: 2, stats_sha256: Some(sha256()), sha256: sha256() },
+            InputState::Array { size: 1, chunks: 2, stats_sha256: None, sha256: sha256() },
+            InputState::Attributes { sha256: sha256() },
+            InputState::Listing { sha256: sha256() },
         ];
         let input = |(number, found)| Input { key: format!("analysis/{number}.json"), found };
         let inputs = found.into_iter().enumerate().map(input).collect();
@@ -513,7 +513,7 @@ mod tests {
     fn what_takes_most_still_fits_a_header() {
         let input = |number: usize| Input {
             key: format!("{number:06}{}", "k".repeat(80)),
-            found: Found::Array {
+            found: InputState::Array {
                 size: u64::MAX,
                 chunks: u64::MAX,
                 stats_sha256: Some("a".repeat(64)),
@@ -535,7 +535,7 @@ mod tests {
 
     #[test]
     fn inputs_come_sorted_and_once() {
-        let input = |key: &str| Input { key: key.to_owned(), found: Found::Absent };
+        let input = |key: &str| Input { key: key.to_owned(), found: InputState::Absent };
         assert_eq!(sorted(["b", "a", "b", "c", "a"].map(input).to_vec()), ["a", "b", "c"].map(input));
     }
 

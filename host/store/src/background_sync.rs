@@ -1,8 +1,6 @@
-//! Writing a large file to disk while more of it is still being made.
+//! Writes a large file to disk while more of it is still being made.
 //!
-//! Owns: when the system is asked to write what it has. Never: what is written, the last sync.
-//!
-//! A large table's final sync would otherwise find all of it waiting, with the disk idle until then.
+//! Otherwise the final sync of a large table would find all of it waiting, after the disk was idle the whole time.
 
 use crate::disk;
 use std::fs::File;
@@ -10,7 +8,7 @@ use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
-/// So much is written before the disk is asked to begin, and between two times that it is asked.
+/// This much is written before the disk is asked to begin, and between two times that it is asked.
 const STRIDE: usize = 32 << 20;
 
 /// A writer into a file, whose bytes go to the disk while it is written. [`BackgroundSync::finish`] tells what went wrong there.
@@ -29,7 +27,7 @@ impl<'scope, 'env, W: Write> BackgroundSync<'scope, 'env, W> {
         Self { inner, file, label, scope, since: 0, syncing: None }
     }
 
-    /// Waits for what the disk was asked for last. An error there is told only here: the system tells it once.
+    /// Waits for what the disk was asked for last. An error there is reported only here: the system tells it once.
     pub fn finish(self) -> io::Result<()> {
         let Some((ask, syncing)) = self.syncing else { return Ok(()) };
         drop(ask);
@@ -74,7 +72,7 @@ impl<W: Write> Write for BackgroundSync<'_, '_, W> {
 mod tests {
     use super::*;
 
-    /// Writes so many pieces of a quarter of a stride each, to a file whose disk is full for each write of `fails`.
+    /// Writes this many pieces of a quarter of a stride each, to a file whose disk is full for each write of `fails`.
     fn write(pieces: usize, fails: bool) -> (io::Result<()>, u64) {
         struct Failing<'a>(&'a File, bool);
         impl Write for Failing<'_> {

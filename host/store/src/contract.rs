@@ -2,7 +2,7 @@
 //!
 //! Call [`check`] in the tests of a store; an empty list means that the store keeps every promise. Two promises have no
 //! check here, because no caller can see them: bytes are on disk when a write returns (fault tests of the program cover
-//! it), and no key leads out of the root (a [`Key`] cannot say it; links are the business of a store that has them).
+//! it), and no key leads out of the root (a [`Key`] cannot express it; a store that has links tests them itself).
 //!
 //! Whole folders, `rename` and `lock` are optional: a store may refuse them with `ErrorKind::Unsupported`.
 

@@ -1,9 +1,9 @@
 //! The calls that change a disk: create, write, sync, rename, remove. Every change that the program makes passes here.
 //!
-//! Owns: nothing but the calls. Never: decides what is written where.
+//! Never decides what is written where.
 //!
-//! Each call first asks [`before`], where a test makes it fail. A call's `label` says for people, and for tests, what is
-//! changed: the key that a temporary file is to become, not the name that it has meanwhile.
+//! Each call first asks [`before`], where a test makes it fail. A call's `label` says, for people and for tests, what is
+//! changed: the key that a temporary file is to become, not the name that it has in the meantime.
 //!
 //! # Faults from outside
 //!
@@ -11,7 +11,7 @@
 //!
 //! - `KYMHOST_FAULT=<n>:<what>`: the `n`-th change fails with `ENOSPC`, `EIO` or `EACCES`, and nothing of it is done; or the
 //!   process kills itself with SIGKILL right before it (`KILL`); or half of the bytes are written and then it kills itself
-//!   (`TORN`; for what is no write the same as `KILL`). `<n>+:<errno>`: that change and all after it fail.
+//!   (`TORN`; the same as `KILL` for all but writes). `<n>+:<errno>`: that change and all after it fail.
 //! - `KYMHOST_FAULT_LOG=<file>`: each change appends a line, before it is made: its number, what it is (`create`, `write`,
 //!   `sync`, `sync_all`, `rename`, `mkdir`, `remove`) and its label, with a space between.
 //!
@@ -100,7 +100,7 @@ pub(crate) fn create(folder: &OwnedFd, name: &str, label: &str) -> io::Result<Fi
 /// How a lock's file is opened: no link is followed, and a FIFO or terminal in its place is not waited for.
 const LOCK: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// Opens a lock's file, made where there is none.
+/// Opens a lock's file, made if there is none.
 pub(crate) fn open_lock(folder: &OwnedFd, name: &str, label: &str) -> io::Result<File> {
     before(Change::Create, label)?;
     let flags = OFlags::RDWR | OFlags::CREATE | LOCK;
@@ -130,7 +130,7 @@ pub(crate) fn make_folder(parent: &OwnedFd, name: &str, label: &str) -> io::Resu
     }
 }
 
-/// Makes the folder of a store, and those above it, where there are none.
+/// Makes the folder of a store, and those above it, if there are none.
 pub(crate) fn make_root(root: &Path) -> io::Result<()> {
     before(Change::MakeFolder, ".")?;
     std::fs::create_dir_all(root)

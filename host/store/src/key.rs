@@ -1,5 +1,4 @@
-//! Keys: the names of what a store holds.
-//! Owns: which texts are keys. Never: touches a file system.
+//! Keys: the names of what a store holds. Never touches a file system.
 
 use crate::StoreError;
 use std::fmt;

@@ -48,7 +48,7 @@ impl LocalStore {
         Ok(Self { folders: Folders::new(Root::open(root).map_err(open)?) })
     }
 
-    /// Makes a folder (its parents too) where there is none, and opens it.
+    /// Makes a folder (its parents too) if there is none, and opens it.
     pub fn create(root: &Path) -> Result<Self, StoreError> {
         let create = |source| StoreError::Io { action: "create", key: root.display().to_string(), source };
         disk::make_root(root).map_err(create)?;
@@ -108,7 +108,7 @@ impl Store for LocalStore {
         let mut found = Vec::new();
         for (entry, is_itself) in self.folders.entries(folder, &fd)?.into_iter().filter(|(entry, _)| entry.is_dir) {
             let key = folder.join(&entry.name)?.join(name)?;
-            // One call where there is no link on the way, which is nearly always; `stat` keeps the rule about links.
+            // One call if there is no link on the way, which is nearly always; `stat` keeps the rule about links.
             let below = format!("{}/{name}", entry.name);
             let plain = is_itself
                 .then(|| rustix::fs::statat(&fd, below, AtFlags::SYMLINK_NOFOLLOW))

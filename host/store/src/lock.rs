@@ -1,5 +1,4 @@
-//! Kernel locks on keys: held by one process at a time, and gone when it dies.
-//! Owns: the lock's file, and what it says of its holder. Never: waits.
+//! Kernel locks on keys: held by one process at a time, and gone when it dies. Never waits.
 
 use crate::{disk, text, time};
 use rustix::io::Errno;
@@ -83,7 +82,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Takes the lock on a file of a folder, and writes into it who holds it; `None` where another holds it.
+/// Takes the lock on a file of a folder, and writes into it who holds it; `None` if another holds it.
 /// The file stays afterwards: to delete it would let two processes lock two files of one name.
 pub(crate) fn take(folder: &OwnedFd, name: &str, label: &str, holder: &str) -> io::Result<Option<LockGuard>> {
     let file = match disk::open_lock(folder, name, label) {

@@ -1,10 +1,7 @@
-//! Opening what stands below a folder, and nothing else.
+//! Opens what is below a folder, and nothing else: no key leads out of the root, not even through a symbolic link.
 //!
-//! Owns: the rule that no key leads out of the root, also not through a symbolic link.
-//! Never: writes.
-//!
-//! On Linux the kernel keeps the rule (`openat2`, one call). Where it cannot (an old kernel, a sandbox that
-//! forbids the call, another Unix) the canonical path is compared with the canonical root first.
+//! On Linux the kernel keeps this rule (`openat2`, one call). If it cannot (an old kernel, a sandbox that forbids the call,
+//! another Unix), the canonical path is compared with the canonical root first.
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;

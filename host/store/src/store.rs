@@ -30,10 +30,10 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn glance(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
         self.stat(key)
     }
-    /// What stands directly below a folder, sorted by name; `None` where there is no such folder.
+    /// What stands directly below a folder, sorted by name; `None` if there is no such folder.
     /// Our own temporary files are left out.
     fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError>;
-    /// The folders directly below a folder that hold a key of this name, sorted; `None` where there is no such folder.
+    /// The folders directly below a folder that hold a key of this name, sorted; `None` if there is no such folder.
     /// As listing and [`Store::stat`] would tell, at less cost for each.
     fn folders_with(&self, folder: &Key, name: &str) -> Result<Option<Vec<String>>, StoreError> {
         let Some(entries) = self.list(folder)? else { return Ok(None) };
@@ -50,7 +50,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes a key from a stream; nothing is seen of it when `write` fails.
     fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError>;
     /// As [`Store::put_with`], but only where the key is, right before it is replaced, still what [`Store::stat`] said:
-    /// `None` where another program has written it meanwhile, and nothing has changed.
+    /// `None` if another program has written it in the meantime, and nothing has changed.
     fn replace_with(
         &self,
         key: &Key,
@@ -77,17 +77,17 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         let source = io::Error::new(io::ErrorKind::Unsupported, "this store cannot write whole folders");
         Err(StoreError::Io { action: "write", key: self.describe(first), source })
     }
-    /// Deletes a key; `false` where there was none.
+    /// Deletes a key; `false` if there was none.
     fn delete(&self, key: &Key) -> Result<bool, StoreError>;
-    /// Deletes a folder with all below it; `false` where there was none.
+    /// Deletes a folder with all below it; `false` if there was none.
     fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError>;
-    /// Gives a key another name, over what was there; `false` where there was none. The folders of the new name are made.
+    /// Gives a key another name, over what was there; `false` if there was none. The folders of the new name are made.
     fn rename(&self, from: &Key, to: &Key) -> Result<bool, StoreError> {
         let _ = to;
         let source = io::Error::new(io::ErrorKind::Unsupported, "this store cannot rename");
         Err(StoreError::Io { action: "rename", key: self.describe(from), source })
     }
-    /// Takes a lock that only one process can hold; `None` where another does. Its file and the folders above are made,
+    /// Takes a lock that only one process can hold; `None` if another does. Its file and the folders above are made,
     /// and `holder` (see [`Holder::to_text`]) is written into it for those who wait.
     fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {
         let _ = holder;

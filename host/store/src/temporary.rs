@@ -1,10 +1,8 @@
-//! The names of temporary files, and whether whoever made one is still at it.
+//! The names of temporary files, and whether their process still runs.
 //!
-//! Owns: the form of the names, the test of life. Never: removes a file.
-//!
-//! On Linux a name tells the boot, the process namespace, the process and its start, so a dead process's files are known
-//! at once, and those of a live one are never taken for left over, however old. Where that cannot be told (another host
-//! on a network file system, another container, another system) a file is left over when it is a day old.
+//! On Linux a name says the boot, the process namespace, the process and its start. So a dead process's files are known at
+//! once, and those of a running one are never taken for left over, however old they are. If this is unknown (another host
+//! on a network file system, another container, another system), a file is left over after one day.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +63,7 @@ impl Process {
         parts.next().is_none().then(|| Self { boot: boot.to_owned(), namespace, pid, start })
     }
 
-    /// This process; `None` where the system does not tell.
+    /// This process; `None` if the system does not tell.
     #[cfg(target_os = "linux")]
     fn this() -> Option<Self> {
         let pid = std::process::id();
@@ -88,7 +86,7 @@ impl Process {
         None
     }
 
-    /// Whether it lives; `None` where that cannot be told from here.
+    /// Whether it lives; `None` if that cannot be told from here.
     #[cfg(target_os = "linux")]
     fn is_alive(&self) -> Option<bool> {
         use rustix::io::Errno;
@@ -120,7 +118,7 @@ impl Process {
 #[cfg(target_os = "linux")]
 #[derive(Debug, PartialEq, Eq)]
 enum Life {
-    /// It runs, since so many ticks after the boot.
+    /// It runs, since this many ticks after the boot.
     Since(u64),
     /// It has ended; only nobody has asked how.
     Over,

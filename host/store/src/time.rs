@@ -17,7 +17,7 @@ pub fn epoch_ns(time: SystemTime) -> i64 {
     checked_epoch_ns(time).unwrap_or(if time < UNIX_EPOCH { i64::MIN } else { i64::MAX })
 }
 
-/// The time that is so many seconds and nanoseconds after 1970; `None` if the system cannot express it.
+/// The time that is this many seconds and nanoseconds after 1970; `None` if the system cannot express it.
 pub(crate) fn from_epoch(seconds: i64, nanoseconds: u64) -> Option<SystemTime> {
     let whole = match u64::try_from(seconds) {
         Ok(after) => UNIX_EPOCH.checked_add(Duration::from_secs(after)),

@@ -1,7 +1,6 @@
-//! A store that remembers what was read through it.
+//! A store that remembers what was read through it: for each read the clock before it, and the bytes' digest, nothing, or an error.
 //!
-//! Owns: what each read found: bytes (their digest, what was known of the key), nothing, or an error; and the clock before it.
-//! Never: writes; gives out what it could not remember (listings, open files).
+//! Never writes, and refuses what it could not remember (listings, open files).
 
 use crate::store::Store;
 use crate::stored_file::{Entry, Sink, Stat, StoredFile};
@@ -30,7 +29,7 @@ pub enum ReadOutcome {
     Bytes {
         /// What was known of the key right before they were read.
         stat: Stat,
-        /// How many were read: another number than `stat` says where the key was written meanwhile.
+        /// How many were read: another number than `stat` says where the key was written in the meantime.
         length: u64,
         /// The SHA-256 of what was read.
         sha256: [u8; 32],

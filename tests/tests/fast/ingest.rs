@@ -321,7 +321,7 @@ fn bad_files_reported_rest_imported() {
         ("bomb.tif", "broken_tiff", "cannot hold"),
         ("giant.tif", "too_large", "more than"),
         ("rois.tif", "metadata", "rois.json: its 'rois'"),
-        ("json.tif", "metadata", "json.json: it is no JSON"),
+        ("json.tif", "metadata", "json.json: it is not JSON"),
         ("csv.tif", "sidecar", "csv.a.csv: line 2"),
         ("npy.tif", "sidecar", "npy.a.npy:"),
         ("twice.tif", "sidecar", "both become the artifact 'a'"),
@@ -1420,12 +1420,12 @@ fn view_table_lists_recordings() {
 fn view_table_reports_broken_metadata() {
     let lab = Lab::new();
     let cases = [
-        ("list", json!([]), "it is no object"),
-        ("header", json!({"header": 5}), "'header' is no object"),
-        ("experiment", json!({"experiment_metadata": [1]}), "'experiment_metadata' is no object"),
-        ("rois", json!({"rois": {"a": 1}}), "'rois' is no list"),
-        ("time", json!({"header": {"acquired_local_epoch_ns": "noon"}}), "'acquired_local_epoch_ns' is no integer"),
-        ("half", json!({"header": {"acquired_local_epoch_ns": 0.5}}), "'acquired_local_epoch_ns' is no integer"),
+        ("list", json!([]), "it is not an object"),
+        ("header", json!({"header": 5}), "'header' is not an object"),
+        ("experiment", json!({"experiment_metadata": [1]}), "'experiment_metadata' is not an object"),
+        ("rois", json!({"rois": {"a": 1}}), "'rois' is not a list"),
+        ("time", json!({"header": {"acquired_local_epoch_ns": "noon"}}), "'acquired_local_epoch_ns' is not an integer"),
+        ("half", json!({"header": {"acquired_local_epoch_ns": 0.5}}), "'acquired_local_epoch_ns' is not an integer"),
         ("float", json!({"header": {"acquired_local_epoch_ns": 1.753_186_394_62e18}}), ""),
         ("empty", json!({}), ""),
         ("nulls", json!({"header": null, "rois": null, "experiment_metadata": null}), ""),

@@ -709,7 +709,12 @@ fn failure_lists_inputs_read() {
 #[test]
 fn too_many_inputs_fail_the_image() {
     for options in both() {
-        check_extraction(&options, 3, &one(1, "read_much"), &[(1, FailureKind::Error, "the most that kymhost keeps")]);
+        check_extraction(
+            &options,
+            3,
+            &one(1, "read_much"),
+            &[(1, FailureKind::Error, "more artifacts than kymhost keeps")],
+        );
     }
 }
 

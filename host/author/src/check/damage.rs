@@ -9,7 +9,7 @@ use super::samples::{gzip, pixels};
 use super::{Outcome, Status};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
-use kymhost_dataset::{Dataset, Found, Record};
+use kymhost_dataset::{Dataset, InputState, Record};
 use kymhost_plugin::{Failure, FailureCause, FailureKind};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
@@ -117,7 +117,7 @@ fn artifact_name(key: &str) -> Option<&str> {
 /// What the indexer reads of an image.
 fn read_of(subject: &Subject<'_>, record: &Record) -> Vec<(String, Kind)> {
     let inputs = subject.inputs(record);
-    let there = inputs.into_iter().filter(|input| input.found != Found::Absent);
+    let there = inputs.into_iter().filter(|input| input.found != InputState::Absent);
     there.filter_map(|input| kind_of(&input.key).map(|kind| (input.key, kind))).collect()
 }
 

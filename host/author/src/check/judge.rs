@@ -16,7 +16,7 @@ use arrow::datatypes::DataType;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use fastrand::Rng;
-use kymhost_dataset::{Dataset, DatasetError, Found, Input, Record, artifact_keys};
+use kymhost_dataset::{Dataset, DatasetError, Input, InputState, Record, artifact_keys};
 use kymhost_plugin::{Failure, FailureCause, FailureKind, Indexer, IndexerInfo, MAX_PARAMS_BYTES, Made};
 use kymhost_plugin::{Schema, is_same_value};
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, canonical_json, params_hash};
@@ -291,7 +291,7 @@ pub(super) fn sought(subject: &Subject<'_>) -> Result<(Vec<String>, usize), Stri
     let mut taken = 0;
     for record in subject.records().map_err(|outcome| outcome.message)? {
         let inputs = subject.inputs(&record);
-        keys.extend(inputs.into_iter().filter(|input| input.found == Found::Absent).map(|input| input.key));
+        keys.extend(inputs.into_iter().filter(|input| input.found == InputState::Absent).map(|input| input.key));
         taken += usize::from(subject.hash(&record).is_ok() && subject.rows(&record).is_ok());
     }
     Ok((keys.into_iter().collect(), taken))
@@ -501,7 +501,7 @@ fn hash_elsewhere(subject: &Subject<'_>) -> Judged {
 
 /// The JSON artifacts among inputs, by name.
 pub(super) fn json_artifacts(inputs: &[Input]) -> Vec<String> {
-    let there = inputs.iter().filter(|input| matches!(input.found, Found::File { .. }));
+    let there = inputs.iter().filter(|input| matches!(input.found, InputState::File { .. }));
     let name = |key: &str| {
         let name = key.strip_prefix("analysis/")?;
         Some(name.strip_suffix(".json").or_else(|| name.strip_suffix(".json.gz"))?.to_owned())

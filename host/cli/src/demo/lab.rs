@@ -9,7 +9,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type};
 use kymhost_dataset::Dataset;
 use kymhost_index::params::{Edit, edited};
-use kymhost_ingest::{FileOutcome, IngestOptions, What};
+use kymhost_ingest::{FileOutcome, FileStatus, IngestOptions};
 use kymhost_plugin::Plugin;
 use kymhost_store::Class;
 use serde::Serialize;
@@ -70,7 +70,7 @@ impl Lab {
         let image_of = |kymograph: &Kymograph| {
             let is_it = |file: &&FileOutcome| file.path.file_stem().is_some_and(|stem| stem == kymograph.name.as_str());
             let file = files.iter().find(is_it).ok_or_else(|| internal(format!("{} was not found", kymograph.name)))?;
-            if let What::Failed(error) = &file.what {
+            if let FileStatus::Failed(error) = &file.what {
                 let what = format!("cannot import {}", file.path.display());
                 let help = "delete the demo's two folders and try again";
                 return Err(CliError::new(Class::Unusable, error.kind.code(), what, help).why(&error.message));
@@ -132,7 +132,7 @@ fn drops(rows: &RecordBatch, image_id: &str) -> Vec<Drop> {
 /// An observer that shows nothing.
 struct Unwatched;
 
-impl kymhost_ingest::Observer for Unwatched {}
+impl kymhost_ingest::IngestObserver for Unwatched {}
 
 /// A recording's file name.
 pub fn name_of(path: &Path) -> String {

@@ -12,7 +12,7 @@ use crate::shell_quote::quoted;
 use crate::{output, quantity};
 use kymhost_dataset::Dataset;
 use kymhost_index::{Explanation, RunOutcome};
-use kymhost_ingest::{FileOutcome, What};
+use kymhost_ingest::{FileOutcome, FileStatus};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -180,9 +180,9 @@ impl<'a> Show<'a> {
     }
 
     pub fn read_again(&self, files: &[FileOutcome], tiff: &Path, took: Duration) -> Result<(), CliError> {
-        let again = files.iter().filter(|file| file.what == What::Reingested);
+        let again = files.iter().filter(|file| file.what == FileStatus::Reingested);
         let again: Vec<String> = again.map(|file| name_of(&file.path)).collect();
-        let unchanged = files.iter().filter(|file| file.what == What::Unchanged).count();
+        let unchanged = files.iter().filter(|file| file.what == FileStatus::Unchanged).count();
         self.print(&format!(
             "   (the file {} is overwritten)\n   $ {}\n   {} imported again, {unchanged} unchanged ({})\n",
             quoted(tiff),

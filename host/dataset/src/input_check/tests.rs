@@ -95,20 +95,20 @@ fn settle() {
     std::thread::sleep(Duration::from_nanos(FINE_NS.unsigned_abs()) + Duration::from_millis(5));
 }
 
-/// What looking again came to, by name; what is told of the input as it is now must hold in turn.
+/// What looking again came to, by name; what is reported of the input as it is now must hold in turn.
 fn word(place: &Place, input: &Input) -> &'static str {
     let held = check_input(&place.record, OWN, input).unwrap();
     let (word, now) = match held {
-        Held::Same => ("same", input.clone()),
-        Held::SameContent(now) => ("same content", now),
-        Held::Changed(now) => ("changed", now),
-        Held::Appeared(now) => ("appeared", now),
-        Held::Removed => ("removed", Input { key: input.key.clone(), found: Found::Absent }),
+        InputCheck::Same => ("same", input.clone()),
+        InputCheck::SameContent(now) => ("same content", now),
+        InputCheck::Changed(now) => ("changed", now),
+        InputCheck::Appeared(now) => ("appeared", now),
+        InputCheck::Removed => ("removed", Input { key: input.key.clone(), found: InputState::Absent }),
     };
     assert_eq!(now.key, input.key);
     if !matches!(word, "same") {
         assert_eq!(look(&place.record, OWN, input).unwrap(), now, "{word} {}", input.key);
-        assert_eq!(check_input(&place.record, OWN, &now).unwrap(), Held::Same, "{now:?}");
+        assert_eq!(check_input(&place.record, OWN, &now).unwrap(), InputCheck::Same, "{now:?}");
     }
     word
 }
@@ -122,7 +122,11 @@ fn check(name: &str, prepare: Edit, read: Read, edit: Edit, expected: &[(&str, &
     prepare(&place);
     let inputs = place.read(&read);
     for input in &inputs {
-        assert_eq!(check_input(&place.record, OWN, input).unwrap(), Held::Same, "{name}: {input:?} before the edit");
+        assert_eq!(
+            check_input(&place.record, OWN, input).unwrap(),
+            InputCheck::Same,
+            "{name}: {input:?} before the edit"
+        );
         assert!(!input.found.lacks_times(), "{name}: {input:?}");
     }
     edit(&place);
@@ -203,7 +207,7 @@ fn what_is_looked_for_in_vain_appears() {
         let place = place();
         let _ = fs::remove_file(place.at("data/.zarray"));
         let inputs = place.read(&read);
-        assert_eq!(inputs, [Input { key: key.to_owned(), found: Found::Absent }], "{name}");
+        assert_eq!(inputs, [Input { key: key.to_owned(), found: InputState::Absent }], "{name}");
         assert_eq!(word(&place, &inputs[0]), "same", "{name}");
         place.put(made, b"{}");
         settle();
@@ -404,14 +408,14 @@ fn what_cannot_be_read_is_an_input_too() {
     check("long", long, |record| assert!(record.json("long").is_err()), NOTHING, &[(key, "same")]);
     check("long", long, |record| assert!(record.json("long").is_err()), short, &[(key, "changed")]);
 
-    // What is no file cannot be read at all.
+    // What is not a file cannot be read at all.
     let place = place();
     place.remove("analysis/params.json");
     std::os::unix::fs::symlink("/dev/null", place.at("analysis/params.json")).unwrap();
     let inputs = place.read(&|record| assert!(record.json("params").is_err()));
     assert_eq!(inputs.len(), 1);
     assert!(inputs[0].found.is_unread(), "{inputs:?}");
-    assert_eq!(check_input(&place.record, OWN, &inputs[0]).unwrap(), Held::Same);
+    assert_eq!(check_input(&place.record, OWN, &inputs[0]).unwrap(), InputCheck::Same);
     assert!(look(&place.record, OWN, &inputs[0]).is_err());
     place.remove("analysis/params.json");
     assert_eq!(word(&place, &inputs[0]), "removed");
@@ -480,12 +484,12 @@ fn young_files_are_not_trusted_and_settle() {
         }
         // Changed with the same size, so soon that the times may be the same.
         place.put("analysis/params.json", format!("{{\"n\": {}}}", round + 1).as_bytes());
-        assert!(matches!(check_input(&place.record, OWN, &inputs[0]), Ok(Held::Changed(_))));
+        assert!(matches!(check_input(&place.record, OWN, &inputs[0]), Ok(InputCheck::Changed(_))));
         place.put("analysis/params.json", format!("{{\"n\": {round}}}").as_bytes());
         std::thread::sleep(inputs.iter().filter_map(|input| settles_in(&place.record, input)).max().unwrap());
         for input in &inputs {
             match check_input(&place.record, OWN, input).unwrap() {
-                Held::SameContent(now) => {
+                InputCheck::SameContent(now) => {
                     assert!(!now.found.lacks_times(), "{now:?}");
                     assert_eq!(settles_in(&place.record, &now), None);
                 }
@@ -507,10 +511,10 @@ fn times_in_the_future_are_not_trusted() {
     let inputs = place.read(&|record| drop(record.json("params")));
     assert!(inputs[0].found.lacks_times(), "{inputs:?}");
     assert!(settles_in(&place.record, &inputs[0]).unwrap() > Duration::from_secs(3000), "nobody waits for it");
-    assert_eq!(check_input(&place.record, OWN, &inputs[0]).unwrap(), Held::Same);
+    assert_eq!(check_input(&place.record, OWN, &inputs[0]).unwrap(), InputCheck::Same);
     place.flip("analysis/params.json");
     set();
-    assert!(matches!(check_input(&place.record, OWN, &inputs[0]), Ok(Held::Changed(_))));
+    assert!(matches!(check_input(&place.record, OWN, &inputs[0]), Ok(InputCheck::Changed(_))));
 }
 
 #[test]
@@ -556,7 +560,7 @@ fn which_times_are_trusted() {
 fn a_key_that_is_none_is_an_error() {
     let place = place();
     for key in ["", "..", "../j/data", "/etc/passwd", "analysis//x.json", "a\\b"] {
-        for found in [Found::Absent, Found::File { size: 1, times: None, sha256: "a".into() }] {
+        for found in [InputState::Absent, InputState::File { size: 1, times: None, sha256: "a".into() }] {
             let input = Input { key: key.to_owned(), found };
             assert!(check_input(&place.record, OWN, &input).is_err(), "{key}");
             assert!(look(&place.record, OWN, &input).is_err(), "{key}");

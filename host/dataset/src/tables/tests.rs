@@ -12,14 +12,14 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
-fn file(rows: &RecordBatch, form: Form) -> Vec<u8> {
+fn file(rows: &RecordBatch, form: TableForm) -> Vec<u8> {
     let mut bytes = Vec::new();
     write(&prepare(rows).unwrap(), form, &mut bytes).unwrap();
     bytes
 }
 
 fn round(rows: &RecordBatch) -> RecordBatch {
-    let bytes = Bytes::from(file(rows, Form::Artifact));
+    let bytes = Bytes::from(file(rows, TableForm::Artifact));
     let read = read(bytes.clone(), None).unwrap();
     assert_eq!(read_artifact(bytes).unwrap(), read, "both ways of reading give the same");
     read
@@ -118,7 +118,7 @@ fn views_in_a_file_are_read_as_plain_text() {
     let texts: ArrayRef = Arc::new(StringViewArray::from(vec![Some("a"), None]));
     let rows = batch(vec![("image_id", texts)]);
     let mut bytes = Vec::new();
-    write(&rows, Form::Artifact, &mut bytes).unwrap();
+    write(&rows, TableForm::Artifact, &mut bytes).unwrap();
     let back = read(Bytes::from(bytes), None).unwrap();
     assert_eq!(back.column(0).as_string::<i64>(), &LargeStringArray::from(vec![Some("a"), None]));
     assert_eq!(back.schema().field(0).data_type(), &DataType::LargeUtf8);
@@ -182,7 +182,7 @@ fn a_projection_reads_those_columns_that_there_are_in_the_tables_order() {
         ("b", Arc::new(StringArray::from(vec!["x", "y"]))),
         ("c", Arc::new(Int64Array::from(vec![3, 4]))),
     ]);
-    let bytes = Bytes::from(file(&rows, Form::Dataset));
+    let bytes = Bytes::from(file(&rows, TableForm::Dataset));
     for (asked, expected) in [
         (vec!["c", "a"], vec!["a", "c"]),
         (vec!["b", "missing"], vec!["b"]),
@@ -204,14 +204,14 @@ fn long_tables_are_joined_from_their_pieces() {
         ("n", Arc::new(Int32Array::from_iter_values(0..count as i32)) as ArrayRef),
         ("t", Arc::new(StringArray::from_iter_values((0..count).map(|n| (n % 7).to_string())))),
     ]);
-    let back = read(Bytes::from(file(&rows, Form::Dataset)), None).unwrap();
+    let back = read(Bytes::from(file(&rows, TableForm::Dataset)), None).unwrap();
     assert_eq!(back.columns(), rows.columns());
 }
 
 #[test]
 fn files_are_packed_as_kymflow_packs_them() {
     let rows = batch(vec![("a", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
-    for (form, expected) in [(Form::Dataset, "SNAPPY"), (Form::Artifact, "ZSTD")] {
+    for (form, expected) in [(TableForm::Dataset, "SNAPPY"), (TableForm::Artifact, "ZSTD")] {
         let builder = builder(Bytes::from(file(&rows, form))).unwrap();
         let column = builder.metadata().row_group(0).column(0);
         assert!(format!("{:?}", column.compression()).starts_with(expected));
@@ -273,7 +273,7 @@ fn small_file() -> Vec<u8> {
         ("b", Arc::new(Float64Array::from(vec![Some(1.0), None, Some(3.0)]))),
         ("c", Arc::new(["x", "y", "x"].into_iter().collect::<DictionaryArray<Int32Type>>())),
     ]);
-    file(&rows, Form::Dataset)
+    file(&rows, TableForm::Dataset)
 }
 
 #[test]

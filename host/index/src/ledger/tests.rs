@@ -1,5 +1,5 @@
 use super::*;
-use kymhost_dataset::{Found, Times};
+use kymhost_dataset::{InputState, Times};
 use proptest::prelude::*;
 use std::fs;
 use std::path::PathBuf;
@@ -37,18 +37,18 @@ fn seal() -> Seal {
 
 fn failures() -> Failures {
     let inputs = vec![
-        Input { key: "analysis/x.json".into(), found: Found::Absent },
+        Input { key: "analysis/x.json".into(), found: InputState::Absent },
         Input {
             key: "analysis/y.json".into(),
-            found: Found::File { size: 3, times: Some(Times { mtime_ns: 1, ctime_ns: 2 }), sha256: "cd".into() },
+            found: InputState::File { size: 3, times: Some(Times { mtime_ns: 1, ctime_ns: 2 }), sha256: "cd".into() },
         },
-        Input { key: "z".into(), found: Found::File { size: u64::MAX, times: None, sha256: "cd".into() } },
+        Input { key: "z".into(), found: InputState::File { size: u64::MAX, times: None, sha256: "cd".into() } },
         Input {
             key: "data".into(),
-            found: Found::Array { size: 1, chunks: 2, stats_sha256: None, sha256: "ef".into() },
+            found: InputState::Array { size: 1, chunks: 2, stats_sha256: None, sha256: "ef".into() },
         },
-        Input { key: ".zattrs".into(), found: Found::Attributes { sha256: "01".into() } },
-        Input { key: "analysis".into(), found: Found::Listing { sha256: "23".into() } },
+        Input { key: ".zattrs".into(), found: InputState::Attributes { sha256: "01".into() } },
+        Input { key: "analysis".into(), found: InputState::Listing { sha256: "23".into() } },
     ];
     let failure = PastFailure {
         kind: "panic".into(),
@@ -155,7 +155,7 @@ proptest! {
         prop_assert_eq!(read_intent(dataset, name).unwrap(), Some(Intent::Images(images.clone())));
 
         let times = Some(Times { mtime_ns: numbers.1, ctime_ns: numbers.2 });
-        let found = Found::File { size: numbers.0, times, sha256: kind.clone() };
+        let found = InputState::File { size: numbers.0, times, sha256: kind.clone() };
         let failure = PastFailure {
             kind, message, library_sha256: key.clone(), utc_epoch_ns: numbers.1, inputs: vec![Input { key, found }],
         };

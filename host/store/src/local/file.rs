@@ -21,7 +21,7 @@ pub(crate) fn stat_of(stat: &rustix::fs::Stat) -> Stat {
     }
 }
 
-/// Reads a file of about `size` bytes to its end, but no more than `limit`; `None` where it has more.
+/// Reads a file of about `size` bytes to its end, but no more than `limit`; `None` if it has more.
 /// A file that still has the size of its `fstat` takes one read.
 pub(crate) fn read_bounded(fd: impl AsFd, size: u64, limit: u64) -> io::Result<Option<Vec<u8>>> {
     if size > limit {

@@ -50,7 +50,7 @@ impl Folders {
         }
     }
 
-    /// Opens what stands under a key; `None` where nothing does.
+    /// Opens what stands under a key; `None` if nothing does.
     pub(crate) fn open_key(
         &self,
         action: &'static str,
@@ -71,7 +71,7 @@ impl Folders {
             FileType::RegularFile => Ok(Some(stat_of(&stat))),
             FileType::Directory => Ok(None),
             other => {
-                let what = format!("it is no file but a {other:?}");
+                let what = format!("expected a file, found a {other:?}");
                 Err(self.io(action, key, io::Error::new(io::ErrorKind::InvalidInput, what)))
             }
         }
@@ -106,7 +106,7 @@ impl Folders {
         }
         match self.make_folders(&Key::new(TEMP_FOLDER)?, false) {
             Ok(fd) if rustix::fs::accessat(&fd, ".", rustix::fs::Access::WRITE_OK, AtFlags::empty()).is_ok() => Ok(fd),
-            // A colleague's: stage beside the target, which says itself whether it can be written.
+            // A colleague's: stage next to the target, which says itself whether it can be written.
             Ok(_) => self.staging_beside(key),
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
                 self.staging_beside(key)
@@ -219,7 +219,7 @@ fn remove_tree_to(parent: &OwnedFd, name: &CStr, label: &str, depth: usize) -> i
     disk::remove_folder(parent, name, label)
 }
 
-/// A key's folder and last segment; the root is no key that can be written.
+/// A key's folder and last segment; the root is not a key that can be written.
 pub(crate) fn folder_of(key: &Key) -> Result<(Key, &str), StoreError> {
     key.split().ok_or(StoreError::BadKey { key: String::new(), why: "it is the dataset's own folder" })
 }

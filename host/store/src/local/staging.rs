@@ -47,7 +47,7 @@ impl Folders {
         write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
     ) -> Result<(Staged, File), StoreError> {
         let folder = Arc::new(self.staging_folder(key)?);
-        // Large keys stand in folders of few: what was once staged beside them is worth a look.
+        // Large keys stand in folders of few: what was once staged next to them is worth a look.
         let (parent, _) = folder_of(key)?;
         if let Ok(target) = self.root.open_beneath(parent.as_str(), FOLDER) {
             self.sweep(&parent, &target, SystemTime::now());
@@ -84,7 +84,7 @@ impl Folders {
     pub(crate) fn publish_file(&self, key: &Key, staged: Staged, file: &File) -> Result<Stat, StoreError> {
         let target = self.make_folders(&folder_of(key)?.0, true)?;
         self.publish(key, staged, &target, true)?;
-        // Through the handle: what was just written, whoever else has written that key meanwhile.
+        // Through the handle: what was just written, whoever else has written that key in the meantime.
         Ok(stat_of(&rustix::fs::fstat(file).map_err(|errno| self.io("write", key, errno))?))
     }
 
@@ -111,7 +111,7 @@ impl Folders {
         Ok(())
     }
 
-    /// The target's folder is another file system (a mount inside the dataset): stage once more, beside the target.
+    /// The target's folder is another file system (a mount inside the dataset): stage once more, next to the target.
     pub(crate) fn publish_across(&self, key: &Key, staged: &Staged, target: &OwnedFd) -> Result<(), StoreError> {
         let failed = |source| self.io("write", key, source);
         let (parent, name) = folder_of(key)?;

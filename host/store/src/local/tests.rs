@@ -14,7 +14,7 @@ fn key(text: &str) -> Key {
     Key::new(text).unwrap()
 }
 
-/// A store in a fresh folder, with a file `a/b` = "old" and a secret beside the root.
+/// A store in a fresh folder, with a file `a/b` = "old" and a secret next to the root.
 fn fixture() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("root");
@@ -455,7 +455,7 @@ fn every_change_of_a_process_has_a_number_and_can_fail_or_be_its_last() {
     for (at, line) in whole.iter().enumerate() {
         let at = at + 1;
         let kind = line.split(' ').nth(1).unwrap();
-        // Killed right before it, or in the midst of it.
+        // Killed right before it, or in the middle of it.
         for how in ["KILL", "TORN"] {
             let (folder, root, status, log, _) = run(Some(&format!("{at}:{how}")));
             assert_eq!(status.signal(), Some(9), "{line}, {how}");

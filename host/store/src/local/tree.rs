@@ -1,6 +1,4 @@
-//! Whole folders: written aside, put into their place by one rename each.
-//!
-//! Owns: the folder that is being written, its removal where it is not published. Never: what the files mean.
+//! Whole folders: written aside, put into their place by one rename each. Never knows what the files mean.
 
 use super::folders::{FOLDER, Folders, folder_of, remove_tree};
 use crate::disk::{self, Writer};

@@ -9,7 +9,7 @@ use crate::interrupt::Interrupt;
 use crate::progress::FileProgress;
 use crate::{output, shell_quote};
 use clap::Args;
-use kymhost_ingest::{ExportOptions, Observer};
+use kymhost_ingest::{ExportOptions, IngestObserver};
 use serde::Serialize;
 use std::path::PathBuf;
 

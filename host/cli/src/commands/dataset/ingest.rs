@@ -10,7 +10,7 @@ use crate::progress::FileProgress;
 use crate::{output, quantity, shell_quote};
 use clap::{Args, ValueEnum};
 use kymhost_dataset::Dataset;
-use kymhost_ingest::{FileOutcome, IngestOptions, Outcome, What};
+use kymhost_ingest::{FileOutcome, FileStatus, IngestOptions, IngestOutcome};
 use kymhost_store::{Key, LocalStore, Store};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -111,14 +111,14 @@ struct VanishedBody<'a> {
     image_id: &'a str,
 }
 
-fn outcome_code(what: &What) -> &'static str {
+fn outcome_code(what: &FileStatus) -> &'static str {
     match what {
-        What::Added => "added",
-        What::Reingested => "reingested",
-        What::Unchanged => "unchanged",
-        What::SkippedChanged => "skipped_changed",
-        What::Failed(_) => "failed",
-        What::NotDone => "not_done",
+        FileStatus::Added => "added",
+        FileStatus::Reingested => "reingested",
+        FileStatus::Unchanged => "unchanged",
+        FileStatus::SkippedChanged => "skipped_changed",
+        FileStatus::Failed(_) => "failed",
+        FileStatus::NotDone => "not_done",
     }
 }
 
@@ -189,7 +189,7 @@ fn is_missing(path: &Path) -> bool {
 
 fn file_body(file: &FileOutcome) -> FileBody<'_> {
     let error = match &file.what {
-        What::Failed(error) => Some(ErrorBody { kind: error.kind.code(), message: &error.message }),
+        FileStatus::Failed(error) => Some(ErrorBody { kind: error.kind.code(), message: &error.message }),
         _ => None,
     };
     FileBody {
@@ -204,10 +204,16 @@ fn file_body(file: &FileOutcome) -> FileBody<'_> {
     }
 }
 
-fn print_summary(context: &Context, path: &Path, document: &IngestDocument<'_>, outcome: &Outcome, begun: Instant) {
+fn print_summary(
+    context: &Context,
+    path: &Path,
+    document: &IngestDocument<'_>,
+    outcome: &IngestOutcome,
+    begun: Instant,
+) {
     // Failures are printed even with --quiet, as errors are.
     let failed = outcome.files.iter().filter_map(|file| match &file.what {
-        What::Failed(error) => Some((file, error)),
+        FileStatus::Failed(error) => Some((file, error)),
         _ => None,
     });
     let failed: Vec<String> = failed
