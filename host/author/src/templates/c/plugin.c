@@ -1,24 +1,24 @@
-/* The indexer `{{name}}`: the mean intensity of each part of a recording, one row a part.
+/* The indexer `{{name}}`: the mean intensity of each part of a recording, one row per part.
  *
- * An indexer is two functions: `params` tells what the rows of an image depend on besides its data, `extract_rows` makes
- * the rows. Both get a record, through which they read one image: JSON, tables and arrays that are kept with it, and its
- * pixels. What each function of kymhost promises is in vendor/kymhost/kymhost_plugin.h.
+ * An indexer is two functions: `params` returns what the rows of an image depend on besides its data, `extract_rows`
+ * makes the rows. Both get a record, through which they read one image: the JSON, tables and arrays stored with it, and
+ * its pixels. What each function of kymhost promises is in vendor/kymhost/kymhost_plugin.h.
  */
 #include "kymhost_json.h"
 #include "kymhost_plugin.h"
 #include "kymhost_table.h"
 
 #define NAME "{{name}}"
-/* Another one whenever the same image and params give other rows: so kymhost knows that rows have to be made again. */
+/* Change it whenever the same image and params give other rows: then kymhost makes all rows again. */
 #define ANALYSIS_VERSION NAME "@1"
 /* The JSON artifact that holds an image's params, such as {"parts": 20}. */
 #define PARAMS_ARTIFACT NAME "/params"
-/* Where the params do not say. */
+/* Used if the params do not say. */
 #define DEFAULT_PARTS 10
 #define MAX_PARTS 1000000
 
-/* Into how many parts an image's recording is cut. People write params by hand: what is wrong with them is an error that
- * names the file, never a guess. */
+/* Into how many parts an image's recording is cut. People write params by hand, so invalid params are an error that names
+ * the file, never a guess. */
 static int read_parts(const kymhost_record *record, uint64_t *parts, kymhost_out *out) {
     kymhost_text json, value, error;
     double number;
@@ -37,7 +37,7 @@ static int read_parts(const kymhost_record *record, uint64_t *parts, kymhost_out
     return KYMHOST_OK;
 }
 
-/* Gives the params as JSON. The host hashes them: an image whose hash has changed since its rows were made is stale. */
+/* Returns the params as JSON. The host hashes them: an image whose hash has changed since its rows were made is stale. */
 static int params(const kymhost_record *record, kymhost_out *out) {
     kymhost_text json, error;
     int status = kymhost_record_json(record, PARAMS_ARTIFACT, &json, &error);
@@ -87,14 +87,14 @@ static int extract_rows(const kymhost_record *record, const kymhost_run *run, st
         count = pixels->n_bytes / bytes;
     }
 
-    /* The same columns for every image. One without pixels has no rows: that is an answer, not an error. */
+    /* The same columns for every image. An image without pixels has no rows: that is a result, not an error. */
     part_column = kymhost_table_column(&table, "part", KYMHOST_INT64);
     mean_column = kymhost_table_column(&table, "mean", KYMHOST_DOUBLE);
     for (part = 0, first = 0; first < count; part++) {
         uint64_t index, length = count / parts + (count % parts != 0);
         double sum = 0.0;
         if (length > count - first) length = count - first;
-        /* Long loops ask now and then whether to stop. */
+        /* Long loops ask from time to time whether to stop. */
         if (kymhost_run_cancelled(run)) {
             kymhost_table_free(&table);
             return kymhost_error(out, KYMHOST_CANCELLED, "stopped while the pixels were read");
@@ -107,11 +107,11 @@ static int extract_rows(const kymhost_record *record, const kymhost_run *run, st
     return kymhost_table_finish(&table, array, schema, out);
 }
 
-/* The indexer: its name, version, run marker and params artifact, then its functions. The two that are NULL are for those
- * who hash their params themselves, or who once wrote run markers of another form. */
+/* The indexer: its name, version, run marker and params artifact, then its functions. The two that are NULL are for
+ * plugins that hash their params themselves, or that once wrote run markers in another form. */
 #define INDEXER                                                                                              \
     KYMHOST_INDEXER(NAME, ANALYSIS_VERSION, NAME "_run", KYMHOST_NAMES(PARAMS_ARTIFACT), params, NULL, extract_rows, \
                     NULL)
 
-/* The library: what kymhost reads before it loads it, and the one function that it calls. */
+/* The library: what kymhost reads before it loads the library, and the one function that it calls. */
 KYMHOST_PLUGIN(INDEXER);

@@ -1,6 +1,6 @@
-/* Tests of the indexer on made-up records: neither a dataset nor kymhost is needed. `make test` runs them.
+/* Tests of the indexer on made-up records; they need neither a dataset nor kymhost. `make test` runs them.
  *
- * Here the test is the host: it fills in the structs through which an indexer reads and gives.
+ * Here the test is the host: it fills in the structs through which an indexer reads and returns.
  */
 #include "kymhost_plugin.h"
 #include "kymhost_table.h"
@@ -16,16 +16,16 @@ static int failures = 0;
     do {                                                                       \
         if (!(condition)) {                                                    \
             failures++;                                                        \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
         }                                                                      \
     } while (0)
 
 /* --- a made-up image --- */
 
 typedef struct image {
-    /* The text of the params artifact; NULL where there is none. */
+    /* The text of the params artifact; NULL if there is none. */
     const char *params;
-    /* NULL where there are none. */
+    /* NULL if there are none. */
     const kymhost_array *pixels;
 } image;
 
@@ -70,7 +70,7 @@ static kymhost_record record_of(const image *made_up) {
     return record;
 }
 
-/* --- what the indexer gives --- */
+/* --- what the indexer returns --- */
 
 typedef struct given {
     char text[256];
@@ -106,7 +106,7 @@ static kymhost_out out_of(given *gives) {
 
 static const kymhost_indexer *indexer;
 
-/* Extracts an image's rows into `means`; gives how many there are, or an error's status. */
+/* Extracts an image's rows into `means`; returns how many there are, or an error's status. */
 static int64_t extract(const image *made_up, double *means, int64_t room, given *gives) {
     struct ArrowArray array;
     struct ArrowSchema schema;

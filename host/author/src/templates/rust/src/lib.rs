@@ -1,11 +1,11 @@
-//! The indexer `{{name}}`: the mean intensity of each part of a recording, one row a part.
+//! The indexer `{{name}}`: the mean intensity of each part of a recording, one row per part.
 use kymhost_plugin_api::prelude::*;
 
 struct {{Type}};
 
 impl Indexer for {{Type}} {
     const NAME: &'static str = "{{name}}";
-    const ANALYSIS_VERSION: &'static str = "{{name}}@1"; // another one whenever the same image gives other rows
+    const ANALYSIS_VERSION: &'static str = "{{name}}@1"; // change it whenever the same image gives other rows
     const PARAMS_ARTIFACTS: &'static [&'static str] = &["{{name}}/params"];
 
     fn params(&self, record: &Record) -> Result<Json> {

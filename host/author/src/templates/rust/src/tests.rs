@@ -1,4 +1,4 @@
-//! The indexer on made-up records: neither a dataset nor kymhost is needed.
+//! Tests on made-up records; they need neither a dataset nor kymhost.
 
 use super::*;
 use kymhost_plugin_api::testing::{TestHost, TestRecord};
