@@ -85,7 +85,7 @@ impl Process {
             rustix::io::ioctl_fionbio(stderr, true)?;
         }
         // A larger pipe lets a worker go on while the host is busy. Without it all works.
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(feature = "portable")))]
         let _ = rustix::pipe::fcntl_setpipe_size(&process.stdout, 1 << 20);
         Ok(process)
     }
@@ -226,7 +226,7 @@ impl Process {
     }
 
     /// Bytes of resident memory, where the platform tells.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(all(any(target_os = "linux", target_os = "android"), not(feature = "portable")))]
     pub(crate) fn resident(&self) -> Option<u64> {
         let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).ok()?;
         let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
@@ -234,7 +234,7 @@ impl Process {
     }
 
     /// Bytes of resident memory, where the platform tells.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(feature = "portable"))))]
     pub(crate) fn resident(&self) -> Option<u64> {
         None
     }

@@ -203,7 +203,7 @@ fn log_to_stderr(level: &str) {
     let _ = format.with_max_level(level).try_init();
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(feature = "portable")))]
 fn limit_memory(bytes: u64) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let wanted = bytes.saturating_add((bytes / 2).max(HEADROOM));
@@ -214,7 +214,7 @@ fn limit_memory(bytes: u64) {
 }
 
 /// Elsewhere the limit covers too little or too much to be of use.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), not(feature = "portable"))))]
 fn limit_memory(_bytes: u64) {}
 
 fn extract(

@@ -168,12 +168,26 @@ pub(crate) fn sync_folder(folder: &OwnedFd, label: &str) -> io::Result<()> {
     }
 }
 
-/// Waits until all that was written to a file system is on disk.
-#[cfg(target_os = "linux")]
+/// Whether one call can wait for a whole file system ([`sync_all`]). If not, each file and folder is synced by itself.
+pub(crate) const CAN_SYNC_ALL: bool = cfg!(all(target_os = "linux", not(feature = "portable")));
+
+/// Waits until everything that was written to a file system is on disk. Only called if [`CAN_SYNC_ALL`].
 pub(crate) fn sync_all(on: &OwnedFd, label: &str) -> io::Result<()> {
     before(Change::SyncAll, label)?;
-    Ok(rustix::fs::syncfs(on)?)
+    #[cfg(all(target_os = "linux", not(feature = "portable")))]
+    return Ok(rustix::fs::syncfs(on)?);
+    #[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
+    {
+        let _ = on;
+        Err(Errno::NOSYS.into())
+    }
 }
+
+/// How a key is opened only to look at it.
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+pub(crate) const LOOK: OFlags = OFlags::PATH;
+#[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
+pub(crate) const LOOK: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// Puts `name` of one folder into the place `new_name` of another, over what was there.
 pub(crate) fn rename(
@@ -196,9 +210,9 @@ pub(crate) fn exchange(
     label: &str,
 ) -> io::Result<()> {
     before(Change::Rename, label)?;
-    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    #[cfg(all(any(target_os = "linux", target_vendor = "apple"), not(feature = "portable")))]
     return Ok(rustix::fs::renameat_with(folder, name, other_folder, other_name, rustix::fs::RenameFlags::EXCHANGE)?);
-    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+    #[cfg(not(all(any(target_os = "linux", target_vendor = "apple"), not(feature = "portable"))))]
     {
         let _ = (folder, name, other_folder, other_name);
         Err(Errno::NOSYS.into())

@@ -74,11 +74,7 @@ impl Store for LocalStore {
     }
 
     fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        #[cfg(target_os = "linux")]
-        let flags = OFlags::PATH;
-        #[cfg(not(target_os = "linux"))]
-        let flags = READ;
-        let Some(fd) = self.folders.open_key("look at", key, flags)? else { return Ok(None) };
+        let Some(fd) = self.folders.open_key("look at", key, disk::LOOK)? else { return Ok(None) };
         self.folders.file_stat("look at", key, &fd)
     }
 
@@ -166,20 +162,16 @@ impl Store for LocalStore {
                 self.folders.stage(&key, folder, &mut |file| Writer { file, label: key.as_str() }.write_all(&bytes))?;
             if staged.len() < SMALL_BATCH {
                 open_files.push(file);
-            } else {
-                #[cfg(not(target_os = "linux"))]
+            } else if !disk::CAN_SYNC_ALL {
                 disk::sync_file(&file, key.as_str()).map_err(|source| self.folders.io("write", &key, source))?;
             }
             staged.push((key, item));
         }
         let (Some(folder), Some((first, _))) = (folder, staged.first()) else { return Ok(()) };
         let first = first.clone();
-        let at_once = cfg!(target_os = "linux") && staged.len() > SMALL_BATCH;
-        let sync_all = || -> Result<(), StoreError> {
-            #[cfg(target_os = "linux")]
-            disk::sync_all(&folder, first.as_str()).map_err(|source| self.folders.io("write", &first, source))?;
-            Ok(())
-        };
+        let at_once = disk::CAN_SYNC_ALL && staged.len() > SMALL_BATCH;
+        let sync_all =
+            || disk::sync_all(&folder, first.as_str()).map_err(|source| self.folders.io("write", &first, source));
         if at_once {
             drop(open_files);
             sync_all()?;

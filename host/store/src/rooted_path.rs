@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// How often a lookup that raced with a rename is tried again.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 const RETRIES: usize = 16;
 
 /// Why something could not be opened.
@@ -36,7 +36,7 @@ pub(crate) struct Root {
     canonical: PathBuf,
     fd: OwnedFd,
     device: u64,
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(feature = "portable")))]
     kernel_keeps: bool,
 }
 
@@ -48,7 +48,7 @@ impl Root {
         let fd =
             rustix::fs::openat(CWD, &canonical, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let device = device_of(&fd)?;
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(feature = "portable")))]
         let kernel_keeps = !matches!(
             kernel_open(&fd, ".", OFlags::PATH | OFlags::CLOEXEC),
             Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::INVAL)
@@ -58,7 +58,7 @@ impl Root {
             canonical,
             fd,
             device,
-            #[cfg(target_os = "linux")]
+            #[cfg(all(target_os = "linux", not(feature = "portable")))]
             kernel_keeps,
         })
     }
@@ -82,7 +82,7 @@ impl Root {
     pub(crate) fn open_beneath(&self, key: &str, flags: OFlags) -> Result<OwnedFd, Refusal> {
         let flags = flags | OFlags::CLOEXEC;
         let key = if key.is_empty() { "." } else { key };
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(feature = "portable")))]
         if self.kernel_keeps {
             return match kernel_open(&self.fd, key, flags) {
                 Ok(fd) => Ok(fd),
@@ -123,7 +123,7 @@ impl Root {
     }
 
     /// The same folder, with the rule kept by comparing paths: how other systems work, tried on this one.
-    #[cfg(all(test, target_os = "linux"))]
+    #[cfg(all(test, target_os = "linux", not(feature = "portable")))]
     pub(crate) fn without_kernel(mut self) -> Self {
         self.kernel_keeps = false;
         self
@@ -136,7 +136,7 @@ fn device_of(fd: &OwnedFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(fd)?.st_dev as u64)
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 fn kernel_open<P: rustix::path::Arg + Copy>(root: &OwnedFd, key: P, flags: OFlags) -> Result<OwnedFd, Errno> {
     use rustix::fs::ResolveFlags;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;

@@ -64,7 +64,7 @@ impl Process {
     }
 
     /// This process; `None` if the system does not tell.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(feature = "portable")))]
     fn this() -> Option<Self> {
         let pid = std::process::id();
         // A `/proc` of another namespace would speak of another process.
@@ -81,13 +81,13 @@ impl Process {
         (Self::parse(&this.to_text()).as_ref() == Some(&this)).then_some(this)
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
     fn this() -> Option<Self> {
         None
     }
 
     /// Whether it lives; `None` if that cannot be told from here.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(feature = "portable")))]
     fn is_alive(&self) -> Option<bool> {
         use rustix::io::Errno;
         use rustix::process::{Pid, test_kill_process};
@@ -108,14 +108,14 @@ impl Process {
         }
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
     fn is_alive(&self) -> Option<bool> {
         None
     }
 }
 
 /// What `/proc` tells of a process.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 #[derive(Debug, PartialEq, Eq)]
 enum Life {
     /// It runs, since this many ticks after the boot.
@@ -124,7 +124,7 @@ enum Life {
     Over,
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 fn life(pid: u32) -> Option<Life> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in brackets, which may hold anything; the third is the state, the 22nd the start.
@@ -147,13 +147,13 @@ mod tests {
         assert_ne!(one, two);
         for name in [one, two] {
             assert!(name.starts_with(PREFIX));
-            if cfg!(target_os = "linux") {
+            if cfg!(all(target_os = "linux", not(feature = "portable"))) {
                 assert!(!is_left_over(&name, LEFT_OVER_AGE * 9), "{name}");
             }
         }
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(feature = "portable")))]
     #[test]
     fn a_file_is_left_over_when_its_process_is_gone_or_it_is_old_and_nothing_is_known() {
         let this = Process::this().unwrap();

@@ -9,6 +9,7 @@ mod c_layout;
 mod conformance;
 mod cookbook;
 mod demo;
+mod dependencies;
 mod documents;
 mod engine;
 mod ingest;

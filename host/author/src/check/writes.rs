@@ -33,7 +33,7 @@ pub(super) fn written_bytes(sandbox: &Sandbox) -> Option<u64> {
 
 /// Has the system refuse this thread, and those that it starts, every write but those below the sandbox and to devices. Whether
 /// the system can.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 pub(super) fn deny_writes(sandbox: &Sandbox) -> bool {
     use landlock::{
         ABI, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, path_beneath_rules,
@@ -51,7 +51,7 @@ pub(super) fn deny_writes(sandbox: &Sandbox) -> bool {
 }
 
 /// Has the system refuse writes, which this one cannot.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
 pub(super) fn deny_writes(_sandbox: &Sandbox) -> bool {
     false
 }

@@ -358,7 +358,7 @@ fn a_read_only_dataset_can_be_read_and_says_so_when_written() {
     assert_eq!(f.dataset.validate(), []);
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 #[test]
 fn what_killed_processes_left_is_told_and_is_no_problem() {
     let (f, _) = full();

@@ -30,9 +30,9 @@ fn fixture() -> (tempfile::TempDir, PathBuf) {
 fn both(root: &Path) -> Vec<LocalStore> {
     let open_root = || Root::open(root).unwrap();
     let open = || LocalStore { folders: Folders::new(open_root()) };
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(feature = "portable")))]
     return vec![open(), LocalStore { folders: Folders::new(open_root().without_kernel()) }];
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
     return vec![open()];
 }
 
@@ -166,7 +166,7 @@ fn batches_small_and_large_are_written() {
         let item = |n: usize| (key(&format!("f{}/{n}", n / 3)), n.to_string().into_bytes());
         store.put_many(&mut (0..count).map(item)).unwrap();
         let syncs = faults::seen().iter().filter(|c| matches!(c, Change::Sync | Change::SyncAll)).count();
-        if cfg!(target_os = "linux") && count > SMALL_BATCH {
+        if cfg!(all(target_os = "linux", not(feature = "portable"))) && count > SMALL_BATCH {
             assert_eq!(syncs, 2, "{count}: one wait before the renames, one after");
         }
         for n in 0..count {
@@ -443,7 +443,7 @@ fn every_change_of_a_process_has_a_number_and_can_fail_or_be_its_last() {
         assert!(line.starts_with(&format!("{} ", at + 1)), "{line}");
     }
     for kind in ["create", "write", "sync", "sync_all", "rename", "mkdir", "remove"] {
-        if kind != "sync_all" || cfg!(target_os = "linux") {
+        if kind != "sync_all" || cfg!(all(target_os = "linux", not(feature = "portable"))) {
             assert!(
                 whole.iter().any(|line| line.split(' ').nth(1) == Some(kind)),
                 "{kind} was never visited: {whole:?}"
@@ -470,7 +470,11 @@ fn every_change_of_a_process_has_a_number_and_can_fail_or_be_its_last() {
                 assert!(left(&root) > 0, "{line}: half of it was written");
             }
             LocalStore::open(&root).unwrap().put(&key("a/c"), b"").unwrap();
-            assert!(left(&root) == 0 || !cfg!(target_os = "linux"), "{line}, {how}: {:?}", files(&root));
+            assert!(
+                left(&root) == 0 || !cfg!(all(target_os = "linux", not(feature = "portable"))),
+                "{line}, {how}: {:?}",
+                files(&root)
+            );
             drop(folder);
         }
     }
@@ -491,7 +495,7 @@ fn every_change_of_a_process_has_a_number_and_can_fail_or_be_its_last() {
     assert_eq!(failed, "", "nothing is done, not even the root");
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
 #[test]
 fn temporary_files_go_with_their_process_and_not_before() {
     let (folder, root) = fixture();

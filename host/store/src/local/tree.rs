@@ -78,18 +78,23 @@ impl Folders {
             let Some(parent) = open_folders.get(&so_far) else { continue };
             let file = disk::create(parent, name, &label).map_err(failed)?;
             Writer { file: &file, label: &label }.write_all(&bytes).map_err(failed)?;
-            #[cfg(not(target_os = "linux"))]
-            disk::sync_file(&file, &label).map_err(failed)?;
+            if !disk::CAN_SYNC_ALL {
+                disk::sync_file(&file, &label).map_err(failed)?;
+            }
+        }
+        if !disk::CAN_SYNC_ALL {
+            for folder in open_folders.values() {
+                disk::sync_folder(folder, &label).map_err(failed)?;
+            }
         }
         Ok(tree)
     }
 
     pub(crate) fn publish_folders(&self, trees: Vec<(Key, StagedTree)>) -> Result<(), StoreError> {
         let Some((first, tree)) = trees.first() else { return Ok(()) };
-        #[cfg(target_os = "linux")]
-        disk::sync_all(&tree.above, first.as_str()).map_err(|source| self.io("write", first, source))?;
-        #[cfg(not(target_os = "linux"))]
-        let _ = tree;
+        if disk::CAN_SYNC_ALL {
+            disk::sync_all(&tree.above, first.as_str()).map_err(|source| self.io("write", first, source))?;
+        }
         let last = first.clone();
         for (key, tree) in trees {
             self.publish_folder(&key, tree)?;
@@ -97,11 +102,8 @@ impl Folders {
         // The entries of the folders: one wait for all of them.
         let (parent, _) = folder_of(&last)?;
         let folder = self.make_folders(&parent, true)?;
-        #[cfg(target_os = "linux")]
-        disk::sync_all(&folder, parent.as_str()).map_err(|source| self.io("write", &parent, source))?;
-        #[cfg(not(target_os = "linux"))]
-        disk::sync_folder(&folder, parent.as_str()).map_err(|source| self.io("write", &parent, source))?;
-        Ok(())
+        let sync = if disk::CAN_SYNC_ALL { disk::sync_all } else { disk::sync_folder };
+        sync(&folder, parent.as_str()).map_err(|source| self.io("write", &parent, source))
     }
 
     fn publish_folder(&self, key: &Key, mut tree: StagedTree) -> Result<(), StoreError> {
