@@ -52,7 +52,7 @@ pub fn image_of_rows(table: &RecordBatch) -> Vec<String> {
     (0..texts.len()).map(|row| texts.value(row).to_owned()).collect()
 }
 
-/// One cell with another value, or missing; `None` where the column's type is none that `reader` gives.
+/// One cell with another value, or missing; `None` if `reader` does not give the column's type.
 pub fn altered(table: &RecordBatch, column: &str, row: usize, missing: bool, salt: i64) -> Option<RecordBatch> {
     let place = table.schema().index_of(column).ok()?;
     let old = table.column(place);

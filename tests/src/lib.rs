@@ -23,6 +23,7 @@ pub mod python;
 mod skip;
 pub mod streaks;
 pub mod table;
+mod text;
 pub mod tiff;
 
 pub use brake::Brake;
@@ -30,3 +31,4 @@ pub use build::{built, crates_target, example, library, program, repository, wro
 pub use files::{FileState, Snapshot, TestDir, assert_untouched, changed, copy_tree, snapshot};
 pub use process::{Output, Run, kill_in_the_midst, wait, wait_for};
 pub use skip::{shared, skip};
+pub use text::{hex, seed, sha256, words};

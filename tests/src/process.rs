@@ -321,7 +321,7 @@ impl Output {
         self
     }
 
-    /// The one JSON document on its standard output; fails, showing everything, where there is another thing.
+    /// The one JSON document on its standard output; fails, showing everything, if there is anything else.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.stdout)

@@ -11,7 +11,7 @@
 //!   a dataset has them, and writes each to a file, on the given number of threads, with one wait for the disk
 //!   at the end. It prints the number of chunks.
 //!
-//! Prints how many bytes it read, but where it says otherwise. Never: decides.
+//! Prints how many bytes it read, unless noted otherwise. It decides nothing.
 
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;

@@ -61,7 +61,7 @@ fn velocity_matches_kymflow_on_recordings() {
     assert!(windows > 50_000, "{windows}");
 }
 
-/// One event as the expected answers have it, null where a field has no value.
+/// One event in the form of the expected answers, null if a field has no value.
 fn fields(event: &events::Event) -> Vec<(&'static str, Json)> {
     let number = |value: Option<f64>| value.map_or(Json::Null, Json::Float);
     let count = |value: Option<usize>| value.map_or(Json::Null, |value| Json::from(i64::try_from(value).unwrap()));

@@ -43,12 +43,7 @@ impl Lab {
     }
 
     fn command(&self, words: &str) -> Run {
-        let library = library("maker");
-        let words = words.split_whitespace().map(|word| match word.strip_prefix('@') {
-            Some(indexer) => format!("{}:{indexer}", library.display()),
-            None => word.to_owned(),
-        });
-        Run::new(words).dataset(self.data.path())
+        Run::new(kymhost_tests::words(words, "maker")).dataset(self.data.path())
     }
 
     #[track_caller]
@@ -311,7 +306,7 @@ fn recompute_knows_artifacts_of_same_run() {
     for image in 0..5 {
         assert_eq!(lab.values(image), vec![json!(image); 3]);
     }
-    // The same where the first try wrote artifacts in vain, because of the rows of an image that was not to be done.
+    // The same if the first try wrote artifacts in vain, because of the rows of an image that was not selected.
     for image in 0..6 {
         lab.params(image, json!({"text": true, "value": 10 + image, "make": ["table"]}));
     }
@@ -423,7 +418,7 @@ fn compat_kymflow_refuses_artifacts() {
     lab.command("status --plugin @maker --compat kymflow").output().expect_code(0);
 }
 
-/// `adopt` is named where it would take the image.
+/// `adopt` is only named if it would accept the image.
 #[test]
 fn refusal_names_only_applicable_options() {
     let lab = Lab::new();

@@ -749,7 +749,7 @@ fn broken_image_attributes_are_kept() {
 // Tables of others.
 
 /// A table that has rows of images without provenance is not an error: those images are stale, the others' rows
-/// stay where that is asked for.
+/// stay if the option says so.
 #[test]
 fn table_without_provenance_is_updated() {
     for mode in ["replace", "incremental"] {
@@ -1031,7 +1031,7 @@ fn full_disk_loses_nothing() {
     }
 }
 
-/// The same where the limit is one of file size: a table larger than the process may write.
+/// The same for a limit of file size: a table larger than the process may write.
 #[test]
 fn too_large_table_loses_nothing() {
     let world = World::new();

@@ -284,7 +284,7 @@ fn edits_other_than_appends_are_found() {
     let member = "    int (*attributes)(const kymhost_record *record, kymhost_text *json, kymhost_text *error);\n";
     let end = "    int (*put_array)(const kymhost_run *run, const char *name, const kymhost_array *array, kymhost_text *error);\n";
     let last = "    void (*progress)(const kymhost_run *run, double fraction);\n";
-    // What is replaced, by what, and the words of the refusal; none where it is an append.
+    // What is replaced, by what, and the words of the refusal; none if it is an append.
     let cases: &[(&str, &str, Option<&str>)] = &[
         ("", "", None),
         (end, &format!("{end}    int (*later)(void);\n"), None),

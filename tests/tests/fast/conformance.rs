@@ -291,7 +291,7 @@ fn marker_name(plugin: &str) -> String {
     if plugin == "velocity_events" { "velocity_events/summary".into() } else { format!("{plugin}_run") }
 }
 
-/// An image's marker as it is on disk; null where there is none.
+/// An image's marker on disk; null if there is none.
 fn marker(dataset: &Path, image: &str, plugin: &str) -> Result<Value, String> {
     let plain = dataset.join(format!("images/{image}/analysis/{}.json", marker_name(plugin)));
     if plain.exists() {

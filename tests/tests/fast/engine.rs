@@ -7,7 +7,7 @@
 use kymhost::store::{Key, LocalStore, LockGuard, Store as _};
 use kymhost_tests::fixture::{Fixture, batch, floats, image_id, ints, texts};
 use kymhost_tests::judge::{Lab, MARKER, TABLE};
-use kymhost_tests::{Output, Run, TestDir, assert_untouched, library, program, snapshot, wait, wait_for};
+use kymhost_tests::{Output, Run, TestDir, assert_untouched, library, program, snapshot, wait, wait_for, words};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -64,24 +64,19 @@ fn ids(images: &[u64]) -> Vec<String> {
     images.iter().copied().map(image_id).collect()
 }
 
-/// Words of which each `#N` stands for the id of image N.
-fn words(line: &str) -> Vec<String> {
-    let word = |word: &str| match word.strip_prefix('#').and_then(|number| number.parse().ok()) {
-        Some(number) => image_id(number),
-        None => word.to_owned(),
-    };
-    line.split_whitespace().map(word).collect()
+fn words_of(line: &str) -> Vec<String> {
+    words(line, "reader")
 }
 
 /// A command of words with `--plugin`, `--dataset` and `--json`.
 fn command(lab: &Lab, data: &Fixture, line: &str) -> Run {
-    let words = words(line);
+    let words = words_of(line);
     lab.command(data, &words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// The same for people.
 fn text(data: &Fixture, line: &str) -> Output {
-    Run::new(words(line)).arg("--plugin").arg(library("reader")).dataset(data.path()).output()
+    Run::new(words_of(line)).arg("--plugin").arg(library("reader")).dataset(data.path()).output()
 }
 
 /// What one field of each of a list of objects says.
@@ -383,9 +378,10 @@ fn other_column_type_fails_or_recomputes() {
         data.add_image(&image_id(image)).json("params", &json!({"n": image}));
     }
     let spec = format!("{}:misbehave", library("misbehave").display());
-    let run = |line: &str| Run::new(words(line)).arg("--json").arg("--plugin").arg(&spec).dataset(data.path()).output();
+    let run =
+        |line: &str| Run::new(words_of(line)).arg("--json").arg("--plugin").arg(&spec).dataset(data.path()).output();
     run("run").expect_code(0);
-    // From now on it gives texts where it gave integers.
+    // From now on it gives texts instead of integers.
     for image in 0..3 {
         data.image(&image_id(image)).json("misbehave", &json!({"do": "text"}));
     }
@@ -453,7 +449,7 @@ fn signal_ends_waiting_and_verifying() {
         let (log, said) = (lab.fresh("log"), lab.fresh("said"));
         // Through a shell, which keeps what it says in a file.
         let run = Run::program(Path::new("sh"), ["-c", "exec \"$0\" \"$@\" 2> \"$SAID\""]).arg(program());
-        let run = run.args(words(line)).arg("--plugin").arg(library("reader")).dataset(data.path());
+        let run = run.args(words_of(line)).arg("--plugin").arg(library("reader")).dataset(data.path());
         let mut child = run.env("SAID", &said).env("KYMHOST_READER_LOG", &log).start(lab.path());
         let waits = || fs::read_to_string(&said).is_ok_and(|said| said.contains("reader: waiting for kymhost"));
         wait_for("its beginning", || (waits() || log.exists()).then_some(()));
@@ -678,7 +674,7 @@ fn table_drop_requires_confirmation() {
     let lab = Lab::new();
     let data = settled(&lab, 2);
     data.put_table("sources", &batch([("n", ints([1])), ("x", floats([0.5])), ("s", texts(["a"]))]));
-    let drop_table = |line: &str| Run::new(words(&format!("table drop {line}"))).dataset(data.path()).output();
+    let drop_table = |line: &str| Run::new(words_of(&format!("table drop {line}"))).dataset(data.path()).output();
     let before = snapshot(data.path());
     drop_table("reader").expect_code(6).expect_stderr(&["this would delete", "pass --yes"]);
     let other = drop_table("sources --yes --json").expect_code(6);
@@ -704,7 +700,7 @@ fn several_indexers_share_options() {
     let data = Fixture::with_images(dir.join("data.zarr"), 3, 2);
     let both = |line: &str| {
         let plugins = ["--plugin", "velocity_events", "--plugin", "radon", "--json"];
-        Run::new(words(line)).args(plugins).dataset(data.path()).output()
+        Run::new(words_of(line)).args(plugins).dataset(data.path()).output()
     };
     let preview = both("run --dry-run --image #1 --exit-code").expect_code(10).json();
     assert_eq!(each(&preview["runs"], "indexer"), ["velocity_events", "radon"], "{preview}");

@@ -11,7 +11,7 @@ use kymhost_plugin_api::{ArtifactKind, Json};
 use kymhost_tests::fixture::{Fixture, batch, floats, gzip, ints, parquet_bytes, texts};
 use kymhost_tests::tiff::{Kind, Layout, Packing, Page, Tiff, page};
 use kymhost_tests::{
-    Brake, Output, Run, TestDir, assert_untouched, changed, copy_tree, library, shared, snapshot, wait,
+    Brake, Output, Run, TestDir, assert_untouched, changed, copy_tree, library, seed, shared, snapshot, wait,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -873,7 +873,7 @@ fn partial_export_is_not_a_recording() {
     many.document(&["--json"], 0);
     let run = |out: &Path| Run::new(["dataset", "export", "--overwrite"]).arg(out).dataset(&many.data());
     let changes = changes_of_the_disk(run(&many.dir.join("measured")), &many.dir.join("changes"));
-    let seed = fastrand::u64(..1 << 40);
+    let seed = seed();
     let mut random = fastrand::Rng::with_seed(seed);
     let mut checked = 0;
     for kill in 0..16 {
@@ -881,7 +881,10 @@ fn partial_export_is_not_a_recording() {
         let out = many.dir.join(format!("out{}", kill / 2));
         let at = random.usize(changes / 4..changes);
         let killed = run(&out).env("KYMHOST_FAULT", format!("{at}:KILL")).output();
-        assert!(killed.signal() == Some(9) || kill % 2 == 1, "seed {seed}, kill {kill} at {at} of {changes}\n{killed}");
+        assert!(
+            killed.signal() == Some(9) || kill % 2 == 1,
+            "KYMHOST_SEED={seed}, kill {kill} at {at} of {changes}\n{killed}"
+        );
         for entry in fs::read_dir(out.join("images")).into_iter().flatten() {
             let folder = entry.unwrap().path();
             if folder.file_name().unwrap().to_string_lossy().starts_with('.') || !folder.join("image.tif").exists() {
@@ -890,13 +893,16 @@ fn partial_export_is_not_a_recording() {
             checked += 1;
             let listing: Value = serde_json::from_slice(&fs::read(folder.join("export.json")).unwrap()).unwrap();
             let files = listing["artifacts"].as_array().unwrap();
-            assert_eq!(files.len(), 3, "seed {seed}");
+            assert_eq!(files.len(), 3, "KYMHOST_SEED={seed}");
             for file in files {
-                assert!(folder.join(file["file"].as_str().unwrap()).is_file(), "seed {seed}: {file} of {folder:?}");
+                assert!(
+                    folder.join(file["file"].as_str().unwrap()).is_file(),
+                    "KYMHOST_SEED={seed}: {file} of {folder:?}"
+                );
             }
         }
     }
-    assert!(checked > 0, "seed {seed}: {checked} folders looked at");
+    assert!(checked > 0, "KYMHOST_SEED={seed}: {checked} folders looked at");
 }
 
 /// How many changes of the disk a run makes, by the log that builds for debugging write.
@@ -1038,7 +1044,7 @@ fn artifact_of_deleted_file_stays() {
     assert_eq!((&header["shape"], &header["voxels"]), (&json!([18, 5]), &json!([0.5, 2.0])));
     assert_eq!((&header["physical_size"], &header["labels"]), (&json!([9.0, 10.0]), &json!(["t", "s"])));
     assert_eq!(metadata(0)["rois"], before[0]["rois"]);
-    // They come back: they count again, also where they are as they were.
+    // They come back: they count again, even if they are unchanged.
     lab.put("a.json", "{}");
     lab.put("a.ev.csv", "n\n2\n");
     let document = lab.document(&["--json"], 0);
@@ -1164,7 +1170,7 @@ fn killed_at_any_change(kills: usize) {
     let measured = lab.dir.join("measured.zarr");
     let run = Run::new(["dataset", "ingest"]).arg(lab.files()).dataset(&measured);
     let changes = changes_of_the_disk(run, &lab.dir.join("changes"));
-    let seed = fastrand::u64(..1 << 40);
+    let seed = seed();
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut killed, mut partial) = (0, 0);
     for kill in 0..kills {
@@ -1181,11 +1187,17 @@ fn killed_at_any_change(kills: usize) {
             let dataset = Dataset::open(&data).unwrap();
             let ids = dataset.image_ids().unwrap();
             partial += usize::from(!ids.is_empty() && ids.len() < FILES);
-            assert_eq!(dataset.validate(), [], "seed {seed}, kill {kill}");
+            assert_eq!(dataset.validate(), [], "KYMHOST_SEED={seed}, kill {kill}");
             for id in ids {
                 let record = dataset.find_record(&id).unwrap();
-                assert!(record.parquet("side").unwrap().is_some(), "seed {seed}, kill {kill}: an image is half");
-                assert!(record.json("metadata").unwrap().is_some(), "seed {seed}, kill {kill}: an image is half");
+                assert!(
+                    record.parquet("side").unwrap().is_some(),
+                    "KYMHOST_SEED={seed}, kill {kill}: an image is half"
+                );
+                assert!(
+                    record.json("metadata").unwrap().is_some(),
+                    "KYMHOST_SEED={seed}, kill {kill}: an image is half"
+                );
             }
         }
         let document = run().output().expect_code(0).json();
@@ -1194,17 +1206,17 @@ fn killed_at_any_change(kills: usize) {
         assert_eq!(
             dataset.image_ids().unwrap().len(),
             FILES,
-            "seed {seed}, kill {kill}: nothing is there twice or missing"
+            "KYMHOST_SEED={seed}, kill {kill}: nothing is there twice or missing"
         );
         let sources = dataset.read_table("sources", None).unwrap().unwrap();
-        assert_eq!(sources.num_rows(), FILES, "seed {seed}, kill {kill}");
+        assert_eq!(sources.num_rows(), FILES, "KYMHOST_SEED={seed}, kill {kill}");
         for (number, bytes) in expected.iter().enumerate() {
             let id = lab.image(&document, &format!("{number:02}.tif"));
             assert!(dataset.find_record(&id).unwrap().pixels().unwrap().unwrap().bytes() == bytes);
         }
         fs::remove_dir_all(&data).unwrap();
     }
-    assert!(killed > kills / 2, "seed {seed}: only {killed} runs were killed");
+    assert!(killed > kills / 2, "KYMHOST_SEED={seed}: only {killed} runs were killed");
     eprintln!("{killed} of {kills} were killed, {partial} of them with some images done");
 }
 

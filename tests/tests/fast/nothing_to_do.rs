@@ -59,7 +59,7 @@ fn idle_run_starts_no_worker() {
     let Some(trace) = traced(&dir, &data, "trace=execve,execveat") else { return };
     let started: Vec<&str> = trace.lines().filter(|line| line.contains("exec")).collect();
     assert_eq!(started.len(), 1, "other programs were started: {started:#?}");
-    // The same look does see a worker where there is one.
+    // The same check does see a worker if there is one.
     let image = data.image(&kymhost_tests::fixture::image_id(3));
     image.params(&serde_json::json!({"threshold": "another"}));
     image.params(&serde_json::json!({"threshold": 3}));

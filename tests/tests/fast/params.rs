@@ -25,13 +25,7 @@ impl Lab {
 
     /// Words of which `@NAME` is an indexer of the fixture plugin and `#N` an image.
     fn command(&self, words: &str) -> Run {
-        let library = library("maker");
-        let word = |word: &str| match (word.strip_prefix('@'), word.strip_prefix('#')) {
-            (Some(indexer), _) => format!("{}:{indexer}", library.display()),
-            (_, Some(number)) => image_id(number.parse().expect("a number")),
-            _ => word.to_owned(),
-        };
-        Run::new(words.split_whitespace().map(word)).dataset(self.data.path())
+        Run::new(kymhost_tests::words(words, "maker")).dataset(self.data.path())
     }
 
     fn params(&self, image: u64) -> Option<Value> {
@@ -140,7 +134,7 @@ fn params_written_by_plugin_refused() {
     assert_untouched(&before, &snapshot(lab.data.path()));
 }
 
-/// The indexer that made them need not be installed where the params are set: its run marker says whose they are.
+/// The indexer that made them need not be installed: its run marker says whose they are.
 #[test]
 fn params_made_by_a_run_refused() {
     let lab = Lab::new();

@@ -5,7 +5,7 @@ use kymhost::plugin::{
     Extracted, Failure, FailureKind, PluginError, PoolOptions, Refusal, Workforce, find_plugin, open_pool,
 };
 use kymhost_tests::fixture::{Fixture, image_id, params_hash};
-use kymhost_tests::{Run, TestDir, library, program, wait_for};
+use kymhost_tests::{Run, TestDir, library, program, sha256, wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -804,20 +804,16 @@ fn replaced_library_is_refused() {
             let plugin = find_plugin(&format!("{}:misbehave", path.display()), &Default::default()).unwrap();
             open_pool(&plugin, &Dataset::open(data.path()).unwrap(), &options).unwrap()
         };
-        let digest = |bytes: &[u8]| {
-            use sha2::{Digest as _, Sha256};
-            Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-        };
 
         let mut same = pool();
-        assert_eq!(same.library_sha256().unwrap(), digest(&bytes));
+        assert_eq!(same.library_sha256().unwrap(), sha256(&bytes));
         assert_eq!(extract(&mut *same, &ids(2)).unwrap().len(), 2);
 
         let mut between = pool();
         between.library_sha256().unwrap();
         put(&longer);
         assert_eq!(code(extract(&mut *between, &ids(2)).expect_err("another library")), "changed");
-        assert_eq!(between.library_sha256().unwrap(), digest(&bytes), "it is reported once");
+        assert_eq!(between.library_sha256().unwrap(), sha256(&bytes), "it is reported once");
 
         let mut after = pool();
         assert_eq!(extract(&mut *after, &ids(2)).unwrap().len(), 2);

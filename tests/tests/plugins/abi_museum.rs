@@ -8,8 +8,7 @@ use crate::battery::{Door, Fixture, check_refused, check_runs, indexer, load, ne
 use kymhost_plugin_api::card::{Card, MAGIC};
 use kymhost_tests::fixture::{Fixture as Dataset, image_id};
 use kymhost_tests::table::Table;
-use kymhost_tests::{Run, TestDir, crates_target};
-use sha2::{Digest as _, Sha256};
+use kymhost_tests::{Run, TestDir, crates_target, repository, sha256};
 use std::collections::BTreeMap;
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::fs;
@@ -194,10 +193,6 @@ const VARIANTS: [(&str, &[Edit], &[&str]); 9] = [
     ("lying_method", LYING_METHOD, &[]),
 ];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests' folder is in the workspace").to_owned()
-}
-
 fn museum() -> PathBuf {
     // `CARGO_TARGET_TMPDIR` is `tmp` in whichever target folder is in use.
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("abi_museum")
@@ -233,7 +228,7 @@ fn build(variant: &str) -> PathBuf {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let workspace = museum().join(variant);
     let mut texts: BTreeMap<&str, String> = BTreeMap::new();
-    let manifest = fs::read_to_string(root().join(MANIFEST)).expect("the workspace's manifest");
+    let manifest = fs::read_to_string(repository().join(MANIFEST)).expect("the workspace's manifest");
     let list = |key: &str| -> &str {
         let at = manifest.find(key).expect("the list");
         &manifest[at..=at + manifest[at..].find(']').expect("the list's end")]
@@ -250,12 +245,12 @@ fn build(variant: &str) -> PathBuf {
     );
     // Cargo keeps one cdylib of a name in a target folder.
     let lib_name = format!("probe_{variant}");
-    let probe_manifest = fs::read_to_string(root().join(PROBE_MANIFEST)).expect("the probe's manifest");
+    let probe_manifest = fs::read_to_string(repository().join(PROBE_MANIFEST)).expect("the probe's manifest");
     texts.insert(PROBE_MANIFEST, probe_manifest.replace("[lib]\n", &format!("[lib]\nname = \"{lib_name}\"\n")));
     for (file, from, to) in edits {
-        let text = texts
-            .entry(file)
-            .or_insert_with(|| fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}")));
+        let text = texts.entry(file).or_insert_with(|| {
+            fs::read_to_string(repository().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+        });
         assert_eq!(text.matches(from).count(), 1, "the source changed: {file} should have once\n{from}");
         *text = if to.is_empty() { without_item(text, from) } else { text.replace(from, to) };
     }
@@ -264,7 +259,7 @@ fn build(variant: &str) -> PathBuf {
     write_if_changed(&workspace.join(MANIFEST), texts[MANIFEST].as_bytes());
     let lock = workspace.join("Cargo.lock");
     if !lock.exists() {
-        fs::copy(root().join("Cargo.lock"), &lock).expect("a copied lock file");
+        fs::copy(repository().join("Cargo.lock"), &lock).expect("a copied lock file");
     }
 
     let target = crates_target();
@@ -298,7 +293,7 @@ fn copy_edited(folder: &str, workspace: &Path, texts: &BTreeMap<&str, String>) {
     let to = workspace.join(folder);
     let staged = workspace.join(".staged").join(folder);
     let _ = fs::remove_dir_all(&staged);
-    copy_tree(&root().join(folder), &staged);
+    copy_tree(&repository().join(folder), &staged);
     for (file, text) in texts {
         if let Ok(inner) = Path::new(file).strip_prefix(folder) {
             write_if_changed(&staged.join(inner), text.as_bytes());
@@ -488,13 +483,13 @@ fn author_crate(name: &str, edition: &str, source: &str, profile: &str) -> (Path
          [lib]\ncrate-type = [\"cdylib\"]\n[dependencies]\n\
          kymhost-plugin-api = {{ path = {:?}, default-features = false }}\n\
          [profile.stripped]\ninherits = \"dev\"\nlto = \"fat\"\nstrip = true\nopt-level = 1\n",
-        root().join("plugin-api")
+        repository().join("plugin-api")
     );
     write_if_changed(&workspace.join("Cargo.toml"), manifest.as_bytes());
     write_if_changed(&workspace.join("src/lib.rs"), source.as_bytes());
     let lock = workspace.join("Cargo.lock");
     if !lock.exists() {
-        fs::copy(root().join("Cargo.lock"), &lock).expect("a copied lock file");
+        fs::copy(repository().join("Cargo.lock"), &lock).expect("a copied lock file");
     }
     let target = crates_target();
     let mut cargo = Command::new(env!("CARGO"));
@@ -580,13 +575,13 @@ fn frozen() -> (PathBuf, PathBuf) {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let workspace = museum().join("v1_0");
     for part in ["plugin-api", "probe", "host"] {
-        copy_tree(&root().join("tests/museum/1.0").join(part), &workspace.join(part));
+        copy_tree(&repository().join("tests/museum/1.0").join(part), &workspace.join(part));
     }
-    let manifest = fs::read(root().join("tests/museum/1.0/Cargo.toml")).expect("the frozen manifest");
+    let manifest = fs::read(repository().join("tests/museum/1.0/Cargo.toml")).expect("the frozen manifest");
     write_if_changed(&workspace.join("Cargo.toml"), &manifest);
     let lock = workspace.join("Cargo.lock");
     if !lock.exists() {
-        fs::copy(root().join("Cargo.lock"), &lock).expect("a copied lock file");
+        fs::copy(repository().join("Cargo.lock"), &lock).expect("a copied lock file");
     }
     let target = crates_target();
     for words in [
@@ -755,7 +750,7 @@ fn host_1_0_refuses_plugin_needing_more() {
 /// Frozen files are unchanged: `SHA256SUMS` names each of them. Only the hosts and the manifest around them may be repaired.
 #[test]
 fn frozen_files_are_unchanged() {
-    let folder = root().join("tests/museum/1.0");
+    let folder = repository().join("tests/museum/1.0");
     let sums = fs::read_to_string(folder.join("SHA256SUMS")).expect("the list");
     let frozen: BTreeMap<&str, &str> = sums
         .lines()
@@ -772,7 +767,7 @@ fn frozen_files_are_unchanged() {
                 "SHA256SUMS" | "Cargo.toml" | "c_host.c" | "host" => {}
                 _ if path.is_dir() => folders.push(path),
                 _ => {
-                    let sum = hex(&Sha256::digest(fs::read(&path).expect("a readable file")));
+                    let sum = sha256(fs::read(&path).expect("a readable file"));
                     assert_eq!(frozen.get(name.as_str()), Some(&sum.as_str()), "{name} was edited, or is not of 1.0");
                     found.push(name);
                 }
@@ -781,10 +776,6 @@ fn frozen_files_are_unchanged() {
     }
     found.sort();
     assert_eq!(found, frozen.into_keys().collect::<Vec<_>>());
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The lines of the frozen contract that today's lacks.
@@ -797,12 +788,14 @@ fn missing_lines<'a>(then: &'a str, now: &str) -> Vec<&'a str> {
 #[test]
 fn rust_contract_only_appends() {
     use abi_stable::StableAbi as _;
-    let then = fs::read_to_string(root().join("tests/museum/1.0/rust_contract.txt")).expect("the frozen contract");
+    let then =
+        fs::read_to_string(repository().join("tests/museum/1.0/rust_contract.txt")).expect("the frozen contract");
     let now = crate::layout::of(kymhost_plugin_api::ffi::ModuleRef::LAYOUT);
     assert!(then.lines().count() > 100, "it is not empty");
     assert_eq!(missing_lines(&then, &now), Vec::<&str>::new());
     // What was appended is written down with its version, so that from then on it stays.
-    let today = fs::read_to_string(root().join("tests/museum/1.1/rust_contract.txt")).expect("the contract of 1.1");
+    let today =
+        fs::read_to_string(repository().join("tests/museum/1.1/rust_contract.txt")).expect("the contract of 1.1");
     assert_eq!(missing_lines(&today, &now), Vec::<&str>::new(), "what 1.1 has is gone; today:\n{now}");
     assert_eq!(missing_lines(&now, &today), Vec::<&str>::new(), "what is new is not written down; today:\n{now}");
     // Edits that are not appends are found: a field retyped, a field moved, one more in a frozen struct, a longer prefix.
@@ -827,7 +820,8 @@ fn rust_contract_only_appends() {
 #[test]
 #[ignore = "slow"]
 fn rust_contract_1_0_is_what_its_host_prints() {
-    let recorded = fs::read_to_string(root().join("tests/museum/1.0/rust_contract.txt")).expect("the frozen contract");
+    let recorded =
+        fs::read_to_string(repository().join("tests/museum/1.0/rust_contract.txt")).expect("the frozen contract");
     let output = Command::new(frozen().1).arg("layout").output().expect("it runs");
     let printed = String::from_utf8(output.stdout).expect("text");
     assert_eq!(missing_lines(&recorded, &printed), Vec::<&str>::new());
@@ -838,7 +832,7 @@ fn rust_contract_1_0_is_what_its_host_prints() {
 #[test]
 #[ignore = "slow"]
 fn card_1_0_equals_golden_card() {
-    let golden = fs::read(root().join("tests/museum/1.0/card.bin")).expect("the golden card");
+    let golden = fs::read(repository().join("tests/museum/1.0/card.bin")).expect("the golden card");
     let card = Card::parse(&golden).expect("a card");
     assert_eq!((card.api.to_string().as_str(), card.needs_api.to_string().as_str()), ("1.0", "1.0"));
     assert_eq!((card.door.as_str(), card.sdk.as_str(), card.rustc.as_str()), ("abi_stable-0.11", "1.0.0", "rustc"));

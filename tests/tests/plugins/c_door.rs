@@ -44,7 +44,7 @@ fn headers_compile_in_every_c_standard_and_cpp() {
         let library = c::plugin(name, "tests/plugins/c_probe/probe.c", flags).expect("a compiler");
         assert_eq!(load(&library).len(), 2, "{name}");
     }
-    // The same header as C++, where there is such a compiler.
+    // The same header as C++, if there is such a compiler.
     let cpp = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
     if std::process::Command::new(&cpp).arg("--version").output().is_err() {
         return kymhost_tests::skip("there is no C++ compiler");

@@ -304,7 +304,7 @@ impl Author {
         text
     }
 
-    /// Puts the log into the document, where that is asked for.
+    /// Puts the log into the document, if the variable asks for it.
     fn write_log(&self, title: &str) {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         if !writes() {

@@ -1,7 +1,7 @@
 //! Looking at, installing and trusting plugins: `plugin inspect`, `add`, `remove`, `list`, `path`, `trust`.
 
 use kymhost_tests::fixture::Fixture;
-use kymhost_tests::{Output, Run, TestDir, crates_target, library, program, skip};
+use kymhost_tests::{Output, Run, TestDir, crates_target, library, program, sha256, skip};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -59,8 +59,7 @@ fn copy_of(dir: &TestDir, plugin: &str, name: &str) -> PathBuf {
 }
 
 fn hex_sha256(path: &Path) -> String {
-    use sha2::{Digest as _, Sha256};
-    Sha256::digest(fs::read(path).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(fs::read(path).unwrap())
 }
 
 /// The error of a document, of either form: `error`, or `refusal` of `plugin inspect`.
@@ -302,7 +301,7 @@ fn add_copies_locks_lists_runs_removes() {
     assert_eq!(document["installed"][0]["library"], library.to_str().unwrap());
     assert_eq!(document["installed"][0]["sha256"], digest);
     assert_eq!(document["installed"][0]["replaced"], json!([]));
-    // On the dataset that is found from here; where there is none, on one made for it (see `new_author`).
+    // On the dataset that is found from here; if there is none, on one that is made for it (see `new_author`).
     let program = user.dir.join("bin/kymhost").display().to_string();
     let next = ["run --plugin", "table show"].map(|words| format!("{program} {words} velocity_events"));
     assert_eq!(document["next"], json!(next));
@@ -454,7 +453,7 @@ fn add_builds_a_crate() {
                   }\nexport_plugin!(Stalls);\n";
     fs::write(krate.join("src/lib.rs"), "this is no Rust").unwrap();
     let build = |words: &[&str]| {
-        // Where its dependencies are kept from one run of the tests to the next; only their speed needs optimisation.
+        // The target folder keeps dependencies from one run of the tests to the next. Optimisation would only cost time.
         let run = user.json(&["plugin", "add", "stalls"]).args(words).env("CARGO_TARGET_DIR", crates_target());
         let run = run.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
         let cargo_home = std::env::var_os("CARGO_HOME")
@@ -724,7 +723,7 @@ fn dataset_and_working_folder_are_not_searched() {
         user.source("velocity_events", &format!("{folder}/libvelocity_events.so"));
     }
     refused(user.status().output(), 5, "unknown_plugin", &["velocity_events"]);
-    // Not even where the dataset's own lock file names one.
+    // Not even if the dataset's own lock file names one.
     let entry = json!({
         "indexers": [{"name": "velocity_events", "analysis_version": "v"}], "sha256": "a".repeat(64),
         "file": user.dir.join("libvelocity_events.so"), "origin": {"kind": "file"}, "locked_utc": "2026-01-01T00:00:00Z"

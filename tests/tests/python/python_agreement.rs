@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
 use kymhost::dataset::Dataset;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::{Json, canonical_json};
-use kymhost_tests::{Run, TestDir, repository, tiff};
+use kymhost_tests::{Run, TestDir, hex, repository, tiff};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::fs;
@@ -38,10 +38,6 @@ fn agreement(python: &Path, what: &str, dataset: &Path, expected: &Path) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 // --- kymhost writes, Python reads

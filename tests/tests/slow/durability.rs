@@ -2,7 +2,7 @@
 
 use kymhost_tests::fixture::{Fixture, MARKER, TABLE, image_id, params_hash};
 use kymhost_tests::table::Table;
-use kymhost_tests::{Run, TestDir, copy_tree, kill_in_the_midst};
+use kymhost_tests::{Run, TestDir, copy_tree, kill_in_the_midst, seed};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -57,15 +57,14 @@ fn killed_run_loses_nothing() {
     let new_table = Table::read(&whole.key(TABLE));
     assert_eq!(new_table.rows.len(), EVENTS * IMAGES as usize);
 
-    let seed =
-        std::env::var("KYMHOST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    let seed = seed();
     let mut random = fastrand::Rng::with_seed(seed);
     for kill in 0..KILLS {
         let mode = if kill % 2 == 0 { "replace" } else { "incremental" };
-        // Some anywhere in the run, more where it commits.
+        // Some anywhere in the run, more of them while it commits.
         let share = if kill % 3 == 0 { random.f64() } else { 0.6 + 0.5 * random.f64() };
         let moment = time.mul_f64(share);
-        let story = format!("seed {seed}, kill {kill} of a run in {mode} after {moment:?} of {time:?}");
+        let story = format!("KYMHOST_SEED={seed}, kill {kill} of a run in {mode} after {moment:?} of {time:?}");
 
         // The host alone is killed: it is the only one that writes.
         let data = kill_in_the_midst(moment, || {

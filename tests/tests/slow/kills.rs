@@ -7,7 +7,7 @@
 
 use kymhost_tests::fixture::{Fixture, MARKER as EVENTS_MARKER, TABLE as EVENTS_TABLE, image_id};
 use kymhost_tests::judge::{self, Lab, MARKER, Rows, TABLE, Truth};
-use kymhost_tests::{damage, kill_in_the_midst, wait, wait_for};
+use kymhost_tests::{damage, kill_in_the_midst, seed, wait, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -18,11 +18,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 const PATIENCE: Duration = Duration::from_secs(600);
-
-/// Seeds come at random unless `KYMHOST_SEED` says which.
-fn seed() -> u64 {
-    std::env::var("KYMHOST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..1 << 40))
-}
 
 /// A dataset whose images are all extracted. Then every second one gets another input or other params, one
 /// fails and one is deleted.
@@ -88,7 +83,7 @@ fn killed_at_any_moment(kills: u64) {
                         return;
                     }
                     let mut random = fastrand::Rng::with_seed(seed + kill);
-                    // Some anywhere in the run, more where it commits.
+                    // Some anywhere in the run, more of them while it commits.
                     let share = if kill.is_multiple_of(3) { random.f64() } else { 0.7 + 0.6 * random.f64() };
                     let moment = whole.mul_f64(share);
                     let story = format!("KYMHOST_SEED={seed}, kill {kill} after {moment:?} of {whole:?}");

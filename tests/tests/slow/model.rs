@@ -8,7 +8,7 @@
 //! By design: an image whose marker is one of Python's is judged by the old rules, which see params, version
 //! and the count of rows alone; another binary of the same version makes nothing stale.
 //!
-//! `KYMHOST_MODEL_SEED` repeats one history (but for where its timed kills fall), `KYMHOST_MODEL_HISTORIES` and
+//! `KYMHOST_MODEL_SEED` repeats one history (except for the moments of its timed kills), `KYMHOST_MODEL_HISTORIES` and
 //! `KYMHOST_MODEL_STEPS` make more or longer ones.
 
 use arrow::array::RecordBatch;
@@ -772,7 +772,7 @@ impl History {
     }
 }
 
-/// The rows of a new extraction, and where there can be none, those that there were.
+/// The rows of a new extraction, or the earlier ones if there can be none.
 fn with_old(truth: &Truth, old: &Rows) -> Rows {
     let mut rows = truth.rows.clone();
     for image in &truth.failing {
