@@ -141,7 +141,7 @@ fn inspect_shows_card_and_whether_it_loads() {
         }
     }
     refused(inspect(&dir.join("absent.so")).arg("--json").output(), 5, "unreadable", &["absent.so"]);
-    refused(inspect(dir.path()).arg("--json").output(), 5, "no_library", &["no file"]);
+    refused(inspect(dir.path()).arg("--json").output(), 5, "no_library", &["not a file"]);
 }
 
 /// `plugin inspect` does not say that a library loads if a run refuses its name.
@@ -362,7 +362,7 @@ fn add_rejects_unusable_library() {
         assert!(document["error"]["help"].is_string(), "{document}");
     }
     fs::create_dir(user.dir.join("empty")).unwrap();
-    refused(user.add(&["empty"]), 5, "no_plugin", &["no plugin's library", "Cargo.toml"]);
+    refused(user.add(&["empty"]), 5, "no_plugin", &["no plugin library", "Cargo.toml"]);
     let left: Vec<_> = fs::read_dir(user.plugins()).into_iter().flatten().collect();
     assert!(left.is_empty() && !user.lock().exists(), "{left:?}");
 }

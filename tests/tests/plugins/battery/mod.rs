@@ -206,8 +206,8 @@ pub fn check_refused(library: &Path, words: &[&str]) {
         Ok(_) => panic!("{} was loaded", library.display()),
         Err(error) => error,
     };
-    assert!(matches!(error, PluginError::Refused { .. }), "{error:?}");
-    let text = error.to_string();
+    let PluginError::Refused { refusal, .. } = &error else { panic!("{error:?}") };
+    let text = format!("{error}\n{}", refusal.help);
     assert!(text.lines().count() <= 5, "{} lines:\n{text}", text.lines().count());
     assert!(text.lines().all(|line| line.chars().count() <= 600), "{text}");
     assert!(text.contains(&library.display().to_string()), "no file name:\n{text}");
