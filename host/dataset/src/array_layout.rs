@@ -255,7 +255,7 @@ fn parse_fill(json: &Json, dtype: DType) -> Result<serde_json::Value, String> {
             Json::Int(value) => {
                 value.as_i64().map(Value::from).or_else(|| value.as_u64().map(Value::from)).ok_or_else(wrong)
             }
-            // Written where an integer array was given a float to fill with.
+            // zarr writes this if an integer array got a float as its fill value.
             Json::Float(value) if value.fract() == 0.0 && value.abs() < 9e15 => Ok((*value as i64).into()),
             _ => Err(wrong()),
         },

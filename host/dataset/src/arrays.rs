@@ -196,7 +196,7 @@ pub(crate) fn read_layout(store: &dyn Store, data: &Key) -> Result<Option<Layout
     Layout::parse(&text).map(Some).map_err(|found| unreadable(store, &key, "Zarr v2 array metadata", found))
 }
 
-/// The axes that a group's attributes name, or the defaults where they do not name one for each dimension.
+/// The axes that a group's attributes name, or the defaults if they do not name one per dimension.
 pub(crate) fn axes(store: &dyn Store, group: &Key, rank: usize) -> Result<Vec<String>, DatasetError> {
     let attributes = attributes::read(store, group)?;
     let named: Option<Vec<String>> = attributes
@@ -210,7 +210,7 @@ fn read_chunks(store: &dyn Store, data: &Key, layout: &Layout) -> Result<Vec<u8>
     let broken = |found: String| unreadable(store, data, "an array", found);
     let codecs = guarded(|| layout.codecs()).map_err(broken)?;
     let mut array: Vec<u8> = Vec::new();
-    // What is not there is an error here, where an allocation that fails would end the process.
+    // Too little memory is an error here; a failed allocation would end the process.
     array.try_reserve_exact(layout.array_bytes()).map_err(|error| broken(error.to_string()))?;
     fill(&mut array, codecs.array.fill_value().as_ne_bytes(), layout.array_bytes());
 

@@ -5,7 +5,8 @@ use crate::names::{self, ANALYSIS, ANALYSIS_ARRAYS, DATA};
 use kymhost_plugin_api::{Artifact, ArtifactKind};
 use kymhost_store::Key;
 
-/// What an indexer leaves in a record itself. When it reads the record, none of it is an input: each run writes it anew.
+/// What an indexer leaves in a record itself. When it reads the record, none of it is an input, because each run
+/// writes it again.
 #[derive(Debug, Clone, Copy)]
 pub struct Own<'a> {
     /// The artifact that holds its run marker.
@@ -27,7 +28,7 @@ impl<'a> From<&'a String> for Own<'a> {
 }
 
 impl Own<'_> {
-    /// The keys of an image that it takes, where its names are names.
+    /// The keys of an image that it takes; invalid names take none.
     pub(crate) fn keys(&self, image_id: &str) -> Vec<Key> {
         let marker = Artifact::new(self.marker_name, ArtifactKind::Json);
         let all = std::iter::once(&marker).chain(self.writes);

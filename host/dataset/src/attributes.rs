@@ -18,7 +18,7 @@ pub(crate) fn read_object(store: &dyn Store, key: &Key, what: &'static str) -> R
     let Some(text) = store.get(key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
     match Json::parse(&text) {
         Ok(Json::Object(object)) => Ok(Some(object)),
-        Ok(_) => Err(unreadable(store, key, what, "it is JSON, but no object")),
+        Ok(_) => Err(unreadable(store, key, what, "it is JSON, but not an object")),
         Err(error) => Err(unreadable(store, key, what, error)),
     }
 }
@@ -29,7 +29,7 @@ pub(crate) fn read(store: &dyn Store, group: &Key) -> Result<Object, DatasetErro
     Ok(read_object(store, &key, "attributes (a JSON object)")?.unwrap_or_default())
 }
 
-/// Whether a group stands at a key.
+/// Whether there is a group at a key.
 pub(crate) fn is_group(store: &dyn Store, group: &Key) -> Result<bool, DatasetError> {
     Ok(store.stat(&group.join(GROUP)?)?.is_some())
 }
@@ -61,7 +61,8 @@ pub(crate) fn group_item(group: &Key) -> Result<(Key, Vec<u8>), DatasetError> {
     Ok((group.join(GROUP)?, GROUP_TEXT.into()))
 }
 
-/// The item that sets a group's `updated_utc` to now, all other attributes kept. A broken attribute file is an error, not a fresh start.
+/// The item that sets a group's `updated_utc` to now, all other attributes kept. A broken attribute file is an error,
+/// not a fresh start.
 pub(crate) fn touched(store: &dyn Store, group: &Key) -> Result<(Key, Vec<u8>), DatasetError> {
     let mut attributes = read(store, group)?;
     attributes.insert("updated_utc".to_owned(), now_utc().into());

@@ -72,7 +72,7 @@ impl Column {
         known.unwrap_or_else(|| Self::Text(formatted(array)))
     }
 
-    /// Whether numbers stand in it.
+    /// Whether it holds numbers.
     pub fn is_numeric(&self) -> bool {
         matches!(self, Self::Int(_) | Self::UInt(_) | Self::Float32(_) | Self::Float64(_))
     }
@@ -159,7 +159,7 @@ impl Cell<'_> {
 pub enum Kept {
     /// Its beginning.
     Start,
-    /// Its end, which tells most of a path.
+    /// Its end, the informative part of a path.
     End,
 }
 
@@ -190,7 +190,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn floats_for_a_glance() {
+    fn cells_show_floats_with_six_digits() {
         for (value, text) in [
             (0.0, "0"),
             (-0.0, "-0"),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn cells_of_every_type() {
+    fn cells_show_every_type() {
         let column = |array: ArrayRef| Column::new(&array);
         let ints = column(Arc::new(Int8Array::from(vec![Some(-3), None])));
         assert_eq!((ints.cell(0), ints.cell(1), ints.cell(2)), (Cell::Int(-3), Cell::Missing, Cell::Missing));

@@ -125,7 +125,8 @@ impl Dataset {
         self.store.root()
     }
 
-    /// The ids of all images (sub-groups of `images/`), sorted. An `images` folder that is missing or cannot be listed is an error.
+    /// The ids of all images (sub-groups of `images/`), sorted. An `images` folder that is missing or cannot be
+    /// listed is an error.
     pub fn image_ids(&self) -> Result<Vec<String>, DatasetError> {
         let images = Key::new(names::IMAGES)?;
         self.store.folders_with(&images, names::GROUP)?.ok_or_else(|| {
@@ -151,7 +152,8 @@ impl Dataset {
         if record.exists()? { Ok(record) } else { Err(unknown()) }
     }
 
-    /// Adds an image with pixels; its id is a new UUID v4 where none is given. `chunks`: kymflow's default where none are given.
+    /// Adds an image with pixels; its id is a new UUID v4 if none is given. `chunks`: kymflow's default if none are
+    /// given.
     pub fn add_image(
         &self,
         image_id: Option<&str>,
@@ -162,7 +164,7 @@ impl Dataset {
         let record = self.record(&id)?;
         let group = names::image_key(&id)?;
         let refused = |why: String| unwritable(&*self.store, &group, why);
-        let taken = || refused("there is an image of this id already".to_owned());
+        let taken = || refused("there is a recording with this id already".to_owned());
         if record.exists()? {
             return Err(taken());
         }
@@ -209,7 +211,7 @@ impl Dataset {
         Ok(self.store.put_many(&mut prepared.flat_map(|artifact| artifact.0))?)
     }
 
-    /// Writes texts as they are in the place of JSON artifacts of one name, given with their images, with one wait for the
+    /// Replaces JSON artifacts of one name by these texts, given with their images, with one wait for the
     /// disk. The images' attributes stay: what the texts say has not changed.
     pub fn put_json_texts(
         &self,

@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use kymhost_store::{Key, Sink, Stat, StoreError};
 use std::io;
 
-/// How a table's bytes are put under its key; `false` where they were not.
+/// How a table's bytes are put under its key; `false` if they were not.
 type PutTable<'a> = &'a dyn Fn(&Key, &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<bool, StoreError>;
 
 impl Dataset {
@@ -54,15 +54,16 @@ impl Dataset {
         self.put_table(table, rows, &|key, write| self.store().put_with(key, write).map(drop).map(|()| true)).map(drop)
     }
 
-    /// As [`Dataset::write_table`], but only where the table is still what `expected` says (see [`Dataset::table_stat`]);
-    /// `false`, and nothing written, where another program has written it in the meantime.
+    /// As [`Dataset::write_table`], but only if the table is still what `expected` says (see [`Dataset::table_stat`]);
+    /// `false`, with nothing written, if another program has written it in the meantime.
     pub fn replace_table(&self, table: &str, expected: Option<Stat>, rows: &RecordBatch) -> Result<bool, DatasetError> {
         self.put_table(table, rows, &|key, write| {
             self.store().replace_with(key, expected, write).map(|written| written.is_some())
         })
     }
 
-    /// As [`Dataset::replace_table`], with the file's bytes from `write`, and what is known of the file that was written.
+    /// As [`Dataset::replace_table`], with the file's bytes from `write`, and what is known of the file that was
+    /// written.
     pub fn replace_table_with(
         &self,
         table: &str,

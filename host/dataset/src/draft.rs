@@ -1,7 +1,7 @@
 //! New images, and new pixels of images, put into the dataset at once.
 //!
-//! Whoever makes a draft writes it aside, several at a time. Publishing is one rename for each. A reader sees no image or
-//! a whole one.
+//! Whoever makes a draft writes it aside, several at a time. Publishing is one rename for each. A reader sees no
+//! image or a whole one.
 
 use crate::array_layout::{Layout, layout_of};
 use crate::dataset::Dataset;
@@ -179,7 +179,7 @@ impl Dataset {
         Ok(ImageDraft { dataset: self, image_id: image_id.to_owned(), items, groups: HashSet::new() })
     }
 
-    /// Whether an id could be a new image's: nothing stands in its place.
+    /// Whether an id could be a new image's: nothing exists in its place.
     pub fn is_free(&self, image_id: &str) -> Result<bool, DatasetError> {
         Ok(self.store().list(&names::image_key(image_id)?)?.is_none())
     }
@@ -219,7 +219,7 @@ impl Dataset {
         Ok(StagedPixels { image_id: image_id.to_owned(), axes: pixels.axes().to_vec(), tree })
     }
 
-    /// Puts new pixels in the place of the old ones, at once, then sets the image's `axes` and `updated_utc`.
+    /// Replaces an image's pixels atomically, then sets the image's `axes` and `updated_utc`.
     pub fn publish_pixels(&self, pixels: StagedPixels) -> Result<(), DatasetError> {
         let group = names::image_key(&pixels.image_id)?;
         if !attributes::is_group(&**self.store(), &group)? {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_is_an_image_only_when_it_is_published() {
+    fn draft_is_invisible_until_published() {
         let (_folder, dataset) = dataset();
         let rows = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]).unwrap();
         let mut draft = dataset.draft_image("a", &pixels(600)).unwrap();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_taken_is_told_and_left_alone() {
+    fn publish_reports_taken_ids_and_keeps_them() {
         let (_folder, dataset) = dataset();
         dataset.add_image(Some("a"), &pixels(4), None).unwrap();
         let staged = |id| dataset.draft_image(id, &pixels(5)).unwrap().stage().unwrap();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn new_pixels_take_the_place_of_the_old_and_nothing_else() {
+    fn publish_pixels_replaces_pixels_only() {
         let (folder, dataset) = dataset();
         let record = dataset.add_image(Some("a"), &pixels(2000), None).unwrap();
         record.put_json("kept", &Json::from(1)).unwrap();
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draft_that_is_dropped_leaves_nothing() {
+    fn dropped_draft_leaves_nothing() {
         let (folder, dataset) = dataset();
         drop(dataset.draft_image("a", &pixels(2000)).unwrap().stage().unwrap());
         assert_eq!(std::fs::read_dir(folder.path().join("d.zarr/index/kymhost/tmp")).unwrap().count(), 0);

@@ -59,8 +59,8 @@ impl Diagnose for DatasetError {
                 unusable("not_a_dataset", format!("{path} is not a kymhost dataset")).why(why).help(help)
             }
             Self::UnknownImage { id, dataset } => {
-                Diagnosis::new(Class::Usage, "unknown_image", format!("there is no image '{id}' in {dataset}"))
-                    .help("`kymhost status --plugin NAME --json` lists all images")
+                Diagnosis::new(Class::Usage, "unknown_image", format!("there is no recording '{id}' in {dataset}"))
+                    .help("`kymhost status --plugin NAME --json` lists all recordings")
             }
             Self::Unreadable { key, table, expected, found } => {
                 let is_of_an_indexer = table.as_ref().is_some_and(|table| table.starts_with("kym_"));

@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unpacks_what_was_packed_and_no_more_than_the_bound() {
+    fn gunzip_round_trips_within_limit() {
         let text = vec![b'a'; 100_000];
         let packed = compress(&text).unwrap();
         assert_eq!(decompress(&packed, 100_000).unwrap(), text);

@@ -22,9 +22,9 @@ pub struct Info {
     pub format: String,
     /// `schema_version` of the root attributes.
     pub schema_version: i64,
-    /// `created_utc` of the root attributes, where it is text.
+    /// `created_utc` of the root attributes, if it is text.
     pub created_utc: Option<String>,
-    /// `updated_utc` of the root attributes, where it is text.
+    /// `updated_utc` of the root attributes, if it is text.
     pub updated_utc: Option<String>,
     /// How many images there are.
     pub images: u64,

@@ -22,7 +22,7 @@ pub enum InputState {
     File {
         /// Its length in bytes.
         size: u64,
-        /// Its times, where they can be trusted.
+        /// Its times, if they can be trusted.
         #[serde(flatten)]
         times: Option<Times>,
         /// The SHA-256 of its bytes, lower-case hex.
@@ -34,7 +34,8 @@ pub enum InputState {
         size: u64,
         /// How many chunks there are.
         chunks: u64,
-        /// The SHA-256 of names, lengths and times of all its files, and of the axes; `None` if the times cannot be trusted.
+        /// The SHA-256 of names, lengths and times of all its files, and of the axes; `None` if the times cannot be
+        /// trusted.
         #[serde(skip_serializing_if = "Option::is_none", default)]
         stats_sha256: Option<String>,
         /// The SHA-256 of names and contents of all its files, and of the axes handed over.

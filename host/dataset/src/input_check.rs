@@ -12,7 +12,7 @@ use kymhost_store::Key;
 use kymhost_store::time::checked_epoch_ns;
 use std::time::{Duration, SystemTime};
 
-/// What a key stands for. A key names one thing only.
+/// What a key names. It is one thing only.
 enum KeyForm {
     File(Key),
     /// The group above it.
@@ -36,7 +36,8 @@ fn form_of(record: &Record, key: &str) -> Result<KeyForm, DatasetError> {
     })
 }
 
-/// What was recorded, as it would be recorded now. `own` is what the indexer itself leaves in the record: no listing has it.
+/// What was recorded, as it would be recorded now. `own` is what the indexer itself leaves in the record: no listing
+/// has it.
 ///
 /// # Errors
 /// If something is there, but cannot be read; or the key is none.
@@ -56,8 +57,8 @@ pub fn look<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Resu
     Ok(Input { key: input.key.clone(), found })
 }
 
-/// Whether an input is as it was recorded: by size and times where they are recorded, which takes one look at each file; else by
-/// content. `own` is what the indexer itself leaves in the record: no listing has it.
+/// Whether an input is as it was recorded: by size and times if they are recorded, which takes one look at each file;
+/// else by content. `own` is what the indexer itself leaves in the record: no listing has it.
 ///
 /// # Errors
 /// If something is there, but cannot be read, and could be when it was recorded; or the key is none.
@@ -104,8 +105,8 @@ fn holds_by_stat(record: &Record, input: &Input) -> Result<bool, DatasetError> {
     })
 }
 
-/// How long to wait until the times of an input that was recorded without them can be trusted, when nobody writes to it; `None`
-/// where waiting is of no use.
+/// How long to wait until the times of an input that was recorded without them can be trusted, when nobody writes to
+/// it; `None` if waiting does not help.
 pub fn settles_in(record: &Record, input: &Input) -> Option<Duration> {
     if !input.found.lacks_times() {
         return None;

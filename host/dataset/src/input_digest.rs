@@ -65,7 +65,7 @@ pub(crate) fn file_found(outcome: &ReadOutcome, before: SystemTime) -> InputStat
         ReadOutcome::Absent => InputState::Absent,
         ReadOutcome::Unread => InputState::File { size: 0, times: None, sha256: String::new() },
         ReadOutcome::Bytes { stat, length, sha256 } => {
-            // Where it grew or shrank in the reading its times tell nothing.
+            // If it grew or shrank while it was read, its times mean nothing.
             let times = if stat.size == *length { Age::of(stat, before).times() } else { None };
             InputState::File { size: *length, times, sha256: hex(sha256) }
         }

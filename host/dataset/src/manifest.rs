@@ -69,7 +69,8 @@ impl Dataset {
         parse(&packed).map(Some).map_err(broken)
     }
 
-    /// How the manifest that is there differs from the images; empty when it does not. The manifest's own times do not count.
+    /// How the manifest that is there differs from the images; empty when it does not. The manifest's own times do
+    /// not count.
     pub fn check_manifest(&self) -> Result<Vec<ManifestDifference>, DatasetError> {
         let Some(old) = self.read_manifest()? else {
             let message = "there is no manifest; make one with `kymhost dataset manifest`".to_owned();
@@ -138,7 +139,7 @@ fn parse(packed: &[u8]) -> Result<Json, String> {
     let text = gzip::decompress(packed, MAX_DOCUMENT_BYTES)?;
     let manifest = Json::parse(&text).map_err(|error| error.to_string())?;
     if manifest.as_object().is_none() {
-        return Err("it is JSON, but no object".to_owned());
+        return Err("it is JSON, but not an object".to_owned());
     }
     if manifest.get("images").and_then(Json::as_array).is_none() {
         return Err("it has no list 'images'".to_owned());
@@ -146,7 +147,7 @@ fn parse(packed: &[u8]) -> Result<Json, String> {
     Ok(manifest)
 }
 
-/// What a manifest says otherwise than one built anew.
+/// What differs between a manifest and one that is built now.
 fn differences(old: &Json, new: &Json) -> Vec<ManifestDifference> {
     let mut found = Vec::new();
     let mut tell = |image_id: &str, message: String| {
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn every_difference_is_told() {
+    fn manifest_check_reports_every_difference() {
         let base = r#"{"image_id": "a", "shape": [2, 3]}, {"image_id": "b", "shape": [2, 3]}"#;
         for (old, expected) in [
             (base, vec![]),
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_differ_are_named_not_listed_whole() {
+    fn manifest_check_names_differing_keys() {
         let keys = |names: &[&str]| names.iter().map(|name| Json::from(format!("images/a/{name}"))).collect::<Vec<_>>();
         for (old, new, expected) in [
             (&["x", "y"][..], &["x", "z"][..], "analysis_keys: the manifest lacks z; the image lacks y"),
@@ -265,7 +266,7 @@ mod tests {
     proptest! {
         #![proptest_config(kymhost_test_cases::cases(16))]
         #[test]
-        fn any_bytes_are_a_manifest_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200), pack: bool) {
+        fn manifest_of_any_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), pack: bool) {
             let packed = if pack { gzip::compress(&bytes).unwrap() } else { bytes };
             if let Ok(manifest) = parse(&packed) {
                 differences(&manifest, &manifest);
@@ -273,7 +274,7 @@ mod tests {
         }
 
         #[test]
-        fn any_json_is_a_manifest_or_an_error(images in "[\\[\\]{}\",:a-z0-9 ]{0,40}") {
+        fn manifest_of_any_json_never_panics(images in "[\\[\\]{}\",:a-z0-9 ]{0,40}") {
             let text = format!("{{\"images\": [{images}]}}");
             if let Ok(manifest) = parse(&gzip::compress(text.as_bytes()).unwrap()) {
                 differences(&manifest, &manifest);

@@ -29,7 +29,7 @@ pub(crate) const OWN: &str = "index/kymhost";
 /// Where the store stages what it writes.
 pub(crate) const TEMPORARY: &str = "index/kymhost/tmp";
 
-/// The endings of artifacts' files, longest first where one ends like another.
+/// The endings of artifacts' files, longest first if one ends like another.
 pub(crate) const ENDINGS: [(&str, ArtifactKind); 4] = [
     (".json.gz", ArtifactKind::Json),
     (".json", ArtifactKind::Json),
@@ -84,7 +84,7 @@ fn normal_key(path: &str) -> Result<Key, StoreError> {
 /// An image's group. Any single segment is an id: kymflow's are UUIDs, but a folder of another name is an image too.
 pub(crate) fn image_key(image_id: &str) -> Result<Key, StoreError> {
     if image_id.contains('/') {
-        return Err(StoreError::BadKey { key: image_id.to_owned(), why: "an image's id has no '/'" });
+        return Err(StoreError::BadKey { key: image_id.to_owned(), why: "a recording's id cannot contain '/'" });
     }
     Key::new(format!("{IMAGES}/{image_id}"))
 }
@@ -99,7 +99,7 @@ pub(crate) fn artifact_key(image_id: &str, name: &str, ending: &str) -> Result<K
 pub(crate) fn array_key(image_id: &str, name: &str) -> Result<Key, DatasetError> {
     let key = normal_key(&format!("{IMAGES}/{image_id}/{ANALYSIS_ARRAYS}/{}", safe_name(name)?))?;
     if key.as_str().ends_with(ANALYSIS_ARRAYS) && key.as_str().split('/').count() == 3 {
-        let why = "nothing but '.' segments is left of it".to_owned();
+        let why = "only '.' segments are left of it".to_owned();
         return Err(DatasetError::Unwritable { key: format!("an artifact named {name:?}"), why });
     }
     Ok(key)
@@ -108,7 +108,7 @@ pub(crate) fn array_key(image_id: &str, name: &str) -> Result<Key, DatasetError>
 /// A dataset table's key.
 pub(crate) fn table_key(table: &str) -> Result<Key, StoreError> {
     if table.contains('/') {
-        return Err(StoreError::BadKey { key: table.to_owned(), why: "a table's name has no '/'" });
+        return Err(StoreError::BadKey { key: table.to_owned(), why: "a table's name cannot contain '/'" });
     }
     if table.is_empty() {
         return Err(StoreError::BadKey { key: String::new(), why: "a table needs a name" });
@@ -122,7 +122,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn names_are_made_safe_as_kymflow_does() {
+    fn safe_name_equals_kymflows() {
         for (name, safe) in [
             ("metadata", "metadata"),
             ("velocity_events/params", "velocity_events/params"),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_odd_names_are_what_a_file_system_makes_of_them() {
+    fn keys_of_odd_names_are_normalized() {
         for (name, key) in [
             ("a//b", "images/i/analysis/a/b.json"),
             ("./a", "images/i/analysis/a.json"),
@@ -175,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_leads_out(name in "\\PC*|[./\\\\ a]{0,12}") {
+        fn no_name_leads_out_of_the_dataset(name in "\\PC*|[./\\\\ a]{0,12}") {
             if let Ok(safe) = safe_name(&name) {
                 prop_assert!(!safe.contains("..") && !safe.starts_with('/') && !safe.ends_with('/') && !safe.is_empty());
                 prop_assert!(safe.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b)));

@@ -94,8 +94,8 @@ impl PreparedArtifact {
 }
 
 impl Dataset {
-    /// Makes an artifact ready to be written with others. What would keep it from being written (the image is gone, columns that Parquet
-    /// does not keep) is reported now.
+    /// Makes an artifact ready to be written with others. What would keep it from being written (the image is gone,
+    /// columns that Parquet does not keep) is reported now.
     pub fn prepare_artifact(
         &self,
         image_id: &str,
@@ -126,7 +126,8 @@ impl Dataset {
         Ok(PreparedArtifact { key: relative, sha256, items, clear })
     }
 
-    /// Writes artifacts with one wait for the disk. Their images' attributes stay: a marker that follows sets `updated_utc`.
+    /// Writes artifacts with one wait for the disk. Their images' attributes stay: a marker that follows sets
+    /// `updated_utc`.
     pub fn put_artifacts(&self, prepared: Vec<PreparedArtifact>) -> Result<(), DatasetError> {
         for data in prepared.iter().filter_map(|artifact| artifact.clear.as_ref()) {
             arrays::remove(&**self.store(), data)?;

@@ -1,7 +1,8 @@
-//! The record of one image: which key each of its attributes, artifacts and pixels is read from, and what else a write changes.
+//! The record of one image: which key each of its attributes, artifacts and pixels is read from, and what else a
+//! write changes.
 //!
-//! A *watched* record remembers what was read through it ([`Record::inputs`]). What is read only for a message, or to find
-//! the run markers in a listing, is not an input, because the caller never gets it.
+//! A *watched* record remembers what was read through it ([`Record::inputs`]). What is read only for a message, or to
+//! find the run markers in a listing, is not an input, because the caller never gets it.
 
 use crate::artifact_keys::{self, Own};
 use crate::error::DatasetError;
@@ -35,8 +36,9 @@ impl Record {
         Ok(Self { store, image_id: image_id.to_owned(), group, watch: None })
     }
 
-    /// The same image, remembering from now on what is read of it: see [`Record::inputs`]. `own` is what the reader itself leaves in
-    /// the record (by its marker's name alone, where it writes nothing else): handed over like any other, but no input.
+    /// The same image, remembering from now on what is read of it: see [`Record::inputs`]. `own` is what the reader
+    /// itself leaves in the record (its marker's name alone, if it writes nothing else): returned like any other, but
+    /// not an input.
     pub fn watched<'o>(&self, own: impl Into<Own<'o>>) -> Self {
         let watch = Watch::new(own.into().keys(&self.image_id));
         Self { watch: Some(Arc::new(watch)), ..self.clone() }
@@ -45,12 +47,12 @@ impl Record {
     /// What was read of the image since it is watched, sorted by key. Nothing if it is not.
     ///
     /// # Errors
-    /// If something was read twice and had changed in between, or where it is too much.
+    /// If something changed between two reads, or if too much was read.
     pub fn inputs(&self) -> Result<Vec<Input>, InputsError> {
         self.watch.as_ref().map_or_else(|| Ok(Vec::new()), |watch| watch.inputs())
     }
 
-    /// Reads with `read`, and has `note` remember what that came to where somebody watches.
+    /// Reads with `read`. If the record is watched, `note` records the result.
     fn reading<T>(
         &self,
         read: impl FnOnce(&dyn Store) -> Result<T, DatasetError>,
@@ -182,8 +184,9 @@ impl Record {
         self.reading_array(&names::array_key(&self.image_id, name)?)
     }
 
-    /// The group attributes as indexers see them: JSON text, sorted by name at the top (Python sorts where it writes, we keep the order), without
-    /// `updated_utc`. Every marker that is written sets that: what depended on it would be stale for ever.
+    /// The group attributes as indexers see them: JSON text, sorted by name at the top (Python sorts when it writes,
+    /// kymhost keeps the order), without `updated_utc`. Every marker that is written sets that: what depended on it
+    /// would be stale for ever.
     pub fn attributes_text(&self) -> Result<Vec<u8>, DatasetError> {
         self.reading(
             |store| {
@@ -201,8 +204,9 @@ impl Record {
         Ok(Json::Object(attributes::read(&*self.store, &self.group)?))
     }
 
-    /// All artifacts as an indexer sees them, sorted by name, then kind: without what it writes itself, and without run markers
-    /// (its own, and every JSON artifact that is a valid one), so that no rows depend on which indexers have run.
+    /// All artifacts as an indexer sees them, sorted by name, then kind: without what it writes itself, and without
+    /// run markers (its own, and every JSON artifact that is a valid one), so that no rows depend on which indexers
+    /// have run.
     pub fn artifacts_of_others<'o>(&self, own: impl Into<Own<'o>>) -> Result<Vec<Artifact>, DatasetError> {
         let own = own.into().keys(&self.image_id);
         let is_own = |artifact: &Artifact| {
@@ -271,7 +275,8 @@ impl Record {
         Ok(self.store.put_many(&mut items.into_iter())?)
     }
 
-    /// What a JSON artifact's write puts: the artifact, and the group's attributes. An older `.json.gz` stays; the plain one is read first.
+    /// What a JSON artifact's write puts: the artifact, and the group's attributes. An older `.json.gz` stays; the
+    /// plain one is read first.
     pub(crate) fn json_items(&self, name: &str, payload: &Json) -> Result<[(Key, Vec<u8>); 2], DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".json")?;
         Ok([(key, payload.to_file_text().into_bytes()), self.touched()?])
@@ -302,7 +307,7 @@ impl Record {
         Ok(self.store.put_many(&mut items.into_iter())?)
     }
 
-    /// What an array artifact's write puts where its data was removed: the groups, the chunks, and `.zarray` last.
+    /// The items of an array artifact, once its old data is removed: the groups, the chunks, and `.zarray` last.
     pub(crate) fn array_items(&self, name: &str, array: &Array) -> Result<Vec<(Key, Vec<u8>)>, DatasetError> {
         let group = names::array_key(&self.image_id, name)?;
         let mut items = Vec::new();

@@ -61,7 +61,7 @@ impl Dataset {
     pub(crate) fn touch_root(&self, what: &str) -> Result<(), DatasetError> {
         let _structure = match self.lock_structure(what) {
             Ok(structure) => structure,
-            // What was to be written is written, and the time stands for no more than a hint.
+            // The data itself is written; the time is only a hint.
             Err(error @ DatasetError::Locked { .. }) => {
                 tracing::warn!(%error, "the dataset's updated_utc stays as it is");
                 return Ok(());
@@ -72,7 +72,7 @@ impl Dataset {
         Ok(self.store().put(&key, &bytes)?)
     }
 
-    /// Whether the root's attributes can be set, told before anything is written.
+    /// Checks that the root's attributes can be set, before anything is written.
     pub(crate) fn check_root(&self) -> Result<(), DatasetError> {
         attributes::touched(&**self.store(), &Key::root()).map(drop)
     }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_structure_is_changed_by_one_at_a_time() {
+    fn structure_lock_is_exclusive() {
         let (_folder, dataset) = fixture();
         dataset.add_image(Some("a"), &pixels(), None).unwrap();
         let held = dataset.lock_structure("holding it").unwrap();

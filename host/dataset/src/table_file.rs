@@ -26,7 +26,7 @@ pub(crate) const TAIL_BYTES: usize = 8;
 const MAGIC: [u8; 4] = *b"PAR1";
 /// Rows that are unpacked at a time.
 const BATCH_ROWS: usize = 1 << 14;
-/// About as many bytes of rows are unpacked at a time, where there are fewer rows of them.
+/// About this many bytes of rows are unpacked at a time, if that is fewer rows.
 const BATCH_BYTES: u64 = 16 << 20;
 
 /// An opened table.
@@ -131,7 +131,8 @@ impl TableFile {
         unreadable(&*self.store, &self.key, "Parquet", found)
     }
 
-    /// Rows of the row groups told, in order: of those columns (places in [`TableFile::schema`], ascending) and in batches.
+    /// Rows of the given row groups, in order: of these columns (places in [`TableFile::schema`], ascending) and in
+    /// batches.
     pub fn batches(&self, groups: Vec<usize>, columns: &[usize]) -> Result<Batches<'_>, DatasetError> {
         let fields: Vec<_> = columns.iter().filter_map(|&column| self.schema.fields().get(column).cloned()).collect();
         let schema = Arc::new(Schema::new_with_metadata(fields, self.schema.metadata().clone()));
@@ -157,7 +158,7 @@ impl TableFile {
     }
 
     /// As [`TableFile::batches`], of those of the named columns that hold text, as views: what repeats
-    /// is then told without looking at the text. In the order of `names`; `None` for a column that the table lacks;
+    /// is then decided without looking at the text. In the order of `names`; `None` for a column that the table lacks;
     /// columns of other types are left as they are.
     pub fn text_batches<const N: usize>(
         &self,

@@ -26,7 +26,7 @@ use std::io::{self, BufReader, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// How much of a row group is read at once where it is copied.
+/// How much of a row group is read at once when it is copied.
 const COPY_BUFFER: usize = 1 << 20;
 
 /// The columns as a file keeps them: of pandas' metadata what is still true, and no other.
@@ -37,8 +37,8 @@ pub fn kept_schema(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }
 
-/// Which row groups of a file can be copied into one of these columns, byte for byte: all its columns must be kept in the
-/// very same form, and what the file says of a group must be possible.
+/// Which row groups of a file can be copied into one of these columns, byte for byte: all its columns must be kept in
+/// the very same form, and what the file says of a group must be possible.
 pub fn copyable_groups(file: &TableFile, schema: &Schema) -> Vec<bool> {
     let groups = file.parquet().row_groups();
     let none = || vec![false; groups.len()];
@@ -76,7 +76,7 @@ pub fn copyable_groups(file: &TableFile, schema: &Schema) -> Vec<bool> {
     copyable
 }
 
-/// Where a column's bytes stand in the file, and how many they are.
+/// Where a column's bytes are in the file, and how many.
 fn extent(column: &ColumnChunkMetaData) -> Option<(u64, u64)> {
     if column.file_path().is_some() {
         return None;
@@ -159,7 +159,7 @@ impl<'a> TableWriter<'a> {
         self.groups
     }
 
-    /// Ends the row group, where one is being written.
+    /// Ends the row group, if one is being written.
     pub fn end_group(&mut self) -> io::Result<()> {
         let Some(group) = self.group.take() else { return Ok(()) };
         self.groups += 1;
@@ -178,7 +178,7 @@ impl<'a> TableWriter<'a> {
         self.groups += 1;
         let leaves: Vec<usize> = file.leaves().into_iter().flatten().collect();
         caught(|| {
-            let no_such = || ParquetError::General(format!("row group {group} is not what it was"));
+            let no_such = || ParquetError::General(format!("row group {group} has changed"));
             let found = file.parquet().row_groups().get(group).ok_or_else(no_such)?;
             let from = Buffered(file.chunks());
             let mut writer = self.file.next_row_group()?;
@@ -222,7 +222,7 @@ impl<'a> TableWriter<'a> {
 fn caught<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> io::Result<T> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => done.map_err(tables::write_error),
-        Err(_) => Err(tables::refused("the Parquet writer gave up".to_owned())),
+        Err(_) => Err(tables::refused("the Parquet writer panicked".to_owned())),
     }
 }
 
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_a_full_disk_wherever_it_happens() {
+    fn table_writer_reports_full_disk() {
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values((0..20_000).map(|n| n * 7919)));
         let rows = RecordBatch::try_from_iter_with_nullable([("x", numbers, true)]).unwrap();
         let write = |room: usize| {

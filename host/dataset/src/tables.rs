@@ -30,7 +30,8 @@ const BATCH_ROWS: usize = 1 << 18;
 /// pandas' description of a table, in the file's metadata.
 pub(crate) const PANDAS: &str = "pandas";
 
-/// How pandas calls row labels that have no name, where it writes them: no column to it, and lost when it writes again.
+/// What pandas names row labels without a name, if it writes them. They are not a column to pandas and get lost when
+/// it writes again.
 pub(crate) const NAMELESS_INDEX: &str = "__index_level_";
 
 /// What a table is kept as.
@@ -94,7 +95,7 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, 
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied())
             .unwrap_or("no message");
-        Err(format!("it is corrupt (the reader gave up: {text})"))
+        Err(format!("it is corrupt (the reader panicked: {text})"))
     })
 }
 
@@ -137,7 +138,7 @@ fn builder<R: ChunkReader + 'static>(source: R) -> Result<ParquetRecordBatchRead
 /// A file's metadata, for reading its columns as what they are.
 pub(crate) fn without_dictionaries(mut metadata: ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
     let schema = metadata.schema();
-    // Categories and views are read as what they stand for: the parquet crate cannot read categories that are all missing.
+    // Categories and views are read as plain values: the parquet crate cannot read categories that are all missing.
     if schema.fields().iter().any(|field| plain_type(field.data_type()) != field.data_type()) {
         let fields = schema.fields().iter().map(|field| {
             let kind = plain_type(field.data_type()).clone();
@@ -150,7 +151,7 @@ pub(crate) fn without_dictionaries(mut metadata: ArrowReaderMetadata) -> Result<
     Ok(metadata)
 }
 
-/// `ours`: the file again, where [`zstd_pages`] is to unpack it; all columns, then.
+/// `ours`: the file again, if [`zstd_pages`] unpacks it; then all columns are read.
 fn read_unguarded<R: ChunkReader + 'static>(
     builder: ParquetRecordBatchReaderBuilder<R>,
     columns: Option<&[&str]>,
@@ -290,7 +291,8 @@ pub(crate) fn without_nan(column: &ArrayRef) -> ArrayRef {
     Arc::clone(column)
 }
 
-/// Rows as they are kept: all columns optional, no dictionaries, no `NaN`, and of pandas' metadata only what is still true.
+/// Rows as they are kept: all columns optional, no dictionaries, no `NaN`, and of pandas' metadata only what is still
+/// true.
 pub(crate) fn prepare(rows: &RecordBatch) -> Result<RecordBatch, String> {
     let schema = rows.schema();
     let mut names = HashSet::new();
@@ -311,8 +313,9 @@ pub(crate) fn prepare(rows: &RecordBatch) -> Result<RecordBatch, String> {
     RecordBatch::try_new_with_options(schema, columns, &options).map_err(|error| error.to_string())
 }
 
-/// pandas' metadata, cut down to the columns that need it: those of a nullable type (`Int64`, `boolean` …), which the Arrow type
-/// alone would not give back. `None` when there are none: a file without it is read right by its Arrow types.
+/// pandas' metadata, cut down to the columns that need it: those of a nullable type (`Int64`, `boolean` …), which the
+/// Arrow type alone would not give back. `None` when there are none: a file without it is read right by its Arrow
+/// types.
 pub(crate) fn still_true(text: &str, fields: &[Field]) -> Option<String> {
     let old = Json::parse(text.as_bytes()).ok()?;
     let mut described = HashMap::new();
@@ -383,7 +386,7 @@ pub(crate) fn write(rows: &RecordBatch, form: TableForm, to: impl Write + Send) 
     match written {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(write_error(error)),
-        Err(_) => Err(refused("the Parquet writer gave up".to_owned())),
+        Err(_) => Err(refused("the Parquet writer panicked".to_owned())),
     }
 }
 

@@ -173,7 +173,7 @@ impl Inspection {
         self.strays("", &[GROUP, ATTRIBUTES], &[IMAGES, INDEX, TABLES]);
     }
 
-    /// Whatever stands in a folder next to what belongs there.
+    /// What is in a folder besides what belongs there.
     fn strays(&mut self, folder: &str, files: &[&str], folders: &[&str]) {
         for entry in self.list(folder) {
             let belongs = if entry.is_dir { folders } else { files };
@@ -280,7 +280,7 @@ impl Inspection {
                 }
                 continue;
             }
-            // Zarr's own group files may stand here.
+            // Zarr's own group files are allowed here.
             if [GROUP, ATTRIBUTES].contains(&entry.name.as_str()) {
                 continue;
             }
@@ -309,7 +309,7 @@ impl Inspection {
         }
     }
 
-    /// A JSON file by its own key: a `.json.gz` is looked at also where a `.json` hides it.
+    /// A JSON file by its own key: a `.json.gz` is checked even if a `.json` hides it.
     fn json(&mut self, key: &str) {
         let bytes =
             Key::new(key).and_then(|key| self.store().get(&key, MAX_DOCUMENT_BYTES)).map_err(DatasetError::from);
@@ -417,7 +417,7 @@ impl Inspection {
             let names = Key::new(folder).and_then(|key| self.store().left_overs(&key)).unwrap_or_default();
             if !names.is_empty() {
                 let message = format!(
-                    "holds what {} writes that were killed left, which harms nothing; the next write removes it",
+                    "holds left-over files of killed writes ({}); they are harmless, and the next write removes them",
                     names.len()
                 );
                 self.notes.push(Problem { key: folder.to_owned(), message });

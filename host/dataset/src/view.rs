@@ -81,7 +81,7 @@ impl Dataset {
         Ok(View { rows, broken_images, broken_tables })
     }
 
-    /// How many rows a table has of each image; none of any where it has no ids.
+    /// How many rows a table has of each image; empty if the table has no ids.
     fn rows_of_images(&self, table: &str) -> Result<HashMap<String, i64>, DatasetError> {
         let mut counts = HashMap::new();
         let Some(rows) = self.read_table(table, Some(&[IMAGE_ID]))? else { return Ok(counts) };
@@ -137,7 +137,7 @@ pub fn epoch_ns(json: &Json) -> Option<i64> {
 
 impl ViewerRow {
     fn lost() -> Self {
-        Self { errors: vec!["it could not be looked at".to_owned()], ..Self::default() }
+        Self { errors: vec!["it could not be read".to_owned()], ..Self::default() }
     }
 
     fn tell(&mut self, metadata: &Json) {

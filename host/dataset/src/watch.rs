@@ -18,7 +18,8 @@ const MAX_KEY_BYTES: usize = 8 << 20;
 /// What a watched record has read so far.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// What the reader itself leaves in the record, its run marker first of all: never an input, for every commit rewrites it.
+    /// What the reader itself leaves in the record, its run marker first of all: never an input, for every commit
+    /// rewrites it.
     own: Vec<Key>,
     notes: Mutex<Notes>,
 }
@@ -39,7 +40,8 @@ pub enum InputsError {
     Moved(Vec<String>),
     /// More than is kept.
     #[error(
-        "it read more artifacts than kymhost keeps track of ({MAX_INPUTS}, with names of at most {MAX_KEY_BYTES} bytes in all)"
+        "it read more artifacts than kymhost keeps track of ({MAX_INPUTS}, with names of at most {MAX_KEY_BYTES} bytes \
+         in all)"
     )]
     TooMany,
 }
@@ -69,7 +71,7 @@ impl Watch {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).moved.insert(key.to_owned());
     }
 
-    /// Notes what reading files of the image's group came to.
+    /// Notes the result of reading files of the image's group.
     pub(crate) fn note_files(&self, store: &dyn Store, group: &Key, readings: Vec<Reading>) {
         for Reading { key, before, outcome } in readings {
             let Some(name) = below(group, &key).filter(|_| !self.own.contains(&key)) else { continue };
@@ -98,7 +100,8 @@ impl Watch {
         self.note(ANALYSIS, InputState::Listing { sha256 });
     }
 
-    /// Notes what reading an array came to: its axes, `None` inside if there is no array, an error if it cannot be read.
+    /// Notes the result of reading an array: its axes, `None` inside if there is no array, an error if it cannot be
+    /// read.
     pub(crate) fn note_array(
         &self,
         store: &dyn Store,

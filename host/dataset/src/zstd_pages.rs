@@ -1,8 +1,8 @@
 //! The pages of small ZSTD tables, unpacked with one decompressor per thread.
 //!
-//! The parquet crate makes a compressor and a decompressor for each column of each file. Each asks the processor for its
-//! features. In a virtual machine that costs more than unpacking the column of an artifact. So the crate is told that the
-//! columns are not packed, and gets unpacked pages from here.
+//! The parquet crate makes a compressor and a decompressor for each column of each file. Each asks the processor for
+//! its features. In a virtual machine that costs more than unpacking the column of an artifact. So the crate is told
+//! that the columns are not packed, and gets unpacked pages from here.
 
 use arrow::datatypes::Fields;
 use bytes::Bytes;

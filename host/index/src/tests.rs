@@ -508,6 +508,15 @@ impl Store for Busy {
     }
 }
 
+/// A store of tests must not promise less than the real one.
+#[test]
+fn busy_store_keeps_the_contract() {
+    let lab = Lab::new(&["a"]);
+    let store = kymhost_store::LocalStore::open(&lab.path).unwrap();
+    let busy = Busy { store, writes: std::sync::Mutex::default() };
+    assert_eq!(kymhost_store::contract::check(&busy, &Key::new("contract").unwrap()), []);
+}
+
 #[test]
 fn rows_that_python_writes_during_a_commit_are_kept() {
     // The table as Python writes it meanwhile: with one more row, of an image that we know nothing of.

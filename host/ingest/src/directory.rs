@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 use std::io::{self, Read, Seek, SeekFrom};
 
-/// Compressions that libtiff knows predictors of: LZW, Deflate (both numbers), LZMA and Zstandard. Any other ignores the tag.
+/// Compressions that libtiff knows predictors of: LZW, Deflate (both numbers), LZMA and Zstandard. Any other ignores
+/// the tag.
 const PREDICTED: [u64; 5] = [5, 8, 32946, 34925, 50000];
 const NEW_SUBFILE_TYPE: u64 = 254;
 const SUBFILE_TYPE: u64 = 255;
@@ -32,7 +33,7 @@ pub struct Directory {
     pub predictor_ignored: bool,
 }
 
-/// Bytes that are read in the place of those that stand in the file.
+/// Bytes that are read instead of those in the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Patches(Vec<(u64, Vec<u8>)>);
 
@@ -143,7 +144,7 @@ impl<F: Read + Seek> Scan<'_, F> {
     }
 }
 
-/// The tag of an entry and its value, where that is one unsigned number.
+/// The tag of an entry and its value, if that is one unsigned number.
 fn value(form: WordForm, entry: &[u8], at: u64) -> Option<(u64, Value)> {
     let size = match form.number(entry.get(2..4)?) {
         1 => 1,
@@ -210,7 +211,7 @@ mod tests {
     use std::io::Cursor;
 
     #[test]
-    fn other_bytes_are_read_in_their_places() {
+    fn patched_bytes_are_read_in_place() {
         let patches = Patches(vec![(2, vec![9, 9]), (7, vec![8])]);
         let file: Vec<u8> = (0..10).collect();
         for step in 1..11 {
@@ -230,7 +231,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), big in any::<bool>()) {
+        fn directory_of_any_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), big in any::<bool>()) {
             let head: &[u8] = if big { b"MM\0\x2b\0\x08\0\0\0\0\0\0\0\0\0\x10" } else { b"II\x2a\0\x08\0\0\0" };
             let (found, _) = scan(&mut Cursor::new([head, &bytes].concat()), 100);
             prop_assert!(found.len() <= 100);

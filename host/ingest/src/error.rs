@@ -108,12 +108,12 @@ impl fmt::Display for IngestError {
     }
 }
 
-/// What is wrong with one file; the others go in.
+/// What is wrong with one file; the rest are imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileError {
     /// What sort of fault it is.
     pub kind: FileErrorKind,
-    /// What was found, and where it is not the recording itself, in which file.
+    /// What was found, and in which file if it is not the recording itself.
     pub message: String,
 }
 

@@ -3,8 +3,9 @@
 //! `images/<id>/` has `image.tif`, each artifact under its own name, array artifacts in `array_artifacts/`, and
 //! `export.json`, which says what each file is: names with `/`, types that CSV cannot express, axes.
 //!
-//! An image is written aside and renamed when it is complete. If an older export of it exists, its files are replaced one
-//! by one: `image.tif` is removed first and comes last. A folder without it is not a recording, so no half export is ever ingested.
+//! An image is written aside and renamed when it is complete. If an older export of it exists, its files are replaced
+//! one by one: `image.tif` is removed first and comes last. A folder without it is not a recording, so no half export
+//! is ever ingested.
 
 use crate::error::IngestError;
 use crate::files::{MAX_SIDECAR_BYTES, read_bounded};
@@ -36,7 +37,7 @@ pub struct ExportOptions {
     pub images: Vec<String>,
     /// Whether the folder may hold something already.
     pub overwrite: bool,
-    /// Becomes true where it is to end.
+    /// Becomes true if it is to stop.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -65,8 +66,8 @@ pub struct ExportedImage {
 /// Writes a dataset into a folder.
 ///
 /// # Errors
-/// If the folder cannot be used, or an image that is asked for is not there. What is wrong with one image or table is reported of it
-/// alone.
+/// If the folder cannot be used, or an image that is asked for is not there. What is wrong with one image or table is
+/// reported of it alone.
 pub fn export(
     dataset: &Dataset,
     folder: &Path,
@@ -108,7 +109,8 @@ pub fn export(
     Ok(exported)
 }
 
-/// Writes an array as a TIFF without compression: its last two axes are a page's, all others are pages one after the other.
+/// Writes an array as a TIFF without compression: its last two axes are a page's, all others are pages one after the
+/// other.
 ///
 /// # Errors
 /// If the file cannot be written, or a TIFF cannot hold such an array.
@@ -116,7 +118,7 @@ pub fn write_tiff(array: &Array, path: &Path) -> Result<(), IngestError> {
     write(path, |out| tiff::write(array, out).map_err(io::Error::other))
 }
 
-/// Nothing is written into the dataset, nor around it: also where a folder of the export leads there.
+/// Nothing is written into the dataset, nor around it, not even through a link in the export's folder.
 fn refuse_overlap(dataset: &Dataset, folder: &Path) -> Result<(), IngestError> {
     let data = dataset.path();
     let leads_in = ["", "images", "tables"].iter().any(|below| place::is_within(&folder.join(below), &data));
@@ -148,13 +150,13 @@ fn write(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>
     })
 }
 
-/// Where something is written until it is whole: a name that no ingest looks at.
+/// The name that something has until it is complete; no ingest reads it.
 fn aside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.partial"))
 }
 
-/// Writes an image aside, and puts it into its place when it is whole. Where that fails, what an earlier export wrote of it stays.
+/// Writes an image aside, and renames it when it is complete. If that fails, the files of an earlier export stay.
 fn image(dataset: &Dataset, id: &str, folder: &Path, notes: &mut Vec<String>) -> Result<usize, IngestError> {
     if place::is_within(folder, &dataset.path()) {
         return Err(IngestError::Overlaps { path: folder.to_owned(), dataset: dataset.path() });
@@ -252,7 +254,7 @@ fn file_of(
         key: record.describe_artifact(name, kind),
         table: None,
         expected: "an artifact",
-        found: "it was there a moment ago".to_owned(),
+        found: "it disappeared during the export".to_owned(),
     };
     let entry = |file: String, form| ListedFile {
         name: name.to_owned(),
@@ -308,7 +310,7 @@ impl Default for Names {
 }
 
 impl Names {
-    /// The artifact's name with this ending; where that is taken, or is a folder (or in a file), a name like it.
+    /// The artifact's name with this ending; if that is taken, or is a folder (or in a file), a similar name.
     fn free(&mut self, name: &str, ending: &str) -> String {
         let name: Vec<&str> = name.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         let mut wanted = name.join("/");
@@ -317,7 +319,7 @@ impl Names {
         }
         for number in 1.. {
             let file = if number == 1 { format!("{wanted}{ending}") } else { format!("{wanted}-{number}{ending}") };
-            // Some file systems do not tell upper from lower case.
+            // Some file systems do not distinguish upper and lower case.
             let key = file.to_ascii_lowercase();
             if !self.folders.contains(&key) && self.files.insert(key) {
                 self.folders.extend(Self::above(&file).map(str::to_ascii_lowercase));
@@ -355,8 +357,8 @@ fn table(
     Ok(rows.num_rows())
 }
 
-/// CSV with a header. A missing value is nothing between the commas; an empty text is `""`. (In a table of one column both
-/// are `""`: a line with nothing on it would be no row.)
+/// CSV with a header. A missing value is nothing between the commas; an empty text is `""`. (In a table of one column
+/// both are `""`: a line with nothing on it would be no row.)
 pub fn csv(out: &mut impl Write, rows: &RecordBatch) -> io::Result<()> {
     let columns: Vec<Column> = rows.columns().iter().map(Column::new).collect();
     let only_one = columns.len() == 1;
@@ -411,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_come_back_from_csv_as_they_were() {
+    fn tables_round_trip_through_csv() {
         let rows = RecordBatch::try_from_iter_with_nullable([
             ("i", Arc::new(Int64Array::from(vec![Some(i64::MIN), None, Some(0)])) as ArrayRef, true),
             ("small", Arc::new(Int8Array::from(vec![Some(-1), None, Some(0)])), true),
@@ -443,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_files_are_given_once() {
+    fn export_gives_each_file_name_once() {
         let mut names = Names::default();
         for (name, ending, expected) in [
             ("a/b", ".json", "a/b.json"),
@@ -462,7 +464,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_texts_come_back(texts in proptest::collection::vec(proptest::option::of("[a-zN ,\"\r\n\t\u{e4}0-9.-]{0,6}"), 1..8)) {
+        fn csv_texts_round_trip(texts in proptest::collection::vec(proptest::option::of("[a-zN ,\"\r\n\t\u{e4}0-9.-]{0,6}"), 1..8)) {
             let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..texts.len() as i64));
             let texts: ArrayRef = Arc::new(StringArray::from_iter(texts));
             let rows = RecordBatch::try_from_iter_with_nullable([("t", texts, true), ("n", numbers, true)]).unwrap();
@@ -470,7 +472,7 @@ mod tests {
         }
 
         #[test]
-        fn any_floats_come_back(bits in proptest::collection::vec(proptest::option::of(any::<u64>()), 1..20)) {
+        fn csv_floats_round_trip(bits in proptest::collection::vec(proptest::option::of(any::<u64>()), 1..20)) {
             let floats: Vec<Option<f64>> = bits.into_iter().map(|bits| bits.map(f64::from_bits)).collect();
             floats_come_back(&floats)?;
         }
@@ -488,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn infinities_come_back_and_nan_as_missing() {
+    fn infinity_round_trips_and_nan_is_missing() {
         floats_come_back(&[Some(f64::INFINITY), Some(f64::NEG_INFINITY), Some(f64::NAN), None, Some(-0.0)]).unwrap();
     }
 }

@@ -66,7 +66,7 @@ pub enum SidecarRole {
     Header,
     /// It becomes the artifact of this name.
     Artifact(String, SidecarForm),
-    /// What it is, the listing of its folder says.
+    /// The listing of its folder says what it is.
     Listed,
 }
 
@@ -77,7 +77,7 @@ pub struct FoundRecordings {
     pub recordings: Vec<Recording>,
     /// What could not be looked at.
     pub failures: Vec<(PathBuf, FileError)>,
-    /// Words for people: what was skipped.
+    /// Notes for people: what was skipped.
     pub notes: Vec<String>,
     /// The folders and files that were named, absolute.
     pub roots: Vec<PathBuf>,
@@ -155,11 +155,11 @@ struct Walk {
     /// Files by what they really are: one that two names lead to is one recording.
     seen: HashSet<PathBuf>,
     links: SkippedLinks,
-    /// Where they are to go: not looked into.
+    /// The dataset that they go into; it is not searched.
     dataset: PathBuf,
 }
 
-/// What an entry of a folder is, where it counts.
+/// What an entry of a folder is.
 enum EntryKind {
     File,
     Folder,
@@ -171,7 +171,7 @@ enum EntryKind {
 }
 
 impl EntryKind {
-    /// Links to files count as files where they stay within `root`.
+    /// Links to files count as files if they stay within `root`.
     fn of(entry: &fs::DirEntry, root: &Path) -> io::Result<Self> {
         let kind = entry.file_type()?;
         Ok(if kind.is_symlink() {
@@ -193,7 +193,7 @@ impl EntryKind {
 }
 
 impl Walk {
-    /// Looks through one folder; with `only`, for that file and what stands next to it.
+    /// Looks through one folder; with `only`, for that file and what is next to it.
     fn folder(&mut self, root: &Path, folder: &Path, depth: usize, only: Option<&str>) -> io::Result<()> {
         let (mut files, mut folders) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(folder)? {
@@ -269,7 +269,7 @@ impl Walk {
         for name in folders {
             let Some((stem, first)) = owner(name, &stems).filter(|(_, first)| !first.is_empty()) else { continue };
             let mut side = SideFolder { root, files: Vec::new(), too_deep: false };
-            // A folder with recordings in it is looked through for these, and what stands in it is theirs.
+            // A folder with recordings in it is searched for these, and its other files are theirs.
             if side.collect(&folder.join(name), first, name, MAX_PARTS).is_none() {
                 continue;
             }
@@ -362,7 +362,7 @@ fn role_of(body: &str) -> Option<SidecarRole> {
         "json" => return Some(SidecarRole::Json),
         "txt" => return Some(SidecarRole::Header),
         "metadata.json" => return Some(SidecarRole::Payload),
-        // Where an image came from, its ingest says.
+        // The ingest records where an image came from.
         "provenance.json" => return None,
         _ => {}
     }
@@ -378,8 +378,8 @@ struct SideFolder<'a> {
 }
 
 impl SideFolder<'_> {
-    /// Collects what stands in `folder`; `artifact` is how its artifacts' names begin, `name` its path below the recording's
-    /// folder. `None` if a TIFF stands in it: then it is no such folder.
+    /// Collects what is in `folder`; `artifact` is how its artifacts' names begin, `name` its path below the
+    /// recording's folder. `None` if it contains a TIFF, because then it is not such a folder.
     fn collect(&mut self, folder: &Path, artifact: &str, name: &str, depth: usize) -> Option<()> {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             let Ok(file) = entry.file_name().into_string() else { continue };
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_as_a_recording() {
+    fn find_accepts_tiff_names_only() {
         let folder = folder(&[
             "b.tif",
             "a.TIFF",
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_not_followed_out() {
+    fn find_skips_links_that_lead_out() {
         let outside = folder(&["out.tif", "out/o.tif"]);
         let folder = folder(&["a.tif", "sub/b.tif", ".store/real"]);
         let link = |target: &Path, name: &str| std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap();
@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_a_file_is_and_what() {
+    fn sidecars_belong_to_longest_matching_name() {
         let folder = folder(&[
             "a.tif",
             "a.b.tif",
@@ -569,7 +569,7 @@ mod tests {
     }
 
     #[test]
-    fn exported_folders_are_one_image_each() {
+    fn exported_folder_is_one_recording() {
         let ours = folder(&["i/image.tif", "i/export.json", "i/a/b.json", "i/array_artifacts/x.npy", "i/a/more.tif"]);
         let found = find(&[ours.path().to_path_buf()], Path::new(NOWHERE)).unwrap();
         assert_eq!(names(&found), ["i/image.tif"]);

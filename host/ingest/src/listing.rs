@@ -15,7 +15,7 @@ const VERSION: i64 = 1;
 pub struct Listing {
     /// The id that it had.
     pub image_id: String,
-    /// The pixels' lengths: pages of a TIFF do not tell them all.
+    /// The pixels' lengths: the pages of a TIFF do not say all of them.
     pub shape: Vec<usize>,
     /// The pixels' axes.
     pub axes: Vec<String>,
@@ -82,7 +82,7 @@ impl Listing {
 
     /// Reads one.
     pub fn parse(json: &Json) -> Result<Self, String> {
-        let wrong = |what: &str| format!("its '{what}' is missing or no {LISTING} of ours");
+        let wrong = |what: &str| format!("its '{what}' is missing or not valid in {LISTING}");
         if json.get("format").and_then(Json::as_str) != Some(FORMAT) {
             return Err(wrong("format"));
         }
@@ -138,7 +138,7 @@ impl Listing {
     }
 }
 
-/// Types that CSV texts tell in full, by the names that Arrow's Python has for them.
+/// Types that CSV texts express fully, by the names that Arrow's Python has for them.
 const TYPES: [(&str, DataType); 19] = [
     ("null", DataType::Null),
     ("bool", DataType::Boolean),
@@ -161,7 +161,7 @@ const TYPES: [(&str, DataType); 19] = [
     ("timestamp[ns]", DataType::Timestamp(TimeUnit::Nanosecond, None)),
 ];
 
-/// The name of a type that CSV texts tell in full; `None` for any other.
+/// The name of a type that CSV texts express fully; `None` for any other.
 pub fn name_of(kind: &DataType) -> Option<&'static str> {
     TYPES.iter().find(|(_, known)| known == kind).map(|(name, _)| *name)
 }
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn listing_round_trips() {
         let entry = |name: &str, file: &str, form, stays_csv| ListedFile {
             name: name.into(),
             file: file.into(),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn files_elsewhere_are_refused() {
+    fn listing_refuses_files_outside_its_folder() {
         for file in ["../a.json", "/a.json", "a/../b.json", "a//b.json", "a\\b.json", "a.txt", "a.npy"] {
             let json = format!(
                 r#"{{"format": "kymhost_export", "version": 1, "image_id": "i", "shape": [1, 1], "axes": ["y", "x"],

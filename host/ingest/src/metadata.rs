@@ -17,12 +17,12 @@ const MAX_ROIS: usize = 100_000;
 pub struct Metadata {
     /// What is written.
     pub payload: Json,
-    /// Words for people.
+    /// Notes for people.
     pub notes: Vec<String>,
 }
 
-/// Makes the payload of an image of this shape. What `json` says goes before what the header says; what neither says is taken from
-/// `before`, the payload that the image had, where that is given: its header, and if there is no `json`, all of it.
+/// Makes the payload of an image of this shape. What `json` says goes before what the header says; what neither says
+/// is taken from `before`, the payload that the image had, if given: its header, and all of it if there is no `json`.
 ///
 /// # Errors
 /// If `json` is not a metadata payload: what is wrong with it.
@@ -43,7 +43,7 @@ pub fn payload(
     let root = match json.or(without_header.as_ref()) {
         None => None,
         Some(Json::Object(object)) => Some(object),
-        Some(_) => return Err("it is JSON, but no object".to_owned()),
+        Some(_) => return Err("it is JSON, but not an object".to_owned()),
     };
     let member = |name: &str| root.and_then(|object| object.get(name)).filter(|value| !value.is_null());
     let said = match member("header") {
@@ -81,7 +81,7 @@ pub fn payload(
     Ok(Metadata { payload: Json::Object(payload), notes })
 }
 
-/// A payload with another's header: what is to become of one whose ROIs a person has edited when its pixels are read again.
+/// A payload with another's header. Used if a person edited the ROIs and the pixels are read again.
 pub fn with_header_of(edited: &Json, made: &Json) -> Json {
     let (Json::Object(edited), Some(header)) = (edited, made.get("header")) else { return made.clone() };
     let mut payload = edited.clone();
@@ -113,7 +113,7 @@ fn header(
     }
     let kept_voxels = || kept("voxels").filter(are_voxels);
     let [lines, pixels] = shape else {
-        // What the axes of a stack measure, only its JSON can tell.
+        // Only the JSON of a stack says what its axes measure.
         let voxels = voxels.or_else(kept_voxels);
         let fits = |name: &str| match name {
             "physical_size" => voxels.is_some() && kept("shape").is_none_or(|shape| shape == lengths()),
@@ -144,7 +144,7 @@ fn header(
                 Some(Json::from(vec![duration_sec / *lines as f64, um_per_pixel]))
             }
             _ => {
-                notes.push("its header does not tell both the time of a line and the size of a pixel".to_owned());
+                notes.push("its header lacks the time of a line or the size of a pixel".to_owned());
                 None
             }
         }
@@ -203,7 +203,7 @@ fn brief(json: &Json) -> String {
     if text.chars().count() > 40 { format!("{}…", text.chars().take(39).collect::<String>()) } else { text }
 }
 
-/// Both forms of an ROI as the enveloped one. Its id is given later where it has none.
+/// Both forms of an ROI as the enveloped one. If it has no id, it gets one later.
 fn rect(at: usize, roi: &Json, shape: &[usize]) -> Result<Object, String> {
     let place = format!("ROI {} of its 'rois'", at + 1);
     let Json::Object(roi) = roi else { return Err(format!("{place} is {}, expected an object", brief(roi))) };
@@ -257,8 +257,8 @@ fn envelope(
     roi
 }
 
-/// An ROI that has the enveloped form already: members that it lacks are filled in, all others stay as they are. One that is no
-/// rectangle stays whole: it is for an analysis to refuse it.
+/// An ROI that has the enveloped form already: members that it lacks are filled in, all others stay as they are. One
+/// that is no rectangle stays whole: it is for an analysis to refuse it.
 fn enveloped(place: &str, roi: &Object, shape: &[usize]) -> Result<Object, String> {
     let (height, width) = plane(shape);
     let whole_plane =
@@ -357,7 +357,7 @@ mod tests {
         "data": {"x0": 0, "x1": 4, "y0": 0, "y1": 10}, "meta": {}}"#;
 
     #[test]
-    fn of_nothing_but_pixels() {
+    fn metadata_of_pixels_alone() {
         let payload = made(&[10, 4], None, None);
         is(
             Some(&payload),
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_header() {
+    fn metadata_of_a_header() {
         let header = olympus::Header {
             um_per_pixel: Some(0.5),
             duration_sec: Some(5.0),
@@ -389,12 +389,12 @@ mod tests {
         let half = payload(&[10, 4], None, Some(&olympus::Header { um_per_pixel: None, ..header }), None).unwrap();
         assert!(half.payload.get("header").unwrap().get("voxels").is_none());
         assert_eq!(half.notes.len(), 1);
-        // A stack's axes are not told by it.
+        // It does not say the axes of a stack.
         assert!(made(&[2, 10, 4], None, Some(header)).get("header").unwrap().get("voxels").is_none());
     }
 
     #[test]
-    fn json_goes_before_the_header() {
+    fn metadata_json_wins_over_header() {
         let header = olympus::Header {
             um_per_pixel: Some(0.5),
             duration_sec: Some(5.0),
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn rois_of_both_forms_become_the_enveloped_one() {
+    fn rois_of_both_forms_become_enveloped() {
         let flat = r#"{"rois": [{"id": 2, "channel": 3, "z": 1, "name": "n", "note": "m", "revision": 4, "img_min": 1.5,
             "dim0_start": 1, "dim0_stop": 9.0, "dim1_start": 2, "dim1_stop": 99}]}"#;
         is(
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_file_says_any_more_is_taken_from_what_was() {
+    fn metadata_keeps_earlier_values_of_missing_files() {
         let before = json(
             r#"{"version": "2.0", "header": {"shape": [10, 4], "ndim": 2, "voxels": [0.5, 2], "voxels_units": ["ms", "nm"],
                 "labels": ["t", "s"], "physical_size": [5.5, 8], "acquired_local_epoch_ns": 7, "more": 1},
@@ -501,9 +501,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_metadata_is_told() {
+    fn metadata_rejects_wrong_members() {
         for (text, says) in [
-            ("[]", "no object"),
+            ("[]", "not an object"),
             (r#"{"header": []}"#, "'header'"),
             (r#"{"experiment_metadata": 1}"#, "'experiment_metadata'"),
             (r#"{"rois": {"a": 1}}"#, "'rois'"),

@@ -32,13 +32,13 @@ struct NpyHeader {
 /// Reads a file's bytes.
 pub fn parse(file: &[u8]) -> Result<Npy, String> {
     let rest = file.strip_prefix(MAGIC).ok_or("it does not begin as an NPY file does")?;
-    let (&[major, _], rest) = rest.split_first_chunk::<2>().ok_or("it ends within its head")?;
+    let (&[major, _], rest) = rest.split_first_chunk::<2>().ok_or("it ends within its magic and version")?;
     let (length, rest) = match major {
         1 => rest.split_first_chunk::<2>().map(|(length, rest)| (usize::from(u16::from_le_bytes(*length)), rest)),
         2 | 3 => rest.split_first_chunk::<4>().map(|(length, rest)| (u32::from_le_bytes(*length) as usize, rest)),
-        other => return Err(format!("it is of version {other}; kymhost reads 1 to 3")),
+        other => return Err(format!("its version is {other}; kymhost reads 1 to 3")),
     }
-    .ok_or("it ends within its head")?;
+    .ok_or("it ends within its magic and version")?;
     if length > MAX_HEADER {
         return Err(format!("its header has {length} bytes, more than {MAX_HEADER}"));
     }
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_read() {
+    fn npy_files_of_numpy_are_read() {
         let data: Vec<u8> = (0u16..6).flat_map(u16::to_le_bytes).collect();
         let swapped: Vec<u8> = (0u16..6).flat_map(u16::to_be_bytes).collect();
         // numpy: np.arange(6, dtype='<u2').reshape(2, 3), and the same in Fortran order.
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_refused() {
+    fn npy_refuses_broken_files() {
         for (header, data, says) in [
             ("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1,)}", 8, "several fields"),
             ("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", 8, "'|O'"),
@@ -305,12 +305,12 @@ mod tests {
             assert!(why.contains(says), "{header}: {why}");
         }
         assert!(parse(b"").is_err() && parse(b"\x93NUMPY\x01\x00\xff\xff{").is_err());
-        assert!(parse(b"\x93NUMPY\x04\x00\x00\x00\x00\x00").unwrap_err().contains("version 4"));
+        assert!(parse(b"\x93NUMPY\x04\x00\x00\x00\x00\x00").unwrap_err().contains("version is 4"));
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(lengths in proptest::collection::vec(0usize..4, 0..4), dtype in 0u8..14) {
+        fn npy_round_trips(lengths in proptest::collection::vec(0usize..4, 0..4), dtype in 0u8..14) {
             let dtype = DType::from_number(dtype).unwrap();
             let bytes: Vec<u8> = (0..lengths.iter().product::<usize>() * dtype.size()).map(|at| at as u8 & 1).collect();
             let axes = (0..lengths.len()).map(|at| format!("a{at}")).collect();
@@ -321,7 +321,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(tail in proptest::collection::vec(any::<u8>(), 0..200), header in "[{}()':,a-zA-Z0-9<>|= ]{0,80}") {
+        fn npy_of_any_bytes_never_panics(tail in proptest::collection::vec(any::<u8>(), 0..200), header in "[{}()':,a-zA-Z0-9<>|= ]{0,80}") {
             let _ = parse(&tail);
             let _ = parse(&[MAGIC, &tail].concat());
             let _ = parse(&file(1, &header, &tail));

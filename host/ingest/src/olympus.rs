@@ -1,9 +1,10 @@
 //! The text header that Olympus (Evident) writes next to an exported recording.
 //!
-//! Lines have two quoted fields with a tab between them; a line `"[Name]"` begins a section. Keys recur: `Image Size` is in
-//! `[Image]` and in `[Reference Image]`. So a key counts only in its section, or before any section if there is none.
+//! Lines have two quoted fields with a tab between them; a line `"[Name]"` begins a section. Keys recur: `Image Size`
+//! is in `[Image]` and in `[Reference Image]`. So a key counts only in its section, or before any section if there is
+//! none.
 
-/// What a header tells; each figure that could be read.
+/// What a header says: each figure that could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Header {
     /// Micrometres from one pixel to the next.
@@ -50,7 +51,7 @@ pub fn parse(bytes: &[u8]) -> Option<Header> {
     (header != Header::default()).then_some(header)
 }
 
-/// UTF-8, UTF-16 of either order (told by its mark, or by every other byte being zero), else Latin-1.
+/// UTF-8, UTF-16 of either order (known by its mark, or by every other byte being zero), else Latin-1.
 fn decode(bytes: &[u8]) -> String {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = bytes.as_chunks::<2>().0.iter().map(|pair| unit(*pair));
@@ -74,7 +75,7 @@ fn decode(bytes: &[u8]) -> String {
     }
 }
 
-/// A field less its quotes; two within stand for one.
+/// A field without its quotes; two quotes inside mean one.
 fn unquoted(field: &str) -> String {
     let field = field.trim();
     match field.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
@@ -135,7 +136,7 @@ fn size(value: &str) -> Option<(u64, u64)> {
     Some((pixels.trim().parse().ok()?, lines.trim().parse().ok()?))
 }
 
-/// `07/22/2025 12:13:14.620 PM`: month first. Hours above 12 stand for themselves, whatever follows.
+/// `07/22/2025 12:13:14.620 PM`: month first. Hours above 12 are on a 24-hour clock, whatever follows.
 fn epoch_ns(value: &str) -> Option<i64> {
     let mut words = value.split_whitespace();
     let (date, time, half) = (words.next()?, words.next()?, words.next());
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_in_every_encoding() {
+    fn header_is_read_in_every_encoding() {
         let units: Vec<u16> = TEXT.encode_utf16().collect();
         let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
         let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
@@ -213,21 +214,21 @@ mod tests {
     }
 
     #[test]
-    fn a_key_counts_in_its_section() {
+    fn header_key_counts_only_in_its_section() {
         let reordered = TEXT.split("\"[Reference Image]\"").collect::<Vec<_>>();
         let text = format!("\"[Reference Image]\"{}{}", reordered[1], reordered[0]);
         assert_eq!(parse(text.as_bytes()).unwrap().size, Some((19, 30000)));
     }
 
     #[test]
-    fn texts_that_are_no_header() {
+    fn header_parser_rejects_other_texts() {
         for text in ["", "notes of today", "Date", "\"[General]\"\t\"\"", "\0\0\0\0", "a\tb\n"] {
             assert_eq!(parse(text.as_bytes()), None, "{text:?}");
         }
     }
 
     #[test]
-    fn figures_that_are_none_are_left_out() {
+    fn header_without_figures_leaves_them_out() {
         for (value, expected) in [
             ("19, 0.0 - 8.549 [um], 0.450 [um/pixel]", Some(0.45)),
             ("19, 0.450 [nm/pixel]", Some(0.45 * 1e-3)),
@@ -270,12 +271,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        fn header_of_any_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = parse(&bytes);
         }
 
         #[test]
-        fn no_figures_make_it_panic(key in "(X|T) Dimension|Date|Image Size", value in "[0-9a-z µ.,:/*\\[\\] -]{0,40}") {
+        fn metadata_of_any_figures_never_panics(key in "(X|T) Dimension|Date|Image Size", value in "[0-9a-z µ.,:/*\\[\\] -]{0,40}") {
             if let Some(header) = parse(format!("{key}\t{value}").as_bytes()) {
                 for figure in [header.um_per_pixel, header.duration_sec].into_iter().flatten() {
                     prop_assert!(figure.is_finite() && figure > 0.0);

@@ -5,7 +5,7 @@ use crate::plan::Vanished;
 use kymhost_plugin_api::array::DType;
 use std::path::PathBuf;
 
-/// What became of a recording (or would become of it, where nothing is written).
+/// What became of a recording (or would become of it, in a dry run).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileStatus {
     /// It is a new image.
@@ -33,9 +33,9 @@ pub struct FileOutcome {
     pub what: FileStatus,
     /// Why it counts as changed.
     pub why: Option<String>,
-    /// The pixels' lengths and type, where they were read.
+    /// The pixels' lengths and type, if they were read.
     pub pixels: Option<(Vec<usize>, DType)>,
-    /// Words for people.
+    /// Notes for people.
     pub notes: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ pub struct IngestOutcome {
     pub files: Vec<FileOutcome>,
     /// Files that images were read from and that are gone.
     pub vanished: Vec<Vanished>,
-    /// Words for people.
+    /// Notes for people.
     pub notes: Vec<String>,
 }
 

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// A path as the system would walk it: links are followed as far as there is something; what is not there yet is kept as it is written.
+/// A path as the system would walk it: links are followed as far as there is something; what is not there yet is kept
+/// as it is written.
 pub fn real(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let mut walked = PathBuf::new();
@@ -33,7 +34,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn places_by_what_they_are() {
+    fn place_follows_links() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::create_dir_all(at("data/images")).unwrap();

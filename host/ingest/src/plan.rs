@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 pub enum Action {
     /// It becomes an image.
     New,
-    /// Its image is there, but the file has changed, or what stands next to it: in words.
+    /// Its image is there, but the file or a file next to it has changed; `why` says how.
     Changed {
         /// Its image.
         image_id: String,
@@ -78,7 +78,8 @@ pub fn plan(dataset: Option<&Dataset>, found: &FoundRecordings) -> Result<Ingest
     Ok(IngestPlan { actions, moved, vanished, unlisted })
 }
 
-/// For each new recording the known file that has its size and time and is gone: where there are several, the one that has its name.
+/// For each new recording the known file that has its size and time and is gone: if there are several, the one with
+/// its name.
 fn moved(found: &FoundRecordings, actions: &[Action], known: &HashMap<String, KnownSource>) -> Vec<Option<Vanished>> {
     let new = |(recording, action): (&Recording, &Action)| (*action == Action::New).then_some(recording.stamp);
     let wanted: HashSet<FileStamp> = found.recordings.iter().zip(actions).filter_map(new).collect();
@@ -102,7 +103,8 @@ fn name_of(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or_default()
 }
 
-/// Images that the table does not name, by what their provenance says: an ingest was killed before it could write the table.
+/// Images that the table does not name, by what their provenance says: an ingest was killed before it could write the
+/// table.
 fn unlisted(
     dataset: &Dataset,
     images: &HashSet<String>,
@@ -113,7 +115,7 @@ fn unlisted(
     strangers.sort_unstable();
     let mut rows = Vec::new();
     for image_id in strangers {
-        // A provenance that cannot be read tells nothing; `dataset validate` tells that.
+        // A provenance that cannot be read says nothing; `dataset validate` reports it.
         let Ok(Provenance { path: Some(path), stamp, beside, .. }) = Provenance::load(dataset, image_id) else {
             continue;
         };
@@ -138,12 +140,12 @@ fn judged(dataset: &Dataset, recording: &Recording, known: &KnownSource) -> Acti
     let image_id = known.image_id.clone();
     let changed = |why: &str| Action::Changed { image_id: known.image_id.clone(), why: why.to_owned() };
     match known.stamp {
-        None => return changed("the dataset does not tell its size and time"),
-        Some(stamp) if stamp.size != recording.stamp.size => return changed("its size is another"),
-        Some(stamp) if stamp.mtime_ns != recording.stamp.mtime_ns => return changed("it was written since"),
+        None => return changed("the dataset does not record its size and time"),
+        Some(stamp) if stamp.size != recording.stamp.size => return changed("its size changed"),
+        Some(stamp) if stamp.mtime_ns != recording.stamp.mtime_ns => return changed("it was modified"),
         Some(_) => {}
     }
-    // What another program read, it does not tell.
+    // Other programs do not record which files they read.
     let Ok(Provenance { beside: Some(before), .. }) = Provenance::load(dataset, &image_id) else {
         return Action::Unchanged { image_id };
     };
@@ -153,7 +155,7 @@ fn judged(dataset: &Dataset, recording: &Recording, known: &KnownSource) -> Acti
         .find(|beside| !before.iter().any(|(name, stamp)| *name == beside.name && *stamp == beside.stamp));
     match differs {
         Some(beside) if before.iter().any(|(name, _)| *name == beside.name) => {
-            changed(&format!("{} was written since", beside.name))
+            changed(&format!("{} was modified", beside.name))
         }
         Some(beside) => changed(&format!("{} is new", beside.name)),
         None => match before.iter().find(|(name, _)| !recording.beside.iter().any(|beside| beside.name == *name)) {

@@ -49,7 +49,7 @@ pub(crate) enum ReadyImage {
 
 /// What is new of an image that is there.
 pub(crate) struct Replacement {
-    /// Where they differ from those that are there.
+    /// If they differ from those in the dataset.
     pub(crate) pixels: Option<StagedPixels>,
     pub(crate) metadata: Option<Json>,
     pub(crate) artifacts: Vec<(String, SidecarContent)>,
@@ -87,9 +87,9 @@ struct EarlierImage {
     provenance: Provenance,
     /// Its payload, if there is one, and whether it was edited in the dataset.
     metadata: Option<(Json, bool)>,
-    /// What once stood next to the recording and does not any more.
+    /// Files that were next to the recording once and are gone.
     gone: Vec<String>,
-    /// What the metadata is taken from where the files do not say it: the payload, where one of them is gone; its header, where
+    /// What the metadata is taken from if the files do not say it: the payload, if one of them is gone; its header, if
     /// it was edited (all else of it stays anyway).
     stands_in: Option<Json>,
 }
@@ -117,7 +117,7 @@ impl EarlierImage {
         Ok(Self { provenance, metadata, gone, stands_in })
     }
 
-    /// What is to be reported for files that are gone.
+    /// Notes about files that are gone.
     fn notes(&self) -> Vec<String> {
         let stays = "what came from it stays, unless another file replaces it";
         let mut notes: Vec<String> =
@@ -178,7 +178,7 @@ pub(crate) fn prepare(
             // Those that cannot be read are no reason to keep them.
             let differ = !record.pixels().is_ok_and(|there| there.as_ref() == Some(&pixels));
             let staged = if differ { Some(dataset.stage_pixels(image_id, &pixels)?) } else { None };
-            // What a person has edited in the dataset stays, but for what the files say of the header.
+            // What a person edited in the dataset stays, except for the header, if the files have one.
             let edited = before.metadata.filter(|(_, edited)| *edited);
             let metadata = match (metadata, edited) {
                 (Some(made), Some((edited, _))) if edited != made => {
@@ -232,13 +232,14 @@ fn check(pixels: &Array, artifacts: &[(String, SidecarContent, String)]) -> Resu
             SidecarContent::Rows(rows) => check_rows(rows),
             SidecarContent::Array(array) => check_array(array),
         };
-        let refused = |why| FileError::new(FileErrorKind::Dataset, format!("{file}: no artifact '{name}': {why}"));
+        let refused =
+            |why| FileError::new(FileErrorKind::Dataset, format!("{file} cannot become the artifact '{name}': {why}"));
         checked.map_err(refused)?;
     }
     Ok(())
 }
 
-/// The id that an exported image had, where no other has it; else a new one.
+/// The id that an exported image had, if no other has it; else a new one.
 fn free_id(dataset: &Dataset, wanted: Option<String>, ids: &Mutex<HashSet<String>>) -> Result<String, FileError> {
     if let Some(id) = wanted
         && dataset.is_free(&id)?

@@ -78,7 +78,7 @@ impl<'a> Publisher<'a> {
             }
         }
         let published = self.publish(observer, files);
-        // What is published is named, also where the last batch failed.
+        // What is published is listed, even if the last batch failed.
         self.save_rows()?;
         published
     }
@@ -127,7 +127,7 @@ impl<'a> Publisher<'a> {
         for (at, row, what) in published {
             let Some(file) = files.get_mut(at) else { continue };
             if what == FileStatus::Added && taken.contains(&row.image_id) {
-                let why = format!("an image {} was added by another program in the meantime", row.image_id);
+                let why = format!("a recording {} was added by another program in the meantime", row.image_id);
                 file.what = FileStatus::Failed(FileError::new(FileErrorKind::Dataset, why));
                 continue;
             }

@@ -1,8 +1,9 @@
 //! An ingest: several threads decode and encode recordings, one puts them into the dataset.
 //!
 //! Each thread decodes a recording, encodes its chunks and writes the image's whole folder aside. The caller's thread
-//! publishes them in batches, one rename for each with one wait for the disk, and then adds them to the sources table. A
-//! kill at any moment leaves whole images or none. Images that the table lacks are recognized by their provenance.
+//! publishes them in batches, one rename for each with one wait for the disk, and then adds them to the sources
+//! table. A kill at any moment leaves whole images or none. Images that the table lacks are recognized by their
+//! provenance.
 
 use crate::error::IngestError;
 use crate::find::FoundRecordings;
@@ -25,7 +26,7 @@ const LOCK: &str = "index/kymhost/locks/ingest.lock";
 /// Decoded pixels that all threads may hold at once; a larger recording is decoded alone.
 const PIXEL_MEMORY: u64 = 2 << 30;
 
-/// Recordings that may wait to be published: they stand on the disk, not in memory.
+/// Recordings that may wait to be published: they are on disk, not in memory.
 const RUN_AHEAD: usize = 64;
 
 /// How an ingest is done.
@@ -35,16 +36,17 @@ pub struct IngestOptions {
     pub jobs: usize,
     /// Whether changed recordings are read again.
     pub reingest: bool,
-    /// Everything is read as ever, and nothing is written.
+    /// Everything is read as usual, and nothing is written.
     pub dry_run: bool,
-    /// Becomes true where it is to end: what is done is published.
+    /// Becomes true if it is to stop: what is done is published.
     pub stop: Arc<AtomicBool>,
 }
 
 /// Brings recordings into a dataset (`None`, for a dry run alone: one that is not there yet).
 ///
 /// # Errors
-/// If the dataset cannot be read or written. What was published until then stays, and the next ingest goes on from there.
+/// If the dataset cannot be read or written. What was published until then stays, and the next ingest goes on from
+/// there.
 pub fn ingest(
     dataset: Option<&Dataset>,
     found: FoundRecordings,
@@ -115,7 +117,7 @@ fn lock(dataset: &Dataset) -> Result<Option<LockGuard>, IngestError> {
     match dataset.store().lock(&key, &Holder::this_process("ingesting").to_text()) {
         Ok(Some(guard)) => Ok(Some(guard)),
         Ok(None) => Err(IngestError::Locked { holder: dataset.store().lock_holder(&key) }),
-        // As with the dataset's structure: a place without locks is no reason not to work there.
+        // As with the dataset's structure: an ingest also works in a place without locks.
         Err(StoreError::Io { source, .. })
             if matches!(source.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
         {
@@ -146,7 +148,7 @@ impl Work<'_> {
         let budget = Budget::new(PIXEL_MEMORY);
         let next = AtomicUsize::new(0);
         let ids = Mutex::new(HashSet::new());
-        // Set where publishing failed: nobody needs what is still being read.
+        // Set if publishing failed: nobody needs what is still being read.
         let given_up = AtomicBool::new(false);
         let (sender, receiver) = mpsc::sync_channel::<Prepared>(RUN_AHEAD);
         std::thread::scope(|scope| {

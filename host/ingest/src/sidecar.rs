@@ -35,7 +35,7 @@ impl SidecarForm {
         (".npy", Self::Npy),
     ];
 
-    /// A file's name less its ending, and the form that it stands for; in either case.
+    /// A file's name without its ending, and the form that the ending means, in upper or lower case.
     pub fn of(file: &str) -> Option<(&str, Self)> {
         Self::ENDINGS.iter().find_map(|(ending, form)| {
             let (name, found) = file.split_at_checked(file.len().checked_sub(ending.len())?)?;
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endings_tell_the_form() {
+    fn sidecar_form_follows_ending() {
         for (file, expected) in [
             ("radon.csv.gz", Some(("radon", SidecarForm::CsvGz))),
             ("a.csv", Some(("a", SidecarForm::Csv))),

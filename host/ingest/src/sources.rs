@@ -1,7 +1,7 @@
 //! Where images came from: `tables/sources.parquet` and the artifact `provenance`.
 //!
-//! The table is kymflow's. It is written after the images. If an ingest is killed between the two, only the provenance of
-//! an image says where it came from, so the provenance is read for every image that the table lacks.
+//! The table is kymflow's. It is written after the images. If an ingest is killed between the two, only the
+//! provenance of an image says where it came from, so the provenance is read for every image that the table lacks.
 
 use crate::error::IngestError;
 use crate::files::FileStamp;
@@ -72,7 +72,7 @@ pub fn load(dataset: &Dataset) -> Result<HashMap<String, KnownSource>, DatasetEr
     Ok(known)
 }
 
-/// Adds rows, each in the place of any that its file had. What another program writes in the meantime is kept.
+/// Adds rows; each replaces the row that its file had. What another program writes in the meantime is kept.
 pub fn save(dataset: &Dataset, rows: &[Row]) -> Result<(), IngestError> {
     if rows.is_empty() {
         return Ok(());
@@ -153,10 +153,10 @@ fn merge(old: Option<&RecordBatch>, rows: &[Row]) -> Result<RecordBatch, String>
     RecordBatch::try_new(Arc::new(Schema::new(fields)), merged).map_err(plain)
 }
 
-/// What an image's provenance tells.
+/// What an image's provenance says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Provenance {
-    /// The file that the image was read from, where it is known by an absolute path.
+    /// The file that the image was read from, if its absolute path is known.
     pub path: Option<String>,
     /// That file as it was read.
     pub stamp: Option<FileStamp>,
@@ -181,7 +181,8 @@ impl Provenance {
 
     fn parse(json: &Json) -> Self {
         let own = json.get(OWN);
-        // An image that was exported and read again keeps its first provenance: what it was read from is kept separately.
+        // An image that was exported and read again keeps its first provenance: what it was read from is kept
+        // separately.
         let from = own.and_then(|own| own.get("ingested_from")).unwrap_or(json);
         let path = [PATH, "original_path"].iter().find_map(|name| from.get(name).and_then(Json::as_str));
         let stamp = from.get(SIZE).and_then(Json::as_u64).zip(from.get(MTIME).and_then(Json::as_i64));
@@ -211,8 +212,8 @@ impl Provenance {
     }
 }
 
-/// The provenance of an image that is read from a file. `gone`: what stood next to it once; `kept`: that of an exported image, which stays,
-/// with ours next to it.
+/// The provenance of an image that is read from a file. `gone`: what stood next to it once; `kept`: that of an
+/// exported image, which stays, with ours next to it.
 pub fn provenance(
     row: &Row,
     beside: &[(String, FileStamp)],
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_take_the_place_of_older_ones() {
+    fn sources_replace_older_rows() {
         let (_folder, dataset) = dataset();
         assert!(load(&dataset).unwrap().is_empty());
         save(&dataset, &[row("/a", "1", 1), row("/b", "2", 2)]).unwrap();
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_others_are_kept() {
+    fn sources_keep_columns_of_others() {
         let (_folder, dataset) = dataset();
         // As pandas 3 writes them, with a column of a lab's own, and one that was missing throughout.
         let theirs = RecordBatch::try_from_iter_with_nullable([
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provenance_tells_its_file() {
+    fn provenance_names_its_file() {
         let beside = vec![("a.json".to_owned(), FileStamp { size: 1, mtime_ns: 2 })];
         let row = row("/lab/a.tif", "1", 3);
         let gone = vec!["a.ev.csv".to_owned()];
@@ -330,7 +331,7 @@ mod tests {
         assert_eq!(Provenance::parse(&again), expected);
         assert_eq!(again.get(PATH).and_then(Json::as_str), Some("/old/b.tif"));
         assert_eq!(Some(&without_own(again.as_object().unwrap())), first.as_object());
-        // kymflow's: a name alone tells no file.
+        // kymflow's: a name alone does not identify a file.
         let theirs = Json::object([("original_path", Json::from("a.tif")), ("file_size", 3.into())]);
         assert_eq!(Provenance::parse(&theirs), Provenance::default());
     }

@@ -1,7 +1,8 @@
 //! TIFF files: pages of gray pixels into one array, and an array into pages.
 //!
-//! The `tiff` crate decodes the file as [`crate::directory`] presents it. Before anything is allocated, the sizes that the
-//! file claims are compared with what its bytes could hold at the best possible compression. A panic of the crate is an error.
+//! The `tiff` crate decodes the file as [`crate::directory`] presents it. Before anything is allocated, the sizes
+//! that the file claims are compared with what its bytes could hold at the best possible compression. A panic of the
+//! crate is an error.
 
 use crate::directory::{self, Mended};
 use crate::error::{FileError, FileErrorKind};
@@ -18,7 +19,7 @@ use tiff::tags::Tag;
 
 /// The most pages of a file.
 const MAX_PAGES: usize = 1 << 16;
-/// Files of up to this many bytes are read in one go; larger ones piece by piece.
+/// Files of up to this many bytes are read at once; larger ones piece by piece.
 const IN_MEMORY: u64 = 1 << 30;
 /// The most bytes that one strip or tile takes while it is unpacked.
 const MAX_INTERMEDIATE: usize = 1 << 30;
@@ -107,9 +108,9 @@ fn decoder_error(error: tiff::TiffError) -> FileError {
 /// What a file held.
 #[derive(Debug)]
 pub struct DecodedTiff<'a> {
-    /// Axes `y x`, or `z y x` where it has several pages.
+    /// Axes `y x`, or `z y x` if it has several pages.
     pub pixels: Array,
-    /// Words for people: what was skipped.
+    /// Notes for people: what was skipped.
     pub notes: Vec<String>,
     /// What it takes of the budget, until it is dropped.
     pub share: Share<'a>,
@@ -137,7 +138,7 @@ pub fn read<'a>(mut file: impl Read + Seek, length: u64, budget: &'a Budget) -> 
             )
         }
     };
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(broken("the decoder gave up on it")))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(broken("the decoder panicked")))
 }
 
 /// A file that is read from its beginning more than once.
@@ -170,7 +171,7 @@ fn decode<'a, R: Read + Seek>(
         let reader = Mended::new(reader, &patches).map_err(broken)?;
         Ok(Decoder::new(reader).map_err(decoder_error)?.with_limits(limits))
     };
-    // Where every page is said to be a smaller picture of another, they are what there is.
+    // If every page claims to be a smaller picture of another, all of them are used.
     let all_reduced = directories.iter().all(|page| page.is_reduced);
     let about = |number: usize| directories.get(number).copied().unwrap_or_default();
     let is_kept = |number: usize| all_reduced || !about(number).is_reduced;
@@ -182,7 +183,7 @@ fn decode<'a, R: Read + Seek>(
         }
         if number > 0 {
             match decoder.next_image() {
-                // What is wrong with a page that is skipped is no matter, as long as it leads to the next.
+                // Errors in a skipped page do not matter, as long as it leads to the next.
                 Err(error) if is_kept(number) || number >= directories.len() => {
                     return Err(named(number, decoder_error(error)));
                 }
@@ -247,7 +248,7 @@ fn decode<'a, R: Read + Seek>(
     let mut numbers = (0..pages + passed).filter(|number| is_kept(*number));
     let mut current = 0;
     for into in pixels.chunks_exact_mut(page_bytes) {
-        let number = numbers.next().ok_or_else(|| broken("a page is gone"))?;
+        let number = numbers.next().ok_or_else(|| broken("a page is missing"))?;
         while current < number {
             current += 1;
             match decoder.next_image() {
@@ -291,7 +292,7 @@ fn page<R: Read + Seek>(decoder: &mut Decoder<R>) -> Result<Page, FileError> {
     let (width, height) = decoder.dimensions().map_err(decoder_error)?;
     let color = decoder.colortype().map_err(decoder_error)?;
     let ColorType::Gray(bits) = color else {
-        return Err(unsupported(format!("its pixels are {color:?}; a kymograph has one gray value a pixel")));
+        return Err(unsupported(format!("its pixels are {color:?}; a kymograph has one gray value per pixel")));
     };
     let layout = decoder.image_buffer_layout().map_err(decoder_error)?;
     let dtype = match (bits, layout.sample_type) {
@@ -310,7 +311,9 @@ fn page<R: Read + Seek>(decoder: &mut Decoder<R>) -> Result<Page, FileError> {
     let tag = |decoder: &mut Decoder<R>, tag| decoder.find_tag_unsigned::<u16>(tag).ok().flatten();
     let inverted = tag(decoder, Tag::PhotometricInterpretation) == Some(0);
     if inverted && !matches!(dtype, DType::UInt8 | DType::UInt16) {
-        return Err(unsupported(format!("its {dtype} pixels have 0 as white; kymhost takes that of uint8 and uint16")));
+        return Err(unsupported(format!(
+            "its {dtype} pixels have 0 as white; kymhost accepts that only for uint8 and uint16"
+        )));
     }
     let expansion = match tag(decoder, Tag::Compression) {
         None | Some(1) => 1,
@@ -323,7 +326,8 @@ fn page<R: Read + Seek>(decoder: &mut Decoder<R>) -> Result<Page, FileError> {
     Ok(Page { width, height, dtype, expansion, inverted })
 }
 
-/// Writes an array as a TIFF without compression: its last two axes are a page's, all others are pages one after the other.
+/// Writes an array as a TIFF without compression: its last two axes are a page's, all others are pages one after the
+/// other.
 pub fn write(array: &Array, to: impl Write + Seek) -> Result<(), String> {
     let [.., height, width] = array.shape() else { return Err("it has fewer than 2 dimensions".to_owned()) };
     let lengths = u32::try_from(*height).ok().zip(u32::try_from(*width).ok());
@@ -336,9 +340,9 @@ pub fn write(array: &Array, to: impl Write + Seek) -> Result<(), String> {
         DType::Int16 => pages::<colortype::GrayI16>(array.to_vec(), height, width, large, to),
         DType::Float32 => pages::<colortype::Gray32Float>(array.to_vec(), height, width, large, to),
         DType::Float64 => pages::<colortype::Gray64Float>(array.to_vec(), height, width, large, to),
-        other => Err(format!("pixels of {other} have no place in a TIFF of ours")),
+        other => Err(format!("kymhost cannot write pixels of {other} as a TIFF")),
     }))
-    .unwrap_or_else(|_| Err("the encoder gave up".to_owned()))
+    .unwrap_or_else(|_| Err("the encoder panicked".to_owned()))
 }
 
 fn pages<C: colortype::ColorType>(
@@ -383,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_of_every_type_come_back() {
+    fn arrays_of_every_type_round_trip() {
         for dtype in [DType::UInt8, DType::UInt16, DType::Int16, DType::Float32, DType::Float64] {
             for shape in [vec![1, 1], vec![7, 3], vec![3, 5, 4]] {
                 let bytes: Vec<u8> =
@@ -395,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_makes_wait() {
+    fn budget_waits_for_free_memory() {
         let budget = Budget::new(10);
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -413,7 +417,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_damage_makes_it_panic(places in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..12), cut in any::<u16>()) {
+        fn damaged_tiff_never_panics(places in proptest::collection::vec((any::<u16>(), any::<u8>()), 1..12), cut in any::<u16>()) {
             let array = Array::new(DType::UInt16, vec![2, 9, 5], default_axes(3), vec![7; 180]).unwrap();
             let mut file = Cursor::new(Vec::new());
             write(&array, &mut file).unwrap();
@@ -428,7 +432,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), big in any::<bool>()) {
+        fn tiff_of_any_bytes_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300), big in any::<bool>()) {
             let head: &[u8] = if big { b"II\x2b\0\x08\0\0\0\x10\0\0\0\0\0\0\0" } else { b"II\x2a\0\x08\0\0\0" };
             let bytes = [head, &bytes].concat();
             let length = bytes.len() as u64;

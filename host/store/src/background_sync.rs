@@ -11,7 +11,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 /// This much is written before the disk is asked to begin, and between two times that it is asked.
 const STRIDE: usize = 32 << 20;
 
-/// A writer into a file, whose bytes go to the disk while it is written. [`BackgroundSync::finish`] tells what went wrong there.
+/// A writer into a file, whose bytes go to the disk while it is written. [`BackgroundSync::finish`] returns the errors.
 pub(crate) struct BackgroundSync<'scope, 'env, W> {
     inner: W,
     file: &'env File,
@@ -27,11 +27,11 @@ impl<'scope, 'env, W: Write> BackgroundSync<'scope, 'env, W> {
         Self { inner, file, label, scope, since: 0, syncing: None }
     }
 
-    /// Waits for what the disk was asked for last. An error there is reported only here: the system tells it once.
+    /// Waits for the last sync. Its error is only returned here, because the system reports it once.
     pub fn finish(self) -> io::Result<()> {
         let Some((ask, syncing)) = self.syncing else { return Ok(()) };
         drop(ask);
-        syncing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that writes to the disk gave up")))
+        syncing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs the file panicked")))
     }
 
     fn ask(&mut self) {
@@ -47,7 +47,7 @@ impl<'scope, 'env, W: Write> BackgroundSync<'scope, 'env, W> {
             };
             (ask, self.scope.spawn(work))
         });
-        // Where it is still at work it will be asked again.
+        // If the last sync still runs, the next stride asks again.
         let _ = ask.try_send(());
     }
 }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_written_and_the_disk_is_asked_for_large_files_only() {
+    fn background_sync_runs_for_large_files_only() {
         for pieces in [0, 1, 3, 4, 9] {
             let (done, length) = write(pieces, false);
             done.unwrap();

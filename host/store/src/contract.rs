@@ -65,7 +65,11 @@ pub const PROMISES: &[Promise] = &[
         text: "`replace_with` writes only if the key is still as expected",
         check: replace_needs_expected,
     },
-    Promise { name: "put_many_writes_all", text: "`put_many` writes every key", check: put_many_writes_all },
+    Promise {
+        name: "put_many_writes_all",
+        text: "`put_many` writes every key, and none before all are staged",
+        check: put_many_writes_all,
+    },
     Promise {
         name: "open_file_stays",
         text: "an open file reads what it was opened on, at a position of its own",
@@ -286,7 +290,12 @@ fn put_many_writes_all(store: &dyn Store, folder: &Key) -> Checked {
         for at in 0..count {
             items.push((key(folder, &name(at))?, vec![b'x'; at]));
         }
-        done(store.put_many(&mut items.clone().into_iter()))?;
+        let mut seen_early = 0;
+        let mut given = items.iter().cloned().inspect(|_| {
+            seen_early += items.iter().filter(|(at, _)| !matches!(store.stat(at), Ok(None))).count();
+        });
+        done(store.put_many(&mut given))?;
+        same("keys seen before all are staged", seen_early, 0)?;
         for (at, bytes) in &items {
             has(store, at, bytes)?;
         }

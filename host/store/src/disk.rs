@@ -2,8 +2,8 @@
 //!
 //! Never decides what is written where.
 //!
-//! Each call first asks [`before`], where a test makes it fail. A call's `label` says, for people and for tests, what is
-//! changed: the key that a temporary file is to become, not the name that it has in the meantime.
+//! Each call first asks [`before`], where a test makes it fail. A call's `label` says, for people and for tests, what
+//! is changed: the key that a temporary file is to become, not the name that it has in the meantime.
 //!
 //! # Faults from outside
 //!
@@ -15,7 +15,8 @@
 //! - `KYMHOST_FAULT_LOG=<file>`: each change appends a line, before it is made: its number, what it is (`create`, `write`,
 //!   `sync`, `sync_all`, `rename`, `mkdir`, `remove`) and its label, with a space between.
 //!
-//! Workers change nothing, so only the host counts. Two runs that do the same count the same. Release builds have none of it.
+//! Workers change nothing, so only the host counts. Two runs that do the same count the same. Release builds have
+//! none of it.
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -55,7 +56,7 @@ impl Change {
 /// What is left to be done of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// All of it, as ever.
+    /// All of it, as usual.
     Whole,
     /// Half of what is to be written; then the process is to end ([`outside::kill`]).
     #[cfg(debug_assertions)]
@@ -75,7 +76,7 @@ fn before(change: Change, label: &str) -> io::Result<Fate> {
     }
 }
 
-/// As [`before`], for a write of these bytes, where half of them can be written.
+/// As [`before`], for a write of these bytes, of which half may be written.
 #[inline(always)]
 fn before_write(label: &str, bytes: &[u8], write: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let fate = before(Change::Write, label)?;
@@ -159,7 +160,8 @@ pub(crate) fn sync_file(file: &File, label: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Waits until a folder's entries are on disk. Some network file systems know no such thing; there the rename is all there is.
+/// Waits until a folder's entries are on disk. Some network file systems know no such thing; there the rename is all
+/// there is.
 pub(crate) fn sync_folder(folder: &OwnedFd, label: &str) -> io::Result<()> {
     before(Change::Sync, label)?;
     match rustix::fs::fsync(folder) {
@@ -201,7 +203,7 @@ pub(crate) fn rename(
     Ok(rustix::fs::renameat(folder, name, new_folder, new_name)?)
 }
 
-/// Has what stands under two names change places, at once.
+/// Exchanges what is at two names, atomically.
 pub(crate) fn exchange(
     folder: &OwnedFd,
     name: &str,
@@ -314,7 +316,7 @@ mod outside {
             Ok(Some(seam)) => seam,
             Err(why) => return Err(io::Error::new(io::ErrorKind::InvalidInput, why.as_str())),
         };
-        // Held while the line is written: lines stand in the order of their numbers.
+        // Held while the line is written: so lines are in the order of their numbers.
         let mut seam = seam.lock().unwrap_or_else(PoisonError::into_inner);
         seam.count += 1;
         let number = seam.count;
@@ -342,7 +344,7 @@ mod outside {
     }
 }
 
-/// Faults, one thread's own: the n-th change from now on fails, and all after it where so asked.
+/// Faults, one thread's own: the n-th change from now on fails, and, if asked, all after it.
 #[cfg(test)]
 pub(crate) mod faults {
     use super::{Change, Errno};
@@ -388,7 +390,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_are_told_in_one_form() {
+    fn fault_variable_is_parsed() {
         let fault = |at, and_after, effect| Some(Fault { at, and_after, effect });
         for (text, expected) in [
             ("1:ENOSPC", fault(1, false, Effect::Fail(Errno::NOSPC))),

@@ -37,6 +37,13 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// What a store answers if it does not have an operation.
+    pub(crate) fn unsupported(action: &'static str, key: String, why: &'static str) -> Self {
+        Self::Io { action, key, source: io::Error::new(io::ErrorKind::Unsupported, why) }
+    }
+}
+
 impl Diagnose for StoreError {
     fn diagnose(&self) -> Diagnosis {
         let unusable = |code, what: String| Diagnosis::new(Class::Unusable, code, what);

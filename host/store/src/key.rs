@@ -37,7 +37,7 @@ impl Key {
         self.0.is_empty()
     }
 
-    /// The folder that the key stands in, and its last segment; `None` for the root.
+    /// The folder of the key, and its last segment; `None` for the root.
     pub fn split(&self) -> Option<(Key, &str)> {
         if self.is_root() {
             return None;
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_that_are_keys_and_texts_that_are_not() {
+    fn key_accepts_plain_segments_only() {
         for good in ["a", "a/b", "images/1/.zgroup", "...", "a/..b", "ä/ö", "a b", ".hidden"] {
             assert!(Key::new(good).is_ok(), "{good:?}");
         }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn splits_into_folder_and_name() {
+    fn key_splits_into_folder_and_name() {
         for (text, folder, name) in [("a", "", "a"), ("a/b", "a", "b"), ("a/b/c", "a/b", "c")] {
             let key = Key::new(text).unwrap();
             let (found, last) = key.split().unwrap();

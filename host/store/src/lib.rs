@@ -1,10 +1,9 @@
 //! Keys and bytes: every read, write, sync, rename and delete of the program goes through here.
 //!
-//! Responsible for: the [`Store`] trait and its contract, keys, atomic writes of whole keys, limits on reads, locks; the errors and
-//! the words that all crates of the host share. Never knows images, tables or formats.
+//! Responsible for: the [`Store`] trait and its contract, keys, atomic writes of whole keys, limits on reads, locks;
+//! the errors and the words that all crates of the host share. Never knows images, tables or formats.
 
 mod background_sync;
-#[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod diagnosis;
 mod disk;

@@ -2,9 +2,9 @@
 //!
 //! Responsible for: what each operation of [`Store`] does with files and folders. Never knows formats.
 //!
-//! A write is staged in `index/kymhost/tmp/`. If that is another file system, or not ours to write, it is staged next to its
-//! target under a name of [`crate::temporary`]. It is synced and renamed, and then the folder is synced.
-//! A key that is a symbolic link is replaced by a file; what the link points to stays as it is.
+//! A write is staged in `index/kymhost/tmp/`. If that is another file system, or not ours to write, it is staged next
+//! to its target under a name of [`crate::temporary`]. It is synced and renamed, and then the folder is synced. A key
+//! that is a symbolic link is replaced by a file; what the link points to stays as it is.
 
 mod file;
 mod folders;
@@ -78,11 +78,12 @@ impl Store for LocalStore {
         self.folders.file_stat("look at", key, &fd)
     }
 
-    /// One call in place of three (open, fstat, close). The kernel follows links on the way here, also out of the root, but
-    /// not the last one. That is safe for what it is for: who holds the answer against a recorded size, mtime and ctime finds them
-    /// equal only where it is the very file that was read, for every way of making another one leave its mark in the
-    /// ctime, which no program can set; two file systems with clocks of their own are why the device must be the root's. All
-    /// that is not a plain file there is left to `stat`, which keeps the rule about links.
+    /// One call in place of three (open, fstat, close). The kernel follows links on the way here, also out of the
+    /// root, but not the last one. That is safe for what it is for: who holds the answer against a recorded size,
+    /// mtime and ctime finds them equal only where it is the very file that was read, for every way of making another
+    /// one leave its mark in the ctime, which no program can set; two file systems with clocks of their own are why
+    /// the device must be the root's. All that is not a plain file there is left to `stat`, which keeps the rule
+    /// about links.
     fn glance(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
         match rustix::fs::statat(self.folders.root.fd(), key.as_str(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
@@ -142,7 +143,7 @@ impl Store for LocalStore {
         write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
     ) -> Result<Option<Stat>, StoreError> {
         let (staged, file) = self.folders.stage_stream(key, write)?;
-        // Programs that take no lock are seen up to here; between this look and the rename there is no wait for a disk.
+        // Programs that take no lock are seen up to here; nothing waits for a disk between this check and the rename.
         if self.stat(key)? != expected {
             return Ok(None);
         }

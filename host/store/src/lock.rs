@@ -19,7 +19,7 @@ pub struct LockGuard {
     _file: File,
 }
 
-/// Who holds a lock, as its file says: for messages. What the file does not say is `None`.
+/// Who holds a lock, as its file says; for messages. What the file does not say is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Holder {
@@ -51,7 +51,7 @@ impl Holder {
 
     /// Reads a lock's file. What cannot be read says nothing.
     pub fn of_text(bytes: &[u8]) -> Self {
-        // The first value: behind it may stand the end of a longer text, for the moment in which it is replaced.
+        // Only the first value: while the text is being replaced, the end of a longer one may follow.
         let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Self>();
         let Some(Ok(mut holder)) = values.next() else { return Self::default() };
         for field in [&mut holder.host, &mut holder.plugin, &mut holder.started_utc].into_iter().flatten() {
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_holder_is_told_as_far_as_its_file_says() {
+    fn lock_holder_shows_what_its_file_says() {
         let whole = r#"{"host": "lab", "pid": 7, "plugin": "radon", "started_utc": "2026-11-22T06:48:18Z"}"#;
         let said = "kymhost on lab, process 7, radon, since 2026-11-22T06:48:18Z";
         let unnamed = "a process that its lock file does not name";

@@ -1,7 +1,7 @@
 //! Opens what is below a folder, and nothing else: no key leads out of the root, not even through a symbolic link.
 //!
-//! On Linux the kernel keeps this rule (`openat2`, one call). If it cannot (an old kernel, a sandbox that forbids the call,
-//! another Unix), the canonical path is compared with the canonical root first.
+//! On Linux the kernel keeps this rule (`openat2`, one call). If it cannot (an old kernel, a sandbox that forbids the
+//! call, another Unix), the canonical path is compared with the canonical root first.
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -78,7 +78,7 @@ impl Root {
         &self.path
     }
 
-    /// Opens what stands under a key's text; the empty text is the root itself. Never creates.
+    /// Opens what is at a key's text; the empty text is the root itself. Never creates.
     pub(crate) fn open_beneath(&self, key: &str, flags: OFlags) -> Result<OwnedFd, Refusal> {
         let flags = flags | OFlags::CLOEXEC;
         let key = if key.is_empty() { "." } else { key };
@@ -86,7 +86,8 @@ impl Root {
         if self.kernel_keeps {
             return match kernel_open(&self.fd, key, flags) {
                 Ok(fd) => Ok(fd),
-                // Links inside the root may be absolute: the kernel refuses those too, so follow them by name and ask again.
+                // Links inside the root may be absolute: the kernel refuses those too, so follow them by name and ask
+                // again.
                 Err(Errno::XDEV) => {
                     let inside = self.canonical_below(key)?;
                     kernel_open(&self.fd, &inside, flags).map_err(|errno| match errno {
@@ -107,7 +108,7 @@ impl Root {
         let target = match std::fs::canonicalize(&asked) {
             Ok(target) => target,
             Err(error) => {
-                // Nothing there; whether that is inside or outside, the nearest folder that is there tells.
+                // Nothing there; the nearest existing folder above shows whether that is inside or outside.
                 let above = asked.ancestors().skip(1).find_map(|above| std::fs::canonicalize(above).ok());
                 return Err(match above {
                     Some(above) if !above.starts_with(&self.canonical) => Refusal::LeadsOut,

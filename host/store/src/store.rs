@@ -25,16 +25,16 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError>;
     /// What is known of a key without reading it. `None` also for a folder.
     fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError>;
-    /// As [`Store::stat`], at the least cost, to be held against what is recorded of the key, never to read by: a link on
-    /// the way may be followed where [`Store::stat`] would refuse it.
+    /// As [`Store::stat`], at the least cost, to be held against what is recorded of the key, never to read by: a
+    /// link on the way may be followed that [`Store::stat`] would refuse.
     fn glance(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
         self.stat(key)
     }
-    /// What stands directly below a folder, sorted by name; `None` if there is no such folder.
+    /// What is directly below a folder, sorted by name; `None` if there is no such folder.
     /// Our own temporary files are left out.
     fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError>;
     /// The folders directly below a folder that hold a key of this name, sorted; `None` if there is no such folder.
-    /// As listing and [`Store::stat`] would tell, at less cost for each.
+    /// Finds what [`Store::list`] and [`Store::stat`] find, at less cost.
     fn folders_with(&self, folder: &Key, name: &str) -> Result<Option<Vec<String>>, StoreError> {
         let Some(entries) = self.list(folder)? else { return Ok(None) };
         let mut found = Vec::with_capacity(entries.len());
@@ -49,8 +49,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError>;
     /// Writes a key from a stream; nothing is seen of it when `write` fails.
     fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError>;
-    /// As [`Store::put_with`], but only where the key is, right before it is replaced, still what [`Store::stat`] said:
-    /// `None` if another program has written it in the meantime, and nothing has changed.
+    /// As [`Store::put_with`], but only if the key is still what [`Store::stat`] said, right before it is replaced:
+    /// `None`, with nothing changed, if another program has written it in the meantime.
     fn replace_with(
         &self,
         key: &Key,
@@ -60,22 +60,21 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes many keys, each atomically, with one wait for the disk instead of one per key.
     /// All are staged before the first is published. On an error some may have been published.
     fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError>;
-    /// Writes a whole folder aside, from keys below it, where nobody sees it until it is published.
+    /// Writes a whole folder aside, from keys below it; nobody sees it until it is published.
     fn stage_tree(
         &self,
         folder: &Key,
         items: &mut dyn Iterator<Item = (Key, Vec<u8>)>,
     ) -> Result<StagedTree, StoreError> {
         let _ = items;
-        let source = io::Error::new(io::ErrorKind::Unsupported, "this store cannot write whole folders");
-        Err(StoreError::Io { action: "write", key: self.describe(folder), source })
+        Err(StoreError::unsupported("write", self.describe(folder), "this store cannot write whole folders"))
     }
-    /// Puts staged folders into their places, each at once, over what was there (a reader sees the old folder or the new
-    /// one), with one wait for the disk. Those of one call stand in one folder. On an error some may have been published.
+    /// Puts staged folders into their places, each at once, over what was there (a reader sees the old folder or the
+    /// new one), with one wait for the disk. All trees of one call go into one folder. On an error some may have been
+    /// published.
     fn publish_trees(&self, trees: Vec<(Key, StagedTree)>) -> Result<(), StoreError> {
         let Some((first, _)) = trees.first() else { return Ok(()) };
-        let source = io::Error::new(io::ErrorKind::Unsupported, "this store cannot write whole folders");
-        Err(StoreError::Io { action: "write", key: self.describe(first), source })
+        Err(StoreError::unsupported("write", self.describe(first), "this store cannot write whole folders"))
     }
     /// Deletes a key; `false` if there was none.
     fn delete(&self, key: &Key) -> Result<bool, StoreError>;
@@ -84,22 +83,21 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Gives a key another name, over what was there; `false` if there was none. The folders of the new name are made.
     fn rename(&self, from: &Key, to: &Key) -> Result<bool, StoreError> {
         let _ = to;
-        let source = io::Error::new(io::ErrorKind::Unsupported, "this store cannot rename");
-        Err(StoreError::Io { action: "rename", key: self.describe(from), source })
+        Err(StoreError::unsupported("rename", self.describe(from), "this store cannot rename"))
     }
     /// Takes a lock that only one process can hold; `None` if another does. Its file and the folders above are made,
     /// and `holder` (see [`Holder::to_text`]) is written into it for those who wait.
     fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {
         let _ = holder;
-        let source = io::Error::new(io::ErrorKind::Unsupported, "this store has no locks");
-        Err(StoreError::Io { action: "lock", key: self.describe(key), source })
+        Err(StoreError::unsupported("lock", self.describe(key), "this store has no locks"))
     }
     /// What a lock's file says of who holds it, or held it last.
     fn lock_holder(&self, key: &Key) -> Holder {
         let text = self.get(key, MAX_HOLDER_BYTES).ok().flatten();
         text.map(|text| Holder::of_text(&text)).unwrap_or_default()
     }
-    /// Names of temporary files directly in a folder that killed processes left. The next write to the folder removes them.
+    /// Names of temporary files directly in a folder that killed processes left. The next write to the folder removes
+    /// them.
     fn left_overs(&self, folder: &Key) -> Result<Vec<String>, StoreError> {
         let _ = folder;
         Ok(Vec::new())

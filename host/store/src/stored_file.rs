@@ -21,7 +21,7 @@ pub struct Stat {
 pub struct Entry {
     /// The last segment of its key.
     pub name: String,
-    /// Whether keys may stand below it.
+    /// Whether there may be keys below it.
     pub is_dir: bool,
 }
 

@@ -1,8 +1,8 @@
 //! The names of temporary files, and whether their process still runs.
 //!
-//! On Linux a name says the boot, the process namespace, the process and its start. So a dead process's files are known at
-//! once, and those of a running one are never taken for left over, however old they are. If this is unknown (another host
-//! on a network file system, another container, another system), a file is left over after one day.
+//! On Linux a name says the boot, the process namespace, the process and its start. So a dead process's files are
+//! known at once, and those of a running one are never taken for left over, however old they are. If this is unknown
+//! (another host on a network file system, another container, another system), a file is left over after one day.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,7 +63,7 @@ impl Process {
         parts.next().is_none().then(|| Self { boot: boot.to_owned(), namespace, pid, start })
     }
 
-    /// This process; `None` if the system does not tell.
+    /// This process; `None` if the system does not say enough.
     #[cfg(all(target_os = "linux", not(feature = "portable")))]
     fn this() -> Option<Self> {
         let pid = std::process::id();
@@ -77,7 +77,7 @@ impl Process {
         let namespace = namespace.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok()?;
         let Some(Life::Since(start)) = life(pid) else { return None };
         let this = Self { boot, namespace, pid, start };
-        // What cannot be read back is not told.
+        // A name that cannot be parsed again is of no use.
         (Self::parse(&this.to_text()).as_ref() == Some(&this)).then_some(this)
     }
 
@@ -86,7 +86,7 @@ impl Process {
         None
     }
 
-    /// Whether it lives; `None` if that cannot be told from here.
+    /// Whether it still runs; `None` if this process cannot know.
     #[cfg(all(target_os = "linux", not(feature = "portable")))]
     fn is_alive(&self) -> Option<bool> {
         use rustix::io::Errno;
@@ -114,7 +114,7 @@ impl Process {
     }
 }
 
-/// What `/proc` tells of a process.
+/// What `/proc` says about a process.
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 #[derive(Debug, PartialEq, Eq)]
 enum Life {
@@ -127,7 +127,8 @@ enum Life {
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 fn life(pid: u32) -> Option<Life> {
     let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in brackets, which may hold anything; the third is the state, the 22nd the start.
+    // The second field is the program's name in brackets, which may hold anything; the third is the state, the 22nd
+    // the start.
     let text = String::from_utf8_lossy(&text);
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_differ_and_ours_are_never_left_over() {
+    fn temp_names_differ_and_own_are_never_left_over() {
         let (one, two) = (name(), name());
         assert_ne!(one, two);
         for name in [one, two] {
@@ -155,7 +156,7 @@ mod tests {
 
     #[cfg(all(target_os = "linux", not(feature = "portable")))]
     #[test]
-    fn a_file_is_left_over_when_its_process_is_gone_or_it_is_old_and_nothing_is_known() {
+    fn temp_file_is_left_over_if_process_gone_or_old() {
         let this = Process::this().unwrap();
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id();

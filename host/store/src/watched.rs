@@ -1,4 +1,5 @@
-//! A store that remembers what was read through it: for each read the clock before it, and the bytes' digest, nothing, or an error.
+//! A store that remembers what was read through it: for each read the clock before it, and the bytes' digest,
+//! nothing, or an error.
 //!
 //! Never writes, and refuses what it could not remember (listings, open files).
 
@@ -29,7 +30,7 @@ pub enum ReadOutcome {
     Bytes {
         /// What was known of the key right before they were read.
         stat: Stat,
-        /// How many were read: another number than `stat` says where the key was written in the meantime.
+        /// How many were read: another number than in `stat` if the key was written in the meantime.
         length: u64,
         /// The SHA-256 of what was read.
         sha256: [u8; 32],
@@ -42,8 +43,8 @@ pub enum ReadOutcome {
 
 /// A view of another store through which whole keys are read, and which remembers each read.
 ///
-/// It gives bytes of whole keys alone: what it cannot remember (listings, stats, files opened for reading in parts) it refuses, and writes
-/// with it. So nothing that is read through it can be missing from what it remembers.
+/// It gives bytes of whole keys alone: what it cannot remember (listings, stats, files opened for reading in parts)
+/// it refuses, and writes with it. So nothing that is read through it can be missing from what it remembers.
 #[derive(Debug)]
 pub struct Watched {
     inner: Arc<dyn Store>,
@@ -62,8 +63,7 @@ impl Watched {
     }
 
     fn refuse<T>(&self, action: &'static str, key: &Key) -> Result<T, StoreError> {
-        let source = io::Error::new(io::ErrorKind::Unsupported, "whole keys are read here, and nothing else is done");
-        Err(StoreError::Io { action, key: self.describe(key), source })
+        Err(StoreError::unsupported(action, self.describe(key), "this view of the store only reads whole keys"))
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
     use crate::LocalStore;
 
     #[test]
-    fn reads_are_remembered_and_all_else_is_refused() {
+    fn watched_store_records_reads_and_refuses_all_else() {
         let folder = tempfile::tempdir().unwrap();
         let inner = LocalStore::open(folder.path()).unwrap();
         let key = |text: &str| Key::new(text).unwrap();

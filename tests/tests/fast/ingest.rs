@@ -959,7 +959,7 @@ fn companion_folder_gives_names_with_slash() {
     lab.put("a.event_detection/params.json", r#"{"zero_gap": {"eps0": 0.25}}"#);
     let document = lab.document(&["--json"], 0);
     let why = file(&document, "files/a.tif")["why"].as_str().unwrap().to_owned();
-    assert!(why.contains("a.event_detection/params.json was written since"), "{why}");
+    assert!(why.contains("a.event_detection/params.json was modified"), "{why}");
     assert_eq!(run("event_detection", 0)["stats"]["updated"], 1);
     // kymflow's own params of the events belong to somebody else: the analysis does not overwrite them unasked.
     lab.put("a.velocity_events/params.json", r#"{"from": "kymflow"}"#);

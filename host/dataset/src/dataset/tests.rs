@@ -57,7 +57,7 @@ fn full() -> (Fixture, String) {
 }
 
 #[test]
-fn what_is_put_comes_back() {
+fn artifacts_round_trip() {
     let (f, id) = full();
     let dataset = Dataset::open(&f.root).unwrap();
     assert_eq!(dataset.image_ids().unwrap(), std::slice::from_ref(&id));
@@ -103,7 +103,7 @@ fn what_is_put_comes_back() {
 }
 
 #[test]
-fn the_plain_json_is_read_before_the_packed_one() {
+fn plain_json_wins_over_gzipped() {
     let (f, id) = full();
     let record = f.dataset.record(&id).unwrap();
     record.put_json("old", &json("[2]")).unwrap();
@@ -113,7 +113,7 @@ fn the_plain_json_is_read_before_the_packed_one() {
 }
 
 #[test]
-fn an_array_artifact_that_shrinks_leaves_no_old_chunk() {
+fn smaller_array_leaves_no_old_chunk() {
     let (f, id) = full();
     let record = f.dataset.record(&id).unwrap();
     for shape in [[1100, 3], [3, 3]] {
@@ -125,7 +125,7 @@ fn an_array_artifact_that_shrinks_leaves_no_old_chunk() {
 }
 
 #[test]
-fn writes_set_the_times_and_keep_all_other_attributes() {
+fn writes_set_updated_utc_and_keep_other_attributes() {
     let (f, id) = full();
     let image = f.root.join("images").join(&id).join(".zattrs");
     let root = f.root.join(".zattrs");
@@ -168,7 +168,7 @@ fn writes_set_the_times_and_keep_all_other_attributes() {
 }
 
 #[test]
-fn broken_attributes_stop_a_write_and_stay_as_they_are() {
+fn broken_attributes_stop_writes() {
     let (f, id) = full();
     let path = f.root.join("images").join(&id).join(".zattrs");
     for broken in ["{", "[]", "", "\u{0}"] {
@@ -191,11 +191,14 @@ fn broken_attributes_stop_a_write_and_stay_as_they_are() {
 }
 
 #[test]
-fn what_is_no_dataset_is_refused_with_what_to_do() {
+fn open_rejects_other_folders_with_help() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("d");
     let refused = |expected: &str| match Dataset::open(&root) {
-        Err(DatasetError::NotADataset { why, .. }) => assert!(why.contains(expected), "{why}"),
+        Err(DatasetError::NotADataset { why, help, .. }) => {
+            let text = format!("{why}; {help}");
+            assert!(text.contains(expected), "{text}");
+        }
         other => panic!("{expected}: {other:?}"),
     };
     refused("kymhost dataset create");
@@ -227,7 +230,7 @@ fn what_is_no_dataset_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn corrupt_artifacts_are_errors_that_name_their_key() {
+fn corrupt_artifact_error_names_its_key() {
     let (f, id) = full();
     let record = f.dataset.record(&id).unwrap();
     let at = |path: &str| f.root.join("images").join(&id).join(path);
@@ -253,7 +256,7 @@ fn corrupt_artifacts_are_errors_that_name_their_key() {
 }
 
 #[test]
-fn validate_tells_all_that_is_wrong_at_once() {
+fn validate_reports_every_problem_at_once() {
     let (f, id) = full();
     let image = format!("images/{id}");
     let write = |path: &str, text: &str| {
@@ -272,7 +275,7 @@ fn validate_tells_all_that_is_wrong_at_once() {
     wrong(".zattrs", r#"{"format": "x", "schema_version": 2}"#, ".zattrs", "'updated_utc' should be");
     wrong("stray", "", "stray", "does not belong");
     wrong("index/stray", "", "index/stray", "does not belong");
-    wrong("index/.zgroup", "{", "index/.zgroup", "no JSON");
+    wrong("index/.zgroup", "{", "index/.zgroup", "not JSON");
     wrong("index/manifest.json.gz", "junk", "index/manifest.json.gz", "manifest");
     wrong("tables/bad.parquet", "junk", "tables/bad.parquet", "Parquet");
     wrong("tables/other.txt", "", "tables/other.txt", "NAME.parquet");
@@ -281,13 +284,13 @@ fn validate_tells_all_that_is_wrong_at_once() {
     wrong("images/nodata/.zgroup", "{\"zarr_format\": 2}", "images/nodata/data/.zarray", "missing");
     wrong(&at(".zattrs"), "{\"axes\": [\"y\"]}", &at(".zattrs"), "'axes' should name 2");
     wrong(&at("data/0.0"), "junk", &at("data/0.0"), "chunk");
-    wrong(&at("data/9.9"), "", &at("data/9.9"), "is no chunk");
+    wrong(&at("data/9.9"), "", &at("data/9.9"), "is not a chunk");
     wrong(&at("analysis/bad.json"), "{", &at("analysis/bad.json"), "JSON");
     wrong(&at("analysis/old.json.gz"), "junk", &at("analysis/old.json.gz"), "gzip");
     wrong(&at("analysis/old.json"), "[]", &at("analysis/old.json.gz"), "gzip");
     wrong(&at("analysis/events.csv.gz"), "junk", &at("analysis/events.csv.gz"), "gzip");
     wrong(&at("analysis/radon/results.parquet"), "junk", &at("analysis/radon/results.parquet"), "Parquet");
-    wrong(&at("analysis/notes.txt"), "", &at("analysis/notes.txt"), "no artifact");
+    wrong(&at("analysis/notes.txt"), "", &at("analysis/notes.txt"), "not an artifact");
     wrong(&at("analysis/a b.json"), "{}", &at("analysis/a b.json"), "characters");
     wrong(
         &at("analysis_arrays/maps/speed/data/.zarray"),
@@ -316,7 +319,7 @@ fn validate_tells_all_that_is_wrong_at_once() {
 }
 
 #[test]
-fn a_manifest_that_has_fallen_behind_is_a_note_and_a_broken_one_a_problem() {
+fn validate_notes_old_manifest_reports_broken_one() {
     let (f, id) = full();
     f.dataset.record(&id).unwrap().put_json("later", &json("1")).unwrap();
     let findings = || validate(Arc::clone(f.dataset.store()));
@@ -337,7 +340,7 @@ fn a_manifest_that_has_fallen_behind_is_a_note_and_a_broken_one_a_problem() {
 }
 
 #[test]
-fn a_read_only_dataset_can_be_read_and_says_so_when_written() {
+fn read_only_dataset_reads_and_refuses_writes() {
     use std::os::unix::fs::PermissionsExt;
     let (f, id) = full();
     if rustix::process::geteuid().is_root() {
@@ -360,7 +363,7 @@ fn a_read_only_dataset_can_be_read_and_says_so_when_written() {
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 #[test]
-fn what_killed_processes_left_is_told_and_is_no_problem() {
+fn validate_notes_left_over_files() {
     let (f, _) = full();
     let findings = || validate(Arc::clone(f.dataset.store()));
     // A process of this boot with our number, that began at another time: it has ended.

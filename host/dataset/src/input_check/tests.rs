@@ -138,7 +138,7 @@ fn check(name: &str, prepare: Edit, read: Read, edit: Edit, expected: &[(&str, &
 const NOTHING: Edit = |_| {};
 
 #[test]
-fn files_are_told_by_size_times_and_content() {
+fn file_input_changes_with_size_times_content() {
     let read: Read = |record| drop(record.json("params"));
     let key = "analysis/params.json";
     for (name, edit, expected) in [
@@ -172,7 +172,7 @@ fn files_are_told_by_size_times_and_content() {
 }
 
 #[test]
-fn what_is_looked_for_in_vain_appears() {
+fn absent_input_that_appears_is_a_change() {
     let read: Read = |record| drop(record.json("gone"));
     let (plain, packed) = ("analysis/gone.json", "analysis/gone.json.gz");
     for (name, edit, expected) in [
@@ -216,7 +216,7 @@ fn what_is_looked_for_in_vain_appears() {
 }
 
 #[test]
-fn tables_are_files() {
+fn table_names_are_files() {
     for (read, key) in [
         ((|record| drop(record.parquet("table"))) as Read, "analysis/table.parquet"),
         (|record| drop(record.csv("csv")), "analysis/csv.csv.gz"),
@@ -243,7 +243,7 @@ fn tables_are_files() {
 }
 
 #[test]
-fn arrays_are_told_by_their_files_and_axes() {
+fn array_input_changes_with_files_and_axes() {
     let read: Read = |record| drop(record.pixels());
     for (name, edit, expected) in [
         ("nothing", NOTHING, "same"),
@@ -293,7 +293,7 @@ fn arrays_are_told_by_their_files_and_axes() {
 }
 
 #[test]
-fn attributes_count_by_what_is_handed_over() {
+fn attributes_input_ignores_updated_utc() {
     let read: Read = |record| drop(record.attributes_text());
     for (name, edit, expected) in [
         ("nothing", NOTHING, "same"),
@@ -340,7 +340,7 @@ fn put_marker(place: &Place, name: &str) {
 }
 
 #[test]
-fn listings_leave_run_markers_out() {
+fn listing_input_ignores_run_markers() {
     let read: Read = |record| {
         let names: Vec<_> =
             record.artifacts_of_others(OWN).unwrap().into_iter().map(|artifact| artifact.name).collect();
@@ -373,7 +373,7 @@ fn listings_leave_run_markers_out() {
 }
 
 #[test]
-fn what_cannot_be_read_is_an_input_too() {
+fn unreadable_input_is_recorded() {
     check("broken JSON", NOTHING, |record| drop(record.json("broken")), NOTHING, &[("analysis/broken.json", "same")]);
     check(
         "mended JSON",
@@ -425,7 +425,7 @@ fn what_cannot_be_read_is_an_input_too() {
 }
 
 #[test]
-fn what_is_no_input() {
+fn messages_and_own_artifacts_are_not_inputs() {
     let place = place();
     put_marker(&place, OWN);
     let inputs = place.read(&|record| {
@@ -446,7 +446,7 @@ fn what_is_no_input() {
 }
 
 #[test]
-fn what_moves_between_two_reads_and_what_is_too_much_is_told() {
+fn inputs_report_moved_and_too_many() {
     let place = place();
     let watched = place.record.watched(OWN);
     drop(watched.json("params"));
@@ -468,7 +468,7 @@ fn what_moves_between_two_reads_and_what_is_too_much_is_told() {
 }
 
 #[test]
-fn young_files_are_not_trusted_and_settle() {
+fn young_file_times_settle_later() {
     let place = place();
     settle();
     for round in 0..5 {
@@ -500,7 +500,7 @@ fn young_files_are_not_trusted_and_settle() {
 }
 
 #[test]
-fn times_in_the_future_are_not_trusted() {
+fn future_times_are_not_trusted() {
     let place = place();
     let future = SystemTime::now() + Duration::from_secs(3600);
     let set = || {
@@ -518,7 +518,7 @@ fn times_in_the_future_are_not_trusted() {
 }
 
 #[test]
-fn which_times_are_trusted() {
+fn times_are_trusted_after_their_resolution() {
     let now = UNIX_EPOCH + Duration::from_nanos(1_700_000_000_700_000_001);
     let ago = |nanos: i64| {
         let nanos_abs = Duration::from_nanos(nanos.unsigned_abs());
@@ -557,7 +557,7 @@ fn which_times_are_trusted() {
 }
 
 #[test]
-fn a_key_that_is_none_is_an_error() {
+fn input_with_bad_key_is_an_error() {
     let place = place();
     for key in ["", "..", "../j/data", "/etc/passwd", "analysis//x.json", "a\\b"] {
         for found in [InputState::Absent, InputState::File { size: 1, times: None, sha256: "a".into() }] {
@@ -569,7 +569,7 @@ fn a_key_that_is_none_is_an_error() {
 }
 
 #[test]
-fn a_link_that_leads_out_is_not_read_by() {
+fn input_link_that_leads_out_is_not_read() {
     let place = place();
     let inputs = place.read(&|record| drop(record.json("params")));
     let outside = tempfile::tempdir().unwrap();
@@ -580,7 +580,7 @@ fn a_link_that_leads_out_is_not_read_by() {
 }
 
 #[test]
-fn a_glance_sees_what_a_stat_sees() {
+fn glance_agrees_with_stat() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     let store = LocalStore::open(root).unwrap();

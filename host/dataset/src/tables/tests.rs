@@ -27,7 +27,7 @@ fn round(rows: &RecordBatch) -> RecordBatch {
 
 /// Our own unpacking of pages against the parquet crate's, for every sort of page.
 #[test]
-fn zstd_pages_are_unpacked_as_by_the_parquet_crate() {
+fn zstd_pages_equal_the_parquet_crates() {
     use parquet::file::properties::{EnabledStatistics, WriterVersion};
     let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(
         (0..900).map(|n| (n % 3 > 0).then(|| (0..n % 5).map(|m| (m != 2).then_some(m)))),
@@ -72,7 +72,7 @@ fn zstd_pages_are_unpacked_as_by_the_parquet_crate() {
 }
 
 #[test]
-fn columns_of_all_kinds_come_back_optional_and_plain() {
+fn columns_round_trip_optional_and_plain() {
     let lists = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(1)]), None, Some(vec![])]);
     let viewed: ArrayRef = Arc::new(StringViewArray::from(vec!["a", "a text too long for a view's own bytes"]));
     let rows = batch(vec![
@@ -114,7 +114,7 @@ fn columns_of_all_kinds_come_back_optional_and_plain() {
 
 /// Files of others may hold views themselves; `prepare` does not see those.
 #[test]
-fn views_in_a_file_are_read_as_plain_text() {
+fn view_types_are_read_as_plain_text() {
     let texts: ArrayRef = Arc::new(StringViewArray::from(vec![Some("a"), None]));
     let rows = batch(vec![("image_id", texts)]);
     let mut bytes = Vec::new();
@@ -125,7 +125,7 @@ fn views_in_a_file_are_read_as_plain_text() {
 }
 
 #[test]
-fn categories_of_any_values_are_read_even_where_there_is_none() {
+fn empty_categories_are_read() {
     let keys = || Int32Array::from(vec![None, None]);
     let some = || Int32Array::from(vec![Some(0), None]);
     let cases: Vec<(&str, DictionaryArray<Int32Type>, ArrayRef)> = vec![
@@ -153,7 +153,7 @@ fn categories_of_any_values_are_read_even_where_there_is_none() {
 }
 
 #[test]
-fn pandas_row_labels_without_a_name_are_no_column() {
+fn pandas_unnamed_row_labels_are_not_a_column() {
     let numbers = || -> ArrayRef { Arc::new(Int64Array::from(vec![1, 2])) };
     let rows = batch(vec![("x", numbers()), ("label", numbers()), ("__index_level_0__", numbers())]);
     let back = round(&rows);
@@ -163,7 +163,7 @@ fn pandas_row_labels_without_a_name_are_no_column() {
 }
 
 #[test]
-fn empty_tables_keep_their_columns() {
+fn empty_table_keeps_columns() {
     let rows = batch(vec![
         ("image_id", Arc::new(NullArray::new(0)) as ArrayRef),
         ("x", Arc::new(Int64Array::from(Vec::<i64>::new()))),
@@ -176,7 +176,7 @@ fn empty_tables_keep_their_columns() {
 }
 
 #[test]
-fn a_projection_reads_those_columns_that_there_are_in_the_tables_order() {
+fn projection_reads_existing_columns_in_order() {
     let rows = batch(vec![
         ("a", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef),
         ("b", Arc::new(StringArray::from(vec!["x", "y"]))),
@@ -198,7 +198,7 @@ fn a_projection_reads_those_columns_that_there_are_in_the_tables_order() {
 }
 
 #[test]
-fn long_tables_are_joined_from_their_pieces() {
+fn long_table_is_joined_from_pieces() {
     let count = BATCH_ROWS * 2 + 5;
     let rows = batch(vec![
         ("n", Arc::new(Int32Array::from_iter_values(0..count as i32)) as ArrayRef),
@@ -209,7 +209,7 @@ fn long_tables_are_joined_from_their_pieces() {
 }
 
 #[test]
-fn files_are_packed_as_kymflow_packs_them() {
+fn gzip_equals_kymflows() {
     let rows = batch(vec![("a", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
     for (form, expected) in [(TableForm::Dataset, "SNAPPY"), (TableForm::Artifact, "ZSTD")] {
         let builder = builder(Bytes::from(file(&rows, form))).unwrap();
@@ -220,7 +220,7 @@ fn files_are_packed_as_kymflow_packs_them() {
 }
 
 #[test]
-fn of_pandas_metadata_only_what_is_still_true_is_kept() {
+fn pandas_metadata_keeps_only_what_is_true() {
     let pandas = r#"{"index_columns": [{"kind": "range"}], "columns": [
         {"name": "i", "field_name": "i", "pandas_type": "int64", "numpy_type": "Int64", "metadata": null},
         {"name": "f", "field_name": "f", "pandas_type": "int64", "numpy_type": "Int64", "metadata": null},
@@ -259,7 +259,7 @@ fn of_pandas_metadata_only_what_is_still_true_is_kept() {
 }
 
 #[test]
-fn two_columns_of_one_name_are_not_written() {
+fn duplicate_columns_are_not_written() {
     let one = Arc::new(Int64Array::from(vec![1])) as ArrayRef;
     let schema = Schema::new(vec![Field::new("a", DataType::Int64, true), Field::new("a", DataType::Int64, true)]);
     let rows = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(&one), one]).unwrap();
@@ -277,7 +277,7 @@ fn small_file() -> Vec<u8> {
 }
 
 #[test]
-fn truncated_files_are_errors() {
+fn truncated_table_is_an_error() {
     let whole = small_file();
     for length in 0..whole.len() {
         assert!(read(Bytes::from(whole[..length].to_vec()), None).is_err(), "{length} of {} bytes", whole.len());
@@ -288,7 +288,7 @@ proptest! {
     #![proptest_config(kymhost_test_cases::cases(100))]
 
     #[test]
-    fn damaged_files_are_tables_or_errors(at in proptest::collection::vec((0usize..10_000, any::<u8>()), 1..6)) {
+    fn damaged_table_never_panics(at in proptest::collection::vec((0usize..10_000, any::<u8>()), 1..6)) {
         let mut bytes = small_file();
         for (position, byte) in at {
             let length = bytes.len();

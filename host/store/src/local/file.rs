@@ -84,7 +84,7 @@ impl Seek for LocalFile {
                 self.position = position;
                 Ok(position)
             }
-            None => Err(io::Error::new(io::ErrorKind::InvalidInput, "a position before the file's beginning")),
+            None => Err(io::Error::new(io::ErrorKind::InvalidInput, "a position before the start of the file")),
         }
     }
 }

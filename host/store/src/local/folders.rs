@@ -50,7 +50,7 @@ impl Folders {
         }
     }
 
-    /// Opens what stands under a key; `None` if nothing does.
+    /// Opens what is at a key; `None` if nothing is.
     pub(crate) fn open_key(
         &self,
         action: &'static str,
@@ -77,7 +77,7 @@ impl Folders {
         }
     }
 
-    /// Opens a folder, making it and those above it where they are missing. `synced`: each new one is on disk before
+    /// Opens a folder; it and those above it are made if they are missing. `synced`: each new one is on disk before
     /// anything is put into it.
     pub(crate) fn make_folders(&self, folder: &Key, synced: bool) -> Result<OwnedFd, StoreError> {
         let refused = |refusal| self.refused("create the folder", folder, refusal);
@@ -116,7 +116,7 @@ impl Folders {
         }
     }
 
-    /// The folder that a key stands in, less what killed processes left there.
+    /// The folder of a key, after removing what killed processes left there.
     fn staging_beside(&self, key: &Key) -> Result<OwnedFd, StoreError> {
         let (parent, _) = folder_of(key)?;
         let folder = self.make_folders(&parent, true)?;
@@ -124,7 +124,8 @@ impl Folders {
         Ok(folder)
     }
 
-    /// What stands directly below an open folder, sorted by name; each with whether it is a folder itself, no link to one.
+    /// What is directly below an open folder, sorted by name; each with whether it is a folder itself and not a link
+    /// to one.
     pub(crate) fn entries(&self, folder: &Key, fd: &OwnedFd) -> Result<Vec<(Entry, bool)>, StoreError> {
         let failed = |errno: Errno| self.io("list", folder, errno);
         let mut entries = Vec::new();
@@ -185,7 +186,7 @@ impl Folders {
     }
 }
 
-/// Removes what stands under a name: a file or link, or a folder with all below it.
+/// Removes what is at a name: a file or link, or a folder with all below it.
 pub(crate) fn remove_tree(parent: &OwnedFd, name: &CStr, label: &str) -> io::Result<()> {
     remove_tree_to(parent, name, label, MAX_FOLDERS)
 }

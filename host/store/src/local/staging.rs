@@ -47,7 +47,7 @@ impl Folders {
         write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
     ) -> Result<(Staged, File), StoreError> {
         let folder = Arc::new(self.staging_folder(key)?);
-        // Large keys stand in folders of few: what was once staged next to them is worth a look.
+        // Large keys are in folders with few entries, so looking for left-over files next to them is cheap.
         let (parent, _) = folder_of(key)?;
         if let Ok(target) = self.root.open_beneath(parent.as_str(), FOLDER) {
             self.sweep(&parent, &target, SystemTime::now());
@@ -58,7 +58,7 @@ impl Folders {
                 let sync = BackgroundSync::new(Writer { file, label }, file, label, scope);
                 let mut buffered = BufWriter::with_capacity(WRITE_BUFFER, sync);
                 let written = write(&mut buffered).and_then(|()| buffered.flush());
-                // What is left in the buffer where writing failed is of no use.
+                // If writing failed, what is left in the buffer is useless.
                 let (sync, _) = buffered.into_parts();
                 written.and(sync.finish())
             })
@@ -88,7 +88,8 @@ impl Folders {
         Ok(stat_of(&rustix::fs::fstat(file).map_err(|errno| self.io("write", key, errno))?))
     }
 
-    /// Puts a staged file into its place. `synced`: both the folder's entry and whatever was made for it are on disk when it returns.
+    /// Puts a staged file into its place. `synced`: both the folder's entry and whatever was made for it are on disk
+    /// when it returns.
     pub(crate) fn publish(
         &self,
         key: &Key,

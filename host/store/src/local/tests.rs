@@ -64,7 +64,7 @@ fn local_store_keeps_the_contract() {
 }
 
 #[test]
-fn reads_what_is_there_and_nothing_else() {
+fn store_reads_files_and_nothing_else() {
     let (_folder, root) = fixture();
     rustix::fs::mkfifoat(rustix::fs::CWD, root.join("fifo"), rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
     fs::write(root.join("empty"), "").unwrap();
@@ -86,7 +86,7 @@ fn reads_what_is_there_and_nothing_else() {
 }
 
 #[test]
-fn links_within_work_and_links_out_are_refused() {
+fn store_refuses_links_that_lead_out() {
     let (folder, root) = fixture();
     symlink("../a/b", root.join("a/relative")).unwrap();
     symlink(root.join("a/b"), root.join("absolute")).unwrap();
@@ -132,7 +132,7 @@ fn links_within_work_and_links_out_are_refused() {
 }
 
 #[test]
-fn writes_whole_keys_makes_folders_and_leaves_no_temporary_file() {
+fn put_makes_folders_and_leaves_no_temp_file() {
     let (_folder, root) = fixture();
     for (round, store) in both(&root).into_iter().enumerate() {
         store.put(&key("a/b"), b"new").unwrap();
@@ -158,7 +158,7 @@ fn writes_whole_keys_makes_folders_and_leaves_no_temporary_file() {
 }
 
 #[test]
-fn batches_small_and_large_are_written() {
+fn put_many_writes_small_and_large_batches() {
     for count in [0, 1, SMALL_BATCH, SMALL_BATCH + 1, 50] {
         let (_folder, root) = fixture();
         let store = LocalStore::open(&root).unwrap();
@@ -177,7 +177,7 @@ fn batches_small_and_large_are_written() {
 }
 
 #[test]
-fn new_files_are_as_readable_as_the_umask_allows() {
+fn new_files_follow_the_umask() {
     let (_folder, root) = fixture();
     let store = LocalStore::open(&root).unwrap();
     fs::write(root.join("ordinary"), "").unwrap();
@@ -187,7 +187,7 @@ fn new_files_are_as_readable_as_the_umask_allows() {
 }
 
 #[test]
-fn a_disk_that_fills_at_any_point_leaves_the_old_bytes_or_the_new() {
+fn full_disk_leaves_old_bytes_or_new() {
     type Work = fn(&LocalStore) -> Result<(), StoreError>;
     let works: [(&str, Work); 4] = [
         ("put", |store| store.put(&key("a/b"), b"new")),
@@ -231,7 +231,7 @@ fn a_disk_that_fills_at_any_point_leaves_the_old_bytes_or_the_new() {
 }
 
 #[test]
-fn a_stream_that_fails_is_not_seen() {
+fn failed_stream_is_not_seen() {
     let (_folder, root) = fixture();
     let store = LocalStore::open(&root).unwrap();
     let result = store.put_with(&key("a/b"), &mut |sink| {
@@ -244,7 +244,7 @@ fn a_stream_that_fails_is_not_seen() {
 }
 
 #[test]
-fn open_files_have_positions_of_their_own_and_outlive_a_replacement() {
+fn open_file_has_own_position_and_outlives_replacement() {
     let (_folder, root) = fixture();
     let store = LocalStore::open(&root).unwrap();
     let mut first = store.open(&key("a/b")).unwrap().unwrap();
@@ -260,7 +260,7 @@ fn open_files_have_positions_of_their_own_and_outlive_a_replacement() {
 }
 
 #[test]
-fn listings_leave_out_what_no_key_can_name() {
+fn list_skips_names_that_no_key_can_have() {
     use std::os::unix::ffi::OsStrExt;
     let (_folder, root) = fixture();
     fs::write(root.join(std::ffi::OsStr::from_bytes(b"bad\xff")), "").unwrap();
@@ -273,7 +273,7 @@ fn listings_leave_out_what_no_key_can_name() {
 }
 
 #[test]
-fn staging_goes_beside_the_target_where_our_folder_is_not_ours_to_write() {
+fn staging_uses_target_folder_if_tmp_not_writable() {
     let (_folder, root) = fixture();
     // A file where the folder should be: as good as one that cannot be entered.
     fs::create_dir_all(root.join("index/kymhost")).unwrap();
@@ -289,7 +289,7 @@ fn staging_goes_beside_the_target_where_our_folder_is_not_ours_to_write() {
 }
 
 #[test]
-fn a_target_on_another_file_system_is_staged_beside_it() {
+fn target_on_other_file_system_is_staged_next_to_it() {
     let (_folder, root) = fixture();
     let store = LocalStore::open(&root).unwrap();
     let aside = Arc::new(store.folders.staging_folder(&key("a/b")).unwrap());
@@ -303,7 +303,7 @@ fn a_target_on_another_file_system_is_staged_beside_it() {
 }
 
 #[test]
-fn temporary_files_of_others_are_removed_once_they_are_a_day_old() {
+fn temp_files_of_others_go_after_a_day() {
     let (_folder, root) = fixture();
     fs::create_dir_all(root.join(TEMP_FOLDER).join(format!("{PREFIX}doomed/deep"))).unwrap();
     let theirs = [format!("{TEMP_FOLDER}/{PREFIX}theirs"), format!("{TEMP_FOLDER}/{PREFIX}doomed/deep/x")];
@@ -322,7 +322,7 @@ fn temporary_files_of_others_are_removed_once_they_are_a_day_old() {
 }
 
 #[test]
-fn a_lock_holds_without_its_text_and_fails_where_its_file_cannot_be_made() {
+fn lock_works_without_holder_text() {
     let lock = key("index/kymhost/locks/t.lock");
     // The changes: three folders, the file, its text.
     for (left, held) in [(0, false), (1, false), (2, false), (3, false), (4, true), (5, true)] {
@@ -345,7 +345,7 @@ fn a_lock_holds_without_its_text_and_fails_where_its_file_cannot_be_made() {
 }
 
 #[test]
-fn folders_with_a_key_are_those_that_list_and_stat_tell() {
+fn folders_with_agrees_with_list_and_stat() {
     let (folder, root) = fixture();
     let images = root.join("images");
     for (path, content) in [("plain/.zgroup", Some("{}")), ("bare", None), ("nested/.zgroup", None), ("file", Some(""))]
@@ -422,7 +422,7 @@ fn child(work: &str, root: &Path) -> std::process::Command {
 
 #[cfg(debug_assertions)]
 #[test]
-fn every_change_of_a_process_has_a_number_and_can_fail_or_be_its_last() {
+fn every_disk_change_can_fail_or_be_the_last() {
     use std::os::unix::process::ExitStatusExt;
     let run = |fault: Option<&str>| {
         let (folder, root) = fixture();
@@ -497,7 +497,7 @@ fn every_change_of_a_process_has_a_number_and_can_fail_or_be_its_last() {
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 #[test]
-fn temporary_files_go_with_their_process_and_not_before() {
+fn temp_files_stay_until_their_process_ends() {
     let (folder, root) = fixture();
     let mut at_work = child("stage", &root).spawn().unwrap();
     let begun = std::time::Instant::now();
@@ -522,7 +522,7 @@ fn temporary_files_go_with_their_process_and_not_before() {
 }
 
 #[test]
-fn a_key_gets_another_name() {
+fn rename_replaces_and_makes_folders() {
     let (folder, root) = fixture();
     for store in both(&root) {
         store.put(&key("a/b"), b"old").unwrap();

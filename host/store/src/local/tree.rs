@@ -11,10 +11,10 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// A folder that was written aside. Nobody sees it until it is published; it is removed where it never is.
+/// A folder that was written aside. Nobody sees it until it is published. If it never is, it is removed.
 #[derive(Debug)]
 pub struct StagedTree {
-    /// Where it stands, and under which name.
+    /// The folder above it, and its name there.
     above: Arc<OwnedFd>,
     name: String,
     label: String,
@@ -115,7 +115,7 @@ impl Folders {
                 tree.published = true;
                 return Ok(());
             }
-            // Something stands there: the two change places, so that a reader sees the old folder or the new one.
+            // Something is there already: exchange the two, so that a reader sees the old folder or the new one.
             Err(error)
                 if matches!(Errno::from_io_error(&error), Some(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR)) => {}
             Err(error) => return Err(failed(error)),
