@@ -26,9 +26,6 @@ use tracing_subscriber::filter::LevelFilter;
 /// Answers are sent off when they have taken this long or this many bytes, though the batch goes on.
 const FLUSH_AFTER: Duration = Duration::from_millis(20);
 const FLUSH_BYTES: usize = 1 << 20;
-/// What a plugin may allocate beyond `--max-memory` before an allocation fails: room for what is not resident, and for
-/// the host to see it coming and say so.
-const HEADROOM: u64 = 256 << 20;
 
 /// The worker process: loads one library and answers batches of image ids over standard input and output.
 /// What the hidden subcommand `worker` calls, before anything else has touched standard output.
@@ -205,6 +202,9 @@ fn log_to_stderr(level: &str) {
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(feature = "portable")))]
 fn limit_memory(bytes: u64) {
+    // What a plugin may allocate beyond `--max-memory` before an allocation fails: room for what is not resident, and for
+    // the host to see it coming and say so.
+    const HEADROOM: u64 = 256 << 20;
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let wanted = bytes.saturating_add((bytes / 2).max(HEADROOM));
     let Rlimit { current, maximum } = getrlimit(Resource::Data);
