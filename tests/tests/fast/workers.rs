@@ -1,6 +1,6 @@
 //! Plugins in worker processes: whatever one does, its image fails alone and the rest goes on.
 
-use kymhost::dataset::{Dataset, Found, Held, Input, check_input};
+use kymhost::dataset::{Dataset, Input, InputCheck, InputState, check_input};
 use kymhost::plugin::{
     Extracted, Failure, FailureKind, PluginError, PoolOptions, Refusal, Workforce, find_plugin, open_pool,
 };
@@ -653,7 +653,7 @@ fn both() -> [PoolOptions; 2] {
 }
 
 fn keys(inputs: &[Input]) -> Vec<(&str, bool)> {
-    inputs.iter().map(|input| (input.key.as_str(), input.found != Found::Absent)).collect()
+    inputs.iter().map(|input| (input.key.as_str(), input.found != InputState::Absent)).collect()
 }
 
 /// Inputs of the params and inputs of the rows are recorded separately.
@@ -676,8 +676,8 @@ fn params_and_rows_inputs_are_separate() {
         // All of it holds by size and times alone: it was trusted at the end of the extraction.
         let record = Dataset::open(data.path()).unwrap().record(&image_id(1)).unwrap();
         for input in ordered.inputs.iter().chain(&ordered.params.inputs) {
-            assert_eq!(check_input(&record, "misbehave_run", input).unwrap(), Held::Same);
-            assert!(matches!(input.found, Found::File { times: Some(_), .. }), "{input:?}");
+            assert_eq!(check_input(&record, "misbehave_run", input).unwrap(), InputCheck::Same);
+            assert!(matches!(input.found, InputState::File { times: Some(_), .. }), "{input:?}");
         }
         let mut hashed = Vec::new();
         pool.params_hashes(&ids(2), &mut |_, answer| hashed.push(answer.unwrap())).unwrap();
@@ -750,7 +750,11 @@ fn changing_inputs_are_retried_once() {
                     assert_eq!(extracted.params.hash, params_hash(&value), "{what} {name}");
                     let record = Dataset::open(data.path()).unwrap().record(&image_id(1)).unwrap();
                     for input in extracted.inputs.iter().chain(&extracted.params.inputs) {
-                        assert_eq!(check_input(&record, "misbehave_run", input).unwrap(), Held::Same, "{what} {name}");
+                        assert_eq!(
+                            check_input(&record, "misbehave_run", input).unwrap(),
+                            InputCheck::Same,
+                            "{what} {name}"
+                        );
                     }
                 }
                 (Err(failure), Err(kind)) => {
