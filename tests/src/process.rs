@@ -5,7 +5,7 @@
 
 use crate::TestDir;
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Write as _};
+use std::io::{ErrorKind, Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -125,7 +125,7 @@ impl Run {
     pub fn start(&self, home: &Path) -> Child {
         let mut command = self.command(home);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().unwrap_or_else(|error| panic!("start {}: {error}", self.line()))
+        spawn(&mut command).unwrap_or_else(|error| panic!("start {}: {error}", self.line()))
     }
 
     /// Runs it to its end. A run that hangs, or that leaves processes behind which hold its output open, is killed
@@ -135,7 +135,7 @@ impl Run {
         let home = TestDir::new();
         let mut command = self.command(home.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("start {}: {error}", self.line()));
+        let mut child = spawn(&mut command).unwrap_or_else(|error| panic!("start {}: {error}", self.line()));
         let group = rustix::process::Pid::from_child(&child);
         let line = self.line();
 
@@ -181,6 +181,20 @@ impl Run {
         let words = self.before.iter().map(OsString::as_os_str).chain([self.program.as_os_str()]);
         let words = words.chain(self.args.iter().map(OsString::as_os_str));
         words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Starts a command. A program that this process has just written is busy for a moment if another thread starts a
+/// process at the same time, because that process has the open file until it runs its own program.
+fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let deadline = Instant::now() + AFTERLIFE;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            result => return result,
+        }
     }
 }
 

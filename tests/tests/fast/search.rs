@@ -123,7 +123,7 @@ fn plugin_paths_name_libraries() {
     check(&format!("{misbehave_text}:behave"), &none, Ok(&misbehave));
     check(text.to_str().unwrap(), &none, Err(("no_library", &["text.so"])));
     check(cut.to_str().unwrap(), &none, Err(("truncated", &["cut.so", "cut off"])));
-    check(plugins.to_str().unwrap(), &none, Err(("no_library", &["no file"])));
+    check(plugins.to_str().unwrap(), &none, Err(("no_library", &["not a file"])));
     check("./absent.so", &none, Err(("unreadable", &["./absent.so"])));
     // A bare file name is a path, of the working folder.
     check("absent.so", &none, Err(("unreadable", &["absent.so"])));

@@ -9,7 +9,7 @@ use kymhost_tests::{Run, TestDir, library, program, sha256, wait_for};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -463,8 +463,12 @@ fn stopped_pool_can_be_used_again() {
 /// A program that is a shell script.
 fn script(dir: &TestDir, name: &str, lines: &str) -> PathBuf {
     let path = dir.join(name);
-    fs::write(&path, format!("#!/bin/sh\n{lines}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    // Another process writes it: a file that this one had open for writing may be busy when a worker is started.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""]).arg(&path).stdin(Stdio::piped());
+    let mut shell = shell.spawn().unwrap();
+    write!(shell.stdin.take().unwrap(), "#!/bin/sh\n{lines}\n").unwrap();
+    assert!(shell.wait().unwrap().success());
     path
 }
 
