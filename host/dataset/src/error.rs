@@ -1,5 +1,6 @@
 //! What can go wrong with a dataset.
 
+use crate::well_known::TABLE_PREFIX;
 use kymhost_store::{Class, Diagnose, Diagnosis, Holder, Key, Store, StoreError};
 use std::fmt;
 
@@ -63,7 +64,7 @@ impl Diagnose for DatasetError {
                     .help("`kymhost status --plugin NAME --json` lists all recordings")
             }
             Self::Unreadable { key, table, expected, found } => {
-                let is_of_an_indexer = table.as_ref().is_some_and(|table| table.starts_with("kym_"));
+                let is_of_an_indexer = table.as_ref().is_some_and(|table| table.starts_with(TABLE_PREFIX));
                 unusable("unreadable", format!("cannot read {key} as {expected}")).why(found).help(
                     if is_of_an_indexer {
                         "`kymhost run --mode replace --plugin NAME` makes the table again and keeps the broken file \

@@ -30,6 +30,7 @@ mod tables;
 mod validate;
 mod view;
 mod watch;
+mod well_known;
 mod zstd_pages;
 
 pub use artifact_keys::{Own, artifact_keys};
@@ -52,3 +53,4 @@ pub use tables::parse_parquet;
 pub use validate::{Findings, Problem, validate};
 pub use view::{View, epoch_ns};
 pub use watch::InputsError;
+pub use well_known::{IMAGE_ID, METADATA, PROVENANCE, TABLE_PREFIX};

@@ -4,22 +4,17 @@
 
 use crate::dataset::Dataset;
 use crate::error::DatasetError;
+use crate::well_known::{IMAGE_ID, METADATA, PROVENANCE};
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::{Field, Schema};
 use kymhost_plugin_api::Json;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The artifacts that it reads.
-const METADATA: &str = "metadata";
-const PROVENANCE: &str = "provenance";
-/// The column of tables that says whose rows they are.
-const IMAGE_ID: &str = "image_id";
-
 /// The viewer table.
 #[derive(Debug)]
 pub struct View {
-    /// One row an image, in id order.
+    /// One row per image, in id order.
     pub rows: RecordBatch,
     /// Images of which something cannot be read.
     pub broken_images: usize,

@@ -10,8 +10,8 @@ use kymhost_store::Stat;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// The image that a row belongs to.
-pub const IMAGE_ID: &str = "image_id";
+pub use kymhost_dataset::IMAGE_ID;
+
 /// The analysis version that made it.
 pub const ANALYSIS_VERSION: &str = "analysis_version";
 /// The hash of the params that it was made with.

@@ -16,7 +16,7 @@ use crate::{npy, place, tiff};
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use kymhost_dataset::cells::{Cell, Column};
-use kymhost_dataset::{Dataset, DatasetError, Record};
+use kymhost_dataset::{Dataset, DatasetError, IMAGE_ID, Record};
 use kymhost_plugin_api::ArtifactKind;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::Array;
@@ -26,9 +26,6 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// The column that says whose rows they are.
-const IMAGE_ID: &str = "image_id";
 
 /// How an export is done.
 #[derive(Debug, Clone, Default)]

@@ -8,10 +8,12 @@ use crate::find::{self, LISTING, Recording, SidecarRole};
 use crate::listing::Listing;
 use crate::plan::Action;
 use crate::sidecar::{self, SidecarContent};
-use crate::sources::{self, PROVENANCE, Provenance, Row};
+use crate::sources::{self, Provenance, Row};
 use crate::tiff::{self, Budget};
 use crate::{metadata, olympus};
-use kymhost_dataset::{Dataset, StagedImage, StagedPixels, check_array, check_pixels, check_rows, hex};
+use kymhost_dataset::{
+    Dataset, METADATA, PROVENANCE, StagedImage, StagedPixels, check_array, check_pixels, check_rows, hex,
+};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::json::Object;
@@ -25,9 +27,6 @@ use std::time::SystemTime;
 
 /// How many files that are gone are named.
 const NAMED_GONE: usize = 5;
-
-/// The artifact that the payload is kept in.
-pub(crate) const METADATA: &str = "metadata";
 
 /// A recording by its place in the list, and what became of it.
 pub(crate) type Prepared = (usize, Result<Ready, FileError>);

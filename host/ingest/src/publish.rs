@@ -2,10 +2,10 @@
 
 use crate::error::{FileError, FileErrorKind, IngestError};
 use crate::outcome::{FileOutcome, FileStatus, IngestObserver};
-use crate::prepare::{METADATA, Prepared, Ready, ReadyImage, Replacement};
+use crate::prepare::{Prepared, Ready, ReadyImage, Replacement};
 use crate::sidecar::SidecarContent;
-use crate::sources::{self, PROVENANCE, Row};
-use kymhost_dataset::{Dataset, DatasetError};
+use crate::sources::{self, Row};
+use kymhost_dataset::{Dataset, DatasetError, METADATA, PROVENANCE};
 use kymhost_store::StoreError;
 use std::collections::HashSet;
 use std::io;

@@ -8,7 +8,7 @@ use crate::files::FileStamp;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{cast, concat, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
-use kymhost_dataset::{Dataset, DatasetError};
+use kymhost_dataset::{Dataset, DatasetError, PROVENANCE};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
 use std::collections::{HashMap, HashSet};
@@ -16,8 +16,6 @@ use std::sync::Arc;
 
 /// The table's name.
 pub const TABLE: &str = "sources";
-/// The artifact's name.
-pub const PROVENANCE: &str = "provenance";
 /// How often another program's write of the table is merged with before that is an error.
 const TRIES: usize = 5;
 

@@ -1,7 +1,7 @@
 //! Which names an indexer may have. Owns: that rule. Never: I/O.
 
-/// What every indexer's table begins with.
-pub const TABLE_PREFIX: &str = "kym_";
+pub use kymhost_dataset::TABLE_PREFIX;
+
 /// The longest name: with what stands around it, it is the name of a file.
 const MAX_BYTES: usize = 200;
 

@@ -2,12 +2,8 @@
 
 use crate::error::CliError;
 use kymhost_dataset::Dataset;
+pub use kymhost_dataset::{IMAGE_ID, TABLE_PREFIX as PREFIX};
 use kymhost_index::names::TableName;
-
-/// The column that says which image a row belongs to.
-pub const IMAGE_ID: &str = "image_id";
-/// What the names of indexers' tables begin with.
-pub const PREFIX: &str = "kym_";
 
 /// The table that a name means: an indexer's table, or else a table with that name or key.
 pub fn find(dataset: &Dataset, name: &str) -> Result<String, CliError> {
