@@ -120,7 +120,22 @@ impl From<Diagnosis> for CliError {
             Class::Refused => Exit::Refused,
             Class::Interrupted => Exit::Interrupted,
         };
-        Self { exit, said, plugin: None }
+        let help = said.help.clone().unwrap_or_else(|| usual_help(said.class).to_owned());
+        Self { exit, said: said.help(help), plugin: None }
+    }
+}
+
+/// What to do about an error that gives no advice of its own.
+fn usual_help(class: Class) -> &'static str {
+    match class {
+        Class::Internal => {
+            concat!("this is a bug in kymhost; please report it at ", env!("CARGO_PKG_REPOSITORY"), "/issues")
+        }
+        Class::Usage => "see --help of the command",
+        Class::Locked => "try again when the other process has ended",
+        Class::Unusable => "check that what is named exists, that you may read and write it, and that its disk works",
+        Class::Refused => "nothing was changed; use another name or folder",
+        Class::Interrupted => "nothing is lost: run the command again to do the rest",
     }
 }
 
@@ -168,17 +183,24 @@ fn plugin_of_lock(error: &LockError) -> Option<&PluginError> {
 /// The document of an error that came before any other document.
 #[derive(Debug, Serialize)]
 pub struct ErrorDocument<'a> {
+    /// What went wrong.
     error: ErrorBody<'a>,
 }
 
 /// What went wrong.
 #[derive(Debug, Serialize)]
 pub struct ErrorBody<'a> {
+    /// A stable word, listed in the error codes.
     code: &'a str,
+    /// What failed and why, as one text.
     message: String,
+    /// What failed.
     what: &'a str,
+    /// Why it failed.
     why: Option<&'a str>,
+    /// What to do about it.
     help: Option<&'a str>,
+    /// The rejected plugin, if its card can be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     plugin: Option<&'a PluginDetails>,
 }

@@ -46,7 +46,7 @@ impl Exit {
     ];
 
     /// The first that applies wins. `Usage` is found before anything is done, so in practice it is alone.
-    const PRECEDENCE: [Self; 9] = [
+    pub const PRECEDENCE: [Self; 9] = [
         Self::Interrupted,
         Self::Terminated,
         Self::Internal,

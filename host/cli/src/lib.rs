@@ -5,9 +5,19 @@
 //! recordings are stale, runs the indexer on those in worker processes, and replaces their rows in
 //! one Parquet table per indexer, atomically.
 //!
-//! This crate is the facade: it re-exports the crates of the host, one per layer, and holds the
-//! program `kymhost` ([`program`]). Each layer uses only those above it in this list, and Cargo
-//! enforces the order.
+//! This crate is the facade of the host. It re-exports one crate per layer, in an order that Cargo
+//! enforces: each uses only those above it in the list below.
+//!
+//! - Open a dataset: [`dataset::Dataset::open`].
+//! - Find an indexer: [`plugin::find_plugin`], and start what runs it: [`plugin::open_pool`].
+//! - List stale recordings: [`index::status`]. Bring a table up to date: [`index::run`].
+//! - Import recordings: [`ingest::find`] and [`ingest::ingest`].
+//!
+//! `examples/status.rs` does the first three. Every error implements [`store::Diagnose`], which says
+//! what failed, why, and what to do.
+//!
+//! The feature `program` (on by default) adds the program `kymhost` with its dependencies. A library
+//! user can leave it out: `default-features = false`.
 
 pub use kymhost_store as store;
 
@@ -51,6 +61,8 @@ pub mod program;
 mod progress;
 #[cfg(feature = "program")]
 mod quantity;
+#[cfg(all(test, feature = "program"))]
+mod reference;
 #[cfg(feature = "program")]
 mod shell_quote;
 #[cfg(all(test, feature = "program"))]

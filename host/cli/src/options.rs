@@ -81,7 +81,7 @@ pub struct PoolArgs {
 /// Another program whose rules are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CompatArg {
-    /// kymflow, the predecessor, exactly
+    /// The predecessor of kymhost
     Kymflow,
 }
 

@@ -79,7 +79,8 @@ pub fn error(error: &CliError, json: bool) {
     say(error_text(error, colours()));
 }
 
-fn error_text(error: &CliError, colours: bool) -> String {
+/// An error as people read it.
+pub fn error_text(error: &CliError, colours: bool) -> String {
     let mut text = format!("{} {}", painted("error:", "1;31", colours), indented(&error.said.what));
     if let Some(why) = &error.said.why {
         text.push_str(&indented(&format!("\n{why}")));

@@ -71,15 +71,16 @@ pub fn chosen(choice: &PluginChoice) -> Result<Vec<Plugin>, CliError> {
         let plugin = find_plugin(spec, &search)?;
         let table = |plugin: &Plugin| plugin.indexer.name.trim().to_lowercase();
         if plugins.iter().any(|other| table(other) == table(&plugin)) {
-            return Err(CliError::usage(
-                "same_indexer",
-                format!("--plugin {} was given twice", plugin.indexer.name),
-                "name each indexer once",
-            ));
+            return Err(given_twice(&plugin.indexer.name));
         }
         plugins.push(plugin);
     }
     Ok(plugins)
+}
+
+/// The error of an indexer that was named twice.
+pub fn given_twice(name: &str) -> CliError {
+    CliError::usage("same_indexer", format!("--plugin {name} was given twice"), "name each indexer once")
 }
 
 /// The indexer that the argument names.

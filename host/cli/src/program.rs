@@ -62,7 +62,8 @@ fn parse_and_dispatch(arguments: Vec<OsString>) -> Exit {
     })
 }
 
-fn dispatch(context: &Context, command: &Command) -> Result<Exit, CliError> {
+/// Does a command.
+pub(crate) fn dispatch(context: &Context, command: &Command) -> Result<Exit, CliError> {
     match command {
         Command::Run(args) => run::run(context, args),
         Command::Status(args) => status::status(context, args),
@@ -128,7 +129,7 @@ fn refuse_usage(error: &clap::Error, json: bool) -> Exit {
 }
 
 /// clap's text as an error: what is wrong, and what to do.
-fn usage_error(text: &str) -> CliError {
+pub(crate) fn usage_error(text: &str) -> CliError {
     let text = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
     let mut paragraphs = text.split("\n\n").map(str::trim);
     let message = paragraphs.next().unwrap_or_default();

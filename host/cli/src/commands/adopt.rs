@@ -57,11 +57,17 @@ fn some_words(text: String) -> Result<String, &'static str> {
 /// `adopt --json`
 #[derive(Debug, Serialize)]
 pub struct AdoptDocument<'a> {
+    /// The indexer.
     indexer: &'a str,
+    /// The table's key in the dataset.
     table: &'a str,
+    /// Images whose rows were adopted.
     adopted: u64,
+    /// Images that were up to date already.
     already_fresh: u64,
+    /// Images without rows, and without a run marker of a run that found none.
     nothing_to_adopt: u64,
+    /// Images that could not be adopted; the exit code is then 3.
     failures: Vec<FailureBody<'a>>,
 }
 

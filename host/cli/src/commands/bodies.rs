@@ -7,8 +7,11 @@ use serde::Serialize;
 /// An image that failed.
 #[derive(Debug, Serialize)]
 pub struct FailureBody<'a> {
+    /// The id of the image.
     image_id: &'a str,
+    /// `error`, `panic`, `abort`, `signal`, `exit`, `timeout`, `memory`, `bad_table`, `input_changed` or `unreadable`.
     kind: &'static str,
+    /// What went wrong.
     message: &'a str,
 }
 
@@ -22,7 +25,9 @@ impl<'a> FailureBody<'a> {
 /// An image that is no longer in the dataset.
 #[derive(Debug, Serialize)]
 pub struct OrphanBody<'a> {
+    /// The id of the image.
     image_id: &'a str,
+    /// How many rows the table has of it.
     rows: u64,
 }
 
@@ -36,18 +41,29 @@ impl<'a> OrphanBody<'a> {
 /// What was judged of one image.
 #[derive(Debug, Serialize)]
 pub struct ImageBody<'a> {
+    /// The id of the image.
     image_id: &'a str,
+    /// Why it is stale or fresh.
     reason: &'static str,
+    /// Whether an incremental run would compute it.
     is_stale: bool,
+    /// Whether it has a valid run marker.
     has_run_marker: bool,
+    /// Whether the table has rows of it.
     table_rows_present: bool,
+    /// How many rows the run marker records.
     marker_n_rows: Option<u64>,
+    /// Whether its rows or run marker have the current params hash.
     params_hash_matches: bool,
+    /// Whether its rows or run marker have the current analysis version.
     analysis_version_matches: bool,
+    /// Why it cannot be checked. Only with `STALE_UNREADABLE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
+    /// The keys in the image's group that the reason is about.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     inputs: &'a [String],
+    /// Notes, which decide nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<&'static str>,
 }
@@ -76,12 +92,16 @@ impl<'a> ImageBody<'a> {
 pub struct TableBody {
     /// As `table show` takes it.
     pub name: String,
+    /// The table's key in the dataset.
     pub table: String,
+    /// How many rows it has.
     pub rows: Option<u64>,
     /// Left out by commands that do not count them; null if they cannot be counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<Option<u64>>,
+    /// The file's size.
     pub size_bytes: Option<u64>,
+    /// Why it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

@@ -25,23 +25,36 @@ const MAX_SHOWN: usize = 20;
 /// `run --dry-run --json`
 #[derive(Debug, Serialize)]
 pub struct PreviewDocument<'a> {
+    /// The indexer.
     indexer: &'a str,
+    /// `incremental` or `replace`.
     mode: &'static str,
+    /// The table's key in the dataset.
     table: &'a str,
+    /// Always true.
     dry_run: bool,
+    /// Images that would be computed.
     would_update: Vec<WouldBody<'a>>,
+    /// Images that cannot be checked, or whose artifacts would replace those of others.
     would_fail: Vec<WouldBody<'a>>,
+    /// Images no longer in the dataset whose rows would be removed.
     would_prune: Vec<OrphanBody<'a>>,
+    /// Why the run would be refused.
     refusal: Option<String>,
+    /// Images that another indexer of this run would compute first.
     pending_upstream: Vec<WouldBody<'a>>,
 }
 
 /// An image that would be tried.
 #[derive(Debug, Serialize)]
 struct WouldBody<'a> {
+    /// The id of the image.
     image_id: &'a str,
+    /// Why it is stale.
     reason: &'static str,
+    /// The keys in the image's group that the reason is about.
     inputs: &'a [String],
+    /// Why it would fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }

@@ -62,27 +62,39 @@ const NOTHING: &str = "(none)";
 /// `explain --json`
 #[derive(Debug, Serialize)]
 pub struct ExplainDocument<'a> {
+    /// The indexer.
     indexer: &'a str,
+    /// The table's key in the dataset.
     table: &'a str,
     #[serde(flatten)]
     image: ImageBody<'a>,
+    /// Every reason why the image is stale; none if it is fresh.
     causes: Vec<CauseBody<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 struct CauseBody<'a> {
+    /// The reason.
     reason: &'static str,
+    /// What it means, in words.
     meaning: &'static str,
+    /// The old value, in words.
     before: Option<&'a str>,
+    /// The new value, in words.
     after: Option<&'a str>,
+    /// How the params differ.
     params: Vec<DifferenceBody<'a>>,
+    /// Which inputs differ, or which artifacts with `STALE_OUTPUT_CHANGED`.
     inputs: Vec<DifferenceBody<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 struct DifferenceBody<'a> {
+    /// Where: a JSON pointer into the params, or a key.
     at: &'a str,
+    /// The old value.
     before: Option<&'a str>,
+    /// The new value.
     after: Option<&'a str>,
 }
 
@@ -146,7 +158,8 @@ fn image(dataset: &Dataset, text: &str) -> Result<String, CliError> {
     only_one(dataset.image_ids()?, text)
 }
 
-fn only_one(mut image_ids: Vec<String>, text: &str) -> Result<String, CliError> {
+/// The only one of these images whose id begins with this text.
+pub fn only_one(mut image_ids: Vec<String>, text: &str) -> Result<String, CliError> {
     image_ids.retain(|id| id.starts_with(text));
     match image_ids.len() {
         0 => Err(IndexError::UnknownImages(vec![text.to_owned()]).into()),

@@ -9,7 +9,7 @@ use crate::output;
 use clap::Args;
 use kymhost_plugin_api::{Json, canonical_json, params_hash};
 use kymhost_store::MAX_DOCUMENT_BYTES;
-use serde_json::json;
+use serde::Serialize;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -36,6 +36,17 @@ pub struct ParamsHashArgs {
     pub canonical: bool,
 }
 
+/// `params-hash --json`
+#[derive(Debug, Default, Serialize)]
+struct ParamsHashDocument {
+    /// The params hash. Left out with `--canonical`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params_hash: Option<String>,
+    /// With `--canonical`: the text that is hashed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canonical: Option<String>,
+}
+
 /// Does `params-hash`.
 pub fn print(context: &Context, args: &ParamsHashArgs) -> Result<Exit, CliError> {
     let name = if args.file == Path::new("-") { "standard input".to_owned() } else { args.file.display().to_string() };
@@ -56,9 +67,9 @@ pub fn print(context: &Context, args: &ParamsHashArgs) -> Result<Exit, CliError>
     })?;
     if context.json {
         output::document(&if args.canonical {
-            json!({"canonical": canonical_json(&value)})
+            ParamsHashDocument { canonical: Some(canonical_json(&value)), ..ParamsHashDocument::default() }
         } else {
-            json!({"params_hash": params_hash(&value)})
+            ParamsHashDocument { params_hash: Some(params_hash(&value)), ..ParamsHashDocument::default() }
         })?;
     } else if args.canonical {
         // No newline in a pipe: the bytes are those that are hashed.

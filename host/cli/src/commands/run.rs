@@ -131,38 +131,63 @@ pub enum OnSchemaChangeArg {
 /// `run --json`
 #[derive(Debug, Serialize)]
 pub struct RunDocument<'a> {
+    /// The indexer.
     indexer: &'a str,
+    /// `incremental` or `replace`.
     mode: &'static str,
+    /// The table's key in the dataset.
     table: &'a str,
+    /// Numbers of images.
     stats: StatsBody,
+    /// Images that failed.
     failures: Vec<FailureBody<'a>>,
+    /// Images no longer in the dataset whose rows were removed.
     pruned_images: u64,
+    /// Run markers that were renewed because inputs have new file times and the same content.
     freshened: u64,
+    /// Number of commits.
     commits: u64,
+    /// Seconds spent on commits before the end of the run.
     checkpoint_sec: f64,
+    /// Whether every image was computed again because a column's type changed.
     recomputed: bool,
+    /// Whether the run stopped at `--max-failures`.
     stopped_by_failures: bool,
+    /// Columns of the table that got a wider type.
     widened: Vec<WideningBody<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 struct WideningBody<'a> {
+    /// The column.
     column: &'a str,
+    /// Its old type.
     from: &'a str,
+    /// Its new type.
     to: &'a str,
 }
 
 #[derive(Debug, Serialize)]
 struct StatsBody {
+    /// Images whose rows were committed.
     updated: u64,
+    /// Images skipped because their rows are up to date.
     skipped_fresh: u64,
+    /// Images skipped because they have no rows, which is up to date.
     skipped_zero_rows: u64,
+    /// Updated images that had no run marker (0 with `replace`).
     stale_missing_marker: u64,
+    /// Updated images whose marker and rows disagreed (0 with `replace`).
     stale_marker_table_mismatch: u64,
+    /// The sum of `updated`, `skipped_fresh`, `skipped_zero_rows`, `failed` and `not_run`.
     total_images: u64,
+    /// Images that failed.
     failed: u64,
+    /// Images that were not reached.
     not_run: u64,
+    /// The sum of `skipped_fresh` and `skipped_zero_rows`.
     skipped: u64,
+    /// Selected images that had no rows in the table before.
     missing: u64,
 }
 

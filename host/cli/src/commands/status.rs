@@ -55,9 +55,13 @@ const MAX_SHOWN: usize = 20;
 /// `status --json`
 #[derive(Debug, Serialize)]
 pub struct StatusDocument<'a> {
+    /// The indexer.
     indexer: &'a str,
+    /// The table's key in the dataset.
     table: &'a str,
+    /// The images, in the order of their ids.
     images: Vec<ImageBody<'a>>,
+    /// Images that have rows but are no longer in the dataset.
     orphans: Vec<OrphanBody<'a>>,
 }
 

@@ -58,17 +58,25 @@ const MAX_SHOWN: usize = 20;
 /// `verify --json`
 #[derive(Debug, Serialize)]
 pub struct VerifyDocument<'a> {
+    /// The indexer.
     indexer: &'a str,
+    /// The table's key in the dataset.
     table: &'a str,
+    /// How many images are fresh.
     fresh: u64,
+    /// How many were computed again.
     checked: u64,
+    /// Problems.
     findings: Vec<FindingBody<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 struct FindingBody<'a> {
+    /// The id of the image.
     image_id: &'a str,
+    /// `not_deterministic`, `version_bump_forgotten`, `rows_changed`, `artifact_differs` or `failed`.
     kind: &'static str,
+    /// What differs.
     message: &'a str,
     /// The key of the artifact in the recording's group, if the problem is about one.
     #[serde(skip_serializing_if = "Option::is_none")]

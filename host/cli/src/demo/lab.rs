@@ -31,7 +31,9 @@ pub const EDIT: &str = "baseline_drop.top_k_total=0";
 /// A recording's result, compared with the truth.
 #[derive(Debug, Serialize)]
 pub struct Answer {
+    /// The name of the recording.
     pub recording: String,
+    /// The id of the image.
     pub image_id: String,
     #[serde(flatten)]
     pub comparison: Comparison,
@@ -71,9 +73,7 @@ impl Lab {
             let is_it = |file: &&FileOutcome| file.path.file_stem().is_some_and(|stem| stem == kymograph.name.as_str());
             let file = files.iter().find(is_it).ok_or_else(|| internal(format!("{} was not found", kymograph.name)))?;
             if let FileStatus::Failed(error) = &file.what {
-                let what = format!("cannot import {}", file.path.display());
-                let help = "delete the demo's two folders and try again";
-                return Err(CliError::new(Class::Unusable, error.kind.code(), what, help).why(&error.message));
+                return Err(cannot_import(&file.path, error.kind.code(), &error.message));
             }
             file.image_id.clone().ok_or_else(|| internal(format!("{} has no recording", kymograph.name)))
         };
@@ -137,4 +137,10 @@ impl kymhost_ingest::IngestObserver for Unwatched {}
 /// A recording's file name.
 pub fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The error of a recording that cannot be imported.
+pub fn cannot_import(file: &Path, code: &'static str, why: &str) -> CliError {
+    let help = "delete the demo's two folders and try again";
+    CliError::new(Class::Unusable, code, format!("cannot import {}", file.display()), help).why(why)
 }

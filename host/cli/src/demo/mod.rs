@@ -9,4 +9,6 @@ mod steps;
 mod truth;
 
 pub use args::DemoArgs;
+#[cfg(test)]
+pub use lab::cannot_import;
 pub use steps::demo;

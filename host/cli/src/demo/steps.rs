@@ -28,22 +28,29 @@ const REPLACED: usize = 0;
 /// `demo --json`
 #[derive(Debug, Serialize)]
 struct DemoDocument<'a> {
+    /// The dataset's folder.
     dataset: String,
+    /// How many images it has.
     images: usize,
     /// What `velocity_events` did in each step.
     runs: Vec<RunDocument<'a>>,
+    /// The folder of the recordings.
     recordings: String,
     /// How far the first result of each recording is from the truth.
     answers: &'a [Answer],
     /// The recording that was replaced.
     replaced: &'a Answer,
+    /// What was run after each change.
     steps: Vec<StepBody<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 struct StepBody<'a> {
+    /// `all`, `again`, `param` or `recording`.
     step: &'static str,
+    /// The image that was changed.
     image_id: Option<&'a str>,
+    /// What each plugin did: the document of `run`.
     runs: Vec<RunDocument<'a>>,
 }
 

@@ -25,6 +25,7 @@ pub struct DatasetCreateArgs {
 /// `dataset create --json`
 #[derive(Debug, Serialize)]
 struct CreateDocument {
+    /// The dataset's folder.
     dataset: String,
 }
 

@@ -43,26 +43,38 @@ const NAMED: usize = 20;
 /// `dataset export --json`
 #[derive(Debug, Serialize)]
 struct ExportDocument<'a> {
+    /// The folder, as it was given.
     folder: String,
+    /// The exported images.
     images: Vec<ExportedImage<'a>>,
+    /// The exported tables.
     tables: Vec<ExportedTable<'a>>,
+    /// How many images and tables failed; the exit code is then 3.
     failed: usize,
+    /// Whether a signal came before everything was exported.
     stopped: bool,
+    /// What is lost or was left out.
     notes: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
 struct ExportedImage<'a> {
+    /// The id of the image.
     image_id: &'a str,
+    /// How many files were written.
     files: Option<usize>,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
 struct ExportedTable<'a> {
+    /// The table's file name.
     table: &'a str,
+    /// How many rows were written.
     rows: Option<usize>,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }

@@ -28,14 +28,23 @@ pub struct DatasetInfoArgs {
 /// `dataset info --json`
 #[derive(Debug, Serialize)]
 struct InfoDocument<'a> {
+    /// The dataset's folder.
     dataset: String,
+    /// The format.
     format: &'a str,
+    /// The version of the format.
     schema_version: i64,
+    /// When it was created.
     created_utc: Option<&'a str>,
+    /// When it was last changed.
     updated_utc: Option<&'a str>,
+    /// How many images it has.
     images: u64,
+    /// How many artifacts it has.
     artifacts: u64,
+    /// Whether it has a manifest.
     has_manifest: bool,
+    /// Its tables.
     tables: Vec<TableBody>,
 }
 

@@ -66,48 +66,70 @@ const NAMED: usize = 20;
 /// `dataset ingest --json`
 #[derive(Debug, Serialize)]
 struct IngestDocument<'a> {
+    /// The dataset's folder.
     dataset: String,
     /// Whether the dataset was created (or would be).
     created: bool,
+    /// Whether nothing was written.
     dry_run: bool,
+    /// Files that were imported.
     added: usize,
+    /// Changed files that were imported again.
     reingested: usize,
+    /// Files that did not change.
     unchanged: usize,
+    /// Changed files that were skipped.
     skipped_changed: usize,
+    /// Files that failed.
     failed: usize,
+    /// Files that were not reached because a signal came.
     not_done: usize,
+    /// Every file.
     files: Vec<FileBody<'a>>,
+    /// Files that no longer exist.
     vanished: Vec<VanishedBody<'a>>,
+    /// What was skipped.
     notes: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
 struct FileBody<'a> {
+    /// The file.
     path: String,
+    /// Its image.
     image_id: Option<&'a str>,
+    /// `added`, `reingested`, `unchanged`, `skipped_changed`, `failed` or `not_done`.
     outcome: &'static str,
     /// Why it counts as changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
+    /// The shape of its pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     shape: Option<&'a [usize]>,
+    /// The type of its pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     dtype: Option<&'static str>,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ErrorBody<'a>>,
+    error: Option<FileErrorBody<'a>>,
+    /// What else is to be known.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
 }
 
 #[derive(Debug, Serialize)]
-struct ErrorBody<'a> {
+struct FileErrorBody<'a> {
+    /// `io`, `broken_tiff`, `unsupported_tiff`, `too_large`, `metadata`, `sidecar`, `changed_while_read` or `dataset`.
     kind: &'static str,
+    /// What is wrong.
     message: &'a str,
 }
 
 #[derive(Debug, Serialize)]
 struct VanishedBody<'a> {
+    /// The file.
     path: &'a str,
+    /// Its image, which stays.
     image_id: &'a str,
 }
 
@@ -189,7 +211,7 @@ fn is_missing(path: &Path) -> bool {
 
 fn file_body(file: &FileOutcome) -> FileBody<'_> {
     let error = match &file.what {
-        FileStatus::Failed(error) => Some(ErrorBody { kind: error.kind.code(), message: &error.message }),
+        FileStatus::Failed(error) => Some(FileErrorBody { kind: error.kind.code(), message: &error.message }),
         _ => None,
     };
     FileBody {

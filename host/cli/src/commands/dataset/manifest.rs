@@ -34,20 +34,26 @@ pub struct DatasetManifestArgs {
 /// `dataset manifest --json`
 #[derive(Debug, Serialize)]
 struct ManifestDocument {
+    /// The manifest's key.
     manifest: &'static str,
+    /// How many images it lists.
     images: usize,
 }
 
 /// `dataset manifest --check --json`
 #[derive(Debug, Serialize)]
 struct ManifestCheckDocument<'a> {
+    /// The manifest's key.
     manifest: &'static str,
-    differences: Vec<DifferenceBody<'a>>,
+    /// Where it does not match the images; the exit code is then 5.
+    differences: Vec<ManifestDifference<'a>>,
 }
 
 #[derive(Debug, Serialize)]
-struct DifferenceBody<'a> {
+struct ManifestDifference<'a> {
+    /// The image; null if it is about the whole manifest.
     image_id: Option<&'a str>,
+    /// What differs.
     message: &'a str,
 }
 
@@ -66,7 +72,7 @@ pub fn manifest(context: &Context, args: &DatasetManifestArgs) -> Result<Exit, C
     let differences = dataset.check_manifest()?;
     let exit = if differences.is_empty() { Exit::Done } else { Exit::Unusable };
     if context.json {
-        let differences = differences.iter().map(|difference| DifferenceBody {
+        let differences = differences.iter().map(|difference| ManifestDifference {
             image_id: (!difference.image_id.is_empty()).then_some(difference.image_id.as_str()),
             message: &difference.message,
         });

@@ -32,14 +32,19 @@ pub struct DatasetValidateArgs {
 /// `dataset validate --json`
 #[derive(Debug, Serialize)]
 struct ProblemsDocument<'a> {
+    /// The dataset's folder.
     dataset: String,
+    /// What is wrong; the exit code is then 5.
     problems: Vec<ProblemBody<'a>>,
+    /// What is not wrong, but worth knowing.
     notes: Vec<ProblemBody<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 struct ProblemBody<'a> {
+    /// The key in the dataset.
     key: &'a str,
+    /// What is wrong.
     message: &'a str,
 }
 

@@ -25,9 +25,17 @@ pub fn held(record: &Record, indexer: &IndexerInfo) -> Result<(String, Option<Js
         all.push(record.json(name)?);
     }
     let Some(name) = artifact(&indexer.params_artifacts, &all) else {
-        let message = format!("the indexer '{}' does not declare which artifact holds its params", indexer.name);
-        return Err(CliError::usage("no_params", message, "see the plugin's own documentation"));
+        return Err(undeclared(&indexer.name));
     };
     let place = indexer.params_artifacts.iter().position(|other| other == name).unwrap_or_default();
     Ok((name.to_owned(), all.into_iter().nth(place).flatten()))
+}
+
+/// The error of an indexer that does not declare where its params are.
+pub fn undeclared(indexer: &str) -> CliError {
+    CliError::usage(
+        "no_params",
+        format!("the indexer '{indexer}' does not declare which artifact holds its params"),
+        "see the plugin's own documentation",
+    )
 }

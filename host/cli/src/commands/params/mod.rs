@@ -1,5 +1,5 @@
 //! `kymhost params …`.
 
-mod images;
+pub mod images;
 pub mod set;
 pub mod show;

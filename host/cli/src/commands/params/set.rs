@@ -119,14 +119,7 @@ fn change(context: &Context, choice: &OnePlugin, ids: &[String], edits: &[Edit])
         // An indexer that is not installed here may have written it.
         let vouched = vouched_for(&record)?;
         if let Some(writer) = writers.get(&key).or_else(|| vouched.get(&key)) {
-            let message =
-                format!("the indexer '{writer}' writes the artifact '{name}': its next run would overwrite a change");
-            return Err(CliError::new(
-                Class::Refused,
-                "written_by_plugin",
-                message,
-                format!("set the params of '{writer}': kymhost params set --plugin {writer} ..."),
-            ));
+            return Err(written_by(writer, &name));
         }
         let after = edited(before.as_ref(), edits).map_err(|error| no_params(error, &record, &name))?;
         if let Some(schema) = &schema {
@@ -158,15 +151,24 @@ fn no_params(error: ParamsError, record: &Record, name: &str) -> CliError {
     if !matches!(error, ParamsError::NoParams { .. }) {
         return error.into();
     }
-    let file = record.describe_artifact(name, ArtifactKind::Json);
-    let what = format!("the artifact '{name}' ({file}) does not hold params; nothing was written");
+    not_params(name, &record.describe_artifact(name, ArtifactKind::Json), &error)
+}
+
+/// The error of an artifact that another indexer writes.
+pub fn written_by(writer: &str, artifact: &str) -> CliError {
     CliError::new(
         Class::Refused,
-        "params_no_object",
-        what,
-        "see its content with `kymhost params show`, then make it a JSON object or move the file away",
+        "written_by_plugin",
+        format!("the indexer '{writer}' writes the artifact '{artifact}': its next run would overwrite a change"),
+        format!("set the params of '{writer}': kymhost params set --plugin {writer} ..."),
     )
-    .why(error)
+}
+
+/// The error of an artifact that holds something else than params.
+pub fn not_params(artifact: &str, file: &str, why: &ParamsError) -> CliError {
+    let what = format!("the artifact '{artifact}' ({file}) does not hold params; nothing was written");
+    let help = "see its content with `kymhost params show`, then make it a JSON object or move the file away";
+    CliError::new(Class::Refused, "params_no_object", what, help).why(why)
 }
 
 fn key_of(name: &str) -> String {

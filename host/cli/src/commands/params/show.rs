@@ -39,10 +39,13 @@ const MAX_SHOWN: usize = 5;
 /// `params show --json`
 #[derive(Debug, Serialize)]
 pub struct ParamsDocument<'a> {
+    /// The indexer.
     indexer: &'a str,
+    /// The artifacts that may hold its params.
     params_artifacts: &'a [String],
     /// The JSON Schema that the plugin declares; null if it declares none.
     schema: Option<serde_json::Value>,
+    /// The images.
     images: Vec<ImageParamsBody>,
 }
 
@@ -57,12 +60,15 @@ impl<'a> ParamsDocument<'a> {
 /// One image's params.
 #[derive(Debug, Serialize)]
 pub struct ImageParamsBody {
+    /// The id of the image.
     image_id: String,
+    /// The artifact that holds its params, or would hold them.
     artifact: Option<String>,
     /// What the artifact holds; null if there is none, or if it holds what JSON cannot say (`NaN`).
     params: Option<serde_json::Value>,
     /// What the artifact holds, as canonical JSON text.
     params_text: Option<String>,
+    /// Why they cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]

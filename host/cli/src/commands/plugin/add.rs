@@ -44,18 +44,24 @@ pub struct PluginAddArgs {
 /// `plugin add --json`
 #[derive(Debug, Serialize)]
 pub struct PluginAddDocument<'a> {
+    /// The installed libraries.
     installed: Vec<InstalledBody<'a>>,
+    /// The user's lock file.
     lock: String,
+    /// Whether they were also pinned in the dataset.
     dataset_lock: bool,
+    /// Commands to type next.
     next: &'a [String],
 }
 
 /// A library that was installed.
 #[derive(Debug, Serialize)]
 struct InstalledBody<'a> {
+    /// The installed file.
     library: String,
     #[serde(flatten)]
     entry: EntryBody<'a>,
+    /// The entries that it replaces.
     replaced: Vec<EntryBody<'a>>,
 }
 

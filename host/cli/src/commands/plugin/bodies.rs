@@ -7,11 +7,17 @@ use serde::Serialize;
 /// A line of `plugin list --json`.
 #[derive(Debug, Serialize)]
 pub struct PluginDocument<'a> {
+    /// The indexer.
     indexer: &'a str,
+    /// Its analysis version.
     analysis_version: &'a str,
+    /// The key of its table; null if its name is not allowed.
     table: Option<String>,
+    /// The artifact with its run marker.
     marker: &'a str,
+    /// The artifacts that may hold its params.
     params_artifacts: &'a [String],
+    /// The library's file.
     library: String,
 }
 
@@ -37,16 +43,22 @@ pub fn table_key(indexer: &str) -> Option<String> {
 /// An entry of a lock file.
 #[derive(Debug, Serialize)]
 pub struct EntryBody<'a> {
+    /// The library's indexers.
     indexers: Vec<LockedIndexerBody<'a>>,
+    /// The library's SHA-256.
     sha256: &'a str,
+    /// Where it came from.
     origin: &'a Origin,
+    /// When it was installed or trusted.
     locked_utc: &'a str,
 }
 
 /// One of its indexers.
 #[derive(Debug, Serialize)]
 struct LockedIndexerBody<'a> {
+    /// The indexer.
     indexer: &'a str,
+    /// Its analysis version.
     analysis_version: &'a str,
 }
 

@@ -69,10 +69,15 @@ fn checks() -> PossibleValuesParser {
 /// `plugin check`
 #[derive(Debug, Serialize)]
 pub struct CheckDocument<'a> {
+    /// The library's file.
     library: String,
+    /// The seed of the synthetic records, for `--reproduce`.
     seed: u64,
+    /// Whether the library could be loaded.
     is_loaded: bool,
+    /// Checks of the library as a whole.
     checks: Vec<CheckedBody<'a>>,
+    /// Checks of each indexer.
     indexers: Vec<CheckedIndexer<'a>>,
     /// How many checks ended how.
     pub summary: CheckSummary,
@@ -81,16 +86,22 @@ pub struct CheckDocument<'a> {
 /// A check and its result.
 #[derive(Debug, Serialize)]
 pub struct CheckedBody<'a> {
+    /// The check.
     name: &'static str,
+    /// `passed`, `failed`, `warned`, `skipped` or `crashed`.
     status: &'static str,
+    /// What was found.
     message: &'a str,
+    /// How long it took.
     seconds: f64,
 }
 
 /// The checks of one indexer.
 #[derive(Debug, Serialize)]
 pub struct CheckedIndexer<'a> {
+    /// The indexer.
     indexer: &'a str,
+    /// Its checks.
     checks: Vec<CheckedBody<'a>>,
 }
 
@@ -144,15 +155,20 @@ impl<'a> CheckDocument<'a> {
 /// `plugin check --list`
 #[derive(Debug, Serialize)]
 pub struct CheckListDocument {
+    /// All checks.
     checks: Vec<CheckLine>,
 }
 
 /// One check.
 #[derive(Debug, Serialize)]
 pub struct CheckLine {
+    /// The check.
     name: &'static str,
+    /// `library` or `indexer`.
     of: &'static str,
+    /// What it needs.
     needs: &'static str,
+    /// What it checks.
     description: &'static str,
 }
 

@@ -35,14 +35,23 @@ pub struct PluginInfoArgs {
 pub struct PluginInfoDocument<'a> {
     #[serde(flatten)]
     plugin: PluginDocument<'a>,
+    /// The plugin API that it was built with.
     api: String,
+    /// The plugin API that it needs at least.
     needs_api: String,
+    /// The binary contract.
     door: &'a str,
+    /// The version of plugin-api or of the C header.
     sdk: &'a str,
+    /// The compiler.
     rustc: &'a str,
+    /// The target triple.
     target: &'a str,
+    /// All indexers of the library.
     library_indexers: Vec<&'a str>,
+    /// The artifacts that it may write.
     writes: Vec<WrittenBody<'a>>,
+    /// The artifacts of other indexers that it reads.
     reads: &'a [String],
     /// Null if the plugin declares none, or one that is not JSON.
     params_schema: Option<serde_json::Value>,
@@ -51,7 +60,9 @@ pub struct PluginInfoDocument<'a> {
 /// An artifact that an indexer writes.
 #[derive(Debug, Serialize)]
 struct WrittenBody<'a> {
+    /// The artifact.
     name: &'a str,
+    /// `json`, `table` or `array`.
     kind: &'static str,
 }
 

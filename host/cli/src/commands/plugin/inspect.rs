@@ -40,51 +40,82 @@ pub struct PluginInspectArgs {
 /// `plugin inspect --json`
 #[derive(Debug, Serialize)]
 pub struct InspectDocument<'a> {
+    /// The file, with links followed.
     library: String,
+    /// Its size.
     size_bytes: u64,
+    /// Its SHA-256.
     sha256: &'a str,
+    /// `elf`, `mach-o`, `mach-o-fat` or `pe`.
     format: &'static str,
+    /// The architectures that it has code for.
     platforms: Vec<PlatformBody<'a>>,
+    /// The plugin API that it was built with.
     api: String,
+    /// The plugin API that it needs at least.
     needs_api: String,
+    /// The binary contract.
     door: &'a str,
+    /// The version of plugin-api or of the C header.
     sdk: &'a str,
+    /// The compiler.
     rustc: &'a str,
+    /// The target triple.
     target: &'a str,
+    /// Its indexers.
     indexers: Vec<InspectedIndexerBody<'a>>,
+    /// Keys of the card that this kymhost does not know.
     other_keys: &'a [String],
+    /// This kymhost.
     host: HostBody,
+    /// Whether this kymhost would load it.
     loads: bool,
+    /// Why not.
     refusal: Option<ErrorBody<'a>>,
 }
 
 /// A processor architecture.
 #[derive(Debug, Serialize)]
 struct PlatformBody<'a> {
+    /// The processor, as in Rust's target triples.
     arch: &'a str,
+    /// 32 or 64.
     bits: u8,
+    /// `little` or `big`.
     endian: &'static str,
 }
 
 /// What a card says of one indexer.
 #[derive(Debug, Serialize)]
 struct InspectedIndexerBody<'a> {
+    /// The indexer.
     indexer: &'a str,
+    /// Its analysis version.
     analysis_version: &'a str,
+    /// The key of its table; null if its name is not allowed.
     table: Option<String>,
+    /// The artifact with its run marker.
     marker: &'a str,
+    /// The artifacts that may hold its params.
     params_artifacts: &'a [String],
+    /// As it is in the card.
     writes: Option<&'a Value>,
+    /// As it is in the card.
     reads: Option<&'a Value>,
+    /// As it is in the card.
     params_schema: Option<&'a Value>,
+    /// Keys that this kymhost does not know.
     other_keys: &'a [String],
 }
 
 /// What plugins need to know about this program.
 #[derive(Debug, Serialize)]
 struct HostBody {
+    /// The version.
     version: &'static str,
+    /// Its plugin API.
     api: String,
+    /// Its target triple.
     target: &'static str,
 }
 

@@ -41,9 +41,13 @@ pub struct PluginsDocument<'a> {
 /// A library that cannot be used.
 #[derive(Debug, Serialize)]
 pub struct UnusableBody<'a> {
+    /// The file.
     library: String,
+    /// A stable word, listed in the error codes.
     code: &'a str,
+    /// What failed and why.
     message: String,
+    /// What to do about it.
     help: Option<&'a str>,
 }
 
@@ -66,7 +70,9 @@ pub struct ListedPluginDocument<'a> {
     plugin: PluginDocument<'a>,
     /// Whether its library is in the user's lock file.
     locked: bool,
+    /// Its SHA-256 in the lock file.
     sha256: Option<&'a str>,
+    /// Where it came from.
     origin: Option<&'a Origin>,
 }
 

@@ -48,13 +48,21 @@ pub struct PluginTrustArgs {
 /// `plugin trust --json`
 #[derive(Debug, Serialize)]
 pub struct PluginTrustDocument<'a> {
+    /// The library's file.
     library: String,
+    /// Its entry in the lock file before.
     before: Option<EntryBody<'a>>,
+    /// Its entry now.
     after: EntryBody<'a>,
+    /// What changed in its card.
     changes: Vec<CardChangeBody<'a>>,
+    /// Whether it is trusted now.
     trusted: bool,
+    /// The user's lock file.
     lock: String,
+    /// Whether it was also pinned in the dataset.
     dataset_lock: bool,
+    /// Why it was not trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorBody<'a>>,
 }
@@ -62,8 +70,11 @@ pub struct PluginTrustDocument<'a> {
 /// A difference between two cards.
 #[derive(Debug, Serialize)]
 struct CardChangeBody<'a> {
+    /// What changed.
     what: &'a str,
+    /// The old value.
     before: Option<&'a str>,
+    /// The new value.
     after: Option<&'a str>,
 }
 

@@ -37,6 +37,7 @@ pub struct TableDropArgs {
 /// `table drop --json`
 #[derive(Debug, Serialize)]
 struct DropDocument<'a> {
+    /// The key of the deleted table.
     dropped: &'a str,
 }
 

@@ -27,6 +27,7 @@ pub struct TableListArgs {}
 /// `table list --json`
 #[derive(Debug, Serialize)]
 struct TablesDocument {
+    /// The tables.
     tables: Vec<TableBody>,
 }
 

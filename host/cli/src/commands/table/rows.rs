@@ -61,13 +61,18 @@ pub fn format(context: &Context, args: &TableOutput) -> Result<TableFormat, CliE
         }
     };
     if format == TableFormat::Parquet && args.output.is_none() && io::stdout().is_terminal() {
-        return Err(CliError::usage(
-            "terminal",
-            "Parquet is binary and cannot be printed to a terminal",
-            "use --output FILE or redirect standard output",
-        ));
+        return Err(binary_to_terminal());
     }
     Ok(format)
+}
+
+/// The error of a Parquet file that would go to a terminal.
+pub fn binary_to_terminal() -> CliError {
+    CliError::usage(
+        "terminal",
+        "Parquet is binary and cannot be printed to a terminal",
+        "use --output FILE or redirect standard output",
+    )
 }
 
 /// Shows rows in the requested format at the requested place.

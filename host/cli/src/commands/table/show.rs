@@ -48,11 +48,7 @@ pub fn show(context: &Context, args: &TableShowArgs) -> Result<Exit, CliError> {
 /// The rows of these images. An image that is neither in the table nor in the dataset is an error.
 fn of_images(dataset: &Dataset, table: &str, rows: &RecordBatch, images: &[String]) -> Result<RecordBatch, CliError> {
     let Some(column) = rows.column_by_name(IMAGE_ID) else {
-        return Err(CliError::usage(
-            "no_image_id",
-            format!("the table {table} has no column {IMAGE_ID}"),
-            "leave out --image",
-        ));
+        return Err(without_image_ids(table));
     };
     let column = Column::new(column);
     let wanted: HashSet<&str> = images.iter().map(String::as_str).collect();
@@ -80,4 +76,9 @@ fn of_images(dataset: &Dataset, table: &str, rows: &RecordBatch, images: &[Strin
     }
     filter_record_batch(rows, &mask)
         .map_err(|error| CliError::internal(format_args!("cannot filter the rows: {error}")))
+}
+
+/// The error of a table whose rows belong to no image.
+pub fn without_image_ids(table: &str) -> CliError {
+    CliError::usage("no_image_id", format!("the table {table} has no column {IMAGE_ID}"), "leave out --image")
 }
