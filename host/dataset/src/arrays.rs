@@ -21,7 +21,7 @@ use std::sync::Arc;
 use zarrs::array::{ArrayBytes, ArrayToBytesCodecTraits, CodecOptions};
 
 impl Layout {
-    /// The array's codecs: what is left once zlib, gzip and zstd are unpacked by ourselves, within a bound.
+    /// The array's codecs, without zlib, gzip and zstd: kymhost unpacks those itself, within a limit.
     fn codecs(&self) -> Result<Codecs, String> {
         let compressor = match self.packing {
             Packing::Blosc => {

@@ -50,7 +50,7 @@ pub(crate) fn full_keys(image_id: &str, artifact: &Artifact) -> Result<Vec<Key>,
 /// The keys, below an image's group, under which an artifact may be: the first is the one that is written.
 ///
 /// # Errors
-/// If its name is none.
+/// If its name is not valid.
 pub fn artifact_keys(artifact: &Artifact) -> Result<Vec<String>, DatasetError> {
     let name = names::safe_name(&artifact.name)?;
     Ok(match artifact.kind {

@@ -140,7 +140,7 @@ impl Cell<'_> {
         }
     }
 
-    /// For a glance: floats to 6 digits, texts on one line of at most `width` characters, of which `kept` stays.
+    /// Short: floats with 6 digits, texts on one line of at most `width` characters, of which `kept` stays.
     pub fn brief(&self, width: usize, kept: Kept) -> String {
         match self {
             Self::Float32(value) => six_digits(f64::from(*value)),

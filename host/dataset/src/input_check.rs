@@ -36,11 +36,11 @@ fn form_of(record: &Record, key: &str) -> Result<KeyForm, DatasetError> {
     })
 }
 
-/// What was recorded, as it would be recorded now. `own` is what the indexer itself leaves in the record: no listing
+/// The input as it would be recorded now. `own` is what the indexer itself leaves in the record: no listing
 /// has it.
 ///
 /// # Errors
-/// If something is there, but cannot be read; or the key is none.
+/// If something is there, but cannot be read; or the key is not valid.
 pub fn look<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Result<Input, DatasetError> {
     let store = record.store();
     let found = match form_of(record, &input.key)? {
@@ -61,7 +61,7 @@ pub fn look<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Resu
 /// else by content. `own` is what the indexer itself leaves in the record: no listing has it.
 ///
 /// # Errors
-/// If something is there, but cannot be read, and could be when it was recorded; or the key is none.
+/// If something is there, but cannot be read, and could be when it was recorded; or the key is not valid.
 pub fn check_input<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Result<InputCheck, DatasetError> {
     if holds_by_stat(record, input)? {
         return Ok(InputCheck::Same);

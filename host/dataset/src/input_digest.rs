@@ -24,7 +24,7 @@ pub(crate) const FINE_NS: i64 = 20_000_000;
 /// How much of a file is hashed at once.
 const HASH_BUFFER: usize = 64 << 10;
 
-/// A file's times as they were when it was looked at.
+/// How old a file's times are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Age {
     /// Older than the resolution of times: whatever is written later has others.

@@ -28,7 +28,7 @@ pub struct ManifestDifference {
 }
 
 impl Dataset {
-    /// The manifest as the images are now; `created_utc` is kept from the one that is there.
+    /// The manifest of the images as they are now; `created_utc` is taken from the existing one.
     pub fn build_manifest(&self) -> Result<Json, DatasetError> {
         let mut images = Vec::new();
         for id in self.image_ids()? {
@@ -61,7 +61,7 @@ impl Dataset {
         Ok(count)
     }
 
-    /// The manifest that is there; `None` if there is none.
+    /// The existing manifest; `None` if there is none.
     pub fn read_manifest(&self) -> Result<Option<Json>, DatasetError> {
         let key = Key::new(MANIFEST)?;
         let Some(packed) = self.store().get(&key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };

@@ -71,7 +71,7 @@ pub(crate) fn safe_name(name: &str) -> Result<String, DatasetError> {
     Ok(if kept.len() == safe.len() { safe } else { kept.to_owned() })
 }
 
-/// The key of a path, less the segments that a file system ignores.
+/// The key of a path, without the segments that a file system ignores.
 fn normal_key(path: &str) -> Result<Key, StoreError> {
     if path.split('/').any(|segment| segment.is_empty() || segment == ".") {
         let kept: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty() && *segment != ".").collect();

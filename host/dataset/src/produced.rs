@@ -48,10 +48,10 @@ impl Payload {
 }
 
 impl Payload {
-    /// As it is read once it is kept: a table's columns may have other types then.
+    /// As it is read after it was written: a table's columns may then have other types.
     ///
     /// # Errors
-    /// If it cannot be kept: why.
+    /// Why it cannot be kept.
     pub fn as_kept(self) -> Result<Self, String> {
         let Self::Table(rows) = &self else { return Ok(self) };
         tables::read_artifact(tables::artifact_bytes(rows)?.into()).map(Self::Table)
@@ -77,7 +77,7 @@ pub struct PreparedArtifact {
     key: String,
     sha256: String,
     items: Vec<(Key, Vec<u8>)>,
-    /// An array's data, which goes before the new one comes.
+    /// An array's data, which is removed before the new data is written.
     clear: Option<Key>,
 }
 

@@ -169,7 +169,7 @@ impl Record {
         }
     }
 
-    /// The CSV artifact `name` as it is kept: gzip, unread. For ourselves: no watch sees it.
+    /// The CSV artifact `name` as it is kept: gzip, unread. For kymhost itself: no watch records it.
     pub fn csv_gz_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, DatasetError> {
         Ok(self.store.get(&names::artifact_key(&self.image_id, name, ".csv.gz")?, MAX_DOCUMENT_BYTES)?)
     }
@@ -199,7 +199,7 @@ impl Record {
         )
     }
 
-    /// The group attributes; an empty object if there are none. For ourselves: no watch sees it.
+    /// The group attributes; an empty object if there are none. For kymhost itself: no watch records it.
     pub fn attributes(&self) -> Result<Json, DatasetError> {
         Ok(Json::Object(attributes::read(&*self.store, &self.group)?))
     }
@@ -232,7 +232,7 @@ impl Record {
         may_be && Json::parse(&text).is_ok_and(|payload| RunMarker::from_json(&payload).is_some())
     }
 
-    /// All artifacts, sorted by name, then kind. For ourselves: no watch sees it.
+    /// All artifacts, sorted by name, then kind. For kymhost itself: no watch records it.
     pub fn artifacts(&self) -> Result<Vec<Artifact>, DatasetError> {
         // A set: `.json` and `.json.gz` of one name are one artifact.
         let mut found = BTreeSet::new();
@@ -327,7 +327,8 @@ impl Record {
         Ok(items)
     }
 
-    /// The item that sets `updated_utc`. An image that is not there gets none: its artifacts would be strays.
+    /// The item that sets `updated_utc`. An image that does not exist gets none, because its artifacts would belong
+    /// to nothing.
     fn touched(&self) -> Result<(Key, Vec<u8>), DatasetError> {
         if !attributes::is_group(&*self.store, &self.group)? {
             return Err(self.unknown());

@@ -217,7 +217,7 @@ fn read_unguarded<R: ChunkReader + 'static>(
 
     let mut fields = Vec::with_capacity(chosen.len());
     let mut arrays = Vec::with_capacity(chosen.len());
-    // Column by column: the pieces of one are let go before the next is joined.
+    // Column by column: the pieces of one are freed before the next is joined.
     for (at, pieces) in chosen.into_iter().zip(pieces) {
         let field = schema.field(at);
         let kind = plain_type(field.data_type());
@@ -390,7 +390,7 @@ pub(crate) fn write(rows: &RecordBatch, form: TableForm, to: impl Write + Send) 
     }
 }
 
-/// What kept a file from being written. A full disk stays a full disk, not "a Parquet error".
+/// Why a file could not be written. A full disk is reported as such, not as "a Parquet error".
 pub(crate) fn write_error(error: ParquetError) -> io::Error {
     match error {
         ParquetError::External(error) => match error.downcast::<io::Error>() {

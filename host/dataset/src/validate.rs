@@ -81,7 +81,7 @@ impl Inspection {
         self.problems.push(Problem { key: key.to_owned(), message: message.to_string() });
     }
 
-    /// Notes an error under the key it is about, and goes on.
+    /// Records an error under its key, and goes on.
     fn note<T>(&mut self, key: &str, result: Result<T, DatasetError>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -224,7 +224,7 @@ impl Inspection {
         self.array_artifacts(&record, &below(folder, ANALYSIS_ARRAYS), "", MAX_FOLDERS);
     }
 
-    /// Reads an array for what is wrong with it. Its attributes have been looked at already.
+    /// Checks an array. Its attributes were checked already.
     fn array(&mut self, data: &str, array: Result<Option<kymhost_plugin_api::array::Array>, DatasetError>) {
         match array {
             Err(DatasetError::Unreadable { key, .. }) if key.ends_with(ATTRIBUTES) => {}

@@ -32,13 +32,13 @@ struct Notes {
     too_many: bool,
 }
 
-/// Why it cannot be said what was read.
+/// Why there is no list of what was read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InputsError {
     /// Read twice, with another content each time.
     #[error("{} changed between two reads", .0.join(", "))]
     Moved(Vec<String>),
-    /// More than is kept.
+    /// More than kymhost keeps track of.
     #[error(
         "it read more artifacts than kymhost keeps track of ({MAX_INPUTS}, with names of at most {MAX_KEY_BYTES} bytes \
          in all)"
@@ -76,7 +76,7 @@ impl Watch {
         for Reading { key, before, outcome } in readings {
             let Some(name) = below(group, &key).filter(|_| !self.own.contains(&key)) else { continue };
             let mut found = file_found(&outcome, before);
-            // More than is handed over can be hashed all the same; looking again will.
+            // A file that is too large to be returned can still be hashed, as a later check does.
             if outcome == ReadOutcome::Unread
                 && let Ok(now) = file_now(store, &key)
             {
@@ -86,7 +86,7 @@ impl Watch {
         }
     }
 
-    /// Notes what the attributes were that were handed over; `None` if the reading failed.
+    /// Notes the attributes that were returned; `None` if the reading failed.
     pub(crate) fn note_attributes(&self, store: &dyn Store, group: &Key, text: Option<&[u8]>, readings: Vec<Reading>) {
         match text {
             Some(text) => self.note(ATTRIBUTES, InputState::Attributes { sha256: sha256_of(text) }),
@@ -94,7 +94,7 @@ impl Watch {
         }
     }
 
-    /// Notes the listing that was handed over; `None` if it failed.
+    /// Notes the listing that was returned; `None` if it failed.
     pub(crate) fn note_listing(&self, artifacts: Option<&[Artifact]>) {
         let sha256 = artifacts.map(listing_sha256).unwrap_or_default();
         self.note(ANALYSIS, InputState::Listing { sha256 });
@@ -125,7 +125,7 @@ impl Watch {
                 fold.finish(Axes::Named(axes))
             }
             Err(()) => {
-                // Reading stopped at what is broken; recorded is all that there is to be mended.
+                // Reading stopped at the broken part. All files are recorded, so that a repair of any is seen.
                 for reading in &readings {
                     if below(&data, &reading.key).is_some() && !still_stands(store, reading) {
                         self.note_moved(name);
@@ -154,7 +154,7 @@ impl Watch {
     }
 }
 
-/// Whether what a reading found is there yet, by size and times.
+/// Whether what a reading found is unchanged, by size and times.
 fn still_stands(store: &dyn Store, reading: &Reading) -> bool {
     match (store.glance(&reading.key), &reading.outcome) {
         (Ok(Some(now)), ReadOutcome::Bytes { stat, .. }) => now == *stat,

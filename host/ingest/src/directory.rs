@@ -17,9 +17,9 @@ const PREDICTOR: u64 = 317;
 const SAMPLE_FORMAT: u64 = 339;
 /// `NewSubfileType`: the page shows another one in fewer pixels, or which of another's pixels count.
 const REDUCED_OR_MASK: u64 = 0b101;
-/// `SampleFormat`: nobody said what the numbers are. libtiff takes them as unsigned.
+/// `SampleFormat`: the type of the numbers is unknown. libtiff takes them as unsigned.
 const UNDEFINED: u64 = 4;
-/// The most entries of a directory that are looked at.
+/// The most entries of a directory that are read.
 const MAX_ENTRIES: u64 = 1 << 12;
 
 /// What is known of a page from its directory.

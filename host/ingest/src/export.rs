@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// How an export is done.
 #[derive(Debug, Clone, Default)]
 pub struct ExportOptions {
-    /// These images alone, and their rows; all if there are none.
+    /// Only these images and their rows; all if empty.
     pub images: Vec<String>,
     /// Whether the folder may hold something already.
     pub overwrite: bool,
@@ -169,7 +169,7 @@ fn image(dataset: &Dataset, id: &str, folder: &Path, notes: &mut Vec<String>) ->
     done
 }
 
-/// Writes all of an image into a folder that nobody looks at.
+/// Writes all of an image into a folder that nobody reads yet.
 fn written(dataset: &Dataset, id: &str, folder: &Path, notes: &mut Vec<String>) -> Result<Listing, IngestError> {
     let record = dataset.find_record(id)?;
     let pixels = record.pixels()?.ok_or_else(|| DatasetError::Unreadable {
@@ -227,7 +227,7 @@ fn clear(folder: &Path) {
     let path = folder.join(LISTING);
     let Ok(bytes) = read_bounded(&path, MAX_SIDECAR_BYTES) else { return };
     let Some(listing) = Json::parse(&bytes).ok().and_then(|json| Listing::parse(&json).ok()) else { return };
-    // First: without it the folder is none of ours.
+    // First, because without it the folder is not an export.
     let gone = fs::remove_file(&path).is_ok();
     let within = place::real(folder);
     for entry in listing.artifacts.iter().filter(|_| gone) {
@@ -355,7 +355,7 @@ fn table(
 }
 
 /// CSV with a header. A missing value is nothing between the commas; an empty text is `""`. (In a table of one column
-/// both are `""`: a line with nothing on it would be no row.)
+/// both are `""`: an empty line would not be a row.)
 pub fn csv(out: &mut impl Write, rows: &RecordBatch) -> io::Result<()> {
     let columns: Vec<Column> = rows.columns().iter().map(Column::new).collect();
     let only_one = columns.len() == 1;

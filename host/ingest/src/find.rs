@@ -58,7 +58,7 @@ pub struct SidecarFile {
 /// What a file is to its recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SidecarRole {
-    /// The payload itself, as an export writes it: goes before [`SidecarRole::Json`].
+    /// The payload itself, as an export writes it. It wins over [`SidecarRole::Json`].
     Payload,
     /// kymflow's JSON.
     Json,
@@ -75,7 +75,7 @@ pub enum SidecarRole {
 pub struct FoundRecordings {
     /// The recordings, sorted by path; each once.
     pub recordings: Vec<Recording>,
-    /// What could not be looked at.
+    /// What could not be read.
     pub failures: Vec<(PathBuf, FileError)>,
     /// Notes for people: what was skipped.
     pub notes: Vec<String>,
@@ -341,7 +341,7 @@ fn has_tiff_ending(name: &str) -> bool {
     stem_of(name).is_some()
 }
 
-/// The name less `.tif` or `.tiff`, in either case; `None` for any other file.
+/// The name without `.tif` or `.tiff`, in upper or lower case; `None` for any other file.
 fn stem_of(name: &str) -> Option<&str> {
     let (stem, ending) = name.rsplit_once('.')?;
     let is_tiff = ending.eq_ignore_ascii_case("tif") || ending.eq_ignore_ascii_case("tiff");
@@ -422,7 +422,7 @@ pub fn is_metadata(recording: &Path, beside: &str) -> bool {
         || (name == EXPORTED && beside == "metadata.json")
 }
 
-/// Every file of an exported image's folder but the pixels.
+/// Every file of an exported image's folder except the pixels.
 fn below(folder: &Path, files: &[String], folders: &[String]) -> Vec<(String, SidecarRole)> {
     let mut found: Vec<(String, SidecarRole)> =
         files.iter().filter(|name| *name != EXPORTED).map(|name| (name.clone(), SidecarRole::Listed)).collect();
@@ -459,7 +459,7 @@ fn arrays(folder: &Path) -> Vec<(String, SidecarRole)> {
 mod tests {
     use super::*;
 
-    /// A dataset that is none of what is looked through.
+    /// A dataset elsewhere.
     const NOWHERE: &str = "/nowhere/lab.zarr";
 
     fn folder(files: &[&str]) -> tempfile::TempDir {

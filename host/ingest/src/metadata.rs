@@ -21,7 +21,7 @@ pub struct Metadata {
     pub notes: Vec<String>,
 }
 
-/// Makes the payload of an image of this shape. What `json` says goes before what the header says; what neither says
+/// Makes the payload of an image of this shape. What `json` says wins over what the header says; what neither says
 /// is taken from `before`, the payload that the image had, if given: its header, and all of it if there is no `json`.
 ///
 /// # Errors
@@ -179,7 +179,7 @@ fn header(
     if let Some(time) = acquired.or_else(|| kept("acquired_local_epoch_ns").as_ref().and_then(epoch_ns)) {
         header.insert("acquired_local_epoch_ns".to_owned(), time.into());
     }
-    // What else its JSON says stays. Sizes without a size of the pixel would be misleading.
+    // Everything else in its JSON stays. Sizes without a pixel size would be misleading.
     for (name, value) in said.into_iter().flatten().chain(before.into_iter().flatten()) {
         let known = ["voxels", "voxels_units", "physical_size", "acquired_local_epoch_ns"].contains(&name.as_str());
         if !known && !header.contains_key(name) {
@@ -481,7 +481,7 @@ mod tests {
         );
         assert_eq!(filled.get("rois").unwrap().as_array().unwrap()[0].get("roi_id"), Some(&Json::from(9)));
         assert_eq!(filled.get("experiment_metadata"), Some(&json("{}")));
-        // The header in text goes before what was.
+        // The text header wins over earlier values.
         let header = olympus::Header { duration_sec: Some(2.5), um_per_pixel: Some(0.5), ..olympus::Header::default() };
         is(
             made(&[10, 4], None, Some(&header)).get("header"),

@@ -17,7 +17,7 @@ pub struct Header {
     pub acquired_local_epoch_ns: Option<i64>,
 }
 
-/// Reads a header; `None` if the text is none.
+/// Reads a header; `None` if the text is not one.
 pub fn parse(bytes: &[u8]) -> Option<Header> {
     let text = decode(bytes);
     let mut header = Header::default();

@@ -14,7 +14,7 @@ pub enum FileStatus {
     Reingested,
     /// It is known and has not changed.
     Unchanged,
-    /// It has changed, and was to be left alone.
+    /// It has changed, and changed recordings are skipped.
     SkippedChanged,
     /// It failed; nothing of it was written.
     Failed(FileError),
@@ -42,7 +42,7 @@ pub struct FileOutcome {
 /// What became of all.
 #[derive(Debug)]
 pub struct IngestOutcome {
-    /// Each recording, by path; then what could not be looked at.
+    /// Each recording, by path; then what could not be read.
     pub files: Vec<FileOutcome>,
     /// Files that images were read from and that are gone.
     pub vanished: Vec<Vanished>,

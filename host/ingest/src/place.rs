@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-/// A path as the system would walk it: links are followed as far as there is something; what is not there yet is kept
+/// A path as the system would walk it: links are followed as far as files exist; what does not exist yet is kept
 /// as it is written.
 pub fn real(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
@@ -23,7 +23,7 @@ pub fn real(path: &Path) -> PathBuf {
     walked
 }
 
-/// Whether a place is the other one, or lies in it.
+/// Whether a place is the other one, or inside it.
 pub fn is_within(place: &Path, other: &Path) -> bool {
     real(place).starts_with(real(other))
 }

@@ -40,7 +40,7 @@ pub(crate) struct Ready {
 }
 
 pub(crate) enum ReadyImage {
-    /// It could be published; nothing was written.
+    /// Ready, but nothing was written (a dry run).
     Looked,
     New(StagedImage),
     Changed(Box<Replacement>),
@@ -128,7 +128,7 @@ impl EarlierImage {
     }
 }
 
-/// Reads a recording and writes what is new of it aside; without `to`, everything but the writing is done.
+/// Reads a recording and writes what is new of it aside; without `to`, everything except writing is done.
 pub(crate) fn prepare(
     dataset: Option<&Dataset>,
     to: Option<&Dataset>,

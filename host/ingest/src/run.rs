@@ -42,7 +42,7 @@ pub struct IngestOptions {
     pub stop: Arc<AtomicBool>,
 }
 
-/// Brings recordings into a dataset (`None`, for a dry run alone: one that is not there yet).
+/// Imports recordings into a dataset (`None` is only for a dry run: it does not exist yet).
 ///
 /// # Errors
 /// If the dataset cannot be read or written. What was published until then stays, and the next ingest goes on from
@@ -172,7 +172,7 @@ impl Work<'_> {
             drop(sender);
             let result = receive(&receiver);
             given_up.store(true, Ordering::Relaxed);
-            // Threads that wait to send are let go.
+            // Releases threads that wait to send.
             drop(receiver);
             result
         })

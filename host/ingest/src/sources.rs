@@ -251,7 +251,7 @@ pub fn provenance(
     Json::Object(whole)
 }
 
-/// An exported provenance less what kymhost added when it was read.
+/// An exported provenance without what kymhost added when it was read.
 pub fn without_own(provenance: &Object) -> Object {
     let mut plain = provenance.clone();
     plain.shift_remove(OWN);

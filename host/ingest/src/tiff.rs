@@ -72,7 +72,7 @@ struct Page {
     dtype: DType,
     /// How many times more bytes its compression may unpack to.
     expansion: u64,
-    /// Kept with 0 as white. The decoder turns that round; kymflow sees the numbers as they are kept.
+    /// Kept with 0 as white. The decoder inverts that; kymflow sees the numbers as stored.
     inverted: bool,
 }
 

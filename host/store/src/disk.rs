@@ -185,7 +185,7 @@ pub(crate) fn sync_all(on: &OwnedFd, label: &str) -> io::Result<()> {
     }
 }
 
-/// How a key is opened only to look at it.
+/// How a key is opened to look at it only.
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 pub(crate) const LOOK: OFlags = OFlags::PATH;
 #[cfg(not(all(target_os = "linux", not(feature = "portable"))))]

@@ -236,7 +236,7 @@ impl Store for LocalStore {
             Err(Errno::NOENT) => return Ok(false),
             Err(errno) => return Err(failed(errno.into())),
         }
-        // Renamed away first: it is gone at once and whole, however long the removal takes.
+        // Renamed first, so that it disappears atomically, however long the removal takes.
         let aside = self.folders.staging_folder(folder)?;
         let temporary = temporary::name();
         let (holder, doomed) = match disk::rename(&above, name, &aside, &temporary, folder.as_str()) {

@@ -55,7 +55,7 @@ impl Holder {
         let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Self>();
         let Some(Ok(mut holder)) = values.next() else { return Self::default() };
         for field in [&mut holder.host, &mut holder.plugin, &mut holder.started_utc].into_iter().flatten() {
-            // Anybody may have written it, and it goes to a terminal.
+            // Anybody may have written it, and it is printed on a terminal.
             *field = text::one_line_start(field, MAX_FIELD);
         }
         holder
@@ -86,7 +86,7 @@ impl fmt::Display for Holder {
 /// The file stays afterwards: to delete it would let two processes lock two files of one name.
 pub(crate) fn take(folder: &OwnedFd, name: &str, label: &str, holder: &str) -> io::Result<Option<LockGuard>> {
     let file = match disk::open_lock(folder, name, label) {
-        // A colleague's: it can be locked, if not written.
+        // Another user's file: it can be locked, even if not written.
         Err(error) if Errno::from_io_error(&error) == Some(Errno::ACCESS) => disk::open_lock_of_another(folder, name),
         other => other,
     }?;

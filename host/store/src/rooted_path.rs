@@ -123,7 +123,7 @@ impl Root {
         }
     }
 
-    /// The same folder, with the rule kept by comparing paths: how other systems work, tried on this one.
+    /// The same folder, with the rule kept by comparing paths, as on other systems; for tests on Linux.
     #[cfg(all(test, target_os = "linux", not(feature = "portable")))]
     pub(crate) fn without_kernel(mut self) -> Self {
         self.kernel_keeps = false;

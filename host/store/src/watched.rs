@@ -17,7 +17,7 @@ use std::time::SystemTime;
 pub struct Reading {
     /// What was read.
     pub key: Key,
-    /// The clock before anything of it was looked at.
+    /// The time before anything of it was read.
     pub before: SystemTime,
     /// What was there.
     pub outcome: ReadOutcome,
@@ -43,7 +43,7 @@ pub enum ReadOutcome {
 
 /// A view of another store through which whole keys are read, and which remembers each read.
 ///
-/// It gives bytes of whole keys alone: what it cannot remember (listings, stats, files opened for reading in parts)
+/// It returns bytes of whole keys only: what it cannot remember (listings, stats, files opened for reading in parts)
 /// it refuses, and writes with it. So nothing that is read through it can be missing from what it remembers.
 #[derive(Debug)]
 pub struct Watched {

@@ -106,7 +106,7 @@ impl Folders {
         }
         match self.make_folders(&Key::new(TEMP_FOLDER)?, false) {
             Ok(fd) if rustix::fs::accessat(&fd, ".", rustix::fs::Access::WRITE_OK, AtFlags::empty()).is_ok() => Ok(fd),
-            // A colleague's: stage next to the target, which says itself whether it can be written.
+            // Another user's folder: stage next to the target, which shows whether it can be written.
             Ok(_) => self.staging_beside(key),
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
                 self.staging_beside(key)
@@ -209,7 +209,7 @@ fn remove_tree_to(parent: &OwnedFd, name: &CStr, label: &str, depth: usize) -> i
             names.push((entry.file_name().to_owned(), entry.file_type()));
         }
     }
-    // In an order of its own, not in that of the folder: two runs that do the same do it alike.
+    // Sorted, so that two equal runs do the same in the same order.
     names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     for (below, kind) in names {
         match kind {
