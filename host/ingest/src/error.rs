@@ -172,10 +172,6 @@ impl FileError {
 
 impl From<DatasetError> for FileError {
     fn from(error: DatasetError) -> Self {
-        let mut text = error.to_string();
-        if let Some(cause) = std::error::Error::source(&error).map(ToString::to_string).filter(|c| !text.contains(c)) {
-            text = format!("{text}: {cause}");
-        }
-        Self::new(FileErrorKind::Dataset, text)
+        Self::new(FileErrorKind::Dataset, error.to_string())
     }
 }
