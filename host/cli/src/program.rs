@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::{CliError, ErrorDocument, REPORT_AT};
 use crate::exit::Exit;
 use crate::{demo, logging, output};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use std::ffi::{OsStr, OsString};
 use std::panic;
@@ -46,7 +46,7 @@ fn parse_and_dispatch(arguments: Vec<OsString>) -> Exit {
     let program = arguments.first().cloned().unwrap_or_else(|| "kymhost".into());
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return refuse_usage(&error, json),
+        Err(error) => return refuse_usage(&error, &arguments, json),
     };
     logging::start(cli.common.verbose, cli.common.quiet);
     let context = Context {
@@ -112,30 +112,73 @@ fn asks_for_json(arguments: &[OsString]) -> bool {
 }
 
 /// Prints help and version. Anything else that clap reports is wrong usage.
-fn refuse_usage(error: &clap::Error, json: bool) -> Exit {
+fn refuse_usage(error: &clap::Error, arguments: &[OsString], json: bool) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // A reader that has gone away is not an error.
             let _ = error.print();
             return Exit::Done;
         }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => {
+            let _ = error.print();
+            return Exit::Usage;
+        }
         _ => {}
     }
-    if json {
-        let _ = output::document(&ErrorDocument::new(&usage_error(&error.render().to_string())));
-    }
-    let _ = error.print();
+    output::error(&usage_error(error, arguments), json);
     Exit::Usage
 }
 
-/// clap's text as an error: what is wrong, and what to do.
-pub(crate) fn usage_error(text: &str) -> CliError {
+/// clap's text as an error: what is wrong, the possible values, and what to do.
+pub(crate) fn usage_error(error: &clap::Error, arguments: &[OsString]) -> CliError {
+    let text = error.render().to_string();
     let text = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
     let mut paragraphs = text.split("\n\n").map(str::trim);
     let message = paragraphs.next().unwrap_or_default();
-    let tips: Vec<&str> = paragraphs.filter_map(|paragraph| paragraph.strip_prefix("tip: ")).collect();
-    let help = if tips.is_empty() { "try --help".to_owned() } else { tips.join("\n") };
-    CliError::usage("usage", message, help)
+    let mut help: Vec<String> =
+        paragraphs.filter_map(|paragraph| paragraph.strip_prefix("tip: ")).map(str::to_owned).collect();
+    let program = Cli::command();
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
+        let found = commands_named(&program, word, "kymhost");
+        help.extend(found.iter().map(|command| format!("did you mean `{command}`?")));
+    }
+    help.push(format!("see `{} --help`", command_of(&program, arguments)));
+    let (what, why) = message.split_once('\n').map_or((message, None), |(what, why)| (what, Some(why)));
+    let error = CliError::usage("usage", what, help.join("\n"));
+    match why {
+        Some(why) => error.why(why.lines().map(str::trim).collect::<Vec<_>>().join("\n")),
+        None => error,
+    }
+}
+
+/// The command that a line of arguments is for, as far as its words are commands.
+fn command_of(program: &clap::Command, arguments: &[OsString]) -> String {
+    let (mut command, mut path) = (program, program.get_name().to_owned());
+    for word in arguments.iter().skip(1).filter_map(|word| word.to_str()) {
+        if let Some(below) = command.find_subcommand(word) {
+            command = below;
+            path = format!("{path} {word}");
+        }
+    }
+    path
+}
+
+/// Commands anywhere in the tree with this name, or with the same letters in another order.
+fn commands_named(command: &clap::Command, name: &str, path: &str) -> Vec<String> {
+    let letters = |word: &str| {
+        let mut letters: Vec<char> = word.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let mut found = Vec::new();
+    for below in command.get_subcommands() {
+        let path = format!("{path} {}", below.get_name());
+        if letters(below.get_name()) == letters(name) {
+            found.push(path.clone());
+        }
+        found.extend(commands_named(below, name, &path));
+    }
+    found
 }
 
 fn report_panic(info: &panic::PanicHookInfo<'_>) {
@@ -166,17 +209,34 @@ mod tests {
         }
     }
 
+    /// The error of a wrong line.
+    fn error_of(line: &str) -> CliError {
+        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let clap = Cli::try_parse_from(&arguments).unwrap_err();
+        let error = usage_error(&clap, &arguments);
+        assert_eq!((error.exit, error.code()), (Exit::Usage, "usage"));
+        error
+    }
+
     #[test]
     fn usage_error_keeps_possible_values() {
-        let clap = Cli::try_parse_from(["kymhost", "run", "--plugin", "a", "--mode", "sometimes"]).unwrap_err();
-        let error = usage_error(&clap.render().to_string());
-        assert_eq!((error.exit, error.code()), (Exit::Usage, "usage"));
+        let error = error_of("kymhost run --plugin a --mode sometimes");
         for word in ["sometimes", "incremental", "replace"] {
             assert!(error.message().contains(word), "{}", error.message());
         }
         assert!(!error.message().contains("Usage:") && !error.message().starts_with("error"), "{}", error.message());
-        let clap = Cli::try_parse_from(["kymhost", "run", "--plugn", "a"]).unwrap_err();
-        let error = usage_error(&clap.render().to_string());
-        assert!(error.said.help.as_deref().is_some_and(|help| help.contains("--plugin")), "{error:?}");
+    }
+
+    #[test]
+    fn usage_error_names_next_step() {
+        for (line, help) in [
+            ("kymhost run --plugn a", "a similar argument exists: '--plugin'\nsee `kymhost run --help`"),
+            ("kymhost ingest x", "did you mean `kymhost dataset ingest`?\nsee `kymhost --help`"),
+            ("kymhost rnu", "did you mean `kymhost run`?\nsee `kymhost --help`"),
+            ("kymhost frobnicate", "see `kymhost --help`"),
+            ("kymhost table drop", "see `kymhost table drop --help`"),
+        ] {
+            assert_eq!(error_of(line).said.help.as_deref(), Some(help), "{line}");
+        }
     }
 }

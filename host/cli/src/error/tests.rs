@@ -187,9 +187,10 @@ fn of_index() -> Vec<CliError> {
 }
 
 fn of_program() -> Vec<CliError> {
-    let usage = Cli::try_parse_from(["kymhost", "rnu"]).unwrap_err();
+    let line = ["kymhost", "rnu"].map(std::ffi::OsString::from);
+    let usage = Cli::try_parse_from(&line).unwrap_err();
     let mut all = vec![
-        program::usage_error(&usage.render().to_string()),
+        program::usage_error(&usage, &line),
         CliError::internal("x"),
         CliError::output(&io_error()),
         Interrupt::default().error("x"),
