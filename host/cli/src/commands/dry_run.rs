@@ -145,7 +145,7 @@ fn write_text(out: &mut dyn Write, preview: &Preview, codes: bool) -> io::Result
     let Preview { indexer, mode, table, would_update, would_fail, would_prune, pending_upstream, refusal, .. } =
         preview;
     let mut parts = vec![format!("would compute {} of {}", would_update.len(), images(preview.images.len() as u64))];
-    for (count, words) in [(would_fail, "would fail"), (pending_upstream, "wait for another indexer")] {
+    for (count, words) in [(would_fail, "would fail"), (pending_upstream, "waiting for another indexer")] {
         if !count.is_empty() {
             parts.push(format!("{} {words}", count.len()));
         }
@@ -264,7 +264,7 @@ mod tests {
             (&["b".to_owned()][..], &["a".to_owned()][..])
         );
         assert!(
-            text(&waits).starts_with("radon: would compute 1 of 3 recordings, 1 wait for another indexer\n"),
+            text(&waits).starts_with("radon: would compute 1 of 3 recordings, 1 waiting for another indexer\n"),
             "{}",
             text(&waits)
         );
