@@ -92,8 +92,11 @@ impl Lab {
 #[track_caller]
 fn updated(said: &str) -> Vec<usize> {
     let count = |plugin: &&str| -> usize {
-        let (_, after) = said.split_once(&format!("{plugin}: updated ")).unwrap_or_else(|| panic!("{plugin}: {said}"));
-        after.split(',').next().and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{plugin}: {said}"))
+        let (_, after) = said.split_once(&format!("{plugin}: ")).unwrap_or_else(|| panic!("{plugin}: {said}"));
+        after
+            .split_once(" computed")
+            .and_then(|(count, _)| count.parse().ok())
+            .unwrap_or_else(|| panic!("{plugin}: {said}"))
     };
     PLUGINS.iter().map(count).collect()
 }
