@@ -684,7 +684,7 @@ fn params_and_rows_inputs_are_separate() {
             assert!(matches!(input.found, InputState::File { times: Some(_), .. }), "{input:?}");
         }
         let mut hashed = Vec::new();
-        pool.params_hashes(&ids(2), &mut |_, answer| hashed.push(answer.unwrap())).unwrap();
+        pool.params_readings(&ids(2), &mut |_, answer| hashed.push(answer.unwrap())).unwrap();
         assert_eq!((&hashed[0], &hashed[1]), (&plain.params, &ordered.params));
     }
 }
