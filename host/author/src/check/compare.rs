@@ -9,7 +9,7 @@ use kymhost_plugin_api::Json;
 /// Leaves of one document that are tried one by one, at most.
 const MAX_LEAVES: usize = 32;
 /// Extractions over which memory is to be steady.
-pub(super) const CALLS: u64 = 10_000;
+pub(crate) const CALLS: u64 = 10_000;
 /// Memory that grows by more than this over [`CALLS`] extractions is kept by the plugin: some 105 bytes a call.
 const LEAK_BYTES: u64 = 1 << 20;
 /// Less than this seen to grow is no proof of that: an allocator takes memory from the system in pieces of 128 KiB.
@@ -20,7 +20,7 @@ const DRIFT_BYTES: u64 = 256 << 10;
 const DRIFT_SEEN_BYTES: u64 = 64 << 10;
 
 /// The first difference between two tables; `None` where they are the same, `NaN` being itself.
-pub(super) fn difference(first: &RecordBatch, second: &RecordBatch) -> Option<String> {
+pub(crate) fn difference(first: &RecordBatch, second: &RecordBatch) -> Option<String> {
     if let Some(why) = schema_difference(&first.schema(), &second.schema()) {
         return Some(why);
     }
@@ -55,7 +55,7 @@ fn schema_difference(first: &Schema, second: &Schema) -> Option<String> {
 /// What keeps two images' columns from being those of one table. A column without a type of its own (all null) fits any.
 ///
 /// `may_lack`: the second has no rows and may lack columns, for the indexer passes on those of a table artifact that is missing.
-pub(super) fn schema_conflict(first: &Schema, second: &Schema, may_lack: bool) -> Option<String> {
+pub(crate) fn schema_conflict(first: &Schema, second: &Schema, may_lack: bool) -> Option<String> {
     for field in second.fields() {
         let Some((_, known)) = first.column_with_name(field.name()) else {
             return Some(format!("there is a column '{}', which other images lack", field.name()));
@@ -87,7 +87,7 @@ fn family(data_type: &DataType) -> DataType {
 }
 
 /// The document with every leaf another value of the same kind.
-pub(super) fn all_changed(value: &Json) -> Json {
+pub(crate) fn all_changed(value: &Json) -> Json {
     match value {
         Json::Array(items) if !items.is_empty() => Json::Array(items.iter().map(all_changed).collect()),
         Json::Object(members) if !members.is_empty() => {
@@ -112,7 +112,7 @@ fn other_leaf(leaf: &Json) -> Json {
 }
 
 /// The document with one leaf changed, once for each leaf; with the leaf's path.
-pub(super) fn one_changed(value: &Json) -> Vec<(String, Json)> {
+pub(crate) fn one_changed(value: &Json) -> Vec<(String, Json)> {
     let mut all = Vec::new();
     each_leaf(value, &mut String::new(), &|changed| changed, &mut all);
     all
@@ -159,7 +159,7 @@ fn each_leaf(value: &Json, path: &mut String, whole: &dyn Fn(Json) -> Json, all:
 
 /// How memory grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Growth {
+pub(crate) struct Growth {
     /// By so much it grew over a third of the calls.
     pub seen_bytes: u64,
     /// That for [`CALLS`] calls.
@@ -168,7 +168,7 @@ pub(super) struct Growth {
 
 /// What growing memory says of a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Memory {
+pub(crate) enum Memory {
     /// It does not grow, or by no more than allocators do.
     Steady,
     /// It grows by little: an allocator may do so, or a leak of a few bytes.
@@ -179,7 +179,7 @@ pub(super) enum Memory {
 
 impl Growth {
     /// What it says.
-    pub(super) fn verdict(self) -> Memory {
+    pub(crate) fn verdict(self) -> Memory {
         let is_beyond = |of_all, seen| self.of_all_bytes > of_all && self.seen_bytes > seen;
         if is_beyond(LEAK_BYTES, LEAK_SEEN_BYTES) {
             Memory::Leaks
@@ -193,7 +193,7 @@ impl Growth {
 
 /// How memory grows from one extraction to another: the median of the last third of the measurements less that of the second
 /// third. What is allocated once, in the first third, does not count.
-pub(super) fn growth(measured: &[u64], calls: u64) -> Option<Growth> {
+pub(crate) fn growth(measured: &[u64], calls: u64) -> Option<Growth> {
     let third = measured.len() / 3;
     if third == 0 || calls == 0 {
         return None;

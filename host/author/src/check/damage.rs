@@ -4,9 +4,10 @@
 //!
 //! Only what the indexer was seen to read is damaged, one thing at a time, in the first ordinary record.
 
-use super::judge::{Ordinary, Patient, Subject, json_artifacts};
-use super::samples::{gzip, pixels};
-use super::{Outcome, Status};
+use crate::check::report::{Outcome, Status};
+use crate::check::samples::{gzip, pixels};
+use crate::check::sandbox::copy_tree;
+use crate::check::subject::{Judged, Ordinary, Scratch, Subject, json_artifacts};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use kymhost_dataset::{Dataset, InputState, Record};
@@ -17,10 +18,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-type Judged = Result<Outcome, Outcome>;
-
 /// JSON of every kind, none of it what an artifact usually is.
-pub(super) const ODD_JSON: &[&str] = &[
+pub(crate) const ODD_JSON: &[&str] = &[
     "null",
     "true",
     "0",
@@ -127,7 +126,7 @@ fn patient(subject: &Subject<'_>) -> Result<Record, Outcome> {
     ordinary.into_iter().next().map(|one| one.record).ok_or_else(|| Outcome::skipped("there is no record"))
 }
 
-fn apply(patient: &Patient, damage: &Damage) -> Result<bool, Outcome> {
+fn apply(patient: &Scratch, damage: &Damage) -> Result<bool, Outcome> {
     let file = patient.file(&damage.key);
     let name = artifact_name(&damage.key);
     match (&damage.act, name) {
@@ -143,21 +142,21 @@ fn apply(patient: &Patient, damage: &Damage) -> Result<bool, Outcome> {
 }
 
 /// Undoes a damage; where it was to one file, that alone, for there are many.
-fn undo(patient: &Patient, damage: &Damage) -> Result<(), Outcome> {
+fn undo(patient: &Scratch, damage: &Damage) -> Result<(), Outcome> {
     match damage.act {
-        Act::Bytes(_) => patient.heal_file(&damage.key),
-        _ => patient.heal(),
+        Act::Bytes(_) => patient.restore_file(&damage.key),
+        _ => patient.restore(),
     }
 }
 
 /// Does one damage after the other; `look` gets each, and ends it with an outcome of its own.
 fn each(
     subject: &Subject<'_>,
-    damages: impl Fn(&Patient, &str, Kind) -> Vec<Damage>,
+    damages: impl Fn(&Scratch, &str, Kind) -> Vec<Damage>,
     look: &mut dyn FnMut(&Damage, &Tried) -> Option<Outcome>,
 ) -> Result<Result<usize, Outcome>, Outcome> {
     let record = patient(subject)?;
-    let patient = Patient::new(subject, &record)?;
+    let patient = Scratch::new(subject, &record)?;
     let mut done = 0;
     for (key, kind) in read_of(subject, &record) {
         for damage in damages(&patient, &key, kind) {
@@ -185,12 +184,12 @@ fn told(done: Result<usize, Outcome>) -> Outcome {
     }
 }
 
-pub(super) fn missing(subject: &Subject<'_>) -> Judged {
+pub(crate) fn missing(subject: &Subject<'_>) -> Judged {
     let one_by_one = each(subject, |_, key, kind| removals(key, kind), &mut |_, _| None)?;
     let Ok(done) = one_by_one else { return Ok(told(one_by_one)) };
     // And all of it.
     let record = patient(subject)?;
-    let patient = Patient::new(subject, &record)?;
+    let patient = Scratch::new(subject, &record)?;
     for (key, kind) in read_of(subject, &record) {
         for damage in removals(&key, kind) {
             apply(&patient, &damage)?;
@@ -210,8 +209,8 @@ fn removals(key: &str, kind: Kind) -> Vec<Damage> {
     vec![Damage { key: key.to_owned(), what: format!("{key} is missing"), act: Act::Remove }]
 }
 
-pub(super) fn empty(subject: &Subject<'_>) -> Judged {
-    let damages = |patient: &Patient, key: &str, kind: Kind| {
+pub(crate) fn empty(subject: &Subject<'_>) -> Judged {
+    let damages = |patient: &Scratch, key: &str, kind: Kind| {
         let bytes = |what: &str, bytes: &[u8]| Damage {
             key: key.to_owned(),
             what: format!("{key} {what}"),
@@ -251,7 +250,7 @@ pub(super) fn empty(subject: &Subject<'_>) -> Judged {
 }
 
 /// What no reader can read, in place of what is read.
-fn corruptions(patient: &Patient, key: &str, kind: Kind) -> Vec<Damage> {
+fn corruptions(patient: &Scratch, key: &str, kind: Kind) -> Vec<Damage> {
     let garbage: Vec<u8> = (0..200_u32).map(|number| (number * 37 % 251) as u8 | 0x80).collect();
     let damage = |key: String, what: String, bytes: Vec<u8>| Damage { key, what, act: Act::Bytes(bytes) };
     if matches!(kind, Kind::Array | Kind::Pixels) {
@@ -269,7 +268,7 @@ fn corruptions(patient: &Patient, key: &str, kind: Kind) -> Vec<Damage> {
     all
 }
 
-pub(super) fn corrupt(subject: &Subject<'_>) -> Judged {
+pub(crate) fn corrupt(subject: &Subject<'_>) -> Judged {
     let mut swallowed = None;
     let done = each(subject, corruptions, &mut |damage, tried| {
         // The group's attributes have more readers than the indexer.
@@ -287,16 +286,16 @@ pub(super) fn corrupt(subject: &Subject<'_>) -> Judged {
     })
 }
 
-pub(super) fn error_texts(subject: &Subject<'_>) -> Judged {
+pub(crate) fn error_texts(subject: &Subject<'_>) -> Judged {
     let mut silent = None;
     let mut seen = 0;
-    let all = |patient: &Patient, key: &str, kind: Kind| {
+    let all = |patient: &Scratch, key: &str, kind: Kind| {
         let mut all = removals(key, kind);
         all.extend(corruptions(patient, key, kind));
         all
     };
     let record = patient(subject)?;
-    let patient = Patient::new(subject, &record)?;
+    let patient = Scratch::new(subject, &record)?;
     for (key, kind) in read_of(subject, &record) {
         for damage in all(&patient, &key, kind) {
             if apply(&patient, &damage)? {
@@ -307,7 +306,7 @@ pub(super) fn error_texts(subject: &Subject<'_>) -> Judged {
                     }
                 }
             }
-            patient.heal()?;
+            patient.restore()?;
         }
     }
     Ok(match silent {
@@ -316,7 +315,7 @@ pub(super) fn error_texts(subject: &Subject<'_>) -> Judged {
     })
 }
 
-fn table_of(patient: &Patient, key: &str, kind: Kind) -> Option<RecordBatch> {
+fn table_of(patient: &Scratch, key: &str, kind: Kind) -> Option<RecordBatch> {
     let name = artifact_name(key)?;
     match kind {
         Kind::Parquet => patient.record.parquet(name).ok().flatten(),
@@ -324,8 +323,8 @@ fn table_of(patient: &Patient, key: &str, kind: Kind) -> Option<RecordBatch> {
     }
 }
 
-pub(super) fn odd(subject: &Subject<'_>) -> Judged {
-    let damages = |patient: &Patient, key: &str, kind: Kind| match kind {
+pub(crate) fn odd(subject: &Subject<'_>) -> Judged {
+    let damages = |patient: &Scratch, key: &str, kind: Kind| match kind {
         Kind::Json => odd_json(patient, key),
         Kind::PackedJson => ODD_JSON.iter().map(|text| whole(key, text, gzip(text.as_bytes()))).collect(),
         Kind::Parquet => odd_tables(patient, key, kind),
@@ -347,7 +346,7 @@ fn whole(key: &str, text: &str, bytes: Vec<u8>) -> Damage {
     Damage { key: key.to_owned(), what: format!("{key} is {}", text.escape_default()), act: Act::Bytes(bytes) }
 }
 
-fn odd_json(patient: &Patient, key: &str) -> Vec<Damage> {
+fn odd_json(patient: &Scratch, key: &str) -> Vec<Damage> {
     // What is empty has a check of its own.
     let odd = ODD_JSON.iter().filter(|text| !matches!(**text, "{}" | "[]"));
     let mut all: Vec<Damage> = odd.map(|text| whole(key, text, text.as_bytes().to_vec())).collect();
@@ -375,7 +374,7 @@ fn odd_json(patient: &Patient, key: &str) -> Vec<Damage> {
     all
 }
 
-fn odd_tables(patient: &Patient, key: &str, kind: Kind) -> Vec<Damage> {
+fn odd_tables(patient: &Scratch, key: &str, kind: Kind) -> Vec<Damage> {
     let Some(rows) = table_of(patient, key, kind) else { return Vec::new() };
     let count = rows.num_rows();
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["text"; count]));
@@ -434,7 +433,7 @@ fn odd_arrays(key: &str) -> Vec<Damage> {
     .collect()
 }
 
-pub(super) fn odd_pixels(subject: &Subject<'_>) -> Judged {
+pub(crate) fn odd_pixels(subject: &Subject<'_>) -> Judged {
     let record = patient(subject)?;
     if !read_of(subject, &record).iter().any(|(_, kind)| *kind == Kind::Pixels) {
         return Ok(Outcome::passed("it reads no pixels"));
@@ -487,7 +486,7 @@ fn add_like(dataset: &Dataset, images: &Path, like: &Record, id: &str, pixels: &
     for folder in ["analysis", "analysis_arrays"] {
         let from = images.join(like.image_id()).join(folder);
         if from.is_dir() {
-            super::sandbox::copy_tree(&from, &images.join(id).join(folder))?;
+            copy_tree(&from, &images.join(id).join(folder))?;
         }
     }
     Ok(())
@@ -496,12 +495,12 @@ fn add_like(dataset: &Dataset, images: &Path, like: &Record, id: &str, pixels: &
 /// Tables that the indexer makes of an image that should give no rows: what was done, whether columns may be lacking, the rows.
 ///
 /// Columns may be lacking where a table artifact is missing, for they may be that artifact's.
-pub(super) fn without_rows(
+pub(crate) fn without_rows(
     subject: &Subject<'_>,
     full: &Ordinary,
 ) -> Result<Vec<(&'static str, bool, RecordBatch)>, Outcome> {
     let record = &full.record;
-    let patient = Patient::new(subject, record)?;
+    let patient = Scratch::new(subject, record)?;
     let read = read_of(subject, record);
     let mut found = Vec::new();
     let mut reads_tables = false;
@@ -521,7 +520,7 @@ pub(super) fn without_rows(
     if emptied && let Ok(rows) = subject.rows(record) {
         found.push(("its tables have no rows", false, rows));
     }
-    patient.heal()?;
+    patient.restore()?;
     for name in json_artifacts(&subject.inputs(record)) {
         let file = patient.file(&format!("analysis/{name}.json"));
         if file.is_file() {
@@ -531,7 +530,7 @@ pub(super) fn without_rows(
     if let Ok(rows) = subject.rows(record) {
         found.push(("its JSON artifacts are {}", false, rows));
     }
-    patient.heal()?;
+    patient.restore()?;
     for (key, kind) in &read {
         for damage in removals(key, *kind) {
             apply(&patient, &damage)?;
@@ -540,6 +539,6 @@ pub(super) fn without_rows(
     if let Ok(rows) = subject.rows(record) {
         found.push(("its artifacts are missing", reads_tables, rows));
     }
-    patient.heal()?;
+    patient.restore()?;
     Ok(found)
 }

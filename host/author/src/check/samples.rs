@@ -5,7 +5,7 @@
 //! Which artifacts an unknown indexer reads is not known: the suite has it run, and makes what it looked for in vain
 //! ([`Samples::make_sought`]), until it looks for nothing new.
 
-use super::sandbox::copy_tree;
+use crate::check::sandbox::copy_tree;
 use crate::error::CheckError;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, LargeStringArray, RecordBatch};
 use arrow::datatypes::{Field, Schema};
@@ -28,7 +28,7 @@ const MAX_REAL_IMAGES: usize = 8;
 const ROWS: usize = 12;
 
 /// The dataset that checks get copies of.
-pub(super) struct Samples {
+pub(crate) struct Samples {
     dataset: Dataset,
     seed: u64,
     images: Vec<String>,
@@ -38,7 +38,7 @@ pub(super) struct Samples {
 
 impl Samples {
     /// A made-up dataset in a new folder.
-    pub(super) fn made_up(folder: &Path, seed: u64) -> Result<Self, CheckError> {
+    pub(crate) fn made_up(folder: &Path, seed: u64) -> Result<Self, CheckError> {
         let dataset = Dataset::create(folder)?;
         let mut rng = Rng::with_seed(seed);
         let shapes =
@@ -56,7 +56,7 @@ impl Samples {
     }
 
     /// Copies of the first images of a dataset that is left as it is.
-    pub(super) fn of_dataset(folder: &Path, real: &Path) -> Result<Self, CheckError> {
+    pub(crate) fn of_dataset(folder: &Path, real: &Path) -> Result<Self, CheckError> {
         let source = Dataset::open(real)?;
         let mut images = source.image_ids()?;
         images.truncate(MAX_REAL_IMAGES);
@@ -72,12 +72,12 @@ impl Samples {
     }
 
     /// Whether an indexer's run may tell what else to make.
-    pub(super) fn are_made_up(&self) -> bool {
+    pub(crate) fn are_made_up(&self) -> bool {
         !self.is_real
     }
 
     /// A second dataset in a new folder: the same image ids, each with the contents of the next.
-    pub(super) fn rotate_into(&self, folder: &Path) -> Result<(), CheckError> {
+    pub(crate) fn rotate_into(&self, folder: &Path) -> Result<(), CheckError> {
         Dataset::create(folder)?;
         for (number, id) in self.images.iter().enumerate() {
             let Some(next) = self.images.get((number + 1) % self.images.len()) else { continue };
@@ -90,7 +90,7 @@ impl Samples {
     /// Makes what an indexer looked for in vain (keys below an image's group); whether any of it was new.
     ///
     /// Of a table that is looked for as Parquet and as CSV, the last image gets the CSV, the others the Parquet.
-    pub(super) fn make_sought(&mut self, sought: &BTreeSet<String>) -> Result<bool, CheckError> {
+    pub(crate) fn make_sought(&mut self, sought: &BTreeSet<String>) -> Result<bool, CheckError> {
         let new: Vec<String> = sought.difference(&self.made).cloned().collect();
         for (number, id) in self.images.iter().enumerate() {
             let is_last = number + 1 == self.images.len();
@@ -106,7 +106,7 @@ impl Samples {
     }
 
     /// Puts params into an artifact of every image: those that a schema asks for, none where there is no schema.
-    pub(super) fn make_params(&self, name: &str, schema: &str) -> Result<(), CheckError> {
+    pub(crate) fn make_params(&self, name: &str, schema: &str) -> Result<(), CheckError> {
         let params = params_by_schema(schema).unwrap_or_else(|| Json::object::<&str>([]));
         for id in &self.images {
             self.dataset.record(id)?.put_json(name, &params)?;
@@ -176,7 +176,7 @@ fn kymograph(dtype: DType, lines: usize, places: usize, rng: &mut Rng) -> kymhos
 }
 
 /// An array of these values, as near as the dtype has them.
-pub(super) fn pixels(dtype: DType, shape: Vec<usize>, values: &[f64]) -> kymhost_plugin_api::Result<Array> {
+pub(crate) fn pixels(dtype: DType, shape: Vec<usize>, values: &[f64]) -> kymhost_plugin_api::Result<Array> {
     let axes = ["time", "space", "z", "channel", "trial"].map(str::to_owned);
     let axes: Vec<String> = axes.into_iter().take(shape.len()).collect();
     match dtype {
@@ -338,7 +338,7 @@ fn csv(rows: &RecordBatch) -> String {
 }
 
 /// Packed, as CSV artifacts are kept.
-pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let _ = encoder.write_all(bytes);
     encoder.finish().unwrap_or_default()

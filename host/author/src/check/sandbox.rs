@@ -14,18 +14,18 @@ const MAX_FILES: usize = 100_000;
 
 /// The folders of one check.
 #[derive(Debug, Clone)]
-pub(super) struct Sandbox {
+pub(crate) struct Sandbox {
     root: PathBuf,
 }
 
 impl Sandbox {
     /// Those below `root`, whether they are there or not.
-    pub(super) fn at(root: &Path) -> Self {
+    pub(crate) fn at(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
 
     /// Makes them: a copy of the datasets, and empty folders.
-    pub(super) fn make(root: &Path, dataset: &Path, other: &Path) -> io::Result<Self> {
+    pub(crate) fn make(root: &Path, dataset: &Path, other: &Path) -> io::Result<Self> {
         let sandbox = Self::at(root);
         for folder in [sandbox.work(), sandbox.home(), sandbox.temporary(), sandbox.out()] {
             fs::create_dir_all(folder)?;
@@ -36,52 +36,52 @@ impl Sandbox {
     }
 
     /// Itself.
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// The working folder.
-    pub(super) fn work(&self) -> PathBuf {
+    pub(crate) fn work(&self) -> PathBuf {
         self.root.join("work")
     }
 
     /// The home folder.
-    pub(super) fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.root.join("home")
     }
 
     /// The folder for temporary files.
-    pub(super) fn temporary(&self) -> PathBuf {
+    pub(crate) fn temporary(&self) -> PathBuf {
         self.root.join("tmp")
     }
 
     /// The dataset.
-    pub(super) fn dataset(&self) -> PathBuf {
+    pub(crate) fn dataset(&self) -> PathBuf {
         self.root.join("dataset.zarr")
     }
 
     /// A dataset with the same image ids and other contents.
-    pub(super) fn other(&self) -> PathBuf {
+    pub(crate) fn other(&self) -> PathBuf {
         self.root.join("other.zarr")
     }
 
     /// What the suite itself writes.
-    pub(super) fn out(&self) -> PathBuf {
+    pub(crate) fn out(&self) -> PathBuf {
         self.root.join("out")
     }
 
     /// What the process printed on standard output.
-    pub(super) fn printed(&self) -> PathBuf {
+    pub(crate) fn printed(&self) -> PathBuf {
         self.out().join("printed")
     }
 
     /// What it said on standard error.
-    pub(super) fn said(&self) -> PathBuf {
+    pub(crate) fn said(&self) -> PathBuf {
         self.out().join("said")
     }
 
     /// All files that a plugin has no business to change.
-    pub(super) fn snapshot(&self) -> io::Result<Snapshot> {
+    pub(crate) fn snapshot(&self) -> io::Result<Snapshot> {
         let mut files = BTreeMap::new();
         for folder in [self.work(), self.home(), self.temporary(), self.dataset(), self.other()] {
             collect(&self.root, &folder, 0, &mut files)?;
@@ -92,13 +92,13 @@ impl Sandbox {
 
 /// Files and folders with what is in them, by their path below the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
 impl Snapshot {
     /// What became of the files since: one line each.
-    pub(super) fn changes(&self, now: &Self) -> Vec<String> {
+    pub(crate) fn changes(&self, now: &Self) -> Vec<String> {
         let mut changes = Vec::new();
         for (path, content) in &now.files {
             match self.files.get(path) {
@@ -138,7 +138,7 @@ fn collect(root: &Path, folder: &Path, depth: usize, files: &mut BTreeMap<PathBu
 }
 
 /// Copies a folder with its files and folders; links and other things are left behind.
-pub(super) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

@@ -2,10 +2,12 @@
 //!
 //! Owns: what is done in which order, times, what a process's death means. Never: loads the library itself.
 
-use super::child::{Answer, Order, Started, Task, listen};
-use super::samples::Samples;
-use super::sandbox::{Sandbox, Snapshot};
-use super::{Check, Checked, IndexerReport, Options, Outcome, Report, Status};
+use crate::check::check_list::Check;
+use crate::check::options::Options;
+use crate::check::report::{Checked, IndexerReport, Outcome, Report, Status};
+use crate::check::samples::Samples;
+use crate::check::sandbox::{Sandbox, Snapshot};
+use crate::check::task::{Answer, Order, Started, Task, listen};
 use crate::error::CheckError;
 use kymhost_plugin::{PluginError, check_versions, read_card};
 use kymhost_plugin_api::card::{Card, CardIndexer};

@@ -7,15 +7,15 @@
 //! write wherever its user may, and in one that may write nowhere but in its own folders (Landlock, which needs no privileges). What it then
 //! cannot write, or cannot do without, it writes elsewhere. Pipes and sockets are written in both alike.
 
-use super::Outcome;
-use super::sandbox::Sandbox;
+use crate::check::report::Outcome;
+use crate::check::sandbox::Sandbox;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
 
 /// What came of using an indexer on all records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Use {
+pub(crate) struct Use {
     /// Bytes that the process wrote, less those that it printed; `None` where the system does not tell.
     pub written_bytes: Option<u64>,
     /// Of each record, why there are no rows; `None` where there are.
@@ -24,7 +24,7 @@ pub(super) struct Use {
 
 /// How much this process, with the children that it has waited for, has written into files, pipes and sockets, less what it
 /// printed. Linux only; grows.
-pub(super) fn written_bytes(sandbox: &Sandbox) -> Option<u64> {
+pub(crate) fn written_bytes(sandbox: &Sandbox) -> Option<u64> {
     let text = fs::read_to_string("/proc/self/io").ok()?;
     let all: u64 = text.lines().find_map(|line| line.strip_prefix("wchar:"))?.trim().parse().ok()?;
     let length = |file: &Path| fs::metadata(file).map_or(0, |file| file.len());
@@ -34,7 +34,7 @@ pub(super) fn written_bytes(sandbox: &Sandbox) -> Option<u64> {
 /// Has the system refuse this thread, and those that it starts, every write but those below the sandbox and to devices. Whether
 /// the system can.
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
-pub(super) fn deny_writes(sandbox: &Sandbox) -> bool {
+pub(crate) fn deny_writes(sandbox: &Sandbox) -> bool {
     use landlock::{
         ABI, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, path_beneath_rules,
     };
@@ -52,12 +52,12 @@ pub(super) fn deny_writes(sandbox: &Sandbox) -> bool {
 
 /// Has the system refuse writes, which this one cannot.
 #[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
-pub(super) fn deny_writes(_sandbox: &Sandbox) -> bool {
+pub(crate) fn deny_writes(_sandbox: &Sandbox) -> bool {
     false
 }
 
 /// What two uses say: one where it might write anywhere, and one where it might not, if there is one.
-pub(super) fn verdict(free: &Use, denied: Option<&Use>) -> Outcome {
+pub(crate) fn verdict(free: &Use, denied: Option<&Use>) -> Outcome {
     let taken = free.failures.iter().filter(|failure| failure.is_none()).count();
     let records = free.failures.len();
     let done = format!("{taken} of {records} records extracted");

@@ -1,0 +1,70 @@
+//! The check that memory does not grow.
+
+use crate::check::compare::{CALLS, Memory, growth};
+use crate::check::report::Outcome;
+use crate::check::subject::{Judged, Subject};
+use std::fs;
+use std::time::Instant;
+
+/// Fewer extractions say nothing.
+const LEAST_CALLS: u64 = 100;
+
+/// Where so much was added, it is not waited for more: the machine is others' too.
+const ENOUGH_BYTES: u64 = 512 << 20;
+
+pub(crate) fn memory_steady(subject: &Subject<'_>) -> Judged {
+    let ordinary = subject.ordinary()?;
+    let Some(first) = resident_bytes() else {
+        return Err(Outcome::skipped("this system does not tell how much memory a process has"));
+    };
+    let limit = subject.timeout / 2;
+    let deadline = Instant::now() + limit;
+    let mut measured = Vec::new();
+    let mut calls = 0;
+    for one in ordinary.iter().cycle() {
+        if calls >= subject.calls || Instant::now() >= deadline {
+            break;
+        }
+        let _ = subject.hash(&one.record);
+        let _ = subject.rows(&one.record);
+        calls += 1;
+        measured.extend(resident_bytes());
+        let grown = measured.last().map_or(0, |now| now.saturating_sub(first));
+        if calls >= LEAST_CALLS && grown > ENOUGH_BYTES {
+            return Ok(Outcome::failed(format!("it keeps memory: {} MiB after {calls} extractions", grown >> 20)));
+        }
+    }
+    let wanted = subject.calls;
+    let cut_short = match calls < wanted {
+        true => format!(" of {wanted}, which is what {} s (half of --timeout) were enough for", limit.as_secs_f64()),
+        false => String::new(),
+    };
+    if calls < LEAST_CALLS.min(wanted) {
+        return Err(Outcome::skipped(format!(
+            "{calls} extractions{cut_short}: give smaller records with --dataset PATH, or a longer --timeout"
+        )));
+    }
+    let Some(growth) = growth(&measured, calls) else { return Err(Outcome::skipped("too few measurements")) };
+    let says = format!(
+        "{calls} extractions{cut_short}, {} KiB more for each {CALLS}, {} bytes each",
+        growth.of_all_bytes >> 10,
+        growth.of_all_bytes / CALLS
+    );
+    Ok(match growth.verdict() {
+        Memory::Leaks => Outcome::failed(format!("it keeps memory: {says}")),
+        Memory::Drifts => Outcome::warned(format!("it may keep memory: {says}")),
+        Memory::Steady => Outcome::passed(says),
+    })
+}
+
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+fn resident_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+#[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
+fn resident_bytes() -> Option<u64> {
+    None
+}

@@ -1,0 +1,122 @@
+//! How checks ended: the results that a report is made of.
+
+use crate::check::check_list::Check;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It holds.
+    Passed,
+    /// It does not.
+    Failed,
+    /// It holds, but something should be looked at.
+    Warned,
+    /// It could not be tried; the message says why.
+    Skipped,
+    /// The process that tried it died or did not end.
+    Crashed,
+}
+
+impl Status {
+    /// Its name, as `--json` has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Warned => "warned",
+            Self::Skipped => "skipped",
+            Self::Crashed => "crashed",
+        }
+    }
+
+    /// Whether the plugin is at fault.
+    pub fn is_bad(self) -> bool {
+        matches!(self, Self::Failed | Self::Crashed)
+    }
+}
+
+/// What a check came to, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How it ended.
+    pub status: Status,
+    /// For people; one line or a few.
+    pub message: String,
+}
+
+impl Outcome {
+    pub(crate) fn passed(message: impl Into<String>) -> Self {
+        Self { status: Status::Passed, message: message.into() }
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self { status: Status::Failed, message: message.into() }
+    }
+
+    pub(crate) fn warned(message: impl Into<String>) -> Self {
+        Self { status: Status::Warned, message: message.into() }
+    }
+
+    pub(crate) fn skipped(message: impl Into<String>) -> Self {
+        Self { status: Status::Skipped, message: message.into() }
+    }
+
+    /// A library that kymhost refuses.
+    pub(crate) fn refused(code: &str, why: &str, help: &str) -> Self {
+        Self::failed(format!("{why} [{code}]\n{help}"))
+    }
+
+    pub(crate) fn crashed(message: impl Into<String>) -> Self {
+        Self { status: Status::Crashed, message: message.into() }
+    }
+}
+
+/// A check that has ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// Which.
+    pub check: Check,
+    /// What it came to.
+    pub outcome: Outcome,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// The checks of one indexer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IndexerReport {
+    /// Its name.
+    pub indexer: String,
+    /// In the order of [`Check::ALL`].
+    pub checks: Vec<Checked>,
+}
+
+/// All that was found out about a library.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Its file.
+    pub library: PathBuf,
+    /// The seed of the made-up records.
+    pub seed: u64,
+    /// Whether it can be loaded at all.
+    pub is_loaded: bool,
+    /// Checks of the library as a whole.
+    pub checks: Vec<Checked>,
+    /// Checks of its indexers; none where it cannot be loaded.
+    pub indexers: Vec<IndexerReport>,
+}
+
+impl Report {
+    /// Every check that was done.
+    pub fn all(&self) -> impl Iterator<Item = &Checked> {
+        self.checks.iter().chain(self.indexers.iter().flat_map(|indexer| &indexer.checks))
+    }
+
+    /// How many ended so.
+    pub fn count(&self, status: Status) -> usize {
+        self.all().filter(|checked| checked.outcome.status == status).count()
+    }
+}
