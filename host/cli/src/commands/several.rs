@@ -44,6 +44,9 @@ enum OneOf<'a, T> {
     Error { indexer: &'a str, error: ErrorBody<'a> },
 }
 
+/// Writes one indexer's outcome for people.
+pub type WriteText<'a, T> = &'a dyn Fn(&mut dyn Write, &T) -> io::Result<()>;
+
 /// Puts what each indexer gave on standard output, and says how the command ends.
 ///
 /// One indexer has its own document, and its error is the command's. Several have one list, named `list`, with a document
@@ -54,7 +57,7 @@ pub fn report<'a, T, D: Serialize>(
     plugins: &'a [Plugin],
     results: &'a [Result<T, CliError>],
     document: impl Fn(&'a T) -> D,
-    write_text: Option<&dyn Fn(&mut dyn Write, &T) -> io::Result<()>>,
+    write_text: Option<WriteText<'_, T>>,
     exit: impl Fn(&T) -> Exit,
 ) -> Result<Exit, CliError> {
     if let [result] = results {
