@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p kymhost --example status -- lab.zarr path/to/libradon_velocity.so`
 
+#![allow(clippy::print_stdout, reason = "it prints what it finds")]
+
 use kymhost::dataset::Dataset;
 use kymhost::index::{Compat, status};
 use kymhost::plugin::{PoolOptions, SearchPath, find_plugin, open_pool};

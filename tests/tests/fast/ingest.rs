@@ -1242,9 +1242,9 @@ fn ingest_signal_publishes_finished_images() {
     let log = lab.dir.join("changes");
     let mut brake = Brake::new(&log);
     let mut child = run().env("KYMHOST_FAULT_LOG", &log).start(lab.dir.path());
-    // Until the first image is there.
-    let is_image = |entry: fs::DirEntry| entry.path().join(".zgroup").exists();
-    while !fs::read_dir(lab.data().join("images")).into_iter().flatten().flatten().any(is_image) {
+    // Until the first image is being written, under a temporary name. The brake holds the others back.
+    let is_begun = |entry: fs::DirEntry| entry.path().is_dir();
+    while !fs::read_dir(lab.data().join("images")).into_iter().flatten().flatten().any(is_begun) {
         brake.advance();
     }
     let pid = rustix::process::Pid::from_child(&child);

@@ -193,10 +193,9 @@ fn code_table_is_complete() {
             for after in source.split(before).skip(1) {
                 let literal = after.trim_start().strip_prefix('"').and_then(|after| after.split_once('"'));
                 let is_code = |code: &str| !code.is_empty() && code.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-                if let Some((code, _)) = literal.filter(|(code, _)| is_code(code)) {
-                    if !known.contains(code) && code != OF_WORKERS {
-                        unknown.insert(format!("{code} ({})", path.display()));
-                    }
+                let code = literal.map(|(code, _)| code).filter(|code| is_code(code));
+                if let Some(code) = code.filter(|code| !known.contains(code) && *code != OF_WORKERS) {
+                    unknown.insert(format!("{code} ({})", path.display()));
                 }
             }
         }
@@ -223,16 +222,16 @@ fn literals(source: &str) -> Vec<&str> {
             here[2 + hashes..].split_once(end.as_str()).map_or("", |(_, after)| after)
         } else if here.starts_with("'\"'") || here.starts_with("'\\") {
             &here[3..]
-        } else if here.starts_with('"') {
+        } else if let Some(text) = here.strip_prefix('"') {
             let mut is_escaped = false;
-            let end = here[1..].find(|c: char| {
+            let end = text.find(|c: char| {
                 let is_end = c == '"' && !is_escaped;
                 is_escaped = c == '\\' && !is_escaped;
                 is_end
             });
             let Some(end) = end else { break };
-            found.push(&here[1..=end]);
-            &here[end + 2..]
+            found.push(&text[..end]);
+            &text[end + 1..]
         } else {
             &here[1..]
         };
