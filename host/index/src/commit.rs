@@ -11,6 +11,7 @@ use crate::error::IndexError;
 use crate::ledger::{self, Failures, Identity, Intent, PastFailure, Pending, Receipts, Seal};
 use crate::merge::Piece;
 use crate::names::TableName;
+use crate::provenance::ImageRuns;
 use crate::receipt::{self, Receipt};
 use crate::rewrite::{self, Change, Rewritten, Widening};
 use crate::rows_digest::rows_digest;
@@ -38,32 +39,13 @@ pub(crate) struct Committer<'a> {
     dataset: &'a Dataset,
     indexer: &'a IndexerInfo,
     name: &'a TableName,
-    /// The library's SHA-256; `None` with kymflow's rules.
-    library_sha256: Option<String>,
-    /// The table, as the plan or the last commit left it.
-    table: Option<Stat>,
-    /// Images whose rows are not those of their markers; `None` where that is not known: then there is no seal.
-    altered: Option<BTreeSet<String>>,
-    /// The receipts of all images' markers, as the plan or the last commit left them.
-    receipts: HashMap<String, u64>,
-    /// The images of an older run's intent that have not been done yet, and those of this run whose artifacts were written in vain.
-    pending: Pending,
-    /// The artifacts that images' receipts name, by key, as the plan or the last commit left them.
-    outputs: HashMap<String, Vec<String>>,
-    /// Images that `adopt` would take.
-    adoptable: HashSet<String>,
-    /// Whether artifacts that somebody else made are overwritten.
-    overwrite_artifacts: bool,
-    /// Deleted images, whose rows the next commit removes.
-    orphans: BTreeSet<String>,
+    /// What is known of the table and its images: the plan's, brought up to date by each commit.
+    state: RunState,
     /// Deleted images whose rows were removed.
     gone: BTreeSet<String>,
     /// Images whose rows the next commit removes because all are made anew.
     leaving: BTreeSet<String>,
-    /// A table that cannot be read may be set aside.
-    may_set_aside: bool,
-    is_broken: bool,
-    past: Failures,
+    /// Whether the failures that are kept are not those that are on disk.
     has_new_failures: bool,
     /// Images that failed in this run.
     pub failed: HashMap<String, Failure>,
@@ -79,11 +61,13 @@ pub(crate) struct Committer<'a> {
     pub had_conflicts: bool,
 }
 
-/// What a [`Committer`] begins with.
+/// What a [`Committer`] knows before its first commit; each commit brings it up to date.
 #[derive(Debug)]
-pub(crate) struct Begin {
+pub(crate) struct RunState {
     /// The table that the plan judged by.
     pub table: Option<Stat>,
+    /// Which image's rows stand where in that table, if the plan has read it.
+    pub runs: Option<ImageRuns>,
     /// See [`crate::plan::SealState`]: the images known to be altered, where that is known of all.
     pub altered: Option<BTreeSet<String>>,
     /// The receipts that the plan found, by image: see [`Receipts::mark`].
@@ -109,25 +93,14 @@ pub(crate) struct Begin {
 }
 
 impl<'a> Committer<'a> {
-    pub fn new(dataset: &'a Dataset, indexer: &'a IndexerInfo, name: &'a TableName, begin: Begin) -> Self {
+    pub fn new(dataset: &'a Dataset, indexer: &'a IndexerInfo, name: &'a TableName, state: RunState) -> Self {
         Self {
             dataset,
             indexer,
             name,
-            library_sha256: begin.library_sha256,
-            table: begin.table,
-            altered: begin.altered,
-            receipts: begin.receipts,
-            pending: begin.pending,
-            outputs: begin.outputs,
-            adoptable: begin.adoptable,
-            overwrite_artifacts: begin.overwrite_artifacts,
-            orphans: begin.orphans,
+            state,
             gone: BTreeSet::new(),
             leaving: BTreeSet::new(),
-            may_set_aside: begin.may_set_aside,
-            is_broken: begin.is_broken,
-            past: begin.past,
             has_new_failures: false,
             failed: HashMap::new(),
             updated: HashSet::new(),
@@ -145,7 +118,7 @@ impl<'a> Committer<'a> {
 
     /// Whether a commit without rows would change the table.
     pub fn has_removals(&self) -> bool {
-        !self.orphans.is_empty()
+        !self.state.orphans.is_empty()
     }
 
     /// Whether the next commit removes all rows there are.
@@ -156,7 +129,7 @@ impl<'a> Committer<'a> {
     /// All rows leave with the next commit, and what was done counts no more.
     pub fn start_anew(&mut self, images: BTreeSet<String>, orphans: BTreeSet<String>) {
         self.leaving = images;
-        self.orphans = orphans.difference(&self.gone).cloned().collect();
+        self.state.orphans = orphans.difference(&self.gone).cloned().collect();
         self.failed.clear();
         self.updated.clear();
         self.widened.clear();
@@ -171,7 +144,7 @@ impl<'a> Committer<'a> {
 
     /// An image failed without being tried: what has been told of it before need not be told again.
     pub fn block(&mut self, image_id: &str, failure: Failure) {
-        let is_new = is_new_failure(&self.past, self.library_sha256.as_deref(), image_id, &failure);
+        let is_new = is_new_failure(&self.state.past, self.state.library_sha256.as_deref(), image_id, &failure);
         self.remember(image_id, &failure, is_new);
         self.keep_rows(image_id);
         self.failed.insert(image_id.to_owned(), failure);
@@ -183,7 +156,7 @@ impl<'a> Committer<'a> {
     }
 
     fn remember(&mut self, image_id: &str, failure: &Failure, is_new: bool) {
-        let Some(library_sha256) = self.library_sha256.clone().filter(|_| is_new) else { return };
+        let Some(library_sha256) = self.state.library_sha256.clone().filter(|_| is_new) else { return };
         let past = PastFailure {
             kind: failure.kind.as_str().to_owned(),
             message: failure.message.clone(),
@@ -191,25 +164,25 @@ impl<'a> Committer<'a> {
             utc_epoch_ns: now_ns(),
             inputs: failure.inputs.clone(),
         };
-        self.past.insert(image_id.to_owned(), past);
+        self.state.past.insert(image_id.to_owned(), past);
         self.has_new_failures = true;
     }
 
     fn forget(&mut self, image_id: &str) {
-        self.has_new_failures |= self.past.remove(image_id).is_some();
+        self.has_new_failures |= self.state.past.remove(image_id).is_some();
     }
 
     /// Forgets failures of images that are gone.
     pub fn forget_gone(&mut self, is_there: impl Fn(&str) -> bool) {
-        let before = self.past.len();
-        self.past.retain(|image_id, _| is_there(image_id));
-        self.has_new_failures |= self.past.len() != before;
+        let before = self.state.past.len();
+        self.state.past.retain(|image_id, _| is_there(image_id));
+        self.has_new_failures |= self.state.past.len() != before;
     }
 
     /// Writes the failures where they are not what is on disk.
     pub fn write_failures(&mut self) -> Result<(), IndexError> {
         if std::mem::take(&mut self.has_new_failures) {
-            ledger::write_failures(self.dataset, self.name, &self.past)?;
+            ledger::write_failures(self.dataset, self.name, &self.state.past)?;
         }
         Ok(())
     }
@@ -225,7 +198,7 @@ impl<'a> Committer<'a> {
             true => HashMap::new(),
             false => {
                 self.begin_intent(done.iter().map(|done| &done.image_id), &making)?;
-                artifacts::write(self.dataset, self.indexer, made, &self.outputs, &self.pending)?
+                artifacts::write(self.dataset, self.indexer, made, &self.state.outputs, &self.state.pending)?
             }
         };
         let mut written: HashMap<String, Vec<String>> = outputs
@@ -233,15 +206,17 @@ impl<'a> Committer<'a> {
             .map(|(image_id, list)| (image_id.clone(), list.iter().map(|output| output.key.clone()).collect()))
             .collect();
         let markers = self.ready(done, outputs, &mut change);
-        if change.pieces.is_empty() && (self.orphans.is_empty() || self.is_broken) {
+        if change.pieces.is_empty() && (self.state.orphans.is_empty() || self.state.is_broken) {
             if !making.is_empty() {
                 self.end_intent(making)?;
             }
             return self.write_failures();
         }
-        change.remove = self.orphans.clone();
+        change.remove = self.state.orphans.clone();
         change.remove_if_all_fit = self.leaving.clone();
-        if let Some(library_sha256) = &self.library_sha256 {
+        // They are true of the table that the plan has read; after the first commit it is another.
+        change.runs = self.state.runs.take();
+        if let Some(library_sha256) = &self.state.library_sha256 {
             change.metadata = vec![
                 ("kymhost.indexer".to_owned(), self.name.indexer().to_owned()),
                 ("kymhost.analysis_version".to_owned(), self.indexer.analysis_version.clone()),
@@ -267,21 +242,21 @@ impl<'a> Committer<'a> {
                 None => {
                     let (marker, receipt) = marker;
                     accepted.push(marker);
-                    self.receipts.extend(receipt.map(|receipt| (piece.image_id.clone(), receipt)));
+                    self.state.receipts.extend(receipt.map(|receipt| (piece.image_id.clone(), receipt)));
                     // The image may be done once more by this run: what it made now is its own then.
                     match written.remove(&piece.image_id) {
-                        Some(keys) => self.outputs.insert(piece.image_id.clone(), keys),
-                        None => self.outputs.remove(&piece.image_id),
+                        Some(keys) => self.state.outputs.insert(piece.image_id.clone(), keys),
+                        None => self.state.outputs.remove(&piece.image_id),
                     };
                     self.settled(piece.image_id);
                 }
             }
         }
-        self.commits += u64::from(!accepted.is_empty() || !self.orphans.is_empty());
+        self.commits += u64::from(!accepted.is_empty() || !self.state.orphans.is_empty());
         self.dataset.put_json_many(&mut accepted.into_iter())?;
 
-        for gone in std::mem::take(&mut self.orphans) {
-            if let Some(altered) = &mut self.altered {
+        for gone in std::mem::take(&mut self.state.orphans) {
+            if let Some(altered) = &mut self.state.altered {
                 altered.remove(&gone);
             }
             self.gone.insert(gone);
@@ -296,7 +271,7 @@ impl<'a> Committer<'a> {
                 None => self.widened.push(widening),
             }
         }
-        if self.library_sha256.is_some() {
+        if self.state.library_sha256.is_some() {
             self.seal(rewritten.table)?;
             self.write_failures()?;
         }
@@ -325,16 +300,16 @@ impl<'a> Committer<'a> {
 
     fn prepare_artifacts_of(&self, image_id: &str, made: &[Made]) -> Result<Vec<PreparedArtifact>, Failure> {
         let failed = |error: DatasetError| Failure::new(FailureKind::Error, error.to_string());
-        if !self.overwrite_artifacts {
+        if !self.state.overwrite_artifacts {
             let declared: Vec<Artifact> =
                 made.iter().map(|made| Artifact::new(made.name.as_str(), made.payload.kind())).collect();
             // Looked at before the run began, too; but that is a while ago.
             let known = Known {
-                recorded: self.outputs.get(image_id).map(Vec::as_slice).unwrap_or_default(),
-                interrupted: self.pending.get(image_id),
+                recorded: self.state.outputs.get(image_id).map(Vec::as_slice).unwrap_or_default(),
+                interrupted: self.state.pending.get(image_id),
             };
             if let Some(key) = artifacts::foreign(self.dataset, image_id, &declared, known).map_err(failed)? {
-                return Err(artifacts::refusal(self.dataset, image_id, &key, self.adoptable.contains(image_id)));
+                return Err(artifacts::refusal(self.dataset, image_id, &key, self.state.adoptable.contains(image_id)));
             }
         }
         made.iter()
@@ -357,7 +332,7 @@ impl<'a> Committer<'a> {
             let version = &self.indexer.analysis_version;
             let marker =
                 RunMarker::new(self.name.indexer(), params_hash.as_str(), version, rows.num_rows() as u64, now);
-            let (payload, mark) = match &self.library_sha256 {
+            let (payload, mark) = match &self.state.library_sha256 {
                 None => (marker.to_json(), None),
                 Some(library_sha256) => {
                     let receipt = Receipt {
@@ -381,7 +356,7 @@ impl<'a> Committer<'a> {
                 Err(error @ DatasetError::UnknownImage { .. }) => {
                     // Deleted meanwhile: nobody is to try it again.
                     self.forget(&image_id);
-                    self.pending.remove(&image_id);
+                    self.state.pending.remove(&image_id);
                     self.failed.insert(image_id, Failure::new(FailureKind::InputChanged, error.to_string()));
                 }
                 Err(error) => self.fail(&image_id, Failure::new(FailureKind::Unreadable, error.to_string())),
@@ -391,7 +366,7 @@ impl<'a> Committer<'a> {
     }
 
     fn begin_intent<'i>(&self, images: impl Iterator<Item = &'i String>, making: &Pending) -> Result<(), IndexError> {
-        let mut intended = self.pending.clone();
+        let mut intended = self.state.pending.clone();
         let mut has_any = false;
         for image_id in images {
             has_any = true;
@@ -400,7 +375,7 @@ impl<'a> Committer<'a> {
             artifacts
                 .extend(making.get(image_id).into_iter().flatten().map(|(key, sha256)| (key.clone(), sha256.clone())));
         }
-        if self.library_sha256.is_none() || !has_any {
+        if self.state.library_sha256.is_none() || !has_any {
             return Ok(());
         }
         ledger::write_intent(self.dataset, self.name, &intended)
@@ -409,24 +384,24 @@ impl<'a> Committer<'a> {
     /// The commit is over: its intent goes, or is cut down to the images that have not been done. Those whose artifacts were written, but
     /// neither rows nor marker, are among them.
     fn end_intent(&mut self, making: Pending) -> Result<(), IndexError> {
-        if self.library_sha256.is_none() {
+        if self.state.library_sha256.is_none() {
             return Ok(());
         }
         for (image_id, artifacts) in making {
             if self.failed.contains_key(&image_id) {
-                self.pending.entry(image_id).or_default().extend(artifacts);
+                self.state.pending.entry(image_id).or_default().extend(artifacts);
             }
         }
-        ledger::write_intent(self.dataset, self.name, &self.pending)
+        ledger::write_intent(self.dataset, self.name, &self.state.pending)
     }
 
     /// Where the table is certainly as it was, nothing was interrupted.
     fn take_back_intent(&self, change: &Change) {
-        if self.library_sha256.is_none() || change.pieces.is_empty() {
+        if self.state.library_sha256.is_none() || change.pieces.is_empty() {
             return;
         }
-        let is_as_it_was = self.dataset.table_stat(self.name.table()).is_ok_and(|stat| stat == self.table);
-        if is_as_it_was && let Err(error) = ledger::write_intent(self.dataset, self.name, &self.pending) {
+        let is_as_it_was = self.dataset.table_stat(self.name.table()).is_ok_and(|stat| stat == self.state.table);
+        if is_as_it_was && let Err(error) = ledger::write_intent(self.dataset, self.name, &self.state.pending) {
             tracing::warn!(%error, table = self.name.key_text(), "images stay marked as interrupted");
         }
     }
@@ -435,28 +410,28 @@ impl<'a> Committer<'a> {
     /// on top of what is there. `may_take_back`: nothing but the intent was written so far.
     fn rewrite(&mut self, change: &Change, may_take_back: bool) -> Result<Rewritten, IndexError> {
         for _ in 0..MAX_REWRITES {
-            if std::mem::take(&mut self.is_broken) {
+            if std::mem::take(&mut self.state.is_broken) {
                 self.set_aside()?;
             }
             let seen = self.dataset.table_stat(self.name.table())?;
-            if seen != self.table {
+            if seen != self.state.table {
                 // Rows that no plan has seen: nobody knows whose they are.
-                self.altered = None;
-                self.table = seen;
+                self.state.altered = None;
+                self.state.table = seen;
             }
             match rewrite::rewrite(self.dataset, self.name, seen, change) {
                 Ok(Some(rewritten)) => {
-                    self.table = self.dataset.table_stat(self.name.table())?;
+                    self.state.table = self.dataset.table_stat(self.name.table())?;
                     return Ok(rewritten);
                 }
                 Ok(None) => {
-                    self.altered = None;
+                    self.state.altered = None;
                     let table = self.name.key_text();
                     tracing::info!(table, "another program has written the table meanwhile; planning the commit again");
                 }
-                Err(error) if self.may_set_aside && error.is_broken_table() => {
+                Err(error) if self.state.may_set_aside && error.is_broken_table() => {
                     tracing::warn!(%error, "the table is made anew");
-                    self.is_broken = true;
+                    self.state.is_broken = true;
                 }
                 Err(error) => {
                     if may_take_back {
@@ -466,7 +441,7 @@ impl<'a> Committer<'a> {
                 }
             }
         }
-        self.table = self.dataset.table_stat(self.name.table())?;
+        self.state.table = self.dataset.table_stat(self.name.table())?;
         if may_take_back {
             self.take_back_intent(change);
         }
@@ -487,16 +462,16 @@ impl<'a> Committer<'a> {
         if store.rename(&self.name.key()?, &aside).map_err(DatasetError::from)? {
             tracing::warn!(table = self.name.key_text(), aside = %store.describe(&aside), "a table that cannot be read was set aside");
         }
-        self.table = None;
-        self.may_set_aside = false;
+        self.state.table = None;
+        self.state.may_set_aside = false;
         // All its rows are gone; a marker that vouches for some is stale by their count.
-        self.altered = Some(BTreeSet::new());
+        self.state.altered = Some(BTreeSet::new());
         Ok(())
     }
 
     fn settled(&mut self, image_id: String) {
-        self.pending.remove(&image_id);
-        if let Some(altered) = &mut self.altered {
+        self.state.pending.remove(&image_id);
+        if let Some(altered) = &mut self.state.altered {
             altered.remove(&image_id);
         }
         self.forget(&image_id);
@@ -507,17 +482,17 @@ impl<'a> Committer<'a> {
 
     /// Says that the table's rows are those of the markers, where that is known.
     fn seal(&mut self, table: Option<Identity>) -> Result<(), IndexError> {
-        let is_ours = match (&table, &self.table) {
+        let is_ours = match (&table, &self.state.table) {
             (Some(identity), Some(stat)) => *identity == Identity::of(stat, &identity.footer_sha256),
             (None, None) => true,
             _ => false,
         };
         if !is_ours {
-            self.altered = None;
+            self.state.altered = None;
         }
-        match (table, &self.altered) {
+        match (table, &self.state.altered) {
             (Some(table), Some(altered)) => {
-                let receipts = self.receipts.values().copied().collect();
+                let receipts = self.state.receipts.values().copied().collect();
                 ledger::write_seal(self.dataset, self.name, &Seal { table, altered: altered.clone(), receipts })
             }
             _ => ledger::remove_seal(self.dataset, self.name),
@@ -526,7 +501,7 @@ impl<'a> Committer<'a> {
 
     /// Writes a seal for a table whose digests the plan has computed, where no commit was needed.
     pub fn seal_what_was_verified(&mut self, identity: Option<Identity>) -> Result<(), IndexError> {
-        if self.commits == 0 && identity.is_some() && self.dataset.table_stat(self.name.table())? == self.table {
+        if self.commits == 0 && identity.is_some() && self.dataset.table_stat(self.name.table())? == self.state.table {
             self.seal(identity)?;
         }
         Ok(())

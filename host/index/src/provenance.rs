@@ -5,9 +5,10 @@ use crate::error::IndexError;
 use crate::ledger::Identity;
 use crate::names::TableName;
 use arrow::array::{Array, ArrayRef, LargeStringArray, RecordBatch, StringArray, StringViewArray};
-use kymhost_dataset::{Dataset, TableFile};
+use kymhost_dataset::{Dataset, DatasetError, TableFile};
 use kymhost_store::Stat;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use kymhost_dataset::IMAGE_ID;
@@ -107,6 +108,8 @@ pub struct TableFacts {
     pub stat: Option<Stat>,
     /// What identifies it; `None` where there is none.
     pub identity: Option<Identity>,
+    /// Which image's rows stand where; `None` if there is no table, or if that would take too much memory.
+    pub runs: Option<ImageRuns>,
     /// One for each id asked for.
     pub images: Vec<ImageFacts>,
     /// Images that have rows, but are not among the ids, with how many rows; sorted by id.
@@ -122,6 +125,53 @@ pub struct ImageFacts {
     pub params_hash: Option<Arc<str>>,
     /// The analysis version, likewise.
     pub analysis_version: Option<Arc<str>>,
+}
+
+/// Which image's rows stand where in a table: runs of rows, in the table's order. Read once per run, by the plan, and handed
+/// to the commit.
+#[derive(Debug, Clone)]
+pub struct ImageRuns {
+    /// The table that was read.
+    stat: Stat,
+    /// Images (none: rows of no image), and counts of rows.
+    runs: Vec<(Option<Arc<str>>, u64)>,
+}
+
+/// Runs that are kept, at most: only a table whose images' rows are mixed has as many.
+const MAX_RUNS: usize = 1 << 21;
+
+/// Gives each run of rows of one image in a table, in its order: from `known`, if that was read of this very file, else from
+/// the file.
+pub(crate) fn each_run(
+    file: &TableFile,
+    known: Option<&ImageRuns>,
+    take: &mut dyn FnMut(Option<&str>, u64),
+) -> Result<(), DatasetError> {
+    if let Some(known) = known.filter(|known| known.stat == file.stat()) {
+        known.runs.iter().for_each(|(id, rows)| take(id.as_deref(), *rows));
+        return Ok(());
+    }
+    for batch in file.text_batches(file.groups().collect(), [IMAGE_ID])? {
+        let (rows, [ids]) = batch?;
+        match ids.as_ref().map(TextColumn::over) {
+            Some(ids) => runs(rows, |a, b| ids.same(a, b), |run| take(ids.get(run.start), run.len() as u64)),
+            None => take(None, rows as u64),
+        }
+    }
+    Ok(())
+}
+
+/// Rows that say the same, one run after the other.
+pub(crate) fn runs(rows: usize, same: impl Fn(usize, usize) -> bool, mut take: impl FnMut(Range<usize>)) {
+    let mut start = 0;
+    while start < rows {
+        let mut end = start + 1;
+        while end < rows && same(start, end) {
+            end += 1;
+        }
+        take(start..end);
+        start = end;
+    }
 }
 
 /// Reads a table's provenance columns, and no others, in batches: memory grows with the images, not with the rows.
@@ -145,32 +195,41 @@ struct Grouped<'a> {
     orphans: HashMap<String, u64>,
     /// Each text once: most images share their version, many their hash.
     texts: HashSet<Arc<str>>,
+    runs: Vec<(Option<Arc<str>>, u64)>,
 }
 
 impl<'a> Grouped<'a> {
     fn over(ids: &'a [&'a str]) -> Self {
         let images = vec![ImageFacts::default(); ids.len()];
-        Self { lookup: IdLookup::new(ids), images, orphans: HashMap::new(), texts: HashSet::new() }
+        Self { lookup: IdLookup::new(ids), images, orphans: HashMap::new(), texts: HashSet::new(), runs: Vec::new() }
     }
 
     fn add(&mut self, rows: usize, image_id: Option<&ArrayRef>, hash: Option<&ArrayRef>, version: Option<&ArrayRef>) {
-        let Some(image_id) = image_id.map(TextColumn::over) else { return };
+        let Some(image_id) = image_id.map(TextColumn::over) else { return self.keep_run(None, rows as u64) };
         // A table with one provenance column matches no more than one with none.
         let (hash, version) = match (hash, version) {
             (Some(hash), Some(version)) => (TextColumn::over(hash), TextColumn::over(version)),
             _ => (TextColumn::NoText, TextColumn::NoText),
         };
-        let mut start = 0;
-        while start < rows {
-            // Rows that say the same are taken together.
-            let mut end = start + 1;
-            while end < rows && image_id.same(start, end) && hash.same(start, end) && version.same(start, end) {
-                end += 1;
+        let same = |a, b| image_id.same(a, b) && hash.same(a, b) && version.same(a, b);
+        runs(rows, same, |run| {
+            let (row, count) = (run.start, run.len() as u64);
+            self.keep_run(image_id.get(row), count);
+            if let Some(id) = image_id.get(row) {
+                self.take(id, hash.get(row), version.get(row), count);
             }
-            if let Some(id) = image_id.get(start) {
-                self.take(id, hash.get(start), version.get(start), (end - start) as u64);
+        });
+    }
+
+    fn keep_run(&mut self, id: Option<&str>, rows: u64) {
+        match self.runs.last_mut() {
+            Some((last, count)) if last.as_deref() == id => *count += rows,
+            // One more than the bound says that there are too many.
+            _ => {
+                if self.runs.len() <= MAX_RUNS {
+                    self.runs.push((id.map(Into::into), rows));
+                }
             }
-            start = end;
         }
     }
 
@@ -206,7 +265,9 @@ impl<'a> Grouped<'a> {
     fn finish(self, file: Option<&TableFile>) -> TableFacts {
         let mut orphans: Vec<(String, u64)> = self.orphans.into_iter().collect();
         orphans.sort_unstable();
+        let runs = file.filter(|_| self.runs.len() <= MAX_RUNS);
         TableFacts {
+            runs: runs.map(|file| ImageRuns { stat: file.stat(), runs: self.runs }),
             stat: file.map(TableFile::stat),
             identity: file.map(|file| Identity::of(&file.stat(), file.footer_sha256())),
             images: self.images,

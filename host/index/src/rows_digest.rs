@@ -29,7 +29,7 @@
 
 use crate::error::IndexError;
 use crate::names::TableName;
-use crate::provenance::{COLUMNS, IMAGE_ID, TextColumn};
+use crate::provenance::{COLUMNS, IMAGE_ID, TextColumn, runs};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryViewArray, LargeStringArray, RecordBatch, StringArray, StringViewArray,
 };
@@ -74,18 +74,16 @@ impl TableDigests {
         let ids = rows.column_by_name(IMAGE_ID).map(without_dictionary);
         let Some(ids) = ids.as_ref().map(TextColumn::over) else { return };
         let columns = self.digests.columns(rows);
-        let mut start = 0;
-        while start < rows.num_rows() {
-            let mut end = start + 1;
-            while end < rows.num_rows() && ids.same(start, end) {
-                end += 1;
-            }
-            if let Some(id) = ids.get(start) {
-                let image = self.digests.image(id);
-                self.digests.take(image, &columns, start..end);
-            }
-            start = end;
-        }
+        runs(
+            rows.num_rows(),
+            |a, b| ids.same(a, b),
+            |run| {
+                if let Some(id) = ids.get(run.start) {
+                    let image = self.digests.image(id);
+                    self.digests.take(image, &columns, run);
+                }
+            },
+        );
     }
 
     /// One digest for each image that has rows.

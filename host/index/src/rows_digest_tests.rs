@@ -1,7 +1,8 @@
 //! What digests are alike, what differ; and what may be done to a table without changing them.
 
 use super::*;
-use crate::merge::{Piece, merge};
+use crate::merge::Piece;
+use crate::merge::tests::merge;
 use crate::rewrite::testing;
 use arrow::array::*;
 use arrow::compute::concat_batches;

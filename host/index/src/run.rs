@@ -3,7 +3,7 @@
 
 use crate::artifacts::{self, Known};
 use crate::checkpoint::{Checkpoints, held_bytes};
-use crate::commit::{self, Begin, Committer, Done};
+use crate::commit::{self, Committer, Done, RunState};
 use crate::error::{IndexError, MassRemoval};
 use crate::ledger;
 use crate::ledger::Intent;
@@ -347,8 +347,9 @@ impl<'a> Context<'a> {
         };
         let receipts = plan.images.iter().filter_map(|image| Some((image.report.image_id.clone(), image.mark?)));
         let library_sha256 = plan.library_sha256.clone().filter(|_| self.is_ours());
-        let begin = Begin {
+        let state = RunState {
             table: plan.table.stat,
+            runs: plan.table.runs.clone(),
             altered,
             // Without the lock nothing is sealed.
             receipts: if is_held { receipts.collect() } else { HashMap::new() },
@@ -372,7 +373,7 @@ impl<'a> Context<'a> {
             past: if self.is_ours() { ledger::read_failures(self.dataset, &self.name)? } else { Default::default() },
             library_sha256,
         };
-        Ok(Committer::new(self.dataset, self.indexer, &self.name, begin))
+        Ok(Committer::new(self.dataset, self.indexer, &self.name, state))
     }
 
     fn carry_out(
@@ -384,41 +385,30 @@ impl<'a> Context<'a> {
     ) -> Result<RunOutcome, IndexError> {
         observer.planned(scheme.to_do, scheme.selected);
         let mut committer = self.committer(&scheme, is_held)?;
-        for (image_id, failure) in &scheme.blocked {
-            observer.image_done(image_id, Some(failure));
-            committer.block(image_id, failure.clone());
-        }
         let mut freshened = 0;
         if is_held && self.is_ours() && !observer.interrupted() {
             freshened = self.freshen(&scheme)?;
         }
         let may_start_anew = self.may_start_anew(&scheme.plan);
-        let mut round = Round { context: self, committer: &mut committer, may_start_anew, is_anew: false, failed: 0 };
-        round.extract(&scheme.to_extract, workforce, observer)?;
-        let mut stopped_by_failures = round.is_too_many();
+        let first = Round { context: self, committer: &mut committer, may_start_anew, is_anew: false, failed: 0 };
+        let mut stopped_by_failures = first.carry_out(&scheme.to_extract, &scheme.blocked, workforce, observer)?;
 
-        let mut is_anew = false;
-        if committer.had_conflicts && may_start_anew {
-            let images = scheme.plan.images.iter().map(|image| image.report.image_id.clone()).collect();
+        let is_anew = committer.had_conflicts && may_start_anew;
+        if is_anew {
+            let images = &scheme.plan.images;
             let orphans = scheme.plan.table.orphans.iter().map(|(image_id, _)| image_id.clone()).collect();
-            committer.start_anew(images, orphans);
-            let mut to_extract = Vec::with_capacity(scheme.plan.images.len());
-            observer.planned(scheme.plan.images.len(), scheme.plan.images.len());
-            for image in &scheme.plan.images {
-                let image_id = &image.report.image_id;
+            committer.start_anew(images.iter().map(|image| image.report.image_id.clone()).collect(), orphans);
+            observer.planned(images.len(), images.len());
+            let (mut to_extract, mut blocked) = (Vec::with_capacity(images.len()), Vec::new());
+            for image in images {
+                let image_id = image.report.image_id.clone();
                 match image.blocked(Mode::Replace) {
-                    None => to_extract.push(image_id.clone()),
-                    Some(failure) => {
-                        observer.image_done(image_id, Some(failure));
-                        committer.block(image_id, failure.clone());
-                    }
+                    None => to_extract.push(image_id),
+                    Some(failure) => blocked.push((image_id, failure.clone())),
                 }
             }
-            let mut round =
-                Round { context: self, committer: &mut committer, may_start_anew: false, is_anew: true, failed: 0 };
-            round.extract(&to_extract, workforce, observer)?;
-            stopped_by_failures = round.is_too_many();
-            is_anew = true;
+            let anew = Round { context: self, committer: &mut committer, may_start_anew: false, is_anew, failed: 0 };
+            stopped_by_failures = anew.carry_out(&to_extract, &blocked, workforce, observer)?;
         }
 
         if is_held && self.is_ours() {
@@ -558,6 +548,22 @@ impl Round<'_, '_> {
     /// Whether what is left of the round would be done again.
     fn is_in_vain(&self) -> bool {
         self.may_start_anew && self.committer.had_conflicts
+    }
+
+    /// Reports blocked images as failed, extracts and commits the others. Gives whether it ended because too many failed.
+    fn carry_out(
+        mut self,
+        image_ids: &[String],
+        blocked: &[(String, Failure)],
+        workforce: &mut dyn Workforce,
+        observer: &mut dyn Observer,
+    ) -> Result<bool, IndexError> {
+        for (image_id, failure) in blocked {
+            observer.image_done(image_id, Some(failure));
+            self.committer.block(image_id, failure.clone());
+        }
+        self.extract(image_ids, workforce, observer)?;
+        Ok(self.is_too_many())
     }
 
     fn extract(

@@ -1,14 +1,18 @@
 //! Rewriting a file against merging in memory, over histories; what is copied, how groups are cut.
 
+use super::layout::Size;
 use super::testing::{dataset, write_file};
+use super::write::Filling;
 use super::*;
-use crate::merge::merge;
-use crate::provenance::{ANALYSIS_VERSION, COLUMNS, PARAMS_HASH};
+use crate::merge::tests::merge;
+use crate::provenance::{ANALYSIS_VERSION, COLUMNS, IMAGE_ID, PARAMS_HASH, TextColumn};
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, ListArray, NullArray,
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, ListArray, NullArray, RecordBatch,
     RecordBatchOptions, StringArray, TimestampMicrosecondArray, UInt8Array, new_null_array,
 };
-use arrow::datatypes::{Field, Int32Type, Schema};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use kymhost_dataset::TableWriter;
 use parquet::file::metadata::ParquetMetaData;
 use proptest::prelude::*;
 use std::sync::Arc;

@@ -1,10 +1,120 @@
 //! Tests of `merge`: tables of cases, and a model that takes one image at a time.
 
+use super::types::*;
+use super::values::*;
 use super::*;
+use crate::provenance::{ANALYSIS_VERSION, COLUMNS, IMAGE_ID, IdLookup, PARAMS_HASH, TextColumn};
 use arrow::array::*;
+use arrow::compute::{concat_batches, filter, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, SchemaRef};
 use arrow::datatypes::{Int32Type, TimeUnit};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What merging gives.
+#[derive(Debug)]
+pub(crate) struct Merged {
+    /// The new table; `None` where it stays as it is.
+    pub table: Option<RecordBatch>,
+    /// The pieces left out, in order.
+    pub refused: Vec<Refusal>,
+}
+
+/// Replaces each piece's image's rows. Pieces come in id order, one an image.
+pub(crate) fn merge(
+    old: Option<RecordBatch>,
+    analysis_version: &str,
+    pieces: Vec<Piece>,
+) -> Result<Merged, MergeError> {
+    let mut old = old.map(|rows| {
+        let owners = Owners::of(&rows, &pieces);
+        InMemory { schema: rows.schema(), rows, owners }
+    });
+    let planned = plan(old.as_mut(), analysis_version, &pieces, false)?;
+    let refused = planned.refused.clone();
+    if !planned.is_changed {
+        return Ok(Merged { table: None, refused });
+    }
+    let mut parts = Vec::new();
+    if let Some(old) = old {
+        let places: HashSet<usize> = refused.iter().map(|refusal| refusal.piece).collect();
+        parts.push(
+            planned.kept(&filter_record_batch(&old.rows, &old.owners.kept(&|piece| places.contains(&piece)))?, None)?,
+        );
+    }
+    for rows in planned.batches() {
+        parts.push(rows?);
+    }
+    Ok(Merged { table: Some(concat_batches(&planned.schema, &parts)?), refused })
+}
+
+/// A table in memory.
+struct InMemory {
+    schema: SchemaRef,
+    rows: RecordBatch,
+    owners: Owners,
+}
+
+impl OldTable for InMemory {
+    type Error = MergeError;
+
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn rows(&self) -> u64 {
+        self.rows.num_rows() as u64
+    }
+
+    fn rows_of(&self, piece: usize) -> u64 {
+        self.owners.rows.get(piece).copied().unwrap_or(0)
+    }
+
+    fn valued(&mut self, stays: &dyn Fn(usize) -> bool) -> Result<Vec<bool>, MergeError> {
+        let mask = self.owners.kept(stays);
+        Ok(self.rows.columns().iter().map(|column| has_value(column, Some(&mask))).collect())
+    }
+
+    fn fits(&mut self, column: usize, to: &DataType, stays: &dyn Fn(usize) -> bool) -> Result<bool, MergeError> {
+        let Some(column) = self.rows.columns().get(column) else { return Ok(true) };
+        let column = filter(column, &self.owners.kept(stays))?;
+        Ok(can_be(&column, to))
+    }
+
+    fn value_bytes(&self, column: usize) -> u64 {
+        self.rows.columns().get(column).map_or(0, value_bytes)
+    }
+}
+
+/// Which piece's image a row of a table in memory belongs to.
+struct Owners {
+    of_row: Vec<Option<usize>>,
+    rows: Vec<u64>,
+}
+
+impl Owners {
+    fn of(old: &RecordBatch, pieces: &[Piece]) -> Self {
+        let ids: Vec<&str> = pieces.iter().map(|piece| piece.image_id.as_str()).collect();
+        let mut lookup = IdLookup::new(&ids);
+        let column = TextColumn::of(old, IMAGE_ID).unwrap_or(TextColumn::NoText);
+        let of_row: Vec<Option<usize>> =
+            (0..old.num_rows()).map(|row| column.get(row).and_then(|id| lookup.find(id))).collect();
+        let mut rows = vec![0; pieces.len()];
+        for &owner in of_row.iter().flatten() {
+            if let Some(count) = rows.get_mut(owner) {
+                *count += 1;
+            }
+        }
+        Self { of_row, rows }
+    }
+
+    /// Which rows stay.
+    fn kept(&self, stays: &dyn Fn(usize) -> bool) -> BooleanArray {
+        self.of_row.iter().map(|owner| Some(owner.is_none_or(stays))).collect()
+    }
+}
 
 /// A cell, whatever the column's type.
 #[derive(Debug, Clone, PartialEq)]
