@@ -4,7 +4,9 @@
 use crate::error::IndexError;
 use crate::ledger::Identity;
 use crate::names::TableName;
-use arrow::array::{Array, ArrayRef, LargeStringArray, RecordBatch, StringArray, StringViewArray};
+#[cfg(test)]
+use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, LargeStringArray, StringArray, StringViewArray};
 use kymhost_dataset::{Dataset, DatasetError, TableFile};
 use kymhost_store::Stat;
 use std::collections::{HashMap, HashSet};
@@ -30,7 +32,8 @@ pub(crate) enum TextColumn<'a> {
 }
 
 impl<'a> TextColumn<'a> {
-    /// The column `name`; `None` where the table lacks it.
+    /// The column `name`; `None` if the table lacks it.
+    #[cfg(test)]
     pub fn of(batch: &'a RecordBatch, name: &str) -> Option<Self> {
         batch.column_by_name(name).map(Self::over)
     }
