@@ -1,6 +1,6 @@
 //! The program `kymhost`: reads the arguments, calls the command, and ends with its exit code.
 //!
-//! This file must not know what a command does: see [`crate::commands`].
+//! This file must not know what a command does: see `commands`.
 
 use crate::cli::{Cli, Command, DatasetCommand, ParamsCommand, PluginCommand, TableCommand};
 use crate::commands::{adopt, completions, dataset, explain, params, params_hash, plugin, run, status, table, verify};

@@ -53,8 +53,8 @@ pub enum Compat {
     Kymflow,
 }
 
-/// Which images a run does, of those that its mode does. The others are not looked at: no figure of [`Stats`] counts
-/// them, and they keep rows and markers. Their reports are among [`RunOutcome::decisions`] all the same.
+/// Which images a run does, of those that its mode does. The others are not looked at: no figure of [`Stats`](crate::Stats) counts
+/// them, and they keep rows and markers. Their reports are among [`RunOutcome::decisions`](crate::RunOutcome::decisions) all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
     /// Only these; one that the dataset lacks is an error. Rows of deleted images are then left alone.

@@ -30,7 +30,7 @@ const MAX_FRESHENED_BYTES: usize = 16 << 20;
 /// those of images that fail later.
 const MOST_HELD_ANEW: u64 = 8;
 
-/// The figures of a run; the names are those of `run --json`. They are of the selected images alone (see [`Selection`]), and
+/// The figures of a run; the names are those of `run --json`. They are of the selected images alone (see [`Selection`](crate::Selection)), and
 /// `total_images` = `updated` + `skipped_fresh` + `skipped_zero_rows` + `failed` + `not_run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
@@ -92,7 +92,7 @@ pub struct Preview {
     pub would_update: Vec<String>,
     /// The ids of those that would fail without being tried.
     pub would_fail: Vec<String>,
-    /// The ids of those that another indexer of the same run is to do first (see [`order::wait_for`]).
+    /// The ids of those that another indexer of the same run is to do first (see [`order::wait_for`](crate::order::wait_for)).
     pub pending_upstream: Vec<String>,
     /// Images that are no longer in the dataset and whose rows would be removed, with how many rows.
     pub would_prune: Vec<(String, u64)>,

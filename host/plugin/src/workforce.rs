@@ -85,7 +85,7 @@ pub trait Workforce: Send {
 /// One image's rows as the indexer gave them, checked to be a table (no ragged, duplicate or unnamed columns).
 ///
 /// All that it was made from held still from the first read to the end of the extraction: where it did not, the image
-/// was tried once more, and then failed with [`FailureKind::InputChanged`].
+/// was tried once more, and then failed with [`FailureKind::InputChanged`](crate::FailureKind::InputChanged).
 #[derive(Debug, Clone)]
 pub struct Extracted {
     /// The rows, without the host's provenance columns unless the indexer had them.
