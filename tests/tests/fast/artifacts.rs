@@ -480,7 +480,7 @@ fn killed_run_recovers_its_artifacts() {
 /// SIGKILL or fail.
 #[test]
 fn fault_at_some_changes_recovers() {
-    faults_at_changes(13);
+    faults_at_changes(20);
 }
 
 /// Every change of the disk of such a run is once the moment of a SIGKILL, and fails once.
