@@ -3,7 +3,6 @@
 use crate::check::compare::{CALLS, Memory, growth};
 use crate::check::report::Outcome;
 use crate::check::subject::{Judged, Subject};
-use std::fs;
 use std::time::Instant;
 
 /// Fewer extractions say nothing.
@@ -59,7 +58,7 @@ pub(crate) fn memory_steady(subject: &Subject<'_>) -> Judged {
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 fn resident_bytes() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
 }

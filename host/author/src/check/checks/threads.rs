@@ -2,7 +2,6 @@
 
 use crate::check::report::Outcome;
 use crate::check::subject::{Judged, Subject};
-use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -50,7 +49,7 @@ pub(crate) fn threads(subject: &Subject<'_>) -> Judged {
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 fn thread_count() -> Option<usize> {
-    Some(fs::read_dir("/proc/self/task").ok()?.count())
+    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
 }
 
 #[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
