@@ -634,8 +634,12 @@ impl History {
                     &after,
                     &truth,
                 );
+                // A run with nothing to do writes nothing, so it leaves what a killed run left.
+                let document = output.json();
+                let has_written = document["commits"] != 0 || document["freshened"] != 0;
                 let strays = judge::strays(&self.data);
-                assert!(strays.is_empty() || end != End::Whole, "{}left: {strays:?}", self.story());
+                let is_clean = strays.is_empty() || end != End::Whole || !has_written;
+                assert!(is_clean, "{}left: {strays:?}\n{output}", self.story());
             }
             None => {
                 self.tell("(it did not end well)");
@@ -753,6 +757,16 @@ impl History {
         assert_untouched(&before, &snapshot(self.data.path()));
         let truth = self.lab.truth(&self.data, &story);
         let output = self.lab.run(&self.data).args(["--mode", "replace"]).output();
+        if output.code() == Some(5) {
+            // No image can be extracted, so there is nothing to make the table from: nothing is written.
+            assert_eq!(truth.failing, judge::images(&self.data), "{story}{output}");
+            assert_untouched(&before, &snapshot(self.data.path()));
+            self.tell("no image can be extracted; a person removes the table");
+            fs::remove_file(self.data.path().join(judge::TABLE)).expect("the torn table");
+            self.torn_table = false;
+            self.known.values_mut().for_each(|known| known.good = None);
+            return;
+        }
         let failed = judge::failed(&output);
         assert_eq!(output.code(), Some(if failed.is_empty() { 0 } else { 3 }), "{story}{output}");
         assert_eq!(failed, truth.failing, "{story}{output}");
