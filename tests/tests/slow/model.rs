@@ -762,7 +762,7 @@ impl History {
             assert_eq!(truth.failing, judge::images(&self.data), "{story}{output}");
             assert_untouched(&before, &snapshot(self.data.path()));
             self.tell("no image can be extracted; a person removes the table");
-            fs::remove_file(self.data.path().join(judge::TABLE)).expect("the torn table");
+            fs::remove_file(self.data.path().join(TABLE)).expect("the torn table");
             self.torn_table = false;
             self.known.values_mut().for_each(|known| known.good = None);
             return;
