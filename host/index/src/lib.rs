@@ -48,6 +48,8 @@ pub use verify::{Verification, VerifyFinding, VerifyKind, VerifyOptions, verify}
 #[cfg(test)]
 mod run_tests;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trust_tests;

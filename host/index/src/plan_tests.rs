@@ -4,46 +4,44 @@ use super::*;
 use crate::ledger::{PastFailure, Seal};
 use crate::rewrite;
 use crate::staleness::Note;
-use crate::{Mode, Observer, RunOptions, explain, run, status};
+use crate::testing::{FakeIndexer, FakeWorkforce, RecordingObserver};
+use crate::{Mode, RunOptions, explain, run, status};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::Int64Type;
-use kymhost_dataset::{DatasetError, Record};
-use kymhost_plugin::{Extracted, FailureKind};
+use kymhost_dataset::{DatasetError, Input, Record};
+use kymhost_plugin::FailureKind;
 use kymhost_plugin_api::{Json, canonical_json, params_hash};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// An indexer over the artifacts `params` (a value), `events` (a list of integers) and `extra` (whose being there is a row more).
-struct Fake {
-    library: String,
-    /// The images that it was asked about, by question.
-    asked: Vec<(&'static str, Vec<String>)>,
-    dataset: Dataset,
-    /// Whether it waits until times can be trusted.
-    is_patient: bool,
-}
+/// An indexer over the artifacts `params` (a value), `events` (a list of integers) and `extra` (if it exists, there is one
+/// row more).
+struct Fake(Dataset);
 
-impl Fake {
-    fn hashed(&self, id: &str) -> Result<ParamsReading, Failure> {
-        let record = self.dataset.record(id).unwrap().watched(MARKER);
+impl FakeIndexer for Fake {
+    fn params(&mut self, image_id: &str) -> Result<ParamsReading, Failure> {
+        let record = self.0.record(image_id).unwrap().watched(MARKER);
         let params = record.json("params").map_err(|error| failed(&error))?.unwrap_or_default();
         let inputs = record.inputs().unwrap();
         Ok(ParamsReading { hash: params_hash(&params), value: Some(canonical_json(&params)), inputs })
     }
-
-    fn extracted(&self, id: &str) -> Result<Extracted, Failure> {
-        let record = self.dataset.record(id).unwrap().watched(MARKER);
+    fn rows(&mut self, image_id: &str) -> Result<(RecordBatch, Vec<Input>), Failure> {
+        let record = self.0.record(image_id).unwrap().watched(MARKER);
         let rows = rows_of(&record).map_err(|error| failed(&error))?;
-        Ok(Extracted { rows, params: self.hashed(id)?, inputs: record.inputs().unwrap(), artifacts: Vec::new() })
+        Ok((rows, record.inputs().unwrap()))
     }
+    fn old_marker(&mut self, payload: &Json) -> Result<Option<RunMarker>, Failure> {
+        let text = |name: &str| payload.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let n_rows = payload.get("n_events").and_then(Json::as_u64);
+        Ok(n_rows.map(|n| RunMarker::new("stalls", text("params_hash"), text("analysis_version"), n, 1)))
+    }
+}
 
-    fn wait(&self) {
-        if self.is_patient {
-            std::thread::sleep(Duration::from_millis(30));
-        }
-    }
+/// Waits until times can be trusted.
+fn wait() {
+    std::thread::sleep(Duration::from_millis(30));
 }
 
 fn rows_of(record: &Record) -> Result<RecordBatch, DatasetError> {
@@ -60,53 +58,6 @@ fn failed(error: &DatasetError) -> Failure {
     Failure::new(FailureKind::Unreadable, error.to_string())
 }
 
-impl Workforce for Fake {
-    fn library_sha256(&mut self) -> Result<String, PluginError> {
-        Ok(self.library.clone())
-    }
-    fn params_hashes(
-        &mut self,
-        image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
-    ) -> Result<(), PluginError> {
-        self.asked.push(("params", image_ids.to_vec()));
-        self.wait();
-        image_ids.iter().enumerate().for_each(|(index, id)| sink(index, self.hashed(id)));
-        Ok(())
-    }
-    fn read_old_markers(
-        &mut self,
-        payloads: &[Vec<u8>],
-        sink: &mut dyn FnMut(usize, Result<Option<RunMarker>, Failure>),
-    ) -> Result<(), PluginError> {
-        self.asked.push(("old markers", vec![String::new(); payloads.len()]));
-        for (index, payload) in payloads.iter().enumerate() {
-            let payload = Json::parse(payload).unwrap();
-            let text = |name: &str| payload.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
-            let marker = payload
-                .get("n_events")
-                .and_then(Json::as_u64)
-                .map(|n_rows| RunMarker::new("stalls", text("params_hash"), text("analysis_version"), n_rows, 1));
-            sink(index, Ok(marker));
-        }
-        Ok(())
-    }
-    fn extract_rows(
-        &mut self,
-        image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<Extracted, Failure>) -> bool,
-    ) -> Result<(), PluginError> {
-        self.asked.push(("rows", image_ids.to_vec()));
-        self.wait();
-        for (index, id) in image_ids.iter().enumerate() {
-            if !sink(index, self.extracted(id)) {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
 const MARKER: &str = "stalls_run";
 /// The image with two rows, that with one, and that without.
 const IMAGES: [&str; 3] = ["a", "b", "c"];
@@ -114,12 +65,9 @@ const IMAGES: [&str; 3] = ["a", "b", "c"];
 struct Lab {
     _folder: tempfile::TempDir,
     path: PathBuf,
-    fake: Fake,
+    fake: FakeWorkforce<Fake>,
     indexer: IndexerInfo,
 }
-
-struct Quiet;
-impl Observer for Quiet {}
 
 impl Lab {
     /// All three images, not run yet.
@@ -127,8 +75,12 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.zarr");
         let dataset = Dataset::create(&path).unwrap();
-        let library = "1".repeat(64);
-        let fake = Fake { library, asked: Vec::new(), dataset, is_patient: true };
+        let fake = FakeWorkforce {
+            library_sha256: "1".repeat(64),
+            on_params: Some(Box::new(wait)),
+            on_rows: Some(Box::new(wait)),
+            ..FakeWorkforce::new(Fake(dataset))
+        };
         let indexer = IndexerInfo {
             name: "stalls".into(),
             analysis_version: "v1".into(),
@@ -154,7 +106,7 @@ impl Lab {
     }
 
     fn dataset(&self) -> &Dataset {
-        &self.fake.dataset
+        &self.fake.0
     }
 
     fn image(&self, id: &str) -> PathBuf {
@@ -240,7 +192,7 @@ impl Lab {
     fn run(&mut self) {
         let (dataset, indexer) = (self.dataset().clone(), self.indexer.clone());
         let options = RunOptions { allow_mass_removal: true, ..RunOptions::new(Mode::Incremental) };
-        let outcome = run(&dataset, &indexer, &mut self.fake, &options, &mut Quiet).unwrap();
+        let outcome = run(&dataset, &indexer, &mut self.fake, &options, &mut RecordingObserver::default()).unwrap();
         let failed: Vec<_> = outcome.failures.iter().map(|failure| &failure.image_id).collect();
         assert!(failed.iter().all(|id| *id == "blocked"), "{failed:?}");
     }
@@ -399,7 +351,7 @@ fn what_an_edit_makes_of_an_image() {
         // The indexer.
         (
             "another library",
-            edit(|lab| lab.fake.library = "2".repeat(64)),
+            edit(|lab| lab.fake.library_sha256 = "2".repeat(64)),
             Expected { notes: vec![Note::AnotherLibrary], is_mended: false, ..asked(fresh()) },
         ),
         ("another version", edit(|lab| lab.indexer.analysis_version = "v2".into()), both(StaleVersionChanged)),
@@ -748,7 +700,7 @@ fn a_table_that_cannot_be_read() {
 #[test]
 fn times_that_are_too_young_are_trusted_later() {
     let mut lab = Lab::bare();
-    lab.fake.is_patient = false;
+    (lab.fake.on_params, lab.fake.on_rows) = (None, None);
     // A busy machine may be so slow that the run finds the times old enough. Then it tries again.
     let with = (0..100).find_map(|attempt| {
         for id in IMAGES {
@@ -808,47 +760,18 @@ fn many_images_are_judged_in_their_order() {
     assert_eq!(lab.fake.asked, []);
 }
 
-/// Stops before it has answered for every image.
-struct Stopped<'a>(&'a mut Fake);
-
-impl Workforce for Stopped<'_> {
-    fn library_sha256(&mut self) -> Result<String, PluginError> {
-        self.0.library_sha256()
-    }
-    fn params_hashes(
-        &mut self,
-        image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
-    ) -> Result<(), PluginError> {
-        self.0.params_hashes(&image_ids[..image_ids.len() - 1], sink)
-    }
-    fn read_old_markers(
-        &mut self,
-        _: &[Vec<u8>],
-        _: &mut dyn FnMut(usize, Result<Option<RunMarker>, Failure>),
-    ) -> Result<(), PluginError> {
-        Ok(())
-    }
-    fn extract_rows(
-        &mut self,
-        _: &[String],
-        _: &mut dyn FnMut(usize, Result<Extracted, Failure>) -> bool,
-    ) -> Result<(), PluginError> {
-        Ok(())
-    }
-}
-
 #[test]
 fn a_workforce_that_stops_leaves_no_plan() {
     for is_old in [false, true] {
         let mut lab = Lab::bare();
+        lab.fake.stops_early = true;
         if is_old {
             lab.put("a", "stalls_run.json", "{}");
         }
         let (dataset, indexer, name) = (lab.dataset().clone(), lab.indexer.clone(), lab.name());
         for compat in [Compat::Kymhost, Compat::Kymflow] {
             let options = PlanOptions { compat, ..PlanOptions::default() };
-            let stopped = plan(&dataset, &indexer, &name, &mut Stopped(&mut lab.fake), &options);
+            let stopped = plan(&dataset, &indexer, &name, &mut lab.fake, &options);
             assert!(matches!(stopped, Err(IndexError::Interrupted)), "{is_old} {compat:?}");
         }
     }

@@ -3,42 +3,44 @@
 use crate::ledger::{Intent, Seal};
 use crate::names::TableName;
 use crate::staleness::Reason::{self, *};
+use crate::testing::{FailingStore, FakeIndexer, FakeWorkforce, RecordingObserver};
 use crate::*;
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
-use kymhost_dataset::Dataset;
-use kymhost_dataset::Record;
-use kymhost_plugin::{Extracted, FailureKind, ParamsReading};
-use kymhost_plugin::{Failure, IndexerInfo, PluginError, Workforce};
-use kymhost_plugin_api::{Json, RunMarker};
-use kymhost_store::{Entry, Key, LocalStore, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
+use kymhost_dataset::{Dataset, Input};
+use kymhost_plugin::{Failure, FailureKind, IndexerInfo, ParamsReading};
+use kymhost_plugin_api::Json;
+use kymhost_store::LockGuard;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// An indexer of which `params` is the artifact `params` (a text) and the rows are those of `rows`: a list of integers, of numbers with a
-/// fraction, or of texts; an object fails.
-struct Indexer {
-    dataset: Dataset,
-    /// Done before the first extraction of each call.
-    meanwhile: Option<Box<dyn FnMut() + Send>>,
-    extracted: Vec<String>,
-    asked: usize,
-    /// The image before which no worker can be had any more.
-    gives_up_at: Option<String>,
+/// `params` is the artifact `params` (a text). The rows are those of `rows`: a list of integers, of numbers with a fraction,
+/// or of texts; an object fails.
+struct ArtifactIndexer(Dataset);
+
+fn unreadable(error: impl fmt::Display) -> Failure {
+    Failure::new(FailureKind::Unreadable, error.to_string())
 }
 
-impl Indexer {
-    fn rows(record: &Record) -> Result<RecordBatch, Failure> {
-        let failed = |kind, error: &dyn fmt::Display| Failure::new(kind, error.to_string());
-        let rows = record.json("rows").map_err(|error| failed(FailureKind::Unreadable, &error))?;
+impl FakeIndexer for ArtifactIndexer {
+    fn params(&mut self, image_id: &str) -> Result<ParamsReading, Failure> {
+        let record = self.0.record(image_id).unwrap().watched("stalls_run");
+        let params = record.json("params").map_err(unreadable)?;
+        Ok(ParamsReading {
+            hash: params.as_ref().and_then(Json::as_str).unwrap_or("none").to_owned(),
+            value: params.map(|params| params.to_string()),
+            inputs: record.inputs().unwrap(),
+        })
+    }
+    fn rows(&mut self, image_id: &str) -> Result<(RecordBatch, Vec<Input>), Failure> {
+        let record = self.0.record(image_id).unwrap().watched("stalls_run");
+        let rows = record.json("rows").map_err(unreadable)?;
         let Some(values) = rows.as_ref().and_then(Json::as_array) else {
-            return Err(failed(FailureKind::Error, &"it was told to fail"));
+            return Err(Failure::new(FailureKind::Error, "it was told to fail".into()));
         };
         let x: ArrayRef = if values.iter().any(|value| value.as_str().is_some()) {
             Arc::new(StringArray::from(values.iter().map(Json::as_str).collect::<Vec<_>>()))
@@ -47,96 +49,7 @@ impl Indexer {
         } else {
             Arc::new(Int64Array::from(values.iter().map(Json::as_i64).collect::<Vec<_>>()))
         };
-        Ok(RecordBatch::try_from_iter_with_nullable([("x", x, true)]).unwrap())
-    }
-
-    fn params(&self, id: &str) -> Result<ParamsReading, Failure> {
-        let record = self.dataset.record(id).unwrap().watched("stalls_run");
-        match record.json("params") {
-            Ok(params) => Ok(ParamsReading {
-                hash: params.as_ref().and_then(Json::as_str).unwrap_or("none").to_owned(),
-                value: params.map(|params| params.to_string()),
-                inputs: record.inputs().unwrap(),
-            }),
-            Err(error) => Err(Failure::new(FailureKind::Unreadable, error.to_string())),
-        }
-    }
-}
-
-impl Workforce for Indexer {
-    fn library_sha256(&mut self) -> Result<String, PluginError> {
-        Ok("0".repeat(64))
-    }
-    fn params_hashes(
-        &mut self,
-        image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
-    ) -> Result<(), PluginError> {
-        for (index, id) in image_ids.iter().enumerate() {
-            self.asked += 1;
-            sink(index, self.params(id));
-        }
-        Ok(())
-    }
-    fn read_old_markers(
-        &mut self,
-        payloads: &[Vec<u8>],
-        sink: &mut dyn FnMut(usize, Result<Option<RunMarker>, Failure>),
-    ) -> Result<(), PluginError> {
-        (0..payloads.len()).for_each(|index| sink(index, Ok(None)));
-        Ok(())
-    }
-    fn extract_rows(
-        &mut self,
-        image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<Extracted, Failure>) -> bool,
-    ) -> Result<(), PluginError> {
-        if let Some(meanwhile) = &mut self.meanwhile {
-            meanwhile();
-        }
-        for (index, id) in image_ids.iter().enumerate() {
-            if self.gives_up_at.as_ref() == Some(id) {
-                return Err(PluginError::worker("the library was replaced"));
-            }
-            self.extracted.push(id.clone());
-            let record = self.dataset.record(id).unwrap().watched("stalls_run");
-            let answer = Self::rows(&record).and_then(|rows| {
-                Ok(Extracted {
-                    rows,
-                    params: self.params(id)?,
-                    inputs: record.inputs().unwrap(),
-                    artifacts: Vec::new(),
-                })
-            });
-            if !sink(index, answer) {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What a run told, and when to stop it.
-#[derive(Default)]
-struct Told {
-    planned: Vec<(usize, usize)>,
-    done: usize,
-    committing: usize,
-    stop_after: Option<usize>,
-}
-
-impl Observer for Told {
-    fn planned(&mut self, to_do: usize, total: usize) {
-        self.planned.push((to_do, total));
-    }
-    fn image_done(&mut self, _: &str, _: Option<&Failure>) {
-        self.done += 1;
-    }
-    fn committing(&mut self) {
-        self.committing += 1;
-    }
-    fn interrupted(&mut self) -> bool {
-        self.stop_after.is_some_and(|limit| self.done >= limit)
+        Ok((RecordBatch::try_from_iter_with_nullable([("x", x, true)]).unwrap(), record.inputs().unwrap()))
     }
 }
 
@@ -218,19 +131,19 @@ impl Lab {
         self.path.join("tables/kym_stalls.parquet")
     }
 
-    fn indexer(&self) -> Indexer {
+    fn indexer(&self) -> FakeWorkforce<ArtifactIndexer> {
         if !self.is_quick {
             // Old enough for its times to be trusted.
             std::thread::sleep(Duration::from_millis(25));
         }
-        Indexer { dataset: self.dataset(), meanwhile: None, extracted: vec![], asked: 0, gives_up_at: None }
+        FakeWorkforce::new(ArtifactIndexer(self.dataset()))
     }
 
     fn run_with(&self, options: &RunOptions) -> Result<Ran, IndexError> {
-        self.run_in(&self.dataset(), options, &mut Told::default())
+        self.run_in(&self.dataset(), options, &mut RecordingObserver::default())
     }
 
-    fn run_in(&self, dataset: &Dataset, options: &RunOptions, told: &mut Told) -> Result<Ran, IndexError> {
+    fn run_in(&self, dataset: &Dataset, options: &RunOptions, told: &mut RecordingObserver) -> Result<Ran, IndexError> {
         let mut indexer = self.indexer();
         let outcome = run(dataset, &info(), &mut indexer, options, told)?;
         let stats = outcome.stats;
@@ -479,8 +392,13 @@ fn edits_and_what_a_run_does() {
         // Then there is nothing to do: nothing is asked, extracted or written.
         let before = lab.files();
         let mut indexer = lab.indexer();
-        let outcome = run(&lab.dataset(), &info(), &mut indexer, &incremental(), &mut Told::default()).unwrap();
-        assert_eq!((outcome.stats.updated, outcome.commits, outcome.freshened, indexer.asked), (0, 0, 0, 0), "{case}");
+        let outcome =
+            run(&lab.dataset(), &info(), &mut indexer, &incremental(), &mut RecordingObserver::default()).unwrap();
+        assert_eq!(
+            (outcome.stats.updated, outcome.commits, outcome.freshened, indexer.asked.len()),
+            (0, 0, 0, 0),
+            "{case}"
+        );
         assert_eq!(before, lab.files(), "{case}");
     }
 }
@@ -558,7 +476,7 @@ fn selection_and_force() {
         let options = RunOptions { selection: selection.clone(), ..RunOptions::new(mode) };
         let preview = dry_run(&lab.dataset(), &info(), &mut lab.indexer(), &options).unwrap();
         assert_eq!(preview.would_update.concat(), extracted, "{selection:?}");
-        let mut told = Told::default();
+        let mut told = RecordingObserver::default();
         let ran = lab.run_in(&lab.dataset(), &options, &mut told).unwrap();
         assert_eq!(ran.extracted.concat(), extracted, "{selection:?}");
         let stats = ran.outcome.stats;
@@ -570,9 +488,9 @@ fn selection_and_force() {
     let mut indexer = lab.indexer();
     let before = lab.files();
     let options = RunOptions { selection: only(&["a", "nobody"]), ..incremental() };
-    let error = run(&lab.dataset(), &info(), &mut indexer, &options, &mut Told::default()).unwrap_err();
+    let error = run(&lab.dataset(), &info(), &mut indexer, &options, &mut RecordingObserver::default()).unwrap_err();
     assert!(matches!(&error, IndexError::UnknownImages(ids) if ids == &["nobody"]), "{error}");
-    assert_eq!((indexer.asked, before), (0, lab.files()), "before anything else");
+    assert_eq!((indexer.asked.len(), before), (0, lab.files()), "before anything else");
 }
 
 #[test]
@@ -682,7 +600,7 @@ fn mass_removal_is_refused() {
     let refused = |options: &RunOptions| {
         let before = lab.files();
         let mut indexer = lab.indexer();
-        let error = run(&lab.dataset(), &info(), &mut indexer, options, &mut Told::default()).unwrap_err();
+        let error = run(&lab.dataset(), &info(), &mut indexer, options, &mut RecordingObserver::default()).unwrap_err();
         assert!(matches!(&error, IndexError::MassRemoval(_)), "{error}");
         assert_eq!((before, indexer.extracted.len()), (lab.files(), 0));
         let preview = dry_run(&lab.dataset(), &info(), &mut indexer, options).unwrap();
@@ -719,7 +637,7 @@ fn long_runs_commit_as_they_go() {
     let timed = RunOptions { checkpoint_interval: Duration::ZERO, ..incremental() };
     for (options, least, most) in [(always, 6, 6), (timed, 2, 6), (incremental(), 1, 1)] {
         let lab = Lab::of("abcdef");
-        let mut told = Told::default();
+        let mut told = RecordingObserver::default();
         let outcome = lab.run_in(&lab.dataset(), &options, &mut told).unwrap().outcome;
         assert!((least..=most).contains(&outcome.commits), "{}", outcome.commits);
         assert_eq!(told.committing as u64, outcome.commits);
@@ -730,7 +648,7 @@ fn long_runs_commit_as_they_go() {
     // Interrupted: what is done is committed, a prefix.
     for stop_after in 1..=6 {
         let lab = Lab::of("abcdef");
-        let mut told = Told { stop_after: Some(stop_after), ..Told::default() };
+        let mut told = RecordingObserver { stop_after: Some(stop_after), ..RecordingObserver::default() };
         let outcome = lab.run_in(&lab.dataset(), &incremental(), &mut told).unwrap().outcome;
         assert_eq!((outcome.stats.updated, outcome.stats.not_run), (stop_after as u64, 6 - stop_after as u64));
         let table = ["a 1", "b 2", "c 3", "d 4", "e 5", "f 6"];
@@ -743,8 +661,9 @@ fn long_runs_commit_as_they_go() {
 fn what_is_done_is_committed_where_the_workforce_gives_up() {
     let lab = Lab::of("abc");
     let mut indexer = lab.indexer();
-    indexer.gives_up_at = Some("c".into());
-    let error = run(&lab.dataset(), &info(), &mut indexer, &incremental(), &mut Told::default()).unwrap_err();
+    indexer.gives_up_at = Some(("rows", "c"));
+    let error =
+        run(&lab.dataset(), &info(), &mut indexer, &incremental(), &mut RecordingObserver::default()).unwrap_err();
     assert!(matches!(error, IndexError::Plugin(_)), "{error}");
     assert_eq!((lab.table(), lab.is_sealed()), (vec!["a 1".to_owned(), "b 2".into()], true));
     assert_eq!(lab.run().extracted, ["c"]);
@@ -758,11 +677,12 @@ fn an_image_that_is_deleted_meanwhile_is_nobodys_failure() {
     lab.rows("b", "[20]");
     let mut indexer = lab.indexer();
     let attributes = [lab.path.join("images/a"), lab.path.join("images/b/.zattrs")];
-    indexer.meanwhile = Some(Box::new(move || {
+    indexer.on_rows = Some(Box::new(move || {
         fs::remove_file(attributes[0].join(".zgroup")).unwrap();
         fs::write(&attributes[1], "[]").unwrap();
     }));
-    let outcome = run(&lab.dataset(), &info(), &mut indexer, &incremental(), &mut Told::default()).unwrap();
+    let outcome =
+        run(&lab.dataset(), &info(), &mut indexer, &incremental(), &mut RecordingObserver::default()).unwrap();
     assert_eq!(outcome.failures.len(), 2);
     assert_eq!(lab.table(), ["a 1", "b 2"]);
     assert_eq!(lab.failures(), [("b".to_owned(), "unreadable".to_owned())]);
@@ -912,98 +832,10 @@ fn columns_that_change_their_type() {
 
     // Interrupted while all is made anew: the old table stays.
     let lab = changed();
-    let mut told = Told { stop_after: Some(3), ..Told::default() };
+    let mut told = RecordingObserver { stop_after: Some(3), ..RecordingObserver::default() };
     let outcome = lab.run_in(&lab.dataset(), &recompute, &mut told).unwrap().outcome;
     assert_eq!((outcome.recomputed, outcome.stats.updated), (false, 0));
     assert_eq!(lab.table(), ["a 1", "b 2", "c 3"]);
-}
-
-/// A store that dies: after so many changes, every further one fails.
-struct Dying {
-    store: LocalStore,
-    left: AtomicUsize,
-    /// Python, which takes no lock, writes the table right before some of our replacements of it.
-    python: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
-}
-
-impl fmt::Debug for Dying {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a store that dies")
-    }
-}
-
-impl Dying {
-    fn dataset(lab: &Lab, left: usize) -> (Dataset, Arc<Self>) {
-        let store = LocalStore::open(&lab.path).unwrap();
-        let store = Arc::new(Self { store, left: AtomicUsize::new(left), python: Mutex::default() });
-        (Dataset::open_store(Arc::clone(&store) as Arc<dyn Store>).unwrap(), store)
-    }
-
-    fn change(&self) -> Result<(), StoreError> {
-        let alive = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        let source = io::Error::other("killed");
-        alive.map(drop).map_err(|_| StoreError::Io { action: "write", key: "any".into(), source })
-    }
-}
-
-impl Store for Dying {
-    fn replace_with(
-        &self,
-        key: &Key,
-        expected: Option<Stat>,
-        write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
-    ) -> Result<Option<Stat>, StoreError> {
-        if let Some(python) = self.python.lock().unwrap().pop() {
-            python();
-        }
-        self.change()?;
-        self.store.replace_with(key, expected, write)
-    }
-    fn get_with_stat(&self, key: &Key, limit: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
-        self.store.get_with_stat(key, limit)
-    }
-    fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError> {
-        self.store.open(key)
-    }
-    fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        self.store.stat(key)
-    }
-    fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError> {
-        self.store.list(folder)
-    }
-    fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
-        self.change()?;
-        self.store.put(key, bytes)
-    }
-    fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError> {
-        self.change()?;
-        self.store.put_with(key, write)
-    }
-    fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError> {
-        // Each by itself: some are published, others not.
-        for (key, bytes) in items {
-            self.put(&key, &bytes)?;
-        }
-        Ok(())
-    }
-    fn delete(&self, key: &Key) -> Result<bool, StoreError> {
-        self.change()?;
-        self.store.delete(key)
-    }
-    fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError> {
-        self.change()?;
-        self.store.delete_tree(folder)
-    }
-    fn rename(&self, from: &Key, to: &Key) -> Result<bool, StoreError> {
-        self.change()?;
-        self.store.rename(from, to)
-    }
-    fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {
-        self.store.lock(key, holder)
-    }
-    fn root(&self) -> PathBuf {
-        self.store.root()
-    }
 }
 
 /// Runs that die after each number of changes; after each, `status` tells the truth and the next run comes right.
@@ -1013,8 +845,8 @@ fn killed_at_every_change(begin: &dyn Fn() -> Lab, options: &RunOptions, expecte
         let mut lab = begin();
         lab.is_quick = true;
         let old = lab.sorted_table_or_broken();
-        let (dataset, _) = Dying::dataset(&lab, left);
-        let ended = lab.run_in(&dataset, options, &mut Told::default()).is_ok();
+        let (dataset, _) = FailingStore::dataset(&lab.path, Some(left));
+        let ended = lab.run_in(&dataset, options, &mut RecordingObserver::default()).is_ok();
 
         let table = lab.sorted_table_or_broken();
         let of_image = |table: &Option<Vec<String>>, id: &str| -> Option<Vec<String>> {
@@ -1100,14 +932,14 @@ fn rows_that_python_writes_meanwhile_are_kept_and_looked_at() {
         let lab = Lab::of("abc");
         lab.run();
         lab.rows("a", "[10]");
-        let (dataset, store) = Dying::dataset(&lab, usize::MAX);
+        let (dataset, store) = FailingStore::dataset(&lab.path, None);
         for count in 0..times {
             let path = lab.path.clone();
-            store.python.lock().unwrap().push(Box::new(move || {
+            store.before_replace.lock().unwrap().push(Box::new(move || {
                 alter(&path, |id, x| Some(if id == "b" { 20 + count } else { x }));
             }));
         }
-        let outcome = lab.run_in(&dataset, &incremental(), &mut Told::default()).unwrap().outcome;
+        let outcome = lab.run_in(&dataset, &incremental(), &mut RecordingObserver::default()).unwrap().outcome;
         assert_eq!((outcome.stats.updated, outcome.commits), (1, 1));
         assert_eq!(lab.table(), ["b 20", "c 3", "a 10"]);
         assert_eq!(lab.seal(), None, "nobody has compared Python's rows with the markers");
@@ -1119,16 +951,16 @@ fn rows_that_python_writes_meanwhile_are_kept_and_looked_at() {
     let lab = Lab::of("ab");
     lab.run();
     lab.rows("a", "[10]");
-    let (dataset, store) = Dying::dataset(&lab, usize::MAX);
+    let (dataset, store) = FailingStore::dataset(&lab.path, None);
     for count in 0..5 {
         let path = lab.path.clone();
         store
-            .python
+            .before_replace
             .lock()
             .unwrap()
             .push(Box::new(move || alter(&path, |id, x| Some(if id == "b" { 20 + count } else { x }))));
     }
-    let error = lab.run_in(&dataset, &incremental(), &mut Told::default()).unwrap_err();
+    let error = lab.run_in(&dataset, &incremental(), &mut RecordingObserver::default()).unwrap_err();
     assert!(error.to_string().contains("5 tries"), "{error}");
     assert_eq!((lab.table(), lab.intent()), (vec!["a 1".to_owned(), "b 20".into()], None));
     assert_eq!(lab.stale(), of(&[("a", StaleInputChanged), ("b", StaleRowsChanged)]));

@@ -1,32 +1,29 @@
 //! Plans and runs over small datasets, with an indexer made of closures.
 
 use crate::staleness::{ImageReport, Reason};
+use crate::testing::{FailingStore, FakeIndexer, FakeWorkforce, RecordingObserver};
 use crate::*;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{Int64Type, Schema};
-use kymhost_dataset::Dataset;
-use kymhost_plugin::{Extracted, FailureKind, ParamsReading};
-use kymhost_plugin::{Failure, IndexerInfo, PluginError, Workforce};
+use kymhost_dataset::{Dataset, Input};
+use kymhost_plugin::{Failure, FailureKind, IndexerInfo, ParamsReading, PluginError};
 use kymhost_plugin_api::{Json, RunMarker};
-use kymhost_store::{Entry, Key, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
+use kymhost_store::Key;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// An indexer by image: its params hash, its rows.
 #[derive(Default)]
-struct Fake {
+struct Answers {
     params: BTreeMap<String, Result<String, Failure>>,
     rows: BTreeMap<String, Result<RecordBatch, Failure>>,
-    /// Done at the beginning of every extraction.
-    meanwhile: Option<Box<dyn FnMut() + Send>>,
-    asked: Vec<&'static str>,
-    extracted: Vec<String>,
 }
 
-impl Fake {
+type Fake = FakeWorkforce<Answers>;
+
+impl Answers {
     fn image(&mut self, id: &str, params: &str, values: &[i64]) -> &mut Self {
         self.params.insert(id.into(), Ok(params.into()));
         self.rows.insert(id.into(), Ok(rows(Arc::new(Int64Array::from(values.to_vec())))));
@@ -42,68 +39,19 @@ fn failure(kind: FailureKind) -> Failure {
     Failure::new(kind, format!("{kind:?}"))
 }
 
-impl Workforce for Fake {
-    fn library_sha256(&mut self) -> Result<String, PluginError> {
-        Ok("0".repeat(64))
+impl FakeIndexer for Answers {
+    fn params(&mut self, image_id: &str) -> Result<ParamsReading, Failure> {
+        self.params[image_id].clone().map(ParamsReading::of)
     }
-    fn params_hashes(
-        &mut self,
-        image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
-    ) -> Result<(), PluginError> {
-        self.asked.push("params");
-        for (index, id) in image_ids.iter().enumerate() {
-            match self.params.get(id) {
-                Some(answer) => sink(index, answer.clone().map(ParamsReading::of)),
-                None => return Err(PluginError::worker(format!("no {id}"))),
-            }
-        }
-        Ok(())
+    fn rows(&mut self, image_id: &str) -> Result<(RecordBatch, Vec<Input>), Failure> {
+        self.rows[image_id].clone().map(|rows| (rows, Vec::new()))
     }
-    fn read_old_markers(
-        &mut self,
-        payloads: &[Vec<u8>],
-        sink: &mut dyn FnMut(usize, Result<Option<RunMarker>, Failure>),
-    ) -> Result<(), PluginError> {
-        self.asked.push("old markers");
-        for (index, payload) in payloads.iter().enumerate() {
-            let payload = Json::parse(payload).unwrap();
-            sink(
-                index,
-                match payload.get("old").and_then(Json::as_i64) {
-                    Some(n) if n < 0 => Err(failure(FailureKind::Panic)),
-                    Some(n) => Ok(Some(RunMarker::new("old", "p", "v", n.unsigned_abs(), 1))),
-                    None => Ok(None),
-                },
-            );
+    fn old_marker(&mut self, payload: &Json) -> Result<Option<RunMarker>, Failure> {
+        match payload.get("old").and_then(Json::as_i64) {
+            Some(n) if n < 0 => Err(failure(FailureKind::Panic)),
+            Some(n) => Ok(Some(RunMarker::new("old", "p", "v", n.unsigned_abs(), 1))),
+            None => Ok(None),
         }
-        Ok(())
-    }
-    fn extract_rows(
-        &mut self,
-        image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<Extracted, Failure>) -> bool,
-    ) -> Result<(), PluginError> {
-        self.asked.push("rows");
-        if let Some(meanwhile) = &mut self.meanwhile {
-            meanwhile();
-        }
-        for (index, id) in image_ids.iter().enumerate() {
-            self.extracted.push(id.clone());
-            let answer = match (&self.rows[id], &self.params[id]) {
-                (Ok(rows), Ok(params_hash)) => Ok(Extracted {
-                    rows: rows.clone(),
-                    params: ParamsReading::of(params_hash),
-                    inputs: Vec::new(),
-                    artifacts: Vec::new(),
-                }),
-                (Err(failure), _) | (_, Err(failure)) => Err(failure.clone()),
-            };
-            if !sink(index, answer) {
-                break;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -161,7 +109,7 @@ impl Lab {
     }
 
     fn run(&self, fake: &mut Fake, mode: Mode) -> Result<RunOutcome, IndexError> {
-        run(&self.dataset(), &indexer(), fake, &kymflow(mode), &mut Told::default())
+        run(&self.dataset(), &indexer(), fake, &kymflow(mode), &mut RecordingObserver::default())
     }
 
     /// Image and `x` of each row.
@@ -201,30 +149,6 @@ fn indexer() -> IndexerInfo {
     }
 }
 
-/// What a run told, and when to stop it.
-#[derive(Default)]
-struct Told {
-    planned: Option<(usize, usize)>,
-    done: Vec<(String, bool)>,
-    committing: usize,
-    stop_after: Option<usize>,
-}
-
-impl Observer for Told {
-    fn planned(&mut self, to_do: usize, total: usize) {
-        self.planned = Some((to_do, total));
-    }
-    fn image_done(&mut self, image_id: &str, failure: Option<&Failure>) {
-        self.done.push((image_id.into(), failure.is_none()));
-    }
-    fn committing(&mut self) {
-        self.committing += 1;
-    }
-    fn interrupted(&mut self) -> bool {
-        self.stop_after.is_some_and(|limit| self.done.len() >= limit)
-    }
-}
-
 fn pairs(pairs: &[(&str, i64)]) -> Vec<(String, i64)> {
     pairs.iter().map(|(id, x)| ((*id).to_owned(), *x)).collect()
 }
@@ -248,7 +172,7 @@ fn modes_have_names() {
 fn a_dataset_from_nothing_to_fresh() {
     use Reason::*;
     let lab = Lab::new(&["a", "b", "c"]);
-    let mut fake = Fake::default();
+    let mut fake = Fake::new(Answers::default());
     fake.image("a", "p", &[1, 2]).image("b", "p", &[]).image("c", "p", &[3]);
     let before = lab.files();
     let status = lab.status(&mut fake).unwrap();
@@ -272,7 +196,7 @@ fn a_dataset_from_nothing_to_fresh() {
     let outcome = lab.run(&mut fake, Mode::Incremental).unwrap();
     let stats = Stats { skipped_fresh: 2, skipped_zero_rows: 1, total_images: 3, ..Stats::default() };
     assert_eq!(outcome.stats, stats);
-    assert_eq!(fake.asked, ["params"]);
+    assert_eq!(fake.questions(), ["params"]);
     assert_eq!(lab.files(), before);
 
     // One image's params change.
@@ -296,7 +220,7 @@ fn a_dataset_from_nothing_to_fresh() {
 #[test]
 fn a_failed_image_keeps_its_rows_and_marker() {
     let lab = Lab::new(&["a", "b", "c", "d", "e"]);
-    let mut fake = Fake::default();
+    let mut fake = Fake::new(Answers::default());
     for (id, x) in [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5)] {
         fake.image(id, "p", &[x]);
     }
@@ -307,7 +231,7 @@ fn a_failed_image_keeps_its_rows_and_marker() {
     fake.rows.insert("b".into(), Err(failure(FailureKind::Abort)));
     fake.params.insert("c".into(), Err(failure(FailureKind::Unreadable)));
     fake.rows.insert("e".into(), Ok(rows(Arc::new(StringArray::from(vec!["text"])))));
-    let mut told = Told::default();
+    let mut told = RecordingObserver::default();
     let outcome = run(&lab.dataset(), &indexer(), &mut fake, &kymflow(Mode::Incremental), &mut told).unwrap();
     let stats = Stats { updated: 1, skipped_fresh: 1, failed: 3, total_images: 5, ..Stats::default() };
     assert_eq!(outcome.stats, stats);
@@ -320,7 +244,7 @@ fn a_failed_image_keeps_its_rows_and_marker() {
     assert_eq!(lab.marker("b").unwrap(), old_marker);
     assert_eq!(lab.marker("e").unwrap().params_hash, "p");
     assert_eq!(outcome.decisions[2].error.as_deref(), Some("Unreadable"));
-    assert_eq!(told.planned, Some((4, 5)));
+    assert_eq!(told.planned, [(4, 5)]);
     assert_eq!(told.committing, 1);
 
     // All fail: the table is not written.
@@ -337,7 +261,7 @@ fn a_failed_image_keeps_its_rows_and_marker() {
 fn markers_that_are_no_standard_ones() {
     use Reason::*;
     let lab = Lab::new(&["broken", "list", "none", "odd", "old0", "old1", "panics"]);
-    let mut fake = Fake::default();
+    let mut fake = Fake::new(Answers::default());
     for id in ["broken", "list", "none", "odd", "old0", "old1", "panics"] {
         fake.image(id, "p", &[7]);
     }
@@ -364,7 +288,7 @@ fn markers_that_are_no_standard_ones() {
             ("panics", StaleUnreadable),
         ]
     );
-    assert_eq!(fake.asked.iter().filter(|what| **what == "old markers").count(), 1);
+    assert_eq!(fake.questions().iter().filter(|what| **what == "old markers").count(), 1);
     let error = status.images[0].error.as_deref().unwrap();
     assert!(error.contains("broken") && error.contains("stalls_run"), "{error}");
 
@@ -392,9 +316,9 @@ fn markers_that_are_no_standard_ones() {
 #[test]
 fn an_interrupted_run_commits_what_is_done() {
     let lab = Lab::new(&["a", "b", "c"]);
-    let mut fake = Fake::default();
+    let mut fake = Fake::new(Answers::default());
     fake.image("a", "p", &[1]).image("b", "p", &[2]).image("c", "p", &[3]);
-    let mut told = Told { stop_after: Some(2), ..Told::default() };
+    let mut told = RecordingObserver { stop_after: Some(2), ..RecordingObserver::default() };
     let outcome = run(&lab.dataset(), &indexer(), &mut fake, &kymflow(Mode::Replace), &mut told).unwrap();
     assert_eq!(outcome.stats, Stats { updated: 2, not_run: 1, total_images: 3, missing: 3, ..Stats::default() });
     assert_eq!(lab.table(), pairs(&[("a", 1), ("b", 2)]));
@@ -414,7 +338,7 @@ fn tables_that_are_not_as_they_should_be() {
     };
     let text = |values: &[&str]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
     let ints = |values: &[i64]| -> ArrayRef { Arc::new(Int64Array::from(values.to_vec())) };
-    let mut fake = Fake::default();
+    let mut fake = Fake::new(Answers::default());
     fake.image("a", "p", &[1]);
 
     // No provenance columns: rows, which match nothing.
@@ -453,75 +377,19 @@ fn tables_that_are_not_as_they_should_be() {
     assert!(lab.status(&mut fake).is_err_and(|error| error.is_broken_table()));
 }
 
-/// A store in which Python, which takes no lock, writes the table right before some of our replacements of it.
-#[derive(Debug)]
-struct Busy {
-    store: kymhost_store::LocalStore,
-    writes: std::sync::Mutex<Vec<Vec<u8>>>,
-}
-
-impl Store for Busy {
-    fn replace_with(
-        &self,
-        key: &Key,
-        expected: Option<Stat>,
-        write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
-    ) -> Result<Option<Stat>, StoreError> {
-        if let Some(bytes) = self.writes.lock().unwrap().pop() {
-            // In place, as pandas does.
-            fs::write(self.root().join(key.as_str()), bytes).unwrap();
-        }
-        self.store.replace_with(key, expected, write)
-    }
-    fn get_with_stat(&self, key: &Key, limit: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
-        self.store.get_with_stat(key, limit)
-    }
-    fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError> {
-        self.store.open(key)
-    }
-    fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        self.store.stat(key)
-    }
-    fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError> {
-        self.store.list(folder)
-    }
-    fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
-        self.store.put(key, bytes)
-    }
-    fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError> {
-        self.store.put_with(key, write)
-    }
-    fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError> {
-        self.store.put_many(items)
-    }
-    fn delete(&self, key: &Key) -> Result<bool, StoreError> {
-        self.store.delete(key)
-    }
-    fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError> {
-        self.store.delete_tree(folder)
-    }
-    fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {
-        self.store.lock(key, holder)
-    }
-    fn root(&self) -> PathBuf {
-        self.store.root()
-    }
-}
-
 /// A store of tests must not promise less than the real one.
 #[test]
-fn busy_store_keeps_the_contract() {
+fn failing_store_keeps_the_contract() {
     let lab = Lab::new(&["a"]);
-    let store = kymhost_store::LocalStore::open(&lab.path).unwrap();
-    let busy = Busy { store, writes: std::sync::Mutex::default() };
-    assert_eq!(kymhost_store::contract::check(&busy, &Key::new("contract").unwrap()), []);
+    let store = FailingStore::open(&lab.path, None);
+    assert_eq!(kymhost_store::contract::check(&store, &Key::new("contract").unwrap()), []);
 }
 
 #[test]
 fn rows_that_python_writes_during_a_commit_are_kept() {
     // The table as Python writes it meanwhile: with one more row, of an image that we know nothing of.
     let elsewhere = Lab::new(&["a", "b", "python"]);
-    let mut fake = Fake::default();
+    let mut fake = Fake::new(Answers::default());
     fake.image("a", "p", &[1]).image("b", "p", &[2]).image("python", "p", &[9]);
     elsewhere.run(&mut fake, Mode::Replace).unwrap();
     let theirs = fs::read(elsewhere.table_path()).unwrap();
@@ -534,12 +402,15 @@ fn rows_that_python_writes_during_a_commit_are_kept() {
     for (times, is_done) in [(1, true), (4, true), (5, false)] {
         let lab = Lab::new(&["a", "b"]);
         lab.run(&mut fake, Mode::Replace).unwrap();
-        // The last comes first: they are taken from the end.
-        let writes = (0..times).map(|count| [&theirs, &others][count % 2].clone()).collect();
-        let store = kymhost_store::LocalStore::open(&lab.path).unwrap();
-        let dataset = Dataset::open_store(Arc::new(Busy { store, writes: std::sync::Mutex::new(writes) })).unwrap();
+        let (dataset, store) = FailingStore::dataset(&lab.path, None);
+        for count in 0..times {
+            let (path, bytes) = (lab.table_path(), [&theirs, &others][count % 2].clone());
+            // In place, as pandas does.
+            store.before_replace.lock().unwrap().push(Box::new(move || fs::write(path, bytes).unwrap()));
+        }
         fake.image("a", "q", &[5]);
-        let outcome = run(&dataset, &indexer(), &mut fake, &kymflow(Mode::Incremental), &mut Told::default());
+        let outcome =
+            run(&dataset, &indexer(), &mut fake, &kymflow(Mode::Incremental), &mut RecordingObserver::default());
         fake.image("a", "p", &[1]);
         let expected: &[(&str, i64)] =
             if is_done { &[("b", 2), ("python", 9), ("a", 5)] } else { &[("a", 1), ("b", 2), ("python", 9)] };
@@ -556,7 +427,7 @@ fn rows_that_python_writes_during_a_commit_are_kept() {
 #[test]
 fn one_run_at_a_time() {
     let lab = Lab::new(&["a", "b"]);
-    let mut fake = Fake::default();
+    let mut fake = Fake::new(Answers::default());
     fake.image("a", "p", &[1]).image("b", "p", &[2]);
     let name = names::TableName::of("stalls").unwrap();
     let guard = lab
@@ -571,7 +442,7 @@ fn one_run_at_a_time() {
     assert_eq!(table, "tables/kym_stalls.parquet");
     assert!(holder.pid == Some(std::process::id()) && holder.to_string().contains("stalls"), "{holder}");
     assert_eq!(lab.files(), before);
-    assert!(!fake.asked.contains(&"rows"));
+    assert!(!fake.questions().contains(&"rows"));
     // A status needs no lock.
     lab.status(&mut fake).unwrap();
     drop(guard);
@@ -586,7 +457,7 @@ fn one_run_at_a_time() {
     fake.image("a", "q", &[3]);
     let dataset = lab.dataset();
     let key = name.lock_key().unwrap();
-    fake.meanwhile = Some(Box::new(move || assert!(dataset.store().lock(&key, "").unwrap().is_none())));
+    fake.on_rows = Some(Box::new(move || assert!(dataset.store().lock(&key, "").unwrap().is_none())));
     assert_eq!(lab.run(&mut fake, Mode::Incremental).unwrap().stats.updated, 1);
 }
 
@@ -604,13 +475,13 @@ fn an_image_that_cannot_take_its_marker_keeps_its_rows() {
     ];
     for (harm, work, kind) in harms {
         let lab = Lab::new(&["a", "b"]);
-        let mut fake = Fake::default();
+        let mut fake = Fake::new(Answers::default());
         fake.image("a", "p", &[1]).image("b", "p", &[2]);
         lab.run(&mut fake, Mode::Replace).unwrap();
         fake.image("a", "q", &[10]).image("b", "q", &[20]);
         let image = lab.path.join("images/a");
         // While rows are extracted: after all was judged.
-        fake.meanwhile = Some(Box::new(move || work(&image)));
+        fake.on_rows = Some(Box::new(move || work(&image)));
         let outcome = lab.run(&mut fake, Mode::Incremental).unwrap();
         assert_eq!(outcome.stats, Stats { updated: 1, failed: 1, total_images: 2, ..Stats::default() }, "{harm}");
         assert_eq!((&*outcome.failures[0].image_id, outcome.failures[0].failure.kind), ("a", kind), "{harm}");
@@ -624,15 +495,17 @@ fn an_image_that_cannot_take_its_marker_keeps_its_rows() {
 #[test]
 fn an_indexer_that_cannot_be_used() {
     let lab = Lab::new(&["a", "b"]);
-    let mut fake = Fake::default();
+    let mut fake = Fake::new(Answers::default());
     fake.image("a", "p", &[1]);
+    fake.gives_up_at = Some(("params", "b"));
     assert!(matches!(lab.status(&mut fake), Err(IndexError::Plugin(PluginError::Worker { .. }))));
     let mut named = indexer();
     named.name = "kym_stalls".into();
     let before = lab.files();
     let error = status(&lab.dataset(), &named, &mut fake, Compat::Kymflow, None).unwrap_err();
     assert!(matches!(error, IndexError::BadName { .. }));
-    let error = run(&lab.dataset(), &named, &mut fake, &kymflow(Mode::Replace), &mut Told::default()).unwrap_err();
+    let error =
+        run(&lab.dataset(), &named, &mut fake, &kymflow(Mode::Replace), &mut RecordingObserver::default()).unwrap_err();
     assert!(matches!(error, IndexError::BadName { .. }));
     assert_eq!(lab.files(), before);
 
@@ -641,6 +514,6 @@ fn an_indexer_that_cannot_be_used() {
     let before = lab.files();
     fake.asked.clear();
     assert_eq!(lab.run(&mut fake, Mode::Replace).unwrap().stats, Stats::default());
-    assert_eq!(fake.asked, [""; 0]);
+    assert_eq!(fake.asked, []);
     assert_eq!(lab.files(), before);
 }

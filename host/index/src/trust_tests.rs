@@ -2,43 +2,40 @@
 
 use crate::receipt::ReadMarker;
 use crate::staleness::Reason;
+use crate::testing::{FailingStore, FakeIndexer, FakeWorkforce, RecordingObserver};
 use crate::*;
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::Int64Type;
-use kymhost_dataset::Dataset;
-use kymhost_plugin::{Extracted, FailureKind, ParamsReading};
-use kymhost_plugin::{Failure, IndexerInfo, PluginError, Workforce};
+use kymhost_dataset::{Dataset, Input};
+use kymhost_plugin::{Failure, FailureKind, IndexerInfo, ParamsReading};
 use kymhost_plugin_api::RunMarker;
-use kymhost_store::{Entry, Key, LocalStore, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const MARKER: &str = "stalls_run";
 const TABLE: &str = "kym_stalls";
 
+fn library(digit: char) -> String {
+    digit.to_string().repeat(64)
+}
+
 /// The params are what `params.json` says; the rows are the numbers of `values.json`, times a factor.
 struct Reader {
     dataset: Dataset,
-    library: char,
     factor: i64,
     /// Added to each number, and then one more at each extraction: no two agree.
     drift: Option<i64>,
     broken: BTreeSet<String>,
-    extracted: usize,
-    /// Done once, when the first image of an extraction is done.
+    /// Runs once, after the first image of an extraction was read.
     meanwhile: Option<Box<dyn FnOnce() + Send>>,
-    /// Done whenever params are asked for.
-    on_params: Option<Box<dyn FnMut() + Send>>,
 }
 
-impl Reader {
-    fn hashed(&self, id: &str) -> Result<ParamsReading, Failure> {
-        let record = self.dataset.find_record(id).unwrap().watched(MARKER);
+impl FakeIndexer for Reader {
+    fn params(&mut self, image_id: &str) -> Result<ParamsReading, Failure> {
+        let record = self.dataset.find_record(image_id).unwrap().watched(MARKER);
         let text = record.json_bytes("stalls/params").unwrap().unwrap_or_default();
         let text = String::from_utf8(text).unwrap();
         if text == "broken" {
@@ -46,72 +43,30 @@ impl Reader {
         }
         Ok(ParamsReading { hash: format!("h{text}"), value: Some(text), inputs: record.inputs().unwrap() })
     }
-}
-
-impl Workforce for Reader {
-    fn library_sha256(&mut self) -> Result<String, PluginError> {
-        Ok(self.library.to_string().repeat(64))
-    }
-    fn params_hashes(
-        &mut self,
-        image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<ParamsReading, Failure>),
-    ) -> Result<(), PluginError> {
-        if let Some(work) = &mut self.on_params {
+    fn rows(&mut self, image_id: &str) -> Result<(RecordBatch, Vec<Input>), Failure> {
+        let record = self.dataset.find_record(image_id).unwrap().watched(MARKER);
+        let values = record.json("stalls/values").unwrap().unwrap();
+        let values = values.as_array().unwrap().iter().map(|value| value.as_i64().unwrap());
+        let drift = self.drift.unwrap_or_default();
+        let values = Int64Array::from(values.map(|value| value * self.factor + drift).collect::<Vec<_>>());
+        self.drift = self.drift.map(|drift| drift + 1);
+        let rows = RecordBatch::try_from_iter_with_nullable([("x", Arc::new(values) as _, true)]).unwrap();
+        let inputs = record.inputs().unwrap();
+        if let Some(work) = self.meanwhile.take() {
             work();
         }
-        for (index, id) in image_ids.iter().enumerate() {
-            sink(index, self.hashed(id));
+        match self.broken.contains(image_id) {
+            true => Err(Failure::new(FailureKind::Panic, "it fell".into())),
+            false => Ok((rows, inputs)),
         }
-        Ok(())
-    }
-    fn read_old_markers(
-        &mut self,
-        payloads: &[Vec<u8>],
-        sink: &mut dyn FnMut(usize, Result<Option<RunMarker>, Failure>),
-    ) -> Result<(), PluginError> {
-        (0..payloads.len()).for_each(|index| sink(index, Ok(None)));
-        Ok(())
-    }
-    fn extract_rows(
-        &mut self,
-        image_ids: &[String],
-        sink: &mut dyn FnMut(usize, Result<Extracted, Failure>) -> bool,
-    ) -> Result<(), PluginError> {
-        for (index, id) in image_ids.iter().enumerate() {
-            self.extracted += 1;
-            let params = self.hashed(id);
-            let record = self.dataset.find_record(id).unwrap().watched(MARKER);
-            let values = record.json("stalls/values").unwrap().unwrap();
-            let values = values.as_array().unwrap().iter().map(|value| value.as_i64().unwrap());
-            let drift = self.drift.unwrap_or_default();
-            let values = Int64Array::from(values.map(|value| value * self.factor + drift).collect::<Vec<_>>());
-            self.drift = self.drift.map(|drift| drift + 1);
-            let rows = RecordBatch::try_from_iter_with_nullable([("x", Arc::new(values) as _, true)]).unwrap();
-            let inputs = record.inputs().unwrap();
-            let answer = match self.broken.contains(id) {
-                true => Err(Failure::new(FailureKind::Panic, "it fell".into())),
-                false => params.map(|params| Extracted { rows, params, inputs, artifacts: Vec::new() }),
-            };
-            if let Some(work) = self.meanwhile.take() {
-                work();
-            }
-            if !sink(index, answer) {
-                break;
-            }
-        }
-        Ok(())
     }
 }
-
-struct Quiet;
-impl Observer for Quiet {}
 
 struct Lab {
     _folder: tempfile::TempDir,
     path: PathBuf,
     dataset: Dataset,
-    reader: Reader,
+    reader: FakeWorkforce<Reader>,
     indexer: IndexerInfo,
 }
 
@@ -129,16 +84,9 @@ impl Lab {
             fs::write(image.join("analysis/stalls/params.json"), "1").unwrap();
             fs::write(image.join("analysis/stalls/values.json"), values).unwrap();
         }
-        let reader = Reader {
-            dataset: dataset.clone(),
-            library: 'a',
-            factor: 1,
-            drift: None,
-            broken: BTreeSet::new(),
-            extracted: 0,
-            meanwhile: None,
-            on_params: None,
-        };
+        let reader =
+            Reader { dataset: dataset.clone(), factor: 1, drift: None, broken: BTreeSet::new(), meanwhile: None };
+        let reader = FakeWorkforce { library_sha256: library('a'), ..FakeWorkforce::new(reader) };
         let indexer = IndexerInfo {
             name: "stalls".into(),
             analysis_version: "v1".into(),
@@ -152,7 +100,14 @@ impl Lab {
     }
 
     fn run(&mut self) -> RunOutcome {
-        run(&self.dataset, &self.indexer, &mut self.reader, &RunOptions::new(Mode::Incremental), &mut Quiet).unwrap()
+        run(
+            &self.dataset,
+            &self.indexer,
+            &mut self.reader,
+            &RunOptions::new(Mode::Incremental),
+            &mut RecordingObserver::default(),
+        )
+        .unwrap()
     }
 
     fn put(&self, id: &str, name: &str, text: &str) {
@@ -182,7 +137,8 @@ impl Lab {
     fn verify(&mut self, sample: Option<u64>, rows: bool) -> (u64, u64, Vec<(String, VerifyKind)>) {
         let options = VerifyOptions { sample, rows };
         let before = files(&self.path);
-        let found = verify(&self.dataset, &self.indexer, &mut self.reader, &options, &mut Quiet).unwrap();
+        let found = verify(&self.dataset, &self.indexer, &mut self.reader, &options, &mut RecordingObserver::default())
+            .unwrap();
         assert_eq!(files(&self.path), before, "nothing is written");
         assert_eq!((found.indexer.as_str(), found.table.as_str()), ("stalls", "tables/kym_stalls.parquet"));
         (found.fresh, found.checked, found.findings.into_iter().map(|found| (found.image_id, found.kind)).collect())
@@ -191,7 +147,7 @@ impl Lab {
     fn adopt(&mut self, images: Option<&[&str]>) -> AdoptOutcome {
         let images = images.map(|images| images.iter().map(|id| (*id).to_owned()).collect());
         let options = AdoptOptions { images, ..AdoptOptions::new("the change is of no account") };
-        adopt(&self.dataset, &self.indexer, &mut self.reader, &options, &mut Quiet).unwrap()
+        adopt(&self.dataset, &self.indexer, &mut self.reader, &options, &mut RecordingObserver::default()).unwrap()
     }
 
     /// Image, x, params hash and version of each row.
@@ -256,10 +212,10 @@ fn verify_tells_each_kind_apart() {
     type Case = (&'static str, Harm, bool, u64, Vec<(&'static str, VerifyKind)>);
     let cases: Vec<Case> = vec![
         ("nothing", |_| {}, true, 4, vec![]),
-        ("another library that gives the same", |lab| lab.reader.library = 'b', true, 4, vec![]),
+        ("another library that gives the same", |lab| lab.reader.library_sha256 = library('b'), true, 4, vec![]),
         (
             "a library that gives other rows",
-            |lab| (lab.reader.library, lab.reader.factor) = ('b', 7),
+            |lab| (lab.reader.library_sha256, lab.reader.factor) = (library('b'), 7),
             true,
             4,
             all(VersionBumpForgotten),
@@ -323,9 +279,9 @@ fn verify_tells_each_kind_apart() {
 fn verify_extracts_a_sample_twice() {
     for (sample, rows, checked, extracted) in [(Some(0), false, 0, 0), (Some(2), false, 2, 4), (None, true, 4, 8)] {
         let mut lab = Lab::new(&IMAGES);
-        lab.reader.extracted = 0;
+        lab.reader.extracted.clear();
         assert_eq!(lab.verify(sample, rows), (4, checked, vec![]));
-        assert_eq!(lab.reader.extracted, extracted);
+        assert_eq!(lab.reader.extracted.len(), extracted);
     }
 }
 
@@ -335,7 +291,8 @@ fn verify_suspects_no_image_that_changes_while_it_is_verified() {
     let path = lab.path.join("images/b/analysis/stalls/values.json");
     lab.reader.meanwhile = Some(Box::new(move || fs::write(path, "[33]").unwrap()));
     let options = VerifyOptions::default();
-    let found = verify(&lab.dataset, &lab.indexer, &mut lab.reader, &options, &mut Quiet).unwrap();
+    let found =
+        verify(&lab.dataset, &lab.indexer, &mut lab.reader, &options, &mut RecordingObserver::default()).unwrap();
     let [finding] = found.findings.as_slice() else { panic!("{found:?}") };
     assert_eq!((finding.image_id.as_str(), finding.kind), ("b", VerifyKind::Failed));
     assert!(finding.message.contains("STALE_INPUT_CHANGED while it was verified"), "{}", finding.message);
@@ -385,7 +342,7 @@ fn adopted_rows_are_fresh_until_something_changes_again() {
         table
     };
     assert_eq!(sorted(&lab), rows("h2", "v1"));
-    lab.reader.extracted = 0;
+    lab.reader.extracted.clear();
     let outcome = lab.adopt(None);
     assert_eq!((outcome.adopted, outcome.already_fresh, outcome.nothing_to_adopt), (4, 0, 0), "{outcome:?}");
     assert_eq!(outcome.failures, []);
@@ -410,7 +367,7 @@ fn adopted_rows_are_fresh_until_something_changes_again() {
     let outcome = lab.adopt(None);
     assert_eq!((outcome.adopted, outcome.already_fresh, outcome.nothing_to_adopt), (0, 4, 0));
     assert_eq!(files(&lab.path), before);
-    assert_eq!(lab.reader.extracted, 0, "nothing was extracted");
+    assert_eq!(lab.reader.extracted.len(), 0, "nothing was extracted");
 
     // What changes from now on is seen: the inputs are those of now.
     lab.reader.broken.clear();
@@ -457,7 +414,8 @@ fn what_cannot_be_adopted_is_told_and_left_alone() {
 
     let images = ["b", "gone", "nowhere"].iter().map(|id| (*id).to_owned()).collect();
     let options = AdoptOptions { images: Some(images), ..AdoptOptions::new("") };
-    let error = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &options, &mut Quiet).unwrap_err();
+    let error =
+        adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &options, &mut RecordingObserver::default()).unwrap_err();
     assert!(matches!(&error, IndexError::UnknownImages(ids) if *ids == ["gone", "nowhere"]), "{error}");
 }
 
@@ -467,7 +425,9 @@ fn adopting_waits_for_no_other_run_unless_it_is_told_to() {
     lab.indexer.analysis_version = "v2".into();
     let name = names::TableName::of("stalls").unwrap();
     let guard = lab.dataset.store().lock(&name.lock_key().unwrap(), "").unwrap();
-    let error = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""), &mut Quiet).unwrap_err();
+    let error =
+        adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""), &mut RecordingObserver::default())
+            .unwrap_err();
     assert!(matches!(error, IndexError::Locked { .. }), "{error}");
     drop(guard);
     assert_eq!(lab.adopt(None).adopted, 4);
@@ -508,7 +468,13 @@ fn rows_that_python_writes_while_they_are_adopted_are_those_that_are_adopted() {
                 alter(&dataset, "b");
             }
         }));
-        let result = adopt(&lab.dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""), &mut Quiet);
+        let result = adopt(
+            &lab.dataset,
+            &lab.indexer,
+            &mut lab.reader,
+            &AdoptOptions::new(""),
+            &mut RecordingObserver::default(),
+        );
         let b = lab.table().into_iter().find(|row| row.0 == "b").unwrap();
         let version = if is_done { "v2" } else { "v1" };
         assert_eq!((b.1, b.3.as_str()), (3 + 1000 * times, version), "{times}");
@@ -523,77 +489,6 @@ fn rows_that_python_writes_while_they_are_adopted_are_those_that_are_adopted() {
     }
 }
 
-/// A store whose n-th write or deletion fails, and every one after it.
-#[derive(Debug)]
-struct Failing {
-    store: LocalStore,
-    left: AtomicUsize,
-    failed: AtomicUsize,
-}
-
-impl Failing {
-    fn spend(&self, key: &Key) -> Result<(), StoreError> {
-        let spent = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        spent.map(drop).map_err(|_| {
-            self.failed.fetch_add(1, Ordering::SeqCst);
-            StoreError::Io { action: "write", key: key.to_string(), source: io::ErrorKind::StorageFull.into() }
-        })
-    }
-}
-
-impl Store for Failing {
-    fn get_with_stat(&self, key: &Key, limit: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError> {
-        self.store.get_with_stat(key, limit)
-    }
-    fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError> {
-        self.store.open(key)
-    }
-    fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
-        self.store.stat(key)
-    }
-    fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError> {
-        self.store.list(folder)
-    }
-    fn put(&self, key: &Key, bytes: &[u8]) -> Result<(), StoreError> {
-        self.spend(key)?;
-        self.store.put(key, bytes)
-    }
-    fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError> {
-        self.spend(key)?;
-        self.store.put_with(key, write)
-    }
-    fn replace_with(
-        &self,
-        key: &Key,
-        expected: Option<Stat>,
-        write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
-    ) -> Result<Option<Stat>, StoreError> {
-        self.spend(key)?;
-        self.store.replace_with(key, expected, write)
-    }
-    fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError> {
-        // Published one by one: it can fail between any two.
-        for (key, bytes) in items {
-            self.put(&key, &bytes)?;
-        }
-        Ok(())
-    }
-    fn delete(&self, key: &Key) -> Result<bool, StoreError> {
-        self.spend(key)?;
-        self.store.delete(key)
-    }
-    fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError> {
-        self.spend(folder)?;
-        self.store.delete_tree(folder)
-    }
-    fn lock(&self, key: &Key, holder: &str) -> Result<Option<LockGuard>, StoreError> {
-        self.store.lock(key, holder)
-    }
-    fn root(&self) -> PathBuf {
-        self.store.root()
-    }
-}
-
 #[test]
 fn adopting_that_ends_anywhere_leaves_each_image_adopted_or_stale() {
     let mut failures = 0;
@@ -604,11 +499,10 @@ fn adopting_that_ends_anywhere_leaves_each_image_adopted_or_stale() {
         lab.run();
         lab.indexer.analysis_version = "v2".into();
         let before: Vec<i64> = lab.table().into_iter().map(|row| row.1).collect();
-        let store = LocalStore::open(&lab.path).unwrap();
-        let store = Arc::new(Failing { store, left: AtomicUsize::new(left), failed: AtomicUsize::new(0) });
-        let dataset = Dataset::open_store(Arc::clone(&store) as _).unwrap();
-        let result = adopt(&dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""), &mut Quiet);
-        let has_failed = store.failed.load(Ordering::SeqCst) > 0;
+        let (dataset, store) = FailingStore::dataset(&lab.path, Some(left));
+        let result =
+            adopt(&dataset, &lab.indexer, &mut lab.reader, &AdoptOptions::new(""), &mut RecordingObserver::default());
+        let has_failed = store.has_refused();
         assert_eq!(result.is_err(), has_failed, "{left}: {result:?}");
         failures += usize::from(has_failed);
         for (id, reason) in lab.reasons() {
@@ -671,9 +565,9 @@ fn an_image_that_was_put_back_vouches_for_no_later_rows() {
                 move_over(&image, &away);
                 lab.put("a", "stalls/values", "[7, 8]");
                 let options = RunOptions { orphans: Orphans::Keep, ..RunOptions::new(Mode::Incremental) };
-                run(&lab.dataset, &lab.indexer, &mut lab.reader, &options, &mut Quiet).unwrap();
+                run(&lab.dataset, &lab.indexer, &mut lab.reader, &options, &mut RecordingObserver::default()).unwrap();
                 lab.alter("b");
-                run(&lab.dataset, &lab.indexer, &mut lab.reader, &options, &mut Quiet).unwrap();
+                run(&lab.dataset, &lab.indexer, &mut lab.reader, &options, &mut RecordingObserver::default()).unwrap();
                 move_over(&away, &image);
             }
             _ => move_over(&backup, &image),
@@ -709,7 +603,7 @@ fn a_seal_knows_the_receipts_of_all_images() {
     lab.put("d", "stalls/values", "[]");
     lab.put("c", "stalls/values", "[9]");
     let each = RunOptions { max_held_bytes: 1, ..RunOptions::new(Mode::Replace) };
-    let outcome = run(&lab.dataset, &lab.indexer, &mut lab.reader, &each, &mut Quiet).unwrap();
+    let outcome = run(&lab.dataset, &lab.indexer, &mut lab.reader, &each, &mut RecordingObserver::default()).unwrap();
     assert_eq!(outcome.commits, 4);
     held(&mut lab, "several commits");
     lab.indexer.analysis_version = "v2".into();
