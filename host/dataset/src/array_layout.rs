@@ -8,7 +8,7 @@ use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::json::Object;
 
 /// The most bytes that an array may have, decoded.
-pub(crate) const MAX_ARRAY_BYTES: u64 = 8 << 30;
+pub const MAX_ARRAY_BYTES: u64 = 8 << 30;
 
 /// The most bytes of one chunk, decoded: Blosc's own bound.
 const MAX_CHUNK_BYTES: u64 = (1 << 31) - 17;

@@ -33,6 +33,7 @@ mod watch;
 mod well_known;
 mod zstd_pages;
 
+pub use array_layout::MAX_ARRAY_BYTES;
 pub use artifact_keys::{Own, artifact_keys};
 pub use dataset::{Dataset, FORMAT, PreparedJson, SCHEMA_VERSION};
 pub use draft::{ArrayInfo, ImageDraft, StagedImage, StagedPixels, default_axes, safe_artifact_name};

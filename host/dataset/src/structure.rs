@@ -6,16 +6,13 @@
 use crate::attributes;
 use crate::dataset::Dataset;
 use crate::error::DatasetError;
-use kymhost_store::{Holder, Key, LockGuard, StoreError};
-use std::io;
-use std::time::{Duration, Instant};
+use kymhost_store::{Key, LockFailure, LockGuard, lock_if_possible};
+use std::time::Duration;
 
 /// Its key.
 const LOCK: &str = "index/kymhost/locks/dataset.lock";
 /// How long another process is waited for. Only listing the images of a large dataset for its manifest takes seconds.
 const WAIT: Duration = Duration::from_secs(30);
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The lock, or nothing if the dataset can be written but has no place for locks.
 #[derive(Debug)]
@@ -30,30 +27,10 @@ impl Dataset {
     }
 
     pub(crate) fn lock_structure_for(&self, what: &str, wait: Duration) -> Result<Structure, DatasetError> {
-        let key = Key::new(LOCK)?;
-        let holder = Holder::this_process(what).to_text();
-        let begun = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.store().lock(&key, &holder) {
-                Ok(Some(guard)) => return Ok(Structure { _guard: Some(guard) }),
-                Ok(None) => {}
-                // A store without locks, or a colleague's dataset in which we may write images but not next to them.
-                Err(StoreError::Io { source, .. })
-                    if matches!(source.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
-                {
-                    tracing::warn!(%source, "the dataset has no place for locks; going on without one");
-                    return Ok(Structure { _guard: None });
-                }
-                Err(error) => return Err(error.into()),
-            }
-            let left = wait.saturating_sub(begun.elapsed());
-            if left.is_zero() {
-                let holder = self.store().lock_holder(&key);
-                return Err(DatasetError::Locked { holder, seconds: wait.as_secs() });
-            }
-            std::thread::sleep(pause.min(left));
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        match lock_if_possible(&**self.store(), &Key::new(LOCK)?, what, wait) {
+            Ok(guard) => Ok(Structure { _guard: guard }),
+            Err(LockFailure::Busy(holder)) => Err(DatasetError::Locked { holder, seconds: wait.as_secs() }),
+            Err(LockFailure::Store(error)) => Err(error.into()),
         }
     }
 

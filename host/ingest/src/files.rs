@@ -6,8 +6,6 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// The most bytes that one recording may have, decoded: as much as an array of a dataset.
-pub(crate) const MAX_PIXEL_BYTES: u64 = 8 << 30;
 /// The most bytes of a header in text.
 pub(crate) const MAX_HEADER_BYTES: u64 = 1 << 20;
 /// The most bytes of a document next to a recording.

@@ -1,6 +1,6 @@
 //! NPY files, numpy's own form of one array: versions 1 to 3, C and Fortran order, either byte order.
 
-use kymhost_dataset::{dtype_text, parse_dtype};
+use kymhost_dataset::{MAX_ARRAY_BYTES, dtype_text, parse_dtype};
 use kymhost_plugin_api::array::{Array, DType};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -49,7 +49,7 @@ pub fn parse(file: &[u8]) -> Result<Npy, String> {
         .shape
         .iter()
         .try_fold(described.dtype.size(), |product, &length| product.checked_mul(length))
-        .filter(|&bytes| bytes as u64 <= crate::files::MAX_PIXEL_BYTES)
+        .filter(|&bytes| bytes as u64 <= MAX_ARRAY_BYTES)
         .ok_or_else(|| format!("its shape {:?} of {} is more than kymhost takes", described.shape, described.dtype))?;
     if data.len() != expected {
         return Err(format!("it holds {} bytes, its header says {expected}", data.len()));

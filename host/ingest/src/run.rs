@@ -13,12 +13,12 @@ use crate::prepare::{Prepared, prepare};
 use crate::publish::Publisher;
 use crate::tiff::Budget;
 use kymhost_dataset::{Dataset, DatasetError};
-use kymhost_store::{Holder, Key, LockGuard, StoreError};
+use kymhost_store::{Key, LockFailure, LockGuard, lock_if_possible};
 use std::collections::HashSet;
-use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Keeps a second ingest out.
 const LOCK: &str = "index/kymhost/locks/ingest.lock";
@@ -114,18 +114,10 @@ pub fn ingest(
 
 fn lock(dataset: &Dataset) -> Result<Option<LockGuard>, IngestError> {
     let key = Key::new(LOCK).map_err(DatasetError::from)?;
-    match dataset.store().lock(&key, &Holder::this_process("ingesting").to_text()) {
-        Ok(Some(guard)) => Ok(Some(guard)),
-        Ok(None) => Err(IngestError::Locked { holder: dataset.store().lock_holder(&key) }),
-        // As with the dataset's structure: an ingest also works in a place without locks.
-        Err(StoreError::Io { source, .. })
-            if matches!(source.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) =>
-        {
-            tracing::warn!(%source, "the dataset has no place for locks; going on without one");
-            Ok(None)
-        }
-        Err(error) => Err(DatasetError::from(error).into()),
-    }
+    lock_if_possible(&**dataset.store(), &key, "ingesting", Duration::ZERO).map_err(|failure| match failure {
+        LockFailure::Busy(holder) => IngestError::Locked { holder },
+        LockFailure::Store(error) => DatasetError::from(error).into(),
+    })
 }
 
 /// What the threads share.

@@ -1,11 +1,11 @@
 //! Files next to a recording that become artifacts: their forms and how each is read.
 
 use crate::error::{FileError, FileErrorKind};
-use crate::files::{MAX_PIXEL_BYTES, MAX_SIDECAR_BYTES, read_bounded};
+use crate::files::{MAX_SIDECAR_BYTES, read_bounded};
 use crate::npy;
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
-use kymhost_dataset::{gunzip, parse_parquet};
+use kymhost_dataset::{MAX_ARRAY_BYTES, gunzip, parse_parquet};
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Json, csv};
 use std::collections::HashMap;
@@ -65,7 +65,7 @@ pub fn read(
     types: Option<&HashMap<String, DataType>>,
 ) -> Result<SidecarContent, FileError> {
     let refused = |why: String| FileError::beside(FileErrorKind::Sidecar, path, why);
-    let limit = if form == SidecarForm::Npy { MAX_PIXEL_BYTES + (1 << 20) } else { MAX_SIDECAR_BYTES };
+    let limit = if form == SidecarForm::Npy { MAX_ARRAY_BYTES + (1 << 20) } else { MAX_SIDECAR_BYTES };
     let bytes = read_bounded(path, limit).map_err(refused)?;
     let rows = |text: &[u8]| {
         let rows = match types {

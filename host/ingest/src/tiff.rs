@@ -6,8 +6,7 @@
 
 use crate::directory::{self, Mended};
 use crate::error::{FileError, FileErrorKind};
-use crate::files::MAX_PIXEL_BYTES;
-use kymhost_dataset::default_axes;
+use kymhost_dataset::{MAX_ARRAY_BYTES, default_axes};
 use kymhost_plugin_api::array::{Array, DType};
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -164,7 +163,7 @@ fn decode<'a, R: Read + Seek>(
     let (directories, patches) = directory::scan(&mut open()?, MAX_PAGES + 1);
     let start = |reader: R| -> Result<Decoder<Mended<'_, R>>, FileError> {
         let mut limits = Limits::default();
-        limits.decoding_buffer_size = usize::try_from(MAX_PIXEL_BYTES).unwrap_or(usize::MAX);
+        limits.decoding_buffer_size = usize::try_from(MAX_ARRAY_BYTES).unwrap_or(usize::MAX);
         limits.intermediate_buffer_size = MAX_INTERMEDIATE;
         // A list of offsets cannot be longer than the file.
         limits.ifd_value_size = usize::try_from(length).unwrap_or(usize::MAX).clamp(1 << 20, 1 << 28);
@@ -222,11 +221,11 @@ fn decode<'a, R: Read + Seek>(
     }
     let (_, first) = first.ok_or_else(|| broken("it has no page"))?;
     let claimed =
-        first.bytes().checked_mul(pages as u64).filter(|&bytes| bytes <= MAX_PIXEL_BYTES).ok_or_else(|| {
+        first.bytes().checked_mul(pages as u64).filter(|&bytes| bytes <= MAX_ARRAY_BYTES).ok_or_else(|| {
             FileError::new(
                 FileErrorKind::TooLarge,
                 format!(
-                    "it claims {pages} pages of {} x {} {}, more than {MAX_PIXEL_BYTES} bytes, kymhost's limit",
+                    "it claims {pages} pages of {} x {} {}, more than {MAX_ARRAY_BYTES} bytes, kymhost's limit",
                     first.height, first.width, first.dtype
                 ),
             )
