@@ -12,6 +12,7 @@
 //!
 //! Names end with their unit: `_sec`, `_mm_s`, `_um`, `_deg`. An unknown velocity or time is NaN.
 
+pub mod cells;
 mod error;
 pub mod events;
 pub mod radon;

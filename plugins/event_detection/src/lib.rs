@@ -7,6 +7,7 @@
 //! and `velocity_events/params` with the params that were used. Its own table has one row per ROI. All are described
 //! in `docs/guides/analyses.md`.
 
+use kymhost_analysis::cells::{known, signed};
 use kymhost_analysis::events::{self, DetectedEvents, Event, EventParams, EventType, MachineType};
 use kymhost_plugin_api::Columns;
 use kymhost_plugin_api::prelude::*;
@@ -98,15 +99,6 @@ struct RoiResult {
     roi_id: i64,
     n_samples: usize,
     found: DetectedEvents,
-}
-
-/// `None` for NaN, because an unknown value is a missing cell in tables.
-fn known(value: f64) -> Option<f64> {
-    (!value.is_nan()).then_some(value)
-}
-
-fn signed(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// The events, with one row per event.

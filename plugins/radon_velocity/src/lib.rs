@@ -6,6 +6,7 @@
 //! The artifact `radon_velocity/velocity` has one row per window and ROI, the table one summary row per ROI. Both are
 //! described in `docs/guides/analyses.md`.
 
+use kymhost_analysis::cells::{known, signed};
 use kymhost_analysis::radon::{self, Figures, Image, RadonParams, Velocities};
 use kymhost_analysis::roi::{Roi, Voxels};
 use kymhost_analysis::{AnalysisError, Work};
@@ -187,11 +188,6 @@ struct RoiResult {
     figures: Option<Figures>,
 }
 
-/// `None` for NaN, because an unknown velocity is a missing cell in tables.
-fn known(value: f64) -> Option<f64> {
-    (!value.is_nan()).then_some(value)
-}
-
 fn velocity_table(results: &[RoiResult], origin: &Origin, measured: Measured) -> Result<Table> {
     let rows: usize = results.iter().map(|result| result.velocities.len()).sum();
     let of_roi = |value: fn(&Roi) -> Option<i64>| -> Vec<Option<i64>> {
@@ -250,11 +246,6 @@ fn summary_table(results: &[RoiResult]) -> Result<Table> {
         .column("img_mean", pixels(|figures| figures.mean))?
         .column("img_std", pixels(|figures| figures.std))?
         .build()
-}
-
-/// A count as a signed integer, which is what pandas has.
-fn signed(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
