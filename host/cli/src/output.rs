@@ -29,6 +29,15 @@ pub fn document(document: &impl Serialize) -> Result<(), CliError> {
     })
 }
 
+/// Prints a result on standard output: its document with `--json`, else text.
+pub fn result(
+    json: bool,
+    document: &impl Serialize,
+    text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), CliError> {
+    if json { self::document(document) } else { to_stdout(text) }
+}
+
 /// Prints a line for people on standard error. If that fails, there is nobody to report it to.
 pub fn say(line: impl fmt::Display) {
     let _ = writeln!(Stderr, "{line}");
@@ -107,14 +116,27 @@ fn painted(text: &str, code: &str, colours: bool) -> String {
     if colours { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-/// At most `limit` of these lines, then a line that says how many more there are.
-pub fn bounded(lines: impl ExactSizeIterator<Item = String>, limit: usize, more: &str) -> Vec<String> {
+/// How many lines a list for people has at most.
+pub const MAX_LISTED: usize = 20;
+
+/// The first lines of a list, then a line that says how many more there are.
+pub fn bounded(lines: impl ExactSizeIterator<Item = String>) -> Vec<String> {
     let total = lines.len();
-    let mut shown: Vec<String> = lines.take(limit).collect();
-    if total > limit {
-        shown.push(format!("... and {} more{more}", total - limit));
+    let mut shown: Vec<String> = lines.take(MAX_LISTED).collect();
+    if total > MAX_LISTED {
+        shown.push(format!("... and {} more (--json lists all)", total - MAX_LISTED));
     }
     shown
+}
+
+/// Writes the first lines of a list, indented.
+pub fn write_list(out: &mut dyn Write, lines: impl ExactSizeIterator<Item = String>) -> io::Result<()> {
+    bounded(lines).iter().try_for_each(|line| writeln!(out, "  {}", line.replace('\n', "\n  ")))
+}
+
+/// Prints the first lines of a list on standard error.
+pub fn say_list(lines: impl Iterator<Item = String>) {
+    bounded(lines.collect::<Vec<_>>().into_iter()).iter().for_each(say);
 }
 
 #[cfg(test)]
@@ -138,8 +160,8 @@ mod tests {
 
     #[test]
     fn bounded_says_how_many_more() {
-        let lines = |n: usize| bounded((0..n).map(|i| i.to_string()), 2, " (--all)");
-        assert_eq!(lines(2), ["0", "1"]);
-        assert_eq!(lines(5), ["0", "1", "... and 3 more (--all)"]);
+        let lines = |n: usize| bounded((0..n).map(|i| i.to_string()));
+        assert_eq!(lines(MAX_LISTED).last().map(String::as_str), Some("19"));
+        assert_eq!(lines(MAX_LISTED + 3)[MAX_LISTED - 1..], ["19", "... and 3 more (--json lists all)"]);
     }
 }

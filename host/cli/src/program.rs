@@ -144,6 +144,8 @@ pub(crate) fn usage_error(error: &clap::Error, arguments: &[OsString]) -> CliErr
     }
     help.push(format!("see `{} --help`", command_of(&program, arguments)));
     let (what, why) = message.split_once('\n').map_or((message, None), |(what, why)| (what, Some(why)));
+    // clap ends some first lines with a colon.
+    let what = what.trim_end_matches(':');
     let error = CliError::usage("usage", what, help.join("\n"));
     match why {
         Some(why) => error.why(why.lines().map(str::trim).collect::<Vec<_>>().join("\n")),
@@ -225,6 +227,12 @@ mod tests {
             assert!(error.message().contains(word), "{}", error.message());
         }
         assert!(!error.message().contains("Usage:") && !error.message().starts_with("error"), "{}", error.message());
+    }
+
+    #[test]
+    fn usage_error_has_one_colon_before_why() {
+        let error = error_of("kymhost params set --plugin a window=1");
+        assert_eq!(error.message(), "the following required arguments were not provided: --image <ID>...");
     }
 
     #[test]

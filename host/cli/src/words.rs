@@ -6,17 +6,19 @@ use crate::output;
 use kymhost_index::ImageFailure;
 use kymhost_index::staleness::ImageReport;
 
-/// How many failed images a summary lists.
-const MAX_FAILURES_SHOWN: usize = 20;
+/// A number of things in words: `1 row`, `2 rows`.
+pub fn counted(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
 
-/// A number of images in words.
+/// A number of recordings in words.
 pub fn images(count: u64) -> String {
-    if count == 1 { "1 recording".to_owned() } else { format!("{count} recordings") }
+    counted(count as usize, "recording")
 }
 
 /// A number of rows in words.
 pub fn rows(count: u64) -> String {
-    if count == 1 { "1 row".to_owned() } else { format!("{count} rows") }
+    counted(count as usize, "row")
 }
 
 /// Failed images below a head, up to a bound.
@@ -24,8 +26,10 @@ pub fn failure_lines(head: String, failures: &[ImageFailure]) -> Vec<String> {
     let lines = failures.iter().map(|failure| {
         format!("{}  {}: {}", failure.image_id, failure.failure.kind, output::indented(&failure.failure.message))
     });
-    let listed = output::bounded(lines, MAX_FAILURES_SHOWN, " (--json lists all)");
-    [head].into_iter().chain(listed.into_iter().map(|line| format!("  {}", line.replace('\n', "\n  ")))).collect()
+    [head]
+        .into_iter()
+        .chain(output::bounded(lines).into_iter().map(|line| format!("  {}", line.replace('\n', "\n  "))))
+        .collect()
 }
 
 /// An image with its reason (the code if `codes`), and what the reason is about.
@@ -50,10 +54,10 @@ mod tests {
             image_id: format!("image-{i}"),
             failure: Failure::new(FailureKind::Timeout, "too slow\nafter 1 s".into()),
         };
-        let failures: Vec<ImageFailure> = (0..MAX_FAILURES_SHOWN + 2).map(failure).collect();
+        let failures: Vec<ImageFailure> = (0..output::MAX_LISTED + 2).map(failure).collect();
         let lines = failure_lines("failed:".into(), &failures);
-        assert_eq!(lines.len(), MAX_FAILURES_SHOWN + 2);
+        assert_eq!(lines.len(), output::MAX_LISTED + 2);
         assert_eq!(lines[1], "  image-0  timeout: too slow\n    after 1 s");
-        assert_eq!(lines[MAX_FAILURES_SHOWN + 1], "  ... and 2 more (--json lists all)");
+        assert_eq!(lines[output::MAX_LISTED + 1], "  ... and 2 more (--json lists all)");
     }
 }

@@ -3,19 +3,17 @@
 //! This file must not decide what is adopted: see [`kymhost_index`].
 
 use super::bodies::FailureBody;
-use super::several::interrupted;
+use super::several::with_workers;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::options::{OnePlugin, PoolArgs, pool_options};
-use crate::progress::Progress;
 use crate::words::{failure_lines, images};
 use crate::{output, plugins, quantity};
 use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use kymhost_index::{AdoptOptions, AdoptOutcome};
-use kymhost_plugin::{PoolOptions, open_pool};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -90,17 +88,15 @@ pub fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, CliError> {
     let dataset = context.open_dataset()?;
     let plugin = plugins::chosen_one(&args.choice)?;
     let interrupt = Interrupt::listen();
-    let pool = PoolOptions { stop: interrupt.stop(), ..pool_options(&args.pool) };
     let options = AdoptOptions {
         images: (!args.image.is_empty()).then(|| args.image.iter().cloned().collect()),
         wait: args.wait.unwrap_or_default(),
         ..AdoptOptions::new(args.reason.as_str())
     };
-    let mut workforce = open_pool(&plugin, &dataset, &pool)?;
-    let mut progress = Progress::new(&plugin.indexer.name, context.quiet, context.verbose, &interrupt);
-    let outcome = kymhost_index::adopt(&dataset, &plugin.indexer, workforce.as_mut(), &options, &mut progress);
-    progress.finish();
-    let outcome = outcome.map_err(|error| interrupted(error, &plugin, &interrupt))?;
+    let pool = pool_options(&args.pool);
+    let outcome = with_workers(context, &dataset, &plugin, &pool, &interrupt, |workforce, progress| {
+        kymhost_index::adopt(&dataset, &plugin.indexer, workforce, &options, progress)
+    })?;
     if !outcome.failures.is_empty() {
         let head = format!("{}: recordings that could not be adopted (they did not change):", outcome.indexer);
         failure_lines(head, &outcome.failures).into_iter().for_each(output::say);
@@ -127,9 +123,6 @@ fn summary(outcome: &AdoptOutcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kymhost_index::ImageFailure;
-    use kymhost_plugin::{Failure, FailureKind};
-    use serde_json::json;
 
     #[test]
     fn summary_is_one_line() {
@@ -144,32 +137,6 @@ mod tests {
         assert_eq!(
             summary(&outcome),
             "radon: 3 recordings adopted, 2 already up to date, 1 without rows to adopt, 0 failed"
-        );
-    }
-
-    fn value(document: &impl Serialize) -> serde_json::Value {
-        serde_json::to_value(document).unwrap()
-    }
-
-    #[test]
-    fn document_has_published_keys() {
-        let outcome = AdoptOutcome {
-            indexer: "radon".into(),
-            table: "t".into(),
-            adopted: 1,
-            already_fresh: 2,
-            nothing_to_adopt: 3,
-            failures: vec![ImageFailure {
-                image_id: "i".into(),
-                failure: Failure::new(FailureKind::BadTable, "m".into()),
-            }],
-        };
-        assert_eq!(
-            value(&AdoptDocument::new(&outcome)),
-            json!({
-                "indexer": "radon", "table": "t", "adopted": 1, "already_fresh": 2, "nothing_to_adopt": 3,
-                "failures": [{"image_id": "i", "kind": "bad_table", "message": "m"}],
-            })
         );
     }
 }

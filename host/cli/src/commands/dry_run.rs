@@ -19,9 +19,6 @@ use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 
-/// How many images each list of the text has.
-const MAX_SHOWN: usize = 20;
-
 /// `run --dry-run --json`
 #[derive(Debug, Serialize)]
 pub struct PreviewDocument<'a> {
@@ -161,23 +158,16 @@ fn write_text(out: &mut dyn Write, preview: &Preview, codes: bool) -> io::Result
         ("waiting for another indexer of this run", pending_upstream),
     ];
     for (head, ids) in lists.into_iter().filter(|(_, ids)| !ids.is_empty()) {
+        writeln!(out, "{head}:")?;
         let lines: Vec<String> = reports(preview, ids).map(|image| image_line(image, codes)).collect();
-        write_list(out, head, lines)?;
+        output::write_list(out, lines.into_iter())?;
     }
     if !would_prune.is_empty() {
-        let lines = would_prune.iter().map(|(image_id, count)| format!("{image_id}  {}", rows(*count))).collect();
-        write_list(out, "would remove the rows of recordings no longer in the dataset", lines)?;
+        writeln!(out, "would remove the rows of recordings no longer in the dataset:")?;
+        output::write_list(out, would_prune.iter().map(|(image_id, count)| format!("{image_id}  {}", rows(*count))))?;
     }
     if let Some(refusal) = refusal {
         writeln!(out, "the run would be refused (exit code 6): {}", output::indented(&refusal.to_string()))?;
-    }
-    Ok(())
-}
-
-fn write_list(out: &mut dyn Write, head: &str, lines: Vec<String>) -> io::Result<()> {
-    writeln!(out, "{head}:")?;
-    for line in output::bounded(lines.into_iter(), MAX_SHOWN, " (--json lists all)") {
-        writeln!(out, "  {}", line.replace('\n', "\n  "))?;
     }
     Ok(())
 }
@@ -188,7 +178,6 @@ mod tests {
     use crate::test_values::report;
     use kymhost_index::staleness::Reason;
     use kymhost_index::{MassRemoval, Mode};
-    use serde_json::json;
 
     fn preview() -> Preview {
         let mut changed = report("b", Reason::StaleInputChanged);
@@ -246,7 +235,7 @@ mod tests {
             )
         );
         let mut many = nothing();
-        many.would_prune = (0..MAX_SHOWN as u64 + 2).map(|number| (number.to_string(), number)).collect();
+        many.would_prune = (0..output::MAX_LISTED as u64 + 2).map(|number| (number.to_string(), number)).collect();
         assert!(text(&many).contains("  0  0 rows\n  1  1 row\n  2  2 rows\n"), "{}", text(&many));
         assert!(text(&many).ends_with("  19  19 rows\n  ... and 2 more (--json lists all)\n"), "{}", text(&many));
     }
@@ -280,42 +269,5 @@ mod tests {
         ] {
             assert_eq!((exit_of(&preview, false), exit_of(&preview, true)), (plain, asked), "{preview:?}");
         }
-    }
-
-    fn value(document: &impl Serialize) -> serde_json::Value {
-        serde_json::to_value(document).unwrap()
-    }
-
-    #[test]
-    fn document_has_published_keys() {
-        let mut changed = report("b", Reason::StaleInputChanged);
-        changed.inputs = vec!["data".into()];
-        let mut broken = report("c", Reason::StaleUnreadable);
-        broken.error = Some("bad".into());
-        let preview = Preview {
-            indexer: "radon".into(),
-            mode: Mode::Incremental,
-            table: "tables/kym_radon.parquet".into(),
-            images: vec![report("a", Reason::FreshRows), changed, broken],
-            would_update: vec!["b".into()],
-            would_fail: vec!["c".into()],
-            pending_upstream: vec!["a".into()],
-            would_prune: vec![("gone".into(), 3)],
-            refusal: None,
-        };
-        let document = json!({
-            "indexer": "radon", "mode": "incremental", "table": "tables/kym_radon.parquet", "dry_run": true,
-            "would_update": [{"image_id": "b", "reason": "STALE_INPUT_CHANGED", "inputs": ["data"]}],
-            "would_fail": [{"image_id": "c", "reason": "STALE_UNREADABLE", "inputs": [], "error": "bad"}],
-            "would_prune": [{"image_id": "gone", "rows": 3}], "refusal": null,
-            "pending_upstream": [{"image_id": "a", "reason": "FRESH_ROWS", "inputs": []}],
-        });
-        assert_eq!(value(&PreviewDocument::new(&preview)), document);
-        let removal = MassRemoval { table: "t".into(), images: 0, in_table: 1, vanished: 1, rows: 3 };
-        let refused = Preview { refusal: Some(removal), ..preview };
-        assert_eq!(
-            value(&PreviewDocument::new(&refused))["refusal"],
-            "the dataset has no recordings, but t has 3 rows of 1 recordings"
-        );
     }
 }

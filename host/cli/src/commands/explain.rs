@@ -9,7 +9,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::options::{CompatArg, OnePlugin, PoolArgs, compat, pool_options};
-use crate::{output, plugins};
+use crate::{output, plugins, words};
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use kymhost_dataset::{Dataset, DatasetError};
@@ -140,11 +140,9 @@ pub fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> 
     let rules = compat(args.compat);
     let explanation = kymhost_index::explain(&dataset, &plugin.indexer, workforce.as_mut(), &image_id, rules)
         .map_err(|error| interrupted(error, &plugin, &interrupt))?;
-    if context.json {
-        output::document(&ExplainDocument::new(&explanation))?;
-    } else {
-        output::to_stdout(|out| write_text(out, &explanation, context.verbose > 0))?;
-    }
+    output::result(context.json, &ExplainDocument::new(&explanation), |out| {
+        write_text(out, &explanation, context.verbose > 0)
+    })?;
     Ok(if args.exit_code && explanation.report.is_stale { Exit::StaleFound } else { Exit::Done })
 }
 
@@ -204,8 +202,7 @@ fn marker(report: &ImageReport) -> String {
     match (report.has_run_marker, report.marker_n_rows) {
         (false, _) => "none".to_owned(),
         (true, None) => "exists".to_owned(),
-        (true, Some(1)) => "1 row".to_owned(),
-        (true, Some(count)) => format!("{count} rows"),
+        (true, Some(count)) => words::rows(count),
     }
 }
 
@@ -264,7 +261,6 @@ mod tests {
     use super::*;
     use crate::test_values::report;
     use kymhost_index::staleness::{Note, Reason};
-    use serde_json::json;
 
     fn text(explanation: &Explanation) -> String {
         text_with(explanation, false)
@@ -378,56 +374,5 @@ mod tests {
         }
         let many = only_one((0..13).map(|i| format!("x{i:02}")).collect(), "x").unwrap_err();
         assert!(many.message().contains("x09 and 3 more") && !many.message().contains("x10"), "{}", many.message());
-    }
-
-    fn value(document: &impl Serialize) -> serde_json::Value {
-        serde_json::to_value(document).unwrap()
-    }
-
-    #[test]
-    fn document_has_published_keys() {
-        let difference = |at: &str, before: Option<&str>, after: Option<&str>| Difference {
-            at: at.into(),
-            before: before.map(Into::into),
-            after: after.map(Into::into),
-        };
-        let explanation = Explanation {
-            indexer: "radon".into(),
-            table: "tables/kym_radon.parquet".into(),
-            report: report("i", Reason::StaleParamsChanged),
-            causes: vec![
-                Cause {
-                    reason: Reason::StaleParamsChanged,
-                    before: Some("old".into()),
-                    after: Some("new".into()),
-                    params: vec![difference("/a", Some("1"), None)],
-                    inputs: Vec::new(),
-                },
-                Cause {
-                    reason: Reason::StaleInputAppeared,
-                    before: None,
-                    after: None,
-                    params: Vec::new(),
-                    inputs: vec![difference("data", None, Some("an array"))],
-                },
-            ],
-        };
-        assert_eq!(
-            value(&ExplainDocument::new(&explanation)),
-            json!({
-                "indexer": "radon", "table": "tables/kym_radon.parquet", "image_id": "i",
-                "reason": "STALE_PARAMS_CHANGED", "is_stale": true, "has_run_marker": true,
-                "table_rows_present": true, "marker_n_rows": null, "params_hash_matches": true,
-                "analysis_version_matches": false,
-                "causes": [
-                    {"reason": "STALE_PARAMS_CHANGED", "meaning": Reason::StaleParamsChanged.meaning(),
-                     "before": "old", "after": "new", "params": [{"at": "/a", "before": "1", "after": null}],
-                     "inputs": []},
-                    {"reason": "STALE_INPUT_APPEARED", "meaning": Reason::StaleInputAppeared.meaning(),
-                     "before": null, "after": null, "params": [],
-                     "inputs": [{"at": "data", "before": null, "after": "an array"}]},
-                ],
-            })
-        );
     }
 }

@@ -7,9 +7,10 @@ use crate::error::{CliError, ErrorBody};
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::output;
+use crate::progress::Progress;
 use kymhost_dataset::Dataset;
 use kymhost_index::IndexError;
-use kymhost_plugin::Plugin;
+use kymhost_plugin::{Plugin, PoolOptions, Workforce, open_pool};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -32,6 +33,23 @@ pub fn interrupted(error: IndexError, plugin: &Plugin, interrupt: &Interrupt) ->
         IndexError::Interrupted => interrupt.error(&format!("{}: {}", plugin.indexer.name, IndexError::Interrupted)),
         error => error.into(),
     }
+}
+
+/// Does work with a plugin's workers, with a progress bar on a terminal.
+pub fn with_workers<T>(
+    context: &Context,
+    dataset: &Dataset,
+    plugin: &Plugin,
+    pool: &PoolOptions,
+    interrupt: &Interrupt,
+    work: impl FnOnce(&mut dyn Workforce, &mut Progress) -> Result<T, IndexError>,
+) -> Result<T, CliError> {
+    let pool = PoolOptions { stop: interrupt.stop(), ..pool.clone() };
+    let mut workforce = open_pool(plugin, dataset, &pool)?;
+    let mut progress = Progress::new(&plugin.indexer.name, context.quiet, context.verbose, interrupt);
+    let result = work(workforce.as_mut(), &mut progress);
+    progress.finish();
+    result.map_err(|error| interrupted(error, plugin, interrupt))
 }
 
 /// In a list of several plugins, the document of one, or its error.

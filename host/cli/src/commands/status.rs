@@ -49,9 +49,6 @@ pub struct StatusArgs {
     pub pool: PoolArgs,
 }
 
-/// How many images the text lists.
-const MAX_SHOWN: usize = 20;
-
 /// `status --json`
 #[derive(Debug, Serialize)]
 pub struct StatusDocument<'a> {
@@ -68,7 +65,7 @@ pub struct StatusDocument<'a> {
 impl<'a> StatusDocument<'a> {
     /// The document of a status: recordings with one of these reasons, or every recording if there are none.
     pub fn new(status: &'a Status, reasons: &BTreeSet<Reason>) -> Self {
-        let listed = status.images.iter().filter(|image| reasons.is_empty() || reasons.contains(&image.reason));
+        let listed = status.images.iter().filter(|image| is_asked_for(image, reasons));
         Self {
             indexer: &status.indexer,
             table: &status.table,
@@ -143,9 +140,8 @@ fn write_text(out: &mut dyn Write, status: &Status, reasons: &BTreeSet<Reason>, 
         let orphans = images(status.orphans.len() as u64);
         writeln!(out, "the table has {rows} of {orphans} no longer in the dataset; the next run removes them")?;
     }
-    let listed =
-        |image: &&ImageReport| if reasons.is_empty() { image.is_stale } else { reasons.contains(&image.reason) };
-    let listed: Vec<_> = status.images.iter().filter(listed).collect();
+    let is_listed = |image: &&ImageReport| is_asked_for(image, reasons) && (image.is_stale || !reasons.is_empty());
+    let listed: Vec<_> = status.images.iter().filter(is_listed).collect();
     if listed.is_empty() {
         return Ok(());
     }
@@ -155,11 +151,7 @@ fn write_text(out: &mut dyn Write, status: &Status, reasons: &BTreeSet<Reason>, 
         let names: Vec<&str> = reasons.iter().map(|reason| reason.code()).collect();
         writeln!(out, "recordings with {}:", names.join(", "))?;
     }
-    let lines = listed.into_iter().map(|image| image_line(image, codes));
-    for line in output::bounded(lines, MAX_SHOWN, " (--json lists all)") {
-        writeln!(out, "  {}", line.replace('\n', "\n  "))?;
-    }
-    Ok(())
+    output::write_list(out, listed.into_iter().map(|image| image_line(image, codes)))
 }
 
 #[cfg(test)]
@@ -167,7 +159,6 @@ mod tests {
     use super::*;
     use crate::test_values::report;
     use kymhost_index::staleness::Note;
-    use serde_json::json;
 
     fn status(reasons: &[(Reason, usize)]) -> Status {
         let images = reasons.iter().flat_map(|&(reason, count)| std::iter::repeat_n(reason, count)).enumerate();
@@ -273,46 +264,5 @@ mod tests {
             Some("FRESH_ROWS, STALE_UNKNOWN:\n  image-00  FRESH_ROWS\n  image-02  STALE_UNKNOWN\n")
         );
         assert_eq!(listed(&[Reason::StaleInputChanged]), None);
-    }
-
-    fn value(document: &impl Serialize) -> serde_json::Value {
-        serde_json::to_value(document).unwrap()
-    }
-
-    #[test]
-    fn document_has_published_keys() {
-        let mut good = report("i", Reason::FreshRows);
-        good.marker_n_rows = Some(2);
-        good.notes = vec![Note::AnotherLibrary];
-        let mut changed = report("j", Reason::StaleInputChanged);
-        changed.inputs = vec!["data".into()];
-        let mut bad = report("k", Reason::StaleUnreadable);
-        bad.error = Some("bad".into());
-        let status = Status {
-            indexer: "radon".into(),
-            table: "tables/kym_radon.parquet".into(),
-            images: vec![good, changed, bad],
-            orphans: vec![("gone".into(), 3)],
-        };
-        let images = json!([
-            {"image_id": "i", "reason": "FRESH_ROWS", "is_stale": false, "has_run_marker": true,
-             "table_rows_present": true, "marker_n_rows": 2, "params_hash_matches": true,
-             "analysis_version_matches": false, "notes": ["ANOTHER_LIBRARY"]},
-            {"image_id": "j", "reason": "STALE_INPUT_CHANGED", "is_stale": true, "has_run_marker": true,
-             "table_rows_present": true, "marker_n_rows": null, "params_hash_matches": true,
-             "analysis_version_matches": false, "inputs": ["data"]},
-            {"image_id": "k", "reason": "STALE_UNREADABLE", "is_stale": true, "has_run_marker": true,
-             "table_rows_present": true, "marker_n_rows": null, "params_hash_matches": true,
-             "analysis_version_matches": false, "error": "bad"},
-        ]);
-        let orphans = json!([{"image_id": "gone", "rows": 3}]);
-        assert_eq!(
-            value(&StatusDocument::new(&status, &BTreeSet::new())),
-            json!({
-                "indexer": "radon", "table": "tables/kym_radon.parquet", "images": images, "orphans": orphans,
-            })
-        );
-        let some = BTreeSet::from([Reason::StaleInputChanged, Reason::StaleUnknown]);
-        assert_eq!(value(&StatusDocument::new(&status, &some))["images"], json!([images[1]]));
     }
 }

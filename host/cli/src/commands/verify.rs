@@ -2,18 +2,16 @@
 //!
 //! This file must not compare rows: see [`kymhost_index`].
 
-use super::several::interrupted;
+use super::several::with_workers;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::interrupt::Interrupt;
 use crate::options::{OnePlugin, PoolArgs, pool_options};
-use crate::progress::Progress;
-use crate::words::images;
+use crate::words::{counted, images};
 use crate::{output, plugins};
 use clap::Args;
 use kymhost_index::{Verification, VerifyKind, VerifyOptions};
-use kymhost_plugin::{PoolOptions, open_pool};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -51,9 +49,6 @@ pub struct VerifyArgs {
     #[command(flatten)]
     pub pool: PoolArgs,
 }
-
-/// How many problems the text lists.
-const MAX_SHOWN: usize = 20;
 
 /// `verify --json`
 #[derive(Debug, Serialize)]
@@ -131,29 +126,22 @@ pub fn verify(context: &Context, args: &VerifyArgs) -> Result<Exit, CliError> {
     let dataset = context.open_dataset()?;
     let plugin = plugins::chosen_one(&args.choice)?;
     let interrupt = Interrupt::listen();
-    let pool = PoolOptions { stop: interrupt.stop(), ..pool_options(&args.pool) };
     let options = VerifyOptions { sample: args.sample, rows: args.rows };
-    let mut workforce = open_pool(&plugin, &dataset, &pool)?;
-    let mut progress = Progress::new(&plugin.indexer.name, context.quiet, context.verbose, &interrupt);
-    let verification = kymhost_index::verify(&dataset, &plugin.indexer, workforce.as_mut(), &options, &mut progress);
-    progress.finish();
-    let verification = verification.map_err(|error| interrupted(error, &plugin, &interrupt))?;
-    if context.json {
-        output::document(&VerifyDocument::new(&verification))?;
-    } else {
-        output::to_stdout(|out| write_text(out, &verification))?;
-    }
+    let pool = pool_options(&args.pool);
+    let verification = with_workers(context, &dataset, &plugin, &pool, &interrupt, |workforce, progress| {
+        kymhost_index::verify(&dataset, &plugin.indexer, workforce, &options, progress)
+    })?;
+    output::result(context.json, &VerifyDocument::new(&verification), |out| write_text(out, &verification))?;
     let found = if verification.findings.is_empty() { Exit::Done } else { Exit::SomeFailed };
     Ok(Exit::combine(interrupt.exit().into_iter().chain([found])))
 }
 
 fn write_text(out: &mut dyn Write, verification: &Verification) -> io::Result<()> {
     let Verification { indexer, table, fresh, checked, findings } = verification;
-    let fresh = if *fresh == 1 { "1 fresh recording".to_owned() } else { format!("{fresh} fresh recordings") };
+    let fresh = counted(*fresh as usize, "fresh recording");
     let wrong = match findings.len() {
         0 => "no problem found".to_owned(),
-        1 => "1 problem".to_owned(),
-        count => format!("{count} problems"),
+        count => counted(count, "problem"),
     };
     writeln!(out, "{indexer}: computed {checked} of {fresh} again: {wrong} ({table})")?;
     let kinds: BTreeSet<_> = findings.iter().map(|finding| finding.kind).collect();
@@ -171,17 +159,13 @@ fn write_text(out: &mut dyn Write, verification: &Verification) -> io::Result<()
     let lines = findings.iter().map(|finding| {
         format!("{}  {}: {}", finding.image_id, finding_kind(finding.kind), output::indented(&finding.message))
     });
-    for line in output::bounded(lines, MAX_SHOWN, " (--json lists all)") {
-        writeln!(out, "  {}", line.replace('\n', "\n  "))?;
-    }
-    Ok(())
+    output::write_list(out, lines)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use kymhost_index::{VerifyFinding, VerifyKind};
-    use serde_json::json;
 
     fn text(findings: Vec<VerifyFinding>) -> String {
         let (indexer, table) = ("radon".to_owned(), "tables/kym_radon.parquet".to_owned());
@@ -219,36 +203,7 @@ mod tests {
                 finding_meaning(VerifyKind::RowsChanged)
             )
         );
-        let many = (0..MAX_SHOWN + 3).map(|i| finding(&i.to_string(), VerifyKind::Failed)).collect();
+        let many = (0..output::MAX_LISTED + 3).map(|i| finding(&i.to_string(), VerifyKind::Failed)).collect();
         assert!(text(many).ends_with("\n  ... and 3 more (--json lists all)\n"));
-    }
-
-    fn value(document: &impl Serialize) -> serde_json::Value {
-        serde_json::to_value(document).unwrap()
-    }
-
-    #[test]
-    fn document_has_published_keys() {
-        let kinds = [
-            (VerifyKind::NotDeterministic, "not_deterministic"),
-            (VerifyKind::VersionBumpForgotten, "version_bump_forgotten"),
-            (VerifyKind::RowsChanged, "rows_changed"),
-            (VerifyKind::ArtifactDiffers, "artifact_differs"),
-            (VerifyKind::Failed, "failed"),
-        ];
-        let finding = |&(kind, _)| VerifyFinding { image_id: "i".into(), kind, artifact: None, message: "m".into() };
-        let verification = Verification {
-            indexer: "radon".into(),
-            table: "t".into(),
-            fresh: 9,
-            checked: 4,
-            findings: kinds.iter().map(finding).collect(),
-        };
-        let findings: Vec<_> =
-            kinds.iter().map(|(_, kind)| json!({"image_id": "i", "kind": kind, "message": "m"})).collect();
-        assert_eq!(
-            value(&VerifyDocument::new(&verification)),
-            json!({"indexer": "radon", "table": "t", "fresh": 9, "checked": 4, "findings": findings})
-        );
     }
 }

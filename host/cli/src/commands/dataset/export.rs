@@ -37,9 +37,6 @@ pub struct DatasetExportArgs {
     pub overwrite: bool,
 }
 
-/// How many lines of one kind the text has.
-const NAMED: usize = 20;
-
 /// `dataset export --json`
 #[derive(Debug, Serialize)]
 struct ExportDocument<'a> {
@@ -126,10 +123,9 @@ pub fn export(context: &Context, args: &DatasetExportArgs) -> Result<Exit, CliEr
     if context.json {
         output::document(&document)?;
     } else {
-        output::bounded(errors.into_iter(), NAMED, " (--json lists all)").iter().for_each(output::say);
+        output::say_list(errors.into_iter());
         if !context.quiet {
-            let notes = exported.notes.iter().map(|note| format!("note: {note}")).collect::<Vec<_>>();
-            output::bounded(notes.into_iter(), NAMED, " (--json lists all)").iter().for_each(output::say);
+            output::say_list(exported.notes.iter().map(|note| format!("note: {note}")));
             let done = document.images.iter().filter(|image| image.error.is_none()).count();
             let tables = document.tables.iter().filter(|table| table.error.is_none()).count();
             output::say(format_args!("exported {done} recordings and {tables} tables to {}", document.folder));

@@ -2,6 +2,7 @@
 
 use super::manifest::MANIFEST;
 use crate::commands::bodies::TableBody;
+use crate::commands::table::names::shown;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -53,17 +54,10 @@ pub fn info(context: &Context, args: &DatasetInfoArgs) -> Result<Exit, CliError>
     let dataset = context.open_dataset_at(&args.dataset)?;
     let info = dataset.info()?;
     let path = dataset.store().root().display().to_string();
-    if context.json {
-        output::document(&info_document(path, &info))?;
-    } else {
-        output::to_stdout(|out| out.write_all(info_text(&path, &info).as_bytes()))?;
-    }
+    output::result(context.json, &info_document(path.clone(), &info), |out| {
+        out.write_all(info_text(&path, &info).as_bytes())
+    })?;
     Ok(Exit::Done)
-}
-
-/// A dataset table's name as `table show` takes it.
-fn shown(table: &str) -> &str {
-    table.strip_prefix("kym_").unwrap_or(table)
 }
 
 fn info_document(dataset: String, info: &Info) -> InfoDocument<'_> {

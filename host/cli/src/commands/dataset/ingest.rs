@@ -60,9 +60,6 @@ pub enum ChangedArg {
     Skip,
 }
 
-/// How many files of one kind the text lists.
-const NAMED: usize = 20;
-
 /// `dataset ingest --json`
 #[derive(Debug, Serialize)]
 struct IngestDocument<'a> {
@@ -238,30 +235,23 @@ fn print_summary(
         FileStatus::Failed(error) => Some((file, error)),
         _ => None,
     });
-    let failed: Vec<String> = failed
-        .map(|(file, error)| {
-            format!("{}: {}: {}", file.path.display(), error.kind.code(), output::indented(&error.message))
-        })
-        .collect();
-    say_all(failed);
+    output::say_list(failed.map(|(file, error)| {
+        format!("{}: {}: {}", file.path.display(), error.kind.code(), output::indented(&error.message))
+    }));
     if context.quiet {
         return;
     }
     let noted = outcome.files.iter().flat_map(|file| file.notes.iter().map(move |note| (file, note)));
-    say_all(noted.map(|(file, note)| format!("{}: note: {note}", file.path.display())).collect());
-    let changed = outcome.files.iter().filter(|file| file.why.is_some());
-    say_all(
-        changed
-            .map(|file| {
-                let why = file.why.as_deref().unwrap_or_default();
-                format!("{}: {}: {why}", file.path.display(), outcome_code(&file.what))
-            })
-            .collect(),
+    output::say_list(noted.map(|(file, note)| format!("{}: note: {note}", file.path.display())));
+    let changed = outcome.files.iter().filter_map(|file| Some((file, file.why.as_ref()?)));
+    output::say_list(
+        changed.map(|(file, why)| format!("{}: {}: {why}", file.path.display(), outcome_code(&file.what))),
     );
-    let gone = outcome.vanished.iter();
-    say_all(
-        gone.map(|file| format!("{}: the file no longer exists; its recording {} stays", file.path, file.image_id))
-            .collect(),
+    output::say_list(
+        outcome
+            .vanished
+            .iter()
+            .map(|file| format!("{}: the file no longer exists; its recording {} stays", file.path, file.image_id)),
     );
     outcome.notes.iter().for_each(|note| output::say(format_args!("note: {note}")));
     let dataset = path.display();
@@ -300,8 +290,4 @@ fn print_summary(
         )
     };
     output::say(next);
-}
-
-fn say_all(lines: Vec<String>) {
-    output::bounded(lines.into_iter(), NAMED, " (--json lists all)").iter().for_each(output::say);
 }

@@ -7,6 +7,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::options::DatasetPathArg;
 use crate::output;
+use crate::words::counted;
 use clap::Args;
 use kymhost_dataset::{Dataset, Findings, Problem};
 use kymhost_store::{Key, LocalStore, Store};
@@ -75,8 +76,7 @@ pub fn validate(context: &Context, args: &DatasetValidateArgs) -> Result<Exit, C
         notes.iter().for_each(|note| output::say(format_args!("note: {note}")));
         match problems.len() {
             0 => output::say(format_args!("{dataset}: no problem found")),
-            1 => output::say(format_args!("{dataset}: 1 problem")),
-            count => output::say(format_args!("{dataset}: {count} problems")),
+            count => output::say(format_args!("{dataset}: {}", counted(count, "problem"))),
         }
     }
     Ok(exit)

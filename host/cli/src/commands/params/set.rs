@@ -20,7 +20,7 @@ use kymhost_store::Class;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-const EXAMPLES: &str = "\
+pub const EXAMPLES: &str = "\
 Examples:
   kymhost params show --plugin radon_velocity
   kymhost params set --plugin radon_velocity --all window_lines=32

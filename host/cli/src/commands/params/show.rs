@@ -1,6 +1,7 @@
 //! `params show`: the params of images.
 
 use super::images::{chosen, held};
+use super::set::EXAMPLES;
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -13,13 +14,6 @@ use kymhost_plugin_api::{Json, canonical_json};
 use kymhost_store::text::listed;
 use serde::Serialize;
 use std::collections::BTreeMap;
-
-const EXAMPLES: &str = "\
-Examples:
-  kymhost params show --plugin radon_velocity
-  kymhost params set --plugin radon_velocity --all window_lines=32
-  kymhost params set --plugin event_detection --image ID baseline_drop.mad_k=4
-  kymhost params unset --plugin event_detection --all baseline_drop.mad_k";
 
 /// Arguments of `params show`.
 #[derive(Debug, Args)]
@@ -71,6 +65,7 @@ pub struct ImageParamsBody {
     /// Why they cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// For people.
     #[serde(skip)]
     shown: String,
 }
@@ -93,21 +88,6 @@ impl ImageParamsBody {
         let shown = format!("unreadable: {}", error.message());
         Self { image_id, artifact: None, params: None, params_text: None, error: Some(error.message()), shown }
     }
-
-    /// Whether they cannot be read.
-    pub fn is_broken(&self) -> bool {
-        self.error.is_some()
-    }
-
-    /// The image.
-    pub fn image_id(&self) -> &str {
-        &self.image_id
-    }
-
-    /// For people.
-    pub fn text(&self) -> String {
-        self.shown.clone()
-    }
 }
 
 /// Does `params show`.
@@ -125,16 +105,16 @@ pub fn show(context: &Context, args: &ParamsShowArgs) -> Result<Exit, CliError> 
             Err(error) => ImageParamsBody::unreadable(id, &error),
         });
     }
-    let is_broken = bodies.iter().any(ImageParamsBody::is_broken);
+    let is_broken = bodies.iter().any(|body| body.error.is_some());
     let exit = if is_broken { Exit::SomeFailed } else { Exit::Done };
     if context.json {
         output::document(&ParamsDocument::new(indexer, bodies))?;
         return Ok(exit);
     }
     output::to_stdout(|out| {
-        let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        let mut alike: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for body in &bodies {
-            alike.entry(body.text()).or_default().push(body.image_id());
+            alike.entry(&body.shown).or_default().push(&body.image_id);
         }
         for (text, ids) in &alike {
             writeln!(out, "{} ({}):", images(ids.len() as u64), listed(ids, MAX_SHOWN))?;

@@ -2,7 +2,9 @@
 
 use kymhost_index::names::TableName;
 use kymhost_plugin::{Locked, LockedIndexer, Origin, Plugin};
+use kymhost_plugin_api::card::{API, Card};
 use serde::Serialize;
+use std::io::{self, Write};
 
 /// A line of `plugin list --json`.
 #[derive(Debug, Serialize)]
@@ -35,7 +37,46 @@ impl<'a> PluginDocument<'a> {
     }
 }
 
-/// The key of an indexer's table; none where the name may not be an indexer's.
+/// What a library's card says of its build.
+#[derive(Debug, Serialize)]
+pub struct BuildBody<'a> {
+    /// The plugin API that it was built with.
+    api: String,
+    /// The plugin API that it needs at least.
+    needs_api: String,
+    /// The binary contract.
+    door: &'a str,
+    /// The version of plugin-api or of the C header.
+    sdk: &'a str,
+    /// The compiler.
+    rustc: &'a str,
+    /// The target triple.
+    target: &'a str,
+}
+
+impl<'a> BuildBody<'a> {
+    /// From the card.
+    pub fn new(card: &'a Card) -> Self {
+        Self {
+            api: card.api.to_string(),
+            needs_api: card.needs_api.to_string(),
+            door: &card.door,
+            sdk: &card.sdk,
+            rustc: &card.rustc,
+            target: &card.target,
+        }
+    }
+
+    /// The same for people.
+    pub fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { api, needs_api, door, sdk, rustc, target } = self;
+        writeln!(out, "plugin API        {api}, needs at least {needs_api} (this kymhost has {API})")?;
+        writeln!(out, "door              {door}")?;
+        writeln!(out, "built with        plugin-api {sdk}, {rustc}, for {target}")
+    }
+}
+
+/// The key of an indexer's table; `None` if the name is not allowed.
 pub fn table_key(indexer: &str) -> Option<String> {
     TableName::of(indexer).ok().map(|name| name.key_text())
 }

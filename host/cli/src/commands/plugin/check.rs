@@ -108,15 +108,15 @@ pub struct CheckedIndexer<'a> {
 /// How many checks ended how.
 #[derive(Debug, Serialize)]
 pub struct CheckSummary {
-    /// See [`Status`].
+    /// Checks that passed.
     pub passed: usize,
-    /// See [`Status`].
+    /// Checks that failed.
     pub failed: usize,
-    /// See [`Status`].
+    /// Checks that found something worth a look.
     pub warned: usize,
-    /// See [`Status`].
+    /// Checks that could not be run.
     pub skipped: usize,
-    /// See [`Status`].
+    /// Checks whose process died.
     pub crashed: usize,
 }
 

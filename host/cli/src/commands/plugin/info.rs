@@ -1,6 +1,6 @@
 //! `plugin info`.
 
-use super::bodies::{PluginDocument, table_key};
+use super::bodies::{BuildBody, PluginDocument, table_key};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -9,7 +9,7 @@ use crate::output;
 use crate::plugins::search_path;
 use clap::Args;
 use kymhost_plugin::{Plugin, find_plugin, read_card};
-use kymhost_plugin_api::card::{API, Card};
+use kymhost_plugin_api::card::Card;
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json};
 use serde::Serialize;
 
@@ -35,18 +35,8 @@ pub struct PluginInfoArgs {
 pub struct PluginInfoDocument<'a> {
     #[serde(flatten)]
     plugin: PluginDocument<'a>,
-    /// The plugin API that it was built with.
-    api: String,
-    /// The plugin API that it needs at least.
-    needs_api: String,
-    /// The binary contract.
-    door: &'a str,
-    /// The version of plugin-api or of the C header.
-    sdk: &'a str,
-    /// The compiler.
-    rustc: &'a str,
-    /// The target triple.
-    target: &'a str,
+    #[serde(flatten)]
+    build: BuildBody<'a>,
     /// All indexers of the library.
     library_indexers: Vec<&'a str>,
     /// The artifacts that it may write.
@@ -84,12 +74,7 @@ impl<'a> PluginInfoDocument<'a> {
     pub fn new(plugin: &'a Plugin, card: &'a Card) -> Self {
         Self {
             plugin: PluginDocument::new(plugin),
-            api: card.api.to_string(),
-            needs_api: card.needs_api.to_string(),
-            door: &card.door,
-            sdk: &card.sdk,
-            rustc: &card.rustc,
-            target: &card.target,
+            build: BuildBody::new(card),
             library_indexers: card.indexers.iter().map(|indexer| indexer.name.as_str()).collect(),
             writes: plugin
                 .indexer
@@ -134,9 +119,7 @@ pub fn info(context: &Context, args: &PluginInfoArgs) -> Result<Exit, CliError> 
         writeln!(out, "library           {}", plugin.library.display())?;
         let names: Vec<&str> = card.indexers.iter().map(|indexer| indexer.name.as_str()).collect();
         writeln!(out, "its indexers      {}", names.join(", "))?;
-        writeln!(out, "plugin API        {}, needs at least {} (this kymhost has {API})", card.api, card.needs_api)?;
-        writeln!(out, "door              {}", card.door)?;
-        writeln!(out, "built with        plugin-api {}, {}, for {}", card.sdk, card.rustc, card.target)?;
+        BuildBody::new(&card).write_text(out)?;
         if let Ok(schema) = Json::parse(indexer.params_schema.as_bytes()) {
             writeln!(out, "params schema     {}", schema.to_file_text())?;
         }

@@ -2,7 +2,7 @@
 //!
 //! This file must not read the library: see [`kymhost_author::inspect`].
 
-use super::bodies::table_key;
+use super::bodies::{BuildBody, table_key};
 use crate::context::Context;
 use crate::error::{CliError, ErrorBody};
 use crate::exit::Exit;
@@ -50,18 +50,8 @@ pub struct InspectDocument<'a> {
     format: &'static str,
     /// The architectures that it has code for.
     platforms: Vec<PlatformBody<'a>>,
-    /// The plugin API that it was built with.
-    api: String,
-    /// The plugin API that it needs at least.
-    needs_api: String,
-    /// The binary contract.
-    door: &'a str,
-    /// The version of plugin-api or of the C header.
-    sdk: &'a str,
-    /// The compiler.
-    rustc: &'a str,
-    /// The target triple.
-    target: &'a str,
+    #[serde(flatten)]
+    build: BuildBody<'a>,
     /// Its indexers.
     indexers: Vec<InspectedIndexerBody<'a>>,
     /// Keys of the card that this kymhost does not know.
@@ -147,12 +137,7 @@ impl<'a> InspectDocument<'a> {
             sha256: &found.sha256,
             format: found.file.format.as_str(),
             platforms: found.file.platforms.iter().map(platform).collect(),
-            api: card.api.to_string(),
-            needs_api: card.needs_api.to_string(),
-            door: &card.door,
-            sdk: &card.sdk,
-            rustc: &card.rustc,
-            target: &card.target,
+            build: BuildBody::new(card),
             indexers: card.indexers.iter().zip(extra).map(indexer).collect(),
             other_keys: &found.extra.other_keys,
             host: HostBody { version: env!("CARGO_PKG_VERSION"), api: API.to_string(), target: TARGET },
@@ -169,11 +154,8 @@ static NO_EXTRA_KEYS: ExtraIndexerKeys =
 pub fn inspect(context: &Context, args: &PluginInspectArgs) -> Result<Exit, CliError> {
     let mut found = look_at(&args.file, user_trust())?;
     let refusal = found.refusal.take().map(CliError::from);
-    if context.json {
-        output::document(&InspectDocument::new(&found, refusal.as_ref()))?;
-    } else {
-        output::to_stdout(|out| show(out, &found, refusal.as_ref()))?;
-    }
+    let refusal = refusal.as_ref();
+    output::result(context.json, &InspectDocument::new(&found, refusal), |out| show(out, &found, refusal))?;
     Ok(if refusal.is_none() { Exit::Done } else { Exit::Unusable })
 }
 
@@ -186,9 +168,7 @@ fn show(out: &mut dyn Write, found: &Inspection, refusal: Option<&CliError>) -> 
     for platform in &found.file.platforms {
         writeln!(out, "architecture      {platform}")?;
     }
-    writeln!(out, "plugin API        {}, needs at least {} (this kymhost has {API})", card.api, card.needs_api)?;
-    writeln!(out, "door              {}", card.door)?;
-    writeln!(out, "built with        plugin-api {}, {}, for {}", card.sdk, card.rustc, card.target)?;
+    BuildBody::new(card).write_text(out)?;
     let none = ExtraIndexerKeys::default();
     for (place, indexer) in card.indexers.iter().enumerate() {
         show_indexer(out, indexer, found.extra.indexers.get(place).unwrap_or(&none))?;

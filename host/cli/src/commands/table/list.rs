@@ -1,6 +1,6 @@
 //! `table list`.
 
-use super::names::{IMAGE_ID, PREFIX};
+use super::names::{IMAGE_ID, shown};
 use crate::commands::bodies::TableBody;
 use crate::context::Context;
 use crate::error::CliError;
@@ -64,7 +64,7 @@ pub fn list(context: &Context, _: &TableListArgs) -> Result<Exit, CliError> {
 fn describe(dataset: &Dataset, table: &str) -> Result<TableBody, CliError> {
     let key = format!("tables/{table}.parquet");
     let size_bytes = dataset.store().stat(&Key::new(key.as_str())?)?.map(|stat| stat.size);
-    let name = table.strip_prefix(PREFIX).unwrap_or(table).to_owned();
+    let name = shown(table).to_owned();
     let mut body = TableBody { name, table: key, rows: None, images: Some(None), size_bytes, error: None };
     match dataset.read_table(table, Some(&[IMAGE_ID])) {
         Ok(Some(batch)) => {

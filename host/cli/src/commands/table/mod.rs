@@ -3,6 +3,6 @@
 pub mod drop;
 mod forms;
 pub mod list;
-mod names;
+pub mod names;
 pub mod rows;
 pub mod show;

@@ -5,6 +5,11 @@ use kymhost_dataset::Dataset;
 pub use kymhost_dataset::{IMAGE_ID, TABLE_PREFIX as PREFIX};
 use kymhost_index::names::TableName;
 
+/// A table's name as `table show` takes it.
+pub fn shown(table: &str) -> &str {
+    table.strip_prefix(PREFIX).unwrap_or(table)
+}
+
 /// The table that a name means: an indexer's table, or else a table with that name or key.
 pub fn find(dataset: &Dataset, name: &str) -> Result<String, CliError> {
     let names = dataset.table_names()?;
@@ -23,7 +28,7 @@ pub fn unknown(dataset: &Dataset, name: &str, names: &[String]) -> CliError {
     let there = match names {
         [] => "it has no tables yet".to_owned(),
         names => {
-            let names: Vec<&str> = names.iter().map(|name| name.strip_prefix(PREFIX).unwrap_or(name)).collect();
+            let names: Vec<&str> = names.iter().map(|name| shown(name)).collect();
             format!("its tables are {}", names.join(", "))
         }
     };
