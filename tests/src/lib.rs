@@ -2,7 +2,7 @@
 //!
 //! The helpers here see only files and processes: they start the program as a user would and read what it
 //! wrote. They do not use the host's library. Some test files do use it, and they say so at their top:
-//! `conformance`, `engine` (a lock that somebody else holds), `ingest`, `metamorphic`, `real_datasets`,
+//! `conformance`, `documents`, `engine` (a lock that somebody else holds), `ingest`, `metamorphic`, `real_datasets`,
 //! `search`, `workers`, `python_agreement`, `c_door` and `battery` call `kymhost::{dataset, index, plugin,
 //! store}` to reach what no command shows.
 //!

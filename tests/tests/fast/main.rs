@@ -10,6 +10,7 @@ mod conformance;
 mod cookbook;
 mod demo;
 mod dependencies;
+mod documents;
 mod engine;
 mod imports;
 mod ingest;
