@@ -13,7 +13,7 @@ use crate::locks;
 use crate::names::TableName;
 use crate::observer::{ImageFailure, Observer};
 use crate::plan::{self, Plan, PlanOptions, Planned, SealState};
-use crate::receipt::{self, Adoption, Receipt};
+use crate::receipt::{self, Adoption, Receipt, RecordedInputs};
 use crate::rewrite::{self, Change};
 use crate::rows_digest::{self, rows_digest};
 use crate::select;
@@ -223,22 +223,22 @@ impl Work<'_> {
             reason: self.options.reason.clone(),
             utc_epoch_ns: now,
         };
-        let rows_inputs = match old.and_then(|old| old.receipt).and_then(|receipt| receipt.rows_inputs) {
+        let rows_inputs = match old.and_then(|old| old.receipt).and_then(|receipt| receipt.inputs.rows) {
             Some(inputs) => Some(look_again(&record, self.indexer.own(), &inputs)?),
             None => None,
         };
         let marker = RunMarker::new(self.name.indexer(), hashed.hash.as_str(), version, rows, now);
         let receipt = Receipt {
+            format: receipt::FORMAT,
             library_sha256: self.library_sha256.clone(),
             rows_sha256,
             params: hashed.value,
-            params_inputs: Some(hashed.inputs),
-            rows_inputs,
+            inputs: RecordedInputs { params: Some(hashed.inputs), rows: rows_inputs },
             // Those that are there count as well, whoever made them.
             outputs: artifacts::present(&record, &self.indexer.writes)?,
             adopted: Some(adopted),
         };
-        self.dataset.prepare_json(id, marker_name, &receipt::to_json(&marker, &receipt))
+        self.dataset.prepare_json(id, marker_name, &receipt::to_json(&marker, receipt))
     }
 
     /// Writes it all; `false` where the table is no longer the one that was planned with, and nothing but an intent, which is

@@ -12,7 +12,7 @@ use crate::ledger::{self, Failures, Identity, Intent, PastFailure, Pending, Rece
 use crate::merge::Piece;
 use crate::names::TableName;
 use crate::provenance::ImageRuns;
-use crate::receipt::{self, Receipt};
+use crate::receipt::{self, Receipt, RecordedInputs};
 use crate::rewrite::{self, Change, Rewritten, Widening};
 use crate::rows_digest::rows_digest;
 use kymhost_dataset::{Dataset, DatasetError, Input, PreparedArtifact, PreparedJson};
@@ -336,16 +336,16 @@ impl<'a> Committer<'a> {
                 None => (marker.to_json(), None),
                 Some(library_sha256) => {
                     let receipt = Receipt {
+                        format: receipt::FORMAT,
                         library_sha256: library_sha256.clone(),
                         rows_sha256: rows_digest(&rows),
                         params,
-                        params_inputs: Some(params_inputs),
-                        rows_inputs: Some(inputs),
+                        inputs: RecordedInputs { params: Some(params_inputs), rows: Some(inputs) },
                         outputs: outputs.remove(&image_id).unwrap_or_default(),
                         adopted: None,
                     };
                     let mark = Receipts::mark(&image_id, &receipt.rows_sha256);
-                    (receipt::to_json(&marker, &receipt), Some(mark))
+                    (receipt::to_json(&marker, receipt), Some(mark))
                 }
             };
             match self.dataset.prepare_json(&image_id, &self.indexer.marker_name, &payload) {

@@ -195,7 +195,7 @@ impl Before<'_> {
         let receipt = self.marker.as_ref().and_then(|read| read.receipt.as_ref());
         let recorded = receipt.and_then(|receipt| match reason {
             Reason::StaleOutputChanged => Some(receipt.outputs.as_slice()),
-            _ => receipt.rows_inputs.as_deref(),
+            _ => receipt.inputs.rows.as_deref(),
         });
         let mut differences = Vec::new();
         for input in recorded.unwrap_or_default() {

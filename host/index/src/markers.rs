@@ -81,7 +81,7 @@ impl Looked {
         let (Marker::Valid(marker), Some(kept)) = (&self.marker, &mut self.receipt) else { return };
         // An answer that was made from nothing may as well be one of which nothing is known.
         if *kept.library_sha256 == *library_sha256 && marker.params_hash == hashed.hash && !hashed.inputs.is_empty() {
-            kept.moved.get_or_insert_default().freshening.params_inputs = Some(hashed.inputs.clone());
+            kept.moved.get_or_insert_default().freshening.inputs.params = Some(hashed.inputs.clone());
         }
     }
 }
@@ -174,16 +174,16 @@ fn keep(record: &Record, own: Own<'_>, receipt: Receipt, library: &mut Arc<str>)
         *library = Arc::from(receipt.library_sha256);
     }
     let mut moved = Moved::default();
-    let params_hold = receipt.params_inputs.as_deref().is_some_and(|inputs| {
+    let params_hold = receipt.inputs.params.as_deref().is_some_and(|inputs| {
         // What cannot be looked at is asked for again: then the indexer says what is wrong.
         let Ok(changes) = check(record, own, inputs) else { return false };
-        moved.freshening.params_inputs = changes.freshening;
+        moved.freshening.inputs.params = changes.freshening;
         changes.changed.is_empty() && changes.removed.is_empty() && changes.appeared.is_empty()
     });
-    if let Some(inputs) = &receipt.rows_inputs {
+    if let Some(inputs) = &receipt.inputs.rows {
         match check(record, own, inputs) {
             Ok(changes) => {
-                moved.freshening.rows_inputs = changes.freshening;
+                moved.freshening.inputs.rows = changes.freshening;
                 (moved.changed, moved.removed, moved.appeared) = (changes.changed, changes.removed, changes.appeared);
             }
             Err(error) => moved.failure = Some(unreadable(&error)),
@@ -208,7 +208,7 @@ fn keep(record: &Record, own: Own<'_>, receipt: Receipt, library: &mut Arc<str>)
         rows_sha256: receipt.rows_sha256,
         is_adopted: receipt.adopted.is_some(),
         params_hold,
-        has_rows_inputs: receipt.rows_inputs.is_some(),
+        has_rows_inputs: receipt.inputs.rows.is_some(),
         outputs: receipt.outputs.into_iter().map(|output| output.key).collect(),
         moved: (!is_still).then(|| Box::new(moved)),
     }

@@ -720,7 +720,7 @@ fn times_that_are_too_young_are_trusted_later() {
     let after = receipt::read(&text).unwrap();
     assert_eq!(after.marker, before.marker);
     let times = |receipt: &Option<receipt::Receipt>| {
-        let inputs = receipt.as_ref().unwrap().rows_inputs.clone().unwrap();
+        let inputs = receipt.as_ref().unwrap().inputs.rows.clone().unwrap();
         let events = inputs.into_iter().find(|input| input.key == "analysis/events.json").unwrap();
         matches!(events.found, kymhost_dataset::InputState::File { times: Some(_), .. })
     };

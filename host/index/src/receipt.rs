@@ -1,284 +1,213 @@
-//! What we keep in a run marker beside the predecessor's fields, under the one field `kymhost`.
+//! The receipt that kymhost keeps in a run marker, next to kymflow's fields, under the one field `kymhost`.
 //!
-//! Owns: its form, reading markers with it (fast) and writing them. Never: I/O, what follows from it.
+//! Responsible for its form, for reading markers with it and for writing them. It does no I/O and decides nothing.
+//!
+//! The serde attributes of [`Receipt`] are its one form. A text with a receipt is read straight into it. Any other text goes
+//! through [`Json`] first, which reads what Python reads (`NaN`, integers of any size, a key that is given twice).
 
 use kymhost_dataset::{Input, InputState, Times};
 use kymhost_plugin::MAX_PARAMS_BYTES;
+use kymhost_plugin_api::json::{MAX_DEPTH, MAX_INT_DIGITS};
 use kymhost_plugin_api::{Json, RunMarker};
+use serde::de::Error as _;
 use serde::de::value::MapAccessDeserializer;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
 /// The field of a marker that is ours.
 pub const FIELD: &str = "kymhost";
-/// Its field that lists the artifacts that were made; absent where there are none.
+/// Its field that lists the artifacts that were made; absent if there are none.
 const OUTPUTS: &str = "outputs";
-/// The form of what is under it. Another one counts as no receipt at all: the marker is judged by the old rules.
+/// The format that is written. A receipt of a format that we do not know counts as none: the marker is judged by the old rules.
 pub const FORMAT: u64 = 1;
 
-/// What a run recorded of one image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a run recorded of one image. Fields that we do not know are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
+    /// [`FORMAT`].
+    #[serde(deserialize_with = "known_format")]
+    pub format: u64,
     /// The SHA-256 of the library that made the rows.
     pub library_sha256: String,
     /// The digest of the image's rows (see [`crate::rows_digest`]).
     pub rows_sha256: String,
-    /// The params as canonical JSON text, for people and for `explain`; `None` where they are too long to be kept.
+    /// The params as canonical JSON text, for people and for `explain`; `None` if they are too long to be kept.
     pub params: Option<String>,
-    /// What the params were made from; `None` where that is not known.
-    pub params_inputs: Option<Vec<Input>>,
-    /// What the rows were made from; `None` where that is not known: then a change of it goes unseen.
-    pub rows_inputs: Option<Vec<Input>>,
+    /// What params and rows were made from.
+    #[serde(deserialize_with = "object")]
+    pub inputs: RecordedInputs,
     /// The artifacts that the extraction made, as they were written: sorted by key, each a file or an array.
+    #[serde(default, deserialize_with = "outputs", skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Input>,
-    /// Set where a person said that rows made otherwise count.
+    /// Set if a person accepted rows that were made differently.
+    #[serde(default, deserialize_with = "optional_object", skip_serializing_if = "Option::is_none")]
     pub adopted: Option<Adoption>,
 }
 
-/// What `adopt` keeps of before.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What an image's params and rows were made from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RecordedInputs {
+    /// For the params; `None` if that is not known.
+    #[serde(default, deserialize_with = "inputs")]
+    pub params: Option<Vec<Input>>,
+    /// For the rows; `None` if that is not known: then a change of it goes unnoticed.
+    #[serde(default, deserialize_with = "inputs")]
+    pub rows: Option<Vec<Input>>,
+}
+
+/// What `adopt` keeps of the marker and the rows that it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adoption {
-    /// The params hash that the rows had; `None` where they had several or none.
+    /// The params hash that the rows had; `None` if they had several or none.
     pub params_hash: Option<String>,
-    /// The analysis version that the rows had; `None` where they had several or none.
+    /// The analysis version that the rows had; `None` if they had several or none.
     pub analysis_version: Option<String>,
-    /// Why, in the words of who did it.
+    /// Why, in the words of the person who adopted them.
     pub reason: String,
     /// When, in nanoseconds since the Unix epoch, UTC.
     pub utc_epoch_ns: i64,
 }
 
-/// A marker with what is ours in it.
+/// A marker with its receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadMarker {
-    /// The predecessor's fields.
+    /// kymflow's fields.
     pub marker: RunMarker,
-    /// Ours; `None` where there is none, or of another form.
+    /// Ours; `None` if there is none, or one of another format.
     pub receipt: Option<Receipt>,
 }
 
-/// Lists of inputs that are to replace those of a marker: their content is the same, what is known of it is more.
+/// Lists of inputs that replace those of a marker: their content is the same, but more is known about it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Freshening {
-    /// For the params; `None`: they stay.
-    pub params_inputs: Option<Vec<Input>>,
-    /// For the rows; `None`: they stay.
-    pub rows_inputs: Option<Vec<Input>>,
+    /// For params and rows; `None`: they stay.
+    pub inputs: RecordedInputs,
     /// For the artifacts that were made; `None`: they stay.
     pub outputs: Option<Vec<Input>>,
 }
 
-/// The marker's payload: the predecessor's fields in their order, then ours.
-pub fn to_json(marker: &RunMarker, receipt: &Receipt) -> Json {
+/// The marker's payload: kymflow's fields in their order, then ours.
+pub fn to_json(marker: &RunMarker, receipt: Receipt) -> Json {
     let mut payload = marker.to_json();
-    let params = receipt.params.as_deref().filter(|params| params.len() <= MAX_PARAMS_BYTES);
-    let mut ours = Json::object([
-        ("format", FORMAT.into()),
-        ("library_sha256", receipt.library_sha256.as_str().into()),
-        ("rows_sha256", receipt.rows_sha256.as_str().into()),
-        ("params", params.into()),
-        (
-            "inputs",
-            Json::object([
-                ("params", inputs_json(receipt.params_inputs.as_deref())),
-                ("rows", inputs_json(receipt.rows_inputs.as_deref())),
-            ]),
-        ),
-    ]);
-    if let Json::Object(ours) = &mut ours
-        && !receipt.outputs.is_empty()
-    {
-        ours.insert(OUTPUTS.to_owned(), inputs_json(Some(&receipt.outputs)));
-    }
-    if let (Json::Object(ours), Some(adopted)) = (&mut ours, &receipt.adopted) {
-        let adopted = Json::object([
-            ("params_hash", adopted.params_hash.as_deref().into()),
-            ("analysis_version", adopted.analysis_version.as_deref().into()),
-            ("reason", adopted.reason.as_str().into()),
-            ("utc_epoch_ns", adopted.utc_epoch_ns.into()),
-        ]);
-        ours.insert("adopted".to_owned(), adopted);
-    }
-    if let Json::Object(payload) = &mut payload {
-        payload.insert(FIELD.to_owned(), ours);
+    if let Json::Object(fields) = &mut payload {
+        fields.insert(FIELD.to_owned(), json_of(&without_long_params(receipt)));
     }
     payload
 }
 
-fn inputs_json(inputs: Option<&[Input]>) -> Json {
-    inputs.map_or(Json::Null, |inputs| inputs.iter().map(input_json).collect())
-}
-
-/// As serde writes it, without the way over its values.
-fn input_json(input: &Input) -> Json {
-    let mut fields: Vec<(&str, Json)> = vec![("key", input.key.as_str().into())];
-    match &input.found {
-        InputState::Absent => fields.push(("state", "absent".into())),
-        InputState::File { size, times, sha256 } => {
-            fields.extend([("state", "file".into()), ("size", (*size).into())]);
-            if let Some(times) = times {
-                fields.extend([("mtime_ns", times.mtime_ns.into()), ("ctime_ns", times.ctime_ns.into())]);
-            }
-            fields.push(("sha256", sha256.as_str().into()));
-        }
-        InputState::Array { size, chunks, stats_sha256, sha256 } => {
-            fields.extend([("state", "array".into()), ("size", (*size).into()), ("chunks", (*chunks).into())]);
-            fields.extend(stats_sha256.as_deref().map(|stats| ("stats_sha256", stats.into())));
-            fields.push(("sha256", sha256.as_str().into()));
-        }
-        InputState::Attributes { sha256 } => {
-            fields.extend([("state", "attributes".into()), ("sha256", sha256.as_str().into())]);
-        }
-        InputState::Listing { sha256 } => {
-            fields.extend([("state", "listing".into()), ("sha256", sha256.as_str().into())])
-        }
-    }
-    Json::object(fields)
-}
-
-/// Reads a marker: `None` where it is not a valid one. As [`RunMarker::from_json`] over the parsed text decides, at a
-/// fraction of its cost for markers of ours.
+/// Reads a marker; `None` if it is not a valid one.
 pub fn read(text: &[u8]) -> Option<ReadMarker> {
-    read_fast(text).or_else(|| read_slowly(&Json::parse(text).ok()?))
+    read_text(text).or_else(|| read_json(&Json::parse(text).ok()?))
 }
 
-/// Reads a marker that is parsed already.
-pub fn read_slowly(payload: &Json) -> Option<ReadMarker> {
-    Some(ReadMarker { marker: RunMarker::from_json(payload)?, receipt: payload.get(FIELD).and_then(receipt_of) })
-}
-
-/// The text of a marker with other inputs; all else, what we do not know included, stays. `None` where it has no
+/// The text of a marker with other inputs. Everything else stays, including what we do not know. `None` if it has no
 /// receipt (any more).
 pub fn freshened(text: &[u8], with: &Freshening) -> Option<Vec<u8>> {
     let mut payload = Json::parse(text).ok()?;
-    read_slowly(&payload)?.receipt?;
+    read_json(&payload)?.receipt?;
     let Json::Object(fields) = &mut payload else { return None };
     let Json::Object(ours) = fields.get_mut(FIELD)? else { return None };
     let Json::Object(inputs) = ours.get_mut("inputs")? else { return None };
-    for (name, list) in [("params", &with.params_inputs), ("rows", &with.rows_inputs)] {
+    for (name, list) in [("params", &with.inputs.params), ("rows", &with.inputs.rows)] {
         if let Some(list) = list {
-            inputs.insert(name.to_owned(), inputs_json(Some(list)));
+            inputs.insert(name.to_owned(), json_of(list));
         }
     }
     if let Some(list) = with.outputs.as_deref().filter(|_| ours.contains_key(OUTPUTS)) {
-        ours.insert(OUTPUTS.to_owned(), inputs_json(Some(list)));
+        ours.insert(OUTPUTS.to_owned(), json_of(list));
     }
     Some(payload.to_file_text().into_bytes())
 }
 
-// The slow way: any text that Python reads. What it makes of a text is what counts.
-
-fn receipt_of(ours: &Json) -> Option<Receipt> {
-    if ours.get("format")?.as_u64()? != FORMAT {
+/// A text whose marker and receipt have the types that we write; `None`: [`read_json`] decides.
+fn read_text(text: &[u8]) -> Option<ReadMarker> {
+    #[derive(Deserialize)]
+    struct Marker {
+        marker_version: String,
+        indexer_name: String,
+        params_hash: String,
+        analysis_version: String,
+        n_rows: u64,
+        ran_utc_epoch_ns: i64,
+        status: String,
+        #[serde(deserialize_with = "object")]
+        kymhost: Receipt,
+    }
+    let text = std::str::from_utf8(text).ok()?;
+    if may_be_invalid_where_skipped(text) {
         return None;
     }
-    let inputs = ours.get("inputs")?;
-    inputs.as_object()?;
-    let text = |name| Some(ours.get(name)?.as_str()?.to_owned());
-    Some(Receipt {
-        library_sha256: text("library_sha256")?,
-        rows_sha256: text("rows_sha256")?,
-        params: optional(ours.get("params"), owned_text)?.filter(|params| params.len() <= MAX_PARAMS_BYTES),
-        params_inputs: optional(inputs.get("params"), inputs_of)?,
-        rows_inputs: optional(inputs.get("rows"), inputs_of)?,
-        outputs: optional(ours.get(OUTPUTS), inputs_of)?.unwrap_or_default(),
-        adopted: optional(ours.get("adopted"), adoption_of)?,
-    })
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let found: Marker = object(&mut reader).ok()?;
+    reader.end().ok()?;
+    // Whether a name is blank depends on what Python counts as white space, unless it has a visible ASCII character.
+    let is_named = found.indexer_name.bytes().any(|byte| byte.is_ascii_graphic());
+    if found.marker_version != "1" || !is_named || found.ran_utc_epoch_ns <= 0 {
+        return None;
+    }
+    let (version, time) = (found.analysis_version, found.ran_utc_epoch_ns);
+    let mut marker = RunMarker::new(found.indexer_name, found.params_hash, version, found.n_rows, time);
+    marker.status = found.status;
+    Some(ReadMarker { marker, receipt: Some(without_long_params(found.kymhost)) })
 }
 
-/// A field that may be absent or null; the outer `None`: it is malformed.
-fn optional<T>(value: Option<&Json>, read: impl Fn(&Json) -> Option<T>) -> Option<Option<T>> {
-    match value {
-        None | Some(Json::Null) => Some(None),
-        Some(value) => read(value).map(Some),
+/// Whether the text may hold what Python refuses, but what serde_json accepts in a field that it skips: half a surrogate pair,
+/// an integer with too many digits, too many lists or objects in each other.
+fn may_be_invalid_where_skipped(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    text.contains("\\ud")
+        || text.contains("\\uD")
+        || bytes.split(|byte| !byte.is_ascii_digit()).any(|digits| digits.len() > MAX_INT_DIGITS)
+        || bytes.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() > MAX_DEPTH
+}
+
+/// A parsed marker.
+fn read_json(payload: &Json) -> Option<ReadMarker> {
+    let marker = RunMarker::from_json(payload)?;
+    let receipt = payload.get(FIELD).and_then(|ours| object(value_of(ours)).ok()).map(without_long_params);
+    Some(ReadMarker { marker, receipt })
+}
+
+fn without_long_params(mut receipt: Receipt) -> Receipt {
+    receipt.params = receipt.params.filter(|params| params.len() <= MAX_PARAMS_BYTES);
+    receipt
+}
+
+/// A value as serde writes it. Only a value that is not JSON could fail, and receipts have none.
+fn json_of(value: &(impl Serialize + ?Sized)) -> Json {
+    serde_json::to_vec(value).ok().and_then(|text| Json::parse(&text).ok()).unwrap_or_default()
+}
+
+/// A value for serde. Numbers that no field of a receipt can have become a value that no field accepts.
+fn value_of(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(_) | Json::Float(_) => Value::Bool(false),
+        Json::Int(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => number.into(),
+            (None, Some(number)) => number.into(),
+            (None, None) => Value::Bool(false),
+        },
+        Json::String(text) => text.as_str().into(),
+        Json::Array(items) => items.iter().map(value_of).collect(),
+        Json::Object(members) => members.iter().map(|(name, value)| (name.as_str(), value_of(value))).collect(),
     }
 }
 
-fn owned_text(value: &Json) -> Option<String> {
-    value.as_str().map(str::to_owned)
-}
-
-fn adoption_of(value: &Json) -> Option<Adoption> {
-    Some(Adoption {
-        params_hash: optional(value.get("params_hash"), owned_text)?,
-        analysis_version: optional(value.get("analysis_version"), owned_text)?,
-        reason: owned_text(value.get("reason")?)?,
-        utc_epoch_ns: value.get("utc_epoch_ns")?.as_i64()?,
-    })
-}
-
-fn inputs_of(value: &Json) -> Option<Vec<Input>> {
-    value.as_array()?.iter().map(input_of).collect()
-}
-
-fn input_of(value: &Json) -> Option<Input> {
-    let text = |name| value.get(name)?.as_str().map(Cow::Borrowed);
-    let fields = InputFields {
-        key: text("key")?,
-        state: text("state")?,
-        size: optional(value.get("size"), Json::as_u64)?,
-        mtime_ns: optional(value.get("mtime_ns"), Json::as_i64)?,
-        ctime_ns: optional(value.get("ctime_ns"), Json::as_i64)?,
-        chunks: optional(value.get("chunks"), Json::as_u64)?,
-        stats_sha256: optional(value.get("stats_sha256"), owned_text)?.map(Cow::Owned),
-        sha256: optional(value.get("sha256"), owned_text)?.map(Cow::Owned),
-    };
-    fields.into_input()
-}
-
-/// All fields that any input has. Those that its state does not have count for nothing.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct InputFields<'a> {
-    #[serde(borrow)]
-    key: Cow<'a, str>,
-    #[serde(borrow)]
-    state: Cow<'a, str>,
-    size: Option<u64>,
-    mtime_ns: Option<i64>,
-    ctime_ns: Option<i64>,
-    chunks: Option<u64>,
-    #[serde(borrow)]
-    stats_sha256: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    sha256: Option<Cow<'a, str>>,
-}
-
-impl InputFields<'_> {
-    fn into_input(self) -> Option<Input> {
-        let found = match &*self.state {
-            "absent" => InputState::Absent,
-            "file" => {
-                let times = match (self.mtime_ns, self.ctime_ns) {
-                    (Some(mtime_ns), Some(ctime_ns)) => Some(Times { mtime_ns, ctime_ns }),
-                    (None, None) => None,
-                    _ => return None,
-                };
-                InputState::File { size: self.size?, times, sha256: self.sha256?.into_owned() }
-            }
-            "array" => InputState::Array {
-                size: self.size?,
-                chunks: self.chunks?,
-                stats_sha256: self.stats_sha256.map(Cow::into_owned),
-                sha256: self.sha256?.into_owned(),
-            },
-            "attributes" => InputState::Attributes { sha256: self.sha256?.into_owned() },
-            "listing" => InputState::Listing { sha256: self.sha256?.into_owned() },
-            _ => return None,
-        };
-        Some(Input { key: self.key.into_owned(), found })
+fn known_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        FORMAT => Ok(FORMAT),
+        other => Err(D::Error::custom(format!("format {other}"))),
     }
 }
 
-// The fast way: texts of exactly the form that we write. It knows no other field, so that nothing is skipped unread: what
-// serde_json skips, it checks less strictly than Python's rules do. Whatever it refuses goes the slow way.
+/// A struct that is read from an object only. By itself, serde takes a list of values for a struct too.
+struct Object<T>(T);
 
-/// An object, and nothing else: serde takes an array for a struct, too.
-struct Members<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor<T>(PhantomData<T>);
         impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<T> {
@@ -294,108 +223,62 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct MarkerFields<'a> {
-    #[serde(borrow)]
-    marker_version: Cow<'a, str>,
-    #[serde(borrow)]
-    indexer_name: Cow<'a, str>,
-    #[serde(borrow)]
-    params_hash: Cow<'a, str>,
-    #[serde(borrow)]
-    analysis_version: Cow<'a, str>,
-    n_rows: u64,
-    ran_utc_epoch_ns: i64,
-    #[serde(borrow)]
-    status: Cow<'a, str>,
-    #[serde(borrow)]
-    kymhost: Members<ReceiptFields<'a>>,
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(found)| found)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReceiptFields<'a> {
-    format: u64,
-    #[serde(borrow)]
-    library_sha256: Cow<'a, str>,
-    #[serde(borrow)]
-    rows_sha256: Cow<'a, str>,
-    #[serde(borrow)]
-    params: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    inputs: Members<InputLists<'a>>,
-    #[serde(borrow)]
-    outputs: Option<Vec<Members<InputFields<'a>>>>,
-    #[serde(borrow)]
-    adopted: Option<Members<AdoptionFields<'a>>>,
+fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.map(|Object(found)| found))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct InputLists<'a> {
-    #[serde(borrow)]
-    params: Option<Vec<Members<InputFields<'a>>>>,
-    #[serde(borrow)]
-    rows: Option<Vec<Members<InputFields<'a>>>>,
+fn outputs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Input>, D::Error> {
+    inputs(deserializer).map(Option::unwrap_or_default)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AdoptionFields<'a> {
-    #[serde(borrow)]
-    params_hash: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    analysis_version: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    reason: Cow<'a, str>,
-    utc_epoch_ns: i64,
+fn inputs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Input>>, D::Error> {
+    let Some(found) = Option::<Vec<Object<InputFields<'_>>>>::deserialize(deserializer)? else { return Ok(None) };
+    let inputs = found.into_iter().map(|Object(fields)| fields.into_input()).collect::<Option<_>>();
+    inputs.ok_or_else(|| D::Error::custom("an input lacks a field")).map(Some)
 }
 
-fn read_fast(text: &[u8]) -> Option<ReadMarker> {
-    let fields: Members<MarkerFields<'_>> = serde_json::from_str(std::str::from_utf8(text).ok()?).ok()?;
-    let Members(fields) = fields;
-    let Members(ours) = fields.kymhost;
-    let Members(inputs) = ours.inputs;
-    // Only names that are certainly not blank, by Python's notion of it, are judged here.
-    let is_plain = fields.indexer_name.bytes().any(|byte| byte.is_ascii_graphic());
-    if fields.marker_version != "1" || !is_plain || fields.ran_utc_epoch_ns <= 0 || ours.format != FORMAT {
-        return None;
+/// All fields that any input has. Those that do not belong to its state are ignored, but they must have their types.
+#[derive(Deserialize)]
+struct InputFields<'a> {
+    key: String,
+    #[serde(borrow)]
+    state: Cow<'a, str>,
+    size: Option<u64>,
+    mtime_ns: Option<i64>,
+    ctime_ns: Option<i64>,
+    chunks: Option<u64>,
+    stats_sha256: Option<String>,
+    sha256: Option<String>,
+}
+
+impl InputFields<'_> {
+    fn into_input(self) -> Option<Input> {
+        let found = match &*self.state {
+            "absent" => InputState::Absent,
+            "file" => {
+                let times = match (self.mtime_ns, self.ctime_ns) {
+                    (Some(mtime_ns), Some(ctime_ns)) => Some(Times { mtime_ns, ctime_ns }),
+                    (None, None) => None,
+                    _ => return None,
+                };
+                InputState::File { size: self.size?, times, sha256: self.sha256? }
+            }
+            "array" => InputState::Array {
+                size: self.size?,
+                chunks: self.chunks?,
+                stats_sha256: self.stats_sha256,
+                sha256: self.sha256?,
+            },
+            "attributes" => InputState::Attributes { sha256: self.sha256? },
+            "listing" => InputState::Listing { sha256: self.sha256? },
+            _ => return None,
+        };
+        Some(Input { key: self.key, found })
     }
-    let marker = RunMarker::new(
-        fields.indexer_name,
-        fields.params_hash,
-        fields.analysis_version,
-        fields.n_rows,
-        fields.ran_utc_epoch_ns,
-    );
-    let marker = with_status(marker, &fields.status);
-    let list = |inputs: Option<Vec<Members<InputFields<'_>>>>| match inputs {
-        None => Some(None),
-        Some(inputs) => inputs.into_iter().map(|Members(input)| input.into_input()).collect::<Option<_>>().map(Some),
-    };
-    let receipt = Receipt {
-        library_sha256: ours.library_sha256.into_owned(),
-        rows_sha256: ours.rows_sha256.into_owned(),
-        params: ours.params.filter(|params| params.len() <= MAX_PARAMS_BYTES).map(Cow::into_owned),
-        params_inputs: list(inputs.params)?,
-        rows_inputs: list(inputs.rows)?,
-        outputs: list(ours.outputs)?.unwrap_or_default(),
-        adopted: ours.adopted.map(|Members(adopted)| Adoption {
-            params_hash: adopted.params_hash.map(Cow::into_owned),
-            analysis_version: adopted.analysis_version.map(Cow::into_owned),
-            reason: adopted.reason.into_owned(),
-            utc_epoch_ns: adopted.utc_epoch_ns,
-        }),
-    };
-    Some(ReadMarker { marker, receipt: Some(receipt) })
-}
-
-fn with_status(mut marker: RunMarker, status: &str) -> RunMarker {
-    if marker.status != status {
-        marker.status = status.to_owned();
-    }
-    marker
 }
 
 #[cfg(test)]

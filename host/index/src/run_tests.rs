@@ -386,7 +386,7 @@ fn edits_and_what_a_run_does() {
             assert_eq!(marker.marker.n_rows, rows, "{case}: {id}");
             let receipt = marker.receipt.unwrap();
             assert_eq!(receipt.library_sha256, "0".repeat(64), "{case}");
-            assert_eq!(receipt.rows_inputs.unwrap()[0].key, "analysis/rows.json", "{case}");
+            assert_eq!(receipt.inputs.rows.unwrap()[0].key, "analysis/rows.json", "{case}");
         }
 
         // Then there is nothing to do: nothing is asked, extracted or written.

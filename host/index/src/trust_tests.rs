@@ -409,7 +409,7 @@ fn what_cannot_be_adopted_is_told_and_left_alone() {
     assert_eq!(lab.table(), before);
     // Python's marker has no inputs to look at again: it stays judged by the old rules.
     assert_eq!(lab.adopt(Some(&["b"])).adopted, 1);
-    assert_eq!(lab.marker("b").receipt.unwrap().rows_inputs, None);
+    assert_eq!(lab.marker("b").receipt.unwrap().inputs.rows, None);
     assert_eq!(lab.reason("b"), Reason::FreshRows);
 
     let images = ["b", "gone", "nowhere"].iter().map(|id| (*id).to_owned()).collect();
