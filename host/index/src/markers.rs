@@ -76,6 +76,16 @@ impl Looked {
         self.receipt.as_ref().map(|kept| kept.mark)
     }
 
+    /// The marker's params hash, if nothing that decides it has changed.
+    pub fn known_hash(&self, library_sha256: &str) -> Option<String> {
+        match (&self.marker, &self.receipt) {
+            (Marker::Valid(marker), Some(kept)) if kept.params_hold && *kept.library_sha256 == *library_sha256 => {
+                Some(marker.params_hash.clone())
+            }
+            _ => None,
+        }
+    }
+
     /// Takes note of what the params were made from, where the answer is the marker's: it need not be asked for again.
     pub fn learn_params(&mut self, hashed: &ParamsReading, library_sha256: &str) {
         let (Marker::Valid(marker), Some(kept)) = (&self.marker, &mut self.receipt) else { return };

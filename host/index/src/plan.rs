@@ -13,7 +13,7 @@ use crate::staleness::{
     self, Current, Facts, ImageReport, Judgement, MarkerFacts, Reason, ReceiptFacts, RowFacts, RowsState, judge,
 };
 use kymhost_dataset::Dataset;
-use kymhost_plugin::{Failure, IndexerInfo, ParamsReading, PluginError, Workforce};
+use kymhost_plugin::{Failure, IndexerInfo, ParamsReading, Workforce};
 use kymhost_plugin_api::RunMarker;
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
@@ -132,10 +132,120 @@ pub(crate) fn plan(
     };
     let all: Vec<&str> = listing.iter().map(String::as_str).collect();
     let chosen = Chosen::of(&all, options.only);
-    match options.compat {
-        Compat::Kymflow => plan_by_kymflow(dataset, indexer, name, workforce, &all, &chosen, options),
-        Compat::Kymhost => plan_by_ours(dataset, indexer, name, workforce, &all, &chosen, options),
+    let is_ours = options.compat == Compat::Kymhost;
+    // Before the table: what a commit that ends meanwhile leaves is then judged too strictly, never too kindly.
+    let (intent, failures, seal) = match options.compat {
+        Compat::Kymhost => (
+            ledger::read_intent(dataset, name)?,
+            ledger::read_failures(dataset, name)?,
+            ledger::read_seal(dataset, name)?,
+        ),
+        Compat::Kymflow => (None, Failures::new(), None),
+    };
+    let mut hashes: Hashes = chosen.ids.iter().map(|_| None).collect();
+    let (asked, mut looked, table) = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| read_table(dataset, name, &all, options));
+        let asking = scope.spawn(|| match options.compat {
+            Compat::Kymhost => workforce.library_sha256().map(Some).map_err(IndexError::from),
+            Compat::Kymflow => ask(workforce, &chosen.ids, &mut hashes, |_, _| {}).map(|()| None),
+        });
+        let looked = match options.compat {
+            Compat::Kymhost => markers::look(dataset, &chosen.ids, indexer.own()),
+            Compat::Kymflow => markers::read(dataset, &chosen.ids, &indexer.marker_name),
+        };
+        // Propagate panics from the other threads.
+        let asked = asking.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let table = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
+        (asked, looked, table)
+    });
+    let (library_sha256, (mut table, mut broken_table)) = (asked?, table?);
+
+    let mut state = SealState::Unneeded;
+    if is_ours && broken_table.is_none() && table.identity.is_some() {
+        match seal {
+            Some(seal)
+                if table.identity.as_ref() == Some(&seal.table)
+                    && looked.iter().filter_map(Looked::mark).all(|mark| seal.receipts.has(mark)) =>
+            {
+                state = SealState::Held { altered: seal.altered };
+            }
+            _ => match compare_rows(dataset, name, &all, &chosen, &mut table, &looked) {
+                Ok(found) => state = found,
+                Err(error) => (table, broken_table) = broken(dataset, name, &all, error, options)?,
+            },
+        }
     }
+    chosen.narrow(&mut table);
+
+    markers::settle(&mut looked, workforce)?;
+    if let Some(library) = &library_sha256 {
+        // Images whose marker's hash cannot have changed need not be asked about.
+        for (hash, image) in hashes.iter_mut().zip(&looked) {
+            *hash = image.known_hash(library).map(Ok);
+        }
+        ask(workforce, &chosen.ids, &mut hashes, |place, reading| {
+            if let Some(image) = looked.get_mut(place) {
+                image.learn_params(reading, library);
+            }
+        })?;
+    }
+
+    let nothing = BTreeSet::new();
+    let (altered, otherwise) = match &state {
+        SealState::Unneeded => (&nothing, RowsState::Trusted),
+        SealState::Held { altered } => (altered, RowsState::Trusted),
+        SealState::Recomputed { altered, .. } => (altered, RowsState::Match),
+    };
+    let mut images = Vec::with_capacity(chosen.ids.len());
+    for (((&image_id, hash), looked), rows) in chosen.ids.iter().zip(hashes).zip(looked).zip(&table.images) {
+        let mark = looked.mark();
+        let Looked { marker, mut receipt, .. } = looked;
+        let mut judged = Judged::of(indexer, hash.ok_or(IndexError::Interrupted)?, marker, rows);
+        let mut moved = receipt.as_mut().and_then(|kept| kept.moved.take());
+        let is_judged = judged.failure.is_none();
+        if let Some(failure) = moved.as_mut().and_then(|moved| moved.failure.take()) {
+            judged.failure.get_or_insert(failure);
+        }
+        let facts = Facts {
+            kymflow: is_judged.then_some(judged.by_kymflow),
+            rows: rows.rows,
+            marker: judged.marker.as_ref().map(|marker| MarkerFacts {
+                is_current: judged.marker_is_current,
+                n_rows: marker.n_rows,
+                has_receipt: receipt.is_some(),
+            }),
+            rows_state: if altered.contains(image_id) { RowsState::Differ } else { otherwise },
+            inputs: moved.as_deref().map(Moved::changes).unwrap_or_default(),
+            in_intent: match &intent {
+                None => false,
+                Some(Intent::Unreadable) => true,
+                Some(Intent::Images(images)) => images.contains_key(image_id),
+            },
+            last_run_failed: failures.contains_key(image_id),
+            is_unreadable: judged.failure.is_some(),
+        };
+        let reasons = match (options.compat, facts.kymflow) {
+            (Compat::Kymhost, _) => staleness::reasons(&facts),
+            (Compat::Kymflow, Some(judgement)) => staleness::reasons_by_kymflow(judgement),
+            (Compat::Kymflow, None) => vec![Reason::StaleUnreadable],
+        };
+        let keys = reasons.first().map(|first| staleness::keys_of(*first, facts.inputs).to_vec());
+        let mut planned = judged.planned(image_id, rows.rows, reasons);
+        planned.report.inputs = keys.unwrap_or_default();
+        planned.mark = mark;
+        planned.outputs = receipt.as_mut().map(|kept| std::mem::take(&mut kept.outputs)).unwrap_or_default();
+        if let Some(library) = library_sha256.as_deref().filter(|_| !planned.report.is_stale) {
+            planned.report.notes = staleness::notes(receipt.as_ref().map(|kept| ReceiptFacts {
+                same_library: *kept.library_sha256 == *library,
+                has_inputs: kept.has_rows_inputs,
+                is_adopted: kept.is_adopted,
+            }));
+            planned.freshen =
+                moved.map(|moved| moved.freshening).filter(|with| *with != Freshening::default()).map(Box::new);
+        }
+        images.push(planned);
+    }
+    Ok(Plan { images, table, broken_table, seal: state, intent, failures, library_sha256 })
 }
 
 /// The images that are judged.
@@ -191,147 +301,6 @@ fn broken(
     }
 }
 
-fn plan_by_kymflow(
-    dataset: &Dataset,
-    indexer: &IndexerInfo,
-    name: &TableName,
-    workforce: &mut dyn Workforce,
-    all: &[&str],
-    chosen: &Chosen<'_>,
-    options: &PlanOptions<'_>,
-) -> Result<Plan, IndexError> {
-    let (hashes, table, looked) = std::thread::scope(|scope| {
-        let asked = scope.spawn(|| {
-            let hashes = params_hashes(workforce, &chosen.ids);
-            (hashes, workforce)
-        });
-        let mut looked = markers::read(dataset, &chosen.ids, &indexer.marker_name);
-        let table = read_table(dataset, name, all, options);
-        // A panic over there is one over here.
-        let (hashes, workforce) = asked.join().unwrap_or_else(|panic| resume_unwind(panic));
-        let settled = markers::settle(&mut looked, workforce);
-        (hashes, table, settled.map(|()| looked))
-    });
-    let (hashes, (mut table, broken_table), looked) = (hashes?, table?, looked?);
-    chosen.narrow(&mut table);
-    let mut images = Vec::with_capacity(chosen.ids.len());
-    for (((image_id, hashed), looked), rows) in chosen.ids.iter().zip(hashes).zip(looked).zip(&table.images) {
-        let hash = hashed.ok_or(IndexError::Interrupted)?.map(|reading| reading.hash);
-        let judged = Judged::of(indexer, hash, looked.marker, rows);
-        let reasons = match judged.failure {
-            Some(_) => vec![Reason::StaleUnreadable],
-            None => staleness::reasons_by_kymflow(judged.by_kymflow),
-        };
-        images.push(judged.planned(image_id, rows.rows, reasons));
-    }
-    Ok(Plan {
-        images,
-        table,
-        broken_table,
-        seal: SealState::Unneeded,
-        intent: None,
-        failures: Failures::new(),
-        library_sha256: None,
-    })
-}
-
-fn plan_by_ours(
-    dataset: &Dataset,
-    indexer: &IndexerInfo,
-    name: &TableName,
-    workforce: &mut dyn Workforce,
-    all: &[&str],
-    chosen: &Chosen<'_>,
-    options: &PlanOptions<'_>,
-) -> Result<Plan, IndexError> {
-    // Before the table: what a commit that ends meanwhile leaves is then judged too strictly, never too kindly.
-    let intent = ledger::read_intent(dataset, name)?;
-    let failures = ledger::read_failures(dataset, name)?;
-    let seal = ledger::read_seal(dataset, name)?;
-    let (mut looked, library, table) = std::thread::scope(|scope| {
-        let reading = scope.spawn(|| read_table(dataset, name, all, options));
-        let library = scope.spawn(|| workforce.library_sha256());
-        let looked = markers::look(dataset, &chosen.ids, indexer.own());
-        let library = library.join().unwrap_or_else(|panic| resume_unwind(panic));
-        let table = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
-        (looked, library, table)
-    });
-    let (library, (mut table, mut broken_table)) = (library?, table?);
-
-    let mut state = SealState::Unneeded;
-    if broken_table.is_none() && table.identity.is_some() {
-        match seal {
-            Some(seal)
-                if table.identity.as_ref() == Some(&seal.table)
-                    && looked.iter().filter_map(Looked::mark).all(|mark| seal.receipts.has(mark)) =>
-            {
-                state = SealState::Held { altered: seal.altered };
-            }
-            _ => match compare_rows(dataset, name, all, chosen, &mut table, &looked) {
-                Ok(found) => state = found,
-                Err(error) => (table, broken_table) = broken(dataset, name, all, error, options)?,
-            },
-        }
-    }
-    chosen.narrow(&mut table);
-
-    markers::settle(&mut looked, workforce)?;
-    let hashes = hashes_by_ours(&chosen.ids, &mut looked, &library, workforce)?;
-
-    let nothing = BTreeSet::new();
-    let (altered, otherwise) = match &state {
-        SealState::Unneeded => (&nothing, RowsState::Trusted),
-        SealState::Held { altered } => (altered, RowsState::Trusted),
-        SealState::Recomputed { altered, .. } => (altered, RowsState::Match),
-    };
-    let mut images = Vec::with_capacity(chosen.ids.len());
-    for (((&image_id, hash), looked), rows) in chosen.ids.iter().zip(hashes).zip(looked).zip(&table.images) {
-        let mark = looked.mark();
-        let Looked { marker, mut receipt, .. } = looked;
-        let mut judged = Judged::of(indexer, hash, marker, rows);
-        let mut moved = receipt.as_mut().and_then(|kept| kept.moved.take());
-        let is_judged = judged.failure.is_none();
-        if let Some(failure) = moved.as_mut().and_then(|moved| moved.failure.take()) {
-            judged.failure.get_or_insert(failure);
-        }
-        let facts = Facts {
-            kymflow: is_judged.then_some(judged.by_kymflow),
-            rows: rows.rows,
-            marker: judged.marker.as_ref().map(|marker| MarkerFacts {
-                is_current: judged.marker_is_current,
-                n_rows: marker.n_rows,
-                has_receipt: receipt.is_some(),
-            }),
-            rows_state: if altered.contains(image_id) { RowsState::Differ } else { otherwise },
-            inputs: moved.as_deref().map(Moved::changes).unwrap_or_default(),
-            in_intent: match &intent {
-                None => false,
-                Some(Intent::Unreadable) => true,
-                Some(Intent::Images(images)) => images.contains_key(image_id),
-            },
-            last_run_failed: failures.contains_key(image_id),
-            is_unreadable: judged.failure.is_some(),
-        };
-        let reasons = staleness::reasons(&facts);
-        let keys = reasons.first().map(|first| staleness::keys_of(*first, facts.inputs).to_vec());
-        let mut planned = judged.planned(image_id, rows.rows, reasons);
-        planned.report.inputs = keys.unwrap_or_default();
-        planned.mark = mark;
-        planned.outputs = receipt.as_mut().map(|kept| std::mem::take(&mut kept.outputs)).unwrap_or_default();
-        if !planned.report.is_stale {
-            planned.report.notes = staleness::notes(receipt.as_ref().map(|kept| ReceiptFacts {
-                same_library: *kept.library_sha256 == *library,
-                has_inputs: kept.has_rows_inputs,
-                is_adopted: kept.is_adopted,
-            }));
-            planned.freshen =
-                moved.map(|moved| moved.freshening).filter(|with| *with != Freshening::default()).map(Box::new);
-        }
-        images.push(planned);
-    }
-    Ok(Plan { images, table, broken_table, seal: state, intent, failures, library_sha256: Some(library) })
-}
-
 /// How often the table is read again because another program has written it between two looks at it.
 const MAX_LOOKS: usize = 5;
 
@@ -372,38 +341,30 @@ fn compare_rows(
     Ok(SealState::Recomputed { altered, is_complete })
 }
 
-/// The params hash of each image: the marker's, where it cannot have changed, else the indexer's.
-fn hashes_by_ours(
-    ids: &[&str],
-    looked: &mut [Looked],
-    library: &str,
+type Hashes = Vec<Option<Result<String, Failure>>>;
+
+/// Asks the indexer for the params hashes that are missing, in one call; `learn` sees each answer by its place. If none is
+/// missing, no worker is started.
+fn ask(
     workforce: &mut dyn Workforce,
-) -> Result<Vec<Result<String, Failure>>, IndexError> {
-    let mut hashes = Vec::with_capacity(ids.len());
-    let (mut places, mut asked) = (Vec::new(), Vec::new());
-    for (place, (id, image)) in ids.iter().zip(looked.iter()).enumerate() {
-        match (&image.marker, &image.receipt) {
-            (Marker::Valid(marker), Some(kept)) if kept.params_hold && *kept.library_sha256 == *library => {
-                hashes.push(Some(Ok(marker.params_hash.clone())));
-            }
-            _ => {
-                places.push(place);
-                asked.push((*id).to_owned());
-                hashes.push(None);
-            }
-        }
+    ids: &[&str],
+    hashes: &mut Hashes,
+    mut learn: impl FnMut(usize, &ParamsReading),
+) -> Result<(), IndexError> {
+    let missing = hashes.iter().zip(ids).enumerate().filter(|(_, (hash, _))| hash.is_none());
+    let (places, asked): (Vec<usize>, Vec<String>) = missing.map(|(place, (_, id))| (place, (*id).to_owned())).unzip();
+    if asked.is_empty() {
+        return Ok(());
     }
-    if !asked.is_empty() {
-        workforce.params_hashes(&asked, &mut |index, answer| {
-            let Some(&place) = places.get(index) else { return };
-            let (Some(hash), Some(image)) = (hashes.get_mut(place), looked.get_mut(place)) else { return };
-            *hash = Some(answer.map(|hashed| {
-                image.learn_params(&hashed, library);
-                hashed.hash
-            }));
-        })?;
-    }
-    hashes.into_iter().map(|hash| hash.ok_or(IndexError::Interrupted)).collect()
+    workforce.params_hashes(&asked, &mut |index, answer| {
+        let Some(&place) = places.get(index) else { return };
+        let Some(hash) = hashes.get_mut(place) else { return };
+        *hash = Some(answer.map(|reading| {
+            learn(place, &reading);
+            reading.hash
+        }));
+    })?;
+    if hashes.iter().any(Option::is_none) { Err(IndexError::Interrupted) } else { Ok(()) }
 }
 
 /// One image by kymflow's rules.
@@ -473,21 +434,6 @@ impl Judged {
             params_failed: self.params_failed,
         }
     }
-}
-
-type Hashes = Vec<Option<Result<ParamsReading, Failure>>>;
-
-fn params_hashes(workforce: &mut dyn Workforce, image_ids: &[&str]) -> Result<Hashes, PluginError> {
-    let mut hashes: Hashes = image_ids.iter().map(|_| None).collect();
-    if !image_ids.is_empty() {
-        let image_ids: Vec<String> = image_ids.iter().map(|id| (*id).to_owned()).collect();
-        workforce.params_hashes(&image_ids, &mut |index, answer| {
-            if let Some(place) = hashes.get_mut(index) {
-                *place = Some(answer);
-            }
-        })?;
-    }
-    Ok(hashes)
 }
 
 #[cfg(test)]
