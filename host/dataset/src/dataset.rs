@@ -131,7 +131,7 @@ impl Dataset {
         let images = Key::new(names::IMAGES)?;
         self.store.folders_with(&images, names::GROUP)?.ok_or_else(|| {
             let found = "the folder does not exist";
-            unreadable(&*self.store, &images, "the folder of the images", found)
+            unreadable(&*self.store, &images, "the folder of the recordings", found)
         })
     }
 
@@ -170,7 +170,7 @@ impl Dataset {
         }
         arrays::check_pixels(pixels).map_err(refused)?;
         let mut items = arrays::encode(&group.join(names::DATA)?, pixels, chunks).map_err(refused)?;
-        let _structure = self.lock_structure("adding an image")?;
+        let _structure = self.lock_structure("adding a recording")?;
         if record.exists()? {
             return Err(taken());
         }
@@ -186,7 +186,7 @@ impl Dataset {
     /// Deletes an image with all its artifacts; `false` if there was none.
     pub fn delete_image(&self, image_id: &str) -> Result<bool, DatasetError> {
         let group = names::image_key(image_id)?;
-        let _structure = self.lock_structure("deleting an image")?;
+        let _structure = self.lock_structure("deleting a recording")?;
         let (key, bytes) = attributes::touched(&*self.store, &Key::root())?;
         let found = self.store.delete_tree(&group)?;
         if found {

@@ -187,7 +187,7 @@ impl Dataset {
     /// Adds images that were written aside, with one wait for the disk. Gives back the ids of which there was an image
     /// already; those were not added.
     pub fn publish_images(&self, images: Vec<StagedImage>) -> Result<Vec<String>, DatasetError> {
-        let _structure = self.lock_structure("adding images")?;
+        let _structure = self.lock_structure("adding recordings")?;
         let root = attributes::touched(&**self.store(), &Key::root())?;
         let (mut trees, mut taken) = (Vec::new(), Vec::new());
         let mut ids = HashSet::new();

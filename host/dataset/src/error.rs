@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn every_dataset_error_has_its_class_and_code() {
+    fn dataset_errors_have_class_and_code() {
         let holder = Holder { pid: Some(7), ..Holder::default() };
         let absent = StoreError::LeadsOut { key: "d/k".into() };
         for (error, class, code, says) in [

@@ -105,7 +105,7 @@ fn holds_by_stat(record: &Record, input: &Input) -> Result<bool, DatasetError> {
     })
 }
 
-/// How long to wait until the times of an input that was recorded without them can be trusted, when nobody writes to
+/// How long to wait until the times of an input that was recorded without them can be trusted, if nobody writes to
 /// it; `None` if waiting does not help.
 pub fn settles_in(record: &Record, input: &Input) -> Option<Duration> {
     if !input.found.lacks_times() {

@@ -150,23 +150,23 @@ fn parse(packed: &[u8]) -> Result<Json, String> {
 /// What differs between a manifest and one that is built now.
 fn differences(old: &Json, new: &Json) -> Vec<ManifestDifference> {
     let mut found = Vec::new();
-    let mut tell = |image_id: &str, message: String| {
+    let mut report = |image_id: &str, message: String| {
         found.push(ManifestDifference { image_id: image_id.to_owned(), message });
     };
     let null = Json::Null;
     for name in ["schema_version", "format"] {
         let (old, new) = (old.get(name).unwrap_or(&null), new.get(name).unwrap_or(&null));
         if old != new {
-            tell("", format!("{name} is {old} in the manifest, should be {new}"));
+            report("", format!("{name} is {old} in the manifest, should be {new}"));
         }
     }
     let mut listed: Object = Object::new();
     for line in old.get("images").and_then(Json::as_array).unwrap_or_default() {
         match line.get("image_id").and_then(Json::as_str) {
-            None => tell("", format!("a line without image_id: {line}")),
+            None => report("", format!("a line without image_id: {line}")),
             Some(id) => {
                 if listed.insert(id.to_owned(), line.clone()).is_some() {
-                    tell(id, "it is listed twice".to_owned());
+                    report(id, "it is listed twice".to_owned());
                 }
             }
         }
@@ -174,7 +174,7 @@ fn differences(old: &Json, new: &Json) -> Vec<ManifestDifference> {
     for line in new.get("images").and_then(Json::as_array).unwrap_or_default() {
         let id = line.get("image_id").and_then(Json::as_str).unwrap_or_default();
         let Some(old) = listed.shift_remove(id) else {
-            tell(id, "it is not in the manifest".to_owned());
+            report(id, "it is not in the manifest".to_owned());
             continue;
         };
         for (name, new) in line.as_object().into_iter().flatten() {
@@ -183,13 +183,13 @@ fn differences(old: &Json, new: &Json) -> Vec<ManifestDifference> {
                 continue;
             }
             match (name.as_str(), old.as_array(), new.as_array()) {
-                (ANALYSIS_KEYS, Some(old), Some(new)) => tell(id, keys_message(id, old, new)),
-                _ => tell(id, format!("{name} is {old} in the manifest, {new} in the image")),
+                (ANALYSIS_KEYS, Some(old), Some(new)) => report(id, keys_message(id, old, new)),
+                _ => report(id, format!("{name} is {old} in the manifest, {new} in the recording")),
             }
         }
     }
     for id in listed.keys() {
-        tell(id, "it is in the manifest, but not in images/".to_owned());
+        report(id, "it is in the manifest, but not in images/".to_owned());
     }
     found
 }
@@ -207,7 +207,7 @@ fn keys_message(id: &str, old: &[Json], new: &[Json]) -> String {
         });
         (!missing.is_empty()).then(|| format!("{whose} lacks {}", text::listed(names, SHOWN)))
     };
-    let parts = [lacks(old, new, "the manifest"), lacks(new, old, "the image")];
+    let parts = [lacks(old, new, "the manifest"), lacks(new, old, "the recording")];
     let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
     if text.is_empty() {
         format!("{ANALYSIS_KEYS}: the same keys, but twice or in another order")
@@ -255,7 +255,7 @@ mod tests {
     fn manifest_check_names_differing_keys() {
         let keys = |names: &[&str]| names.iter().map(|name| Json::from(format!("images/a/{name}"))).collect::<Vec<_>>();
         for (old, new, expected) in [
-            (&["x", "y"][..], &["x", "z"][..], "analysis_keys: the manifest lacks z; the image lacks y"),
+            (&["x", "y"][..], &["x", "z"][..], "analysis_keys: the manifest lacks z; the recording lacks y"),
             (&[], &["1", "2", "3", "4", "5", "6", "7"], "analysis_keys: the manifest lacks 1, 2, 3, 4, 5 and 2 more"),
             (&["x", "y"], &["y", "x"], "analysis_keys: the same keys, but twice or in another order"),
         ] {

@@ -175,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_leads_out_of_the_dataset(name in "\\PC*|[./\\\\ a]{0,12}") {
+        fn names_never_lead_out_of_dataset(name in "\\PC*|[./\\\\ a]{0,12}") {
             if let Ok(safe) = safe_name(&name) {
                 prop_assert!(!safe.contains("..") && !safe.starts_with('/') && !safe.ends_with('/') && !safe.is_empty());
                 prop_assert!(safe.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-/".contains(&b)));

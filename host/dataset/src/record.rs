@@ -186,7 +186,7 @@ impl Record {
 
     /// The group attributes as indexers see them: JSON text, sorted by name at the top (Python sorts when it writes,
     /// kymhost keeps the order), without `updated_utc`. Every marker that is written sets that: what depended on it
-    /// would be stale for ever.
+    /// would stay stale.
     pub fn attributes_text(&self) -> Result<Vec<u8>, DatasetError> {
         self.reading(
             |store| {

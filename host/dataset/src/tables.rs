@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) const MAX_TABLE_BYTES: u64 = 8 << 30;
 /// The most rows of a table: beyond what memory holds, but bounded.
 pub(crate) const MAX_ROWS: i64 = 1 << 32;
-/// Rows that are unpacked at a time: what a lying row count can make us set aside is small.
+/// Rows that are unpacked at a time, so that a wrong row count cannot make us allocate much.
 const BATCH_ROWS: usize = 1 << 18;
 /// pandas' description of a table, in the file's metadata.
 pub(crate) const PANDAS: &str = "pandas";

@@ -77,7 +77,7 @@ impl Inspection {
         &**self.dataset.store()
     }
 
-    fn tell(&mut self, key: &str, message: impl fmt::Display) {
+    fn report(&mut self, key: &str, message: impl fmt::Display) {
         self.problems.push(Problem { key: key.to_owned(), message: message.to_string() });
     }
 
@@ -106,7 +106,7 @@ impl Inspection {
                     }
                     other => (None, other.to_string()),
                 };
-                self.tell(&named.unwrap_or_else(|| key.to_owned()), message);
+                self.report(&named.unwrap_or_else(|| key.to_owned()), message);
                 None
             }
         }
@@ -133,14 +133,14 @@ impl Inspection {
             Some(text) => {
                 match Json::parse(&text) {
                     Ok(json) if json.get("zarr_format").and_then(Json::as_i64) == Some(2) => {}
-                    Ok(json) => self.tell(&key, format!("expected {{\"zarr_format\": 2}}, found {json}")),
-                    Err(error) => self.tell(&key, format!("is not JSON: {error}")),
+                    Ok(json) => self.report(&key, format!("expected {{\"zarr_format\": 2}}, found {json}")),
+                    Err(error) => self.report(&key, format!("is not JSON: {error}")),
                 }
                 true
             }
             None => {
                 if needed && !self.problems.iter().any(|problem| problem.key == key) {
-                    self.tell(&key, "is missing: a group needs it");
+                    self.report(&key, "is missing: a group needs it");
                 }
                 false
             }
@@ -152,7 +152,7 @@ impl Inspection {
             let good = attributes.get(name).and_then(Json::as_str).is_some_and(is_time);
             if !good {
                 let found = attributes.get(name).map_or_else(|| "nothing".to_owned(), Json::to_string);
-                self.tell(key, format!("'{name}' should be a time such as 2026-11-22T06:48:18Z, found {found}"));
+                self.report(key, format!("'{name}' should be a time such as 2026-11-22T06:48:18Z, found {found}"));
             }
         }
     }
@@ -163,11 +163,11 @@ impl Inspection {
         let Some(root) = self.note(ATTRIBUTES, attributes).map(Json::Object) else { return };
         if root.get("format").and_then(Json::as_str) != Some(FORMAT) {
             let found = root.get("format").map_or_else(|| "nothing".to_owned(), Json::to_string);
-            self.tell(ATTRIBUTES, format!("'format' should be \"{FORMAT}\", found {found}"));
+            self.report(ATTRIBUTES, format!("'format' should be \"{FORMAT}\", found {found}"));
         }
         if root.get("schema_version").and_then(Json::as_i64) != Some(SCHEMA_VERSION) {
             let found = root.get("schema_version").map_or_else(|| "nothing".to_owned(), Json::to_string);
-            self.tell(ATTRIBUTES, format!("'schema_version' should be {SCHEMA_VERSION}, found {found}"));
+            self.report(ATTRIBUTES, format!("'schema_version' should be {SCHEMA_VERSION}, found {found}"));
         }
         self.times(ATTRIBUTES, &root, &["created_utc", "updated_utc"]);
         self.strays("", &[GROUP, ATTRIBUTES], &[IMAGES, INDEX, TABLES]);
@@ -179,7 +179,7 @@ impl Inspection {
             let belongs = if entry.is_dir { folders } else { files };
             if !belongs.contains(&entry.name.as_str()) {
                 let what = if entry.is_dir { "folder" } else { "file" };
-                self.tell(&below(folder, &entry.name), format!("is a {what} that does not belong here"));
+                self.report(&below(folder, &entry.name), format!("is a {what} that does not belong here"));
             }
         }
     }
@@ -193,7 +193,7 @@ impl Inspection {
                     self.image(&entry.name, &folder);
                 }
             } else if ![GROUP, ATTRIBUTES].contains(&entry.name.as_str()) {
-                self.tell(&folder, "is a file that does not belong here: images are folders");
+                self.report(&folder, "is a file that does not belong here: recordings are folders");
             }
         }
     }
@@ -211,7 +211,7 @@ impl Inspection {
         let layout =
             group.join(DATA).map_err(DatasetError::from).and_then(|data| arrays::read_layout(self.store(), &data));
         match self.note(&data, layout) {
-            Some(None) => self.tell(&below(&data, ARRAY), "is missing: an image needs pixels"),
+            Some(None) => self.report(&below(&data, ARRAY), "is missing: a recording needs pixels"),
             Some(Some(layout)) => {
                 self.axes(&key, attributes.as_ref(), layout.shape.len());
                 self.chunks(&data, &layout);
@@ -242,7 +242,7 @@ impl Inspection {
             .is_some_and(|axes| axes.len() == rank && axes.iter().all(|axis| axis.as_str().is_some()));
         if !named {
             let found = axes.map_or_else(|| "nothing".to_owned(), Json::to_string);
-            self.tell(key, format!("'axes' should name {rank} axes, found {found}"));
+            self.report(key, format!("'axes' should name {rank} axes, found {found}"));
         }
     }
 
@@ -250,7 +250,7 @@ impl Inspection {
     fn chunks(&mut self, data: &str, layout: &Layout) {
         for name in self.files(data, "", 2) {
             if ![ARRAY, ATTRIBUTES].contains(&name.as_str()) && !layout.has_chunk(&name) {
-                self.tell(&below(data, &name), "is not a chunk of the array");
+                self.report(&below(data, &name), "is not a chunk of the array");
             }
         }
     }
@@ -274,7 +274,7 @@ impl Inspection {
             let key = below(folder, &entry.name);
             if entry.is_dir {
                 if depth == 0 {
-                    self.tell(&key, format!("nests deeper than {MAX_FOLDERS} folders"));
+                    self.report(&key, format!("nests deeper than {MAX_FOLDERS} folders"));
                 } else {
                     self.artifacts(record, &key, &format!("{prefix}{}/", entry.name), depth - 1);
                 }
@@ -285,14 +285,14 @@ impl Inspection {
                 continue;
             }
             let Some((name, kind)) = artifact_of(&entry.name) else {
-                self.tell(&key, "is not an artifact (.json, .json.gz, .parquet or .csv.gz)");
+                self.report(&key, "is not an artifact (.json, .json.gz, .parquet or .csv.gz)");
                 continue;
             };
             let ending = entry.name.strip_prefix(name).unwrap_or_default();
             let name = format!("{prefix}{name}");
             let reached = artifact_key(record.image_id(), &name, ending).is_ok_and(|found| found.as_str() == key);
             if !reached {
-                self.tell(&key, "cannot be read as an artifact: its name has characters that names may not have");
+                self.report(&key, "cannot be read as an artifact: its name has characters that names may not have");
                 continue;
             }
             let found = match kind {
@@ -304,7 +304,7 @@ impl Inspection {
                 }
             };
             if self.note(&key, found) == Some(false) {
-                self.tell(&key, NOTHING_THERE);
+                self.report(&key, NOTHING_THERE);
             }
         }
     }
@@ -314,17 +314,17 @@ impl Inspection {
         let bytes =
             Key::new(key).and_then(|key| self.store().get(&key, MAX_DOCUMENT_BYTES)).map_err(DatasetError::from);
         let Some(bytes) = self.note(key, bytes) else { return };
-        let Some(bytes) = bytes else { return self.tell(key, NOTHING_THERE) };
+        let Some(bytes) = bytes else { return self.report(key, NOTHING_THERE) };
         let text = if key.ends_with(".gz") {
             match crate::gzip::decompress(&bytes, MAX_DOCUMENT_BYTES) {
                 Ok(text) => text,
-                Err(found) => return self.tell(key, format!("cannot be read as gzip: {found}")),
+                Err(found) => return self.report(key, format!("cannot be read as gzip: {found}")),
             }
         } else {
             bytes
         };
         if let Err(error) = Json::parse(&text) {
-            self.tell(key, format!("cannot be read as JSON: {error}"));
+            self.report(key, format!("cannot be read as JSON: {error}"));
         }
     }
 
@@ -333,7 +333,7 @@ impl Inspection {
             let key = below(folder, &entry.name);
             if !entry.is_dir {
                 if ![GROUP, ATTRIBUTES].contains(&entry.name.as_str()) {
-                    self.tell(&key, "is a file that does not belong here: array artifacts are folders");
+                    self.report(&key, "is a file that does not belong here: array artifacts are folders");
                 }
                 continue;
             }
@@ -341,7 +341,7 @@ impl Inspection {
             if entry.name == DATA && !prefix.is_empty() {
                 self.array_artifact(record, folder, &key, prefix.trim_end_matches('/'));
             } else if depth == 0 {
-                self.tell(&key, format!("nests deeper than {MAX_FOLDERS} folders"));
+                self.report(&key, format!("nests deeper than {MAX_FOLDERS} folders"));
             } else {
                 self.array_artifacts(record, &key, &format!("{prefix}{}/", entry.name), depth - 1);
             }
@@ -351,7 +351,7 @@ impl Inspection {
     fn array_artifact(&mut self, record: &Record, folder: &str, data: &str, name: &str) {
         let layout = Key::new(data).map_err(DatasetError::from).and_then(|key| arrays::read_layout(self.store(), &key));
         let Some(layout) = self.note(data, layout) else { return };
-        let Some(layout) = layout else { return self.tell(&below(data, ARRAY), "is missing: an array needs it") };
+        let Some(layout) = layout else { return self.report(&below(data, ARRAY), "is missing: an array needs it") };
         let attributes =
             Key::new(folder).map_err(DatasetError::from).and_then(|key| attributes::read(self.store(), &key));
         let key = below(folder, ATTRIBUTES);
@@ -370,7 +370,7 @@ impl Inspection {
                     let rows = self.dataset.read_table(table, None);
                     self.note(&key, rows);
                 }
-                _ => self.tell(&key, "does not belong here: tables are files NAME.parquet"),
+                _ => self.report(&key, "does not belong here: tables are files NAME.parquet"),
             }
         }
     }
@@ -394,7 +394,7 @@ impl Inspection {
                         differences.into_iter().partition(|difference| difference.image_id.is_empty());
                     for difference in broken {
                         let message = format!("{}; `kymhost dataset manifest` rebuilds it", difference.message);
-                        self.tell(MANIFEST, message);
+                        self.report(MANIFEST, message);
                     }
                     if !old.is_empty() {
                         let message = format!(

@@ -111,7 +111,7 @@ impl Dataset {
         }
         if let Some(metadata) = metadata {
             line.has_metadata = Some(metadata.is_some());
-            line.tell(metadata.as_ref().unwrap_or(&Json::Null));
+            line.add_metadata(metadata.as_ref().unwrap_or(&Json::Null));
         }
         if let Some(provenance) = provenance {
             line.has_provenance = Some(provenance.is_some());
@@ -135,7 +135,7 @@ impl ViewerRow {
         Self { errors: vec!["it could not be read".to_owned()], ..Self::default() }
     }
 
-    fn tell(&mut self, metadata: &Json) {
+    fn add_metadata(&mut self, metadata: &Json) {
         let errors = &mut self.errors;
         let mut wrong = |what: &str, expected: &str| {
             errors.push(format!("its artifact '{METADATA}' cannot be used: {what}, expected {expected}"));

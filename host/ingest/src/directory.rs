@@ -161,13 +161,13 @@ fn value(form: WordForm, entry: &[u8], at: u64) -> Option<(u64, Value)> {
 
 /// A file with other bytes in some places.
 #[derive(Debug)]
-pub struct Mended<'a, F> {
+pub struct Patched<'a, F> {
     file: F,
     at: u64,
     patches: &'a Patches,
 }
 
-impl<'a, F: Seek> Mended<'a, F> {
+impl<'a, F: Seek> Patched<'a, F> {
     /// From the file's beginning.
     ///
     /// # Errors
@@ -178,7 +178,7 @@ impl<'a, F: Seek> Mended<'a, F> {
     }
 }
 
-impl<F: Read> Read for Mended<'_, F> {
+impl<F: Read> Read for Patched<'_, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
         let (begin, end) = (self.at, self.at + count as u64);
@@ -197,7 +197,7 @@ impl<F: Read> Read for Mended<'_, F> {
     }
 }
 
-impl<F: Seek> Seek for Mended<'_, F> {
+impl<F: Seek> Seek for Patched<'_, F> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.at = self.file.seek(to)?;
         Ok(self.at)
@@ -215,16 +215,16 @@ mod tests {
         let patches = Patches(vec![(2, vec![9, 9]), (7, vec![8])]);
         let file: Vec<u8> = (0..10).collect();
         for step in 1..11 {
-            let mut mended = Mended::new(Cursor::new(&file), &patches).unwrap();
+            let mut patched = Patched::new(Cursor::new(&file), &patches).unwrap();
             let mut read = Vec::new();
             let mut buffer = vec![0; step];
-            while let count @ 1.. = mended.read(&mut buffer).unwrap() {
+            while let count @ 1.. = patched.read(&mut buffer).unwrap() {
                 read.extend_from_slice(&buffer[..count]);
             }
             assert_eq!(read, [0, 1, 9, 9, 4, 5, 6, 8, 8, 9], "steps of {step}");
-            mended.seek(SeekFrom::Start(3)).unwrap();
+            patched.seek(SeekFrom::Start(3)).unwrap();
             let mut two = [0; 2];
-            mended.read_exact(&mut two).unwrap();
+            patched.read_exact(&mut two).unwrap();
             assert_eq!(two, [9, 4]);
         }
     }

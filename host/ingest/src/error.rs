@@ -164,7 +164,7 @@ impl FileError {
     }
 
     /// A fault of a file next to the recording.
-    pub(crate) fn beside(kind: FileErrorKind, path: &Path, why: impl fmt::Display) -> Self {
+    pub(crate) fn in_sidecar(kind: FileErrorKind, path: &Path, why: impl fmt::Display) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         Self::new(kind, format!("{name}: {why}"))
     }

@@ -176,7 +176,7 @@ fn written(dataset: &Dataset, id: &str, folder: &Path, notes: &mut Vec<String>) 
         key: format!("{}/images/{id}/data", dataset.path().display()),
         table: None,
         expected: "pixels",
-        found: "the image has none".to_owned(),
+        found: "the recording has none".to_owned(),
     })?;
     write_tiff(&pixels, &folder.join(EXPORTED))?;
     let mut names = Names::default();

@@ -37,7 +37,7 @@ pub struct Recording {
     /// Its size and time as it was found.
     pub stamp: FileStamp,
     /// What belongs to it, sorted by name.
-    pub beside: Vec<SidecarFile>,
+    pub sidecars: Vec<SidecarFile>,
     /// Its folder is one that an export made.
     pub exported: bool,
 }
@@ -258,11 +258,11 @@ impl Walk {
         only: Option<&str>,
     ) {
         let stems: HashSet<&str> = files.iter().filter_map(|name| stem_of(name)).collect();
-        let mut beside: HashMap<&str, Vec<(String, SidecarRole)>> = HashMap::new();
+        let mut sidecars: HashMap<&str, Vec<(String, SidecarRole)>> = HashMap::new();
         for name in files.iter().filter(|name| stem_of(name).is_none()) {
             let Some((stem, body)) = owner(name, &stems) else { continue };
             match role_of(body) {
-                Some(role) => beside.entry(stem).or_default().push((name.clone(), role)),
+                Some(role) => sidecars.entry(stem).or_default().push((name.clone(), role)),
                 None => continue,
             }
         }
@@ -278,7 +278,7 @@ impl Walk {
                 let note = format!("{}: folders deeper than {MAX_PARTS} were skipped", path.display());
                 self.found.notes.push(note);
             }
-            beside.entry(stem).or_default().extend(side.files);
+            sidecars.entry(stem).or_default().extend(side.files);
         }
         let has_payload = files.iter().any(|name| name == "metadata.json");
         for name in files.iter().filter(|name| only.is_none_or(|only| only == name.as_str())) {
@@ -296,7 +296,7 @@ impl Walk {
             let mut names = if is_export {
                 below(folder, files, folders)
             } else {
-                let mut names = beside.get(stem).cloned().unwrap_or_default();
+                let mut names = sidecars.get(stem).cloned().unwrap_or_default();
                 // As kymflow's exports are: files next to it are known by their places, not by their names.
                 if name == EXPORTED {
                     if has_payload {
@@ -317,16 +317,16 @@ impl Walk {
                 ));
                 names.truncate(MAX_BESIDE);
             }
-            let beside = names.into_iter().filter_map(|(name, role)| {
+            let sidecars = names.into_iter().filter_map(|(name, role)| {
                 let path = folder.join(&name);
                 let stamp = FileStamp::of(&fs::metadata(&path).ok()?);
                 Some(SidecarFile { path, name, role, stamp })
             });
-            let beside = beside.collect();
+            let sidecars = sidecars.collect();
             self.found.recordings.push(Recording {
                 path,
                 stamp: FileStamp::of(&metadata),
-                beside,
+                sidecars,
                 exported: is_export,
             });
         }
@@ -414,12 +414,12 @@ fn is_dataset(name: &str) -> bool {
 }
 
 /// Whether a file that stood next to a recording was one that its metadata is made of.
-pub fn is_metadata(recording: &Path, beside: &str) -> bool {
+pub fn is_metadata(recording: &Path, sidecar: &str) -> bool {
     let name = name_of(recording);
-    let body = stem_of(&name).and_then(|stem| beside.strip_prefix(stem)?.strip_prefix('.'));
+    let body = stem_of(&name).and_then(|stem| sidecar.strip_prefix(stem)?.strip_prefix('.'));
     let role = body.filter(|body| !body.contains('/')).and_then(role_of);
     matches!(role, Some(SidecarRole::Payload | SidecarRole::Json | SidecarRole::Header))
-        || (name == EXPORTED && beside == "metadata.json")
+        || (name == EXPORTED && sidecar == "metadata.json")
 }
 
 /// Every file of an exported image's folder except the pixels.
@@ -543,19 +543,19 @@ mod tests {
             "expected_events.json",
         ]);
         let found = find(&[folder.path().to_path_buf()], Path::new(NOWHERE)).unwrap();
-        let beside = |at: usize| -> Vec<(String, SidecarRole)> {
-            found.recordings[at].beside.iter().map(|beside| (beside.name.clone(), beside.role.clone())).collect()
+        let sidecars = |at: usize| -> Vec<(String, SidecarRole)> {
+            found.recordings[at].sidecars.iter().map(|sidecar| (sidecar.name.clone(), sidecar.role.clone())).collect()
         };
         let artifact = |name: &str, form| SidecarRole::Artifact(name.to_owned(), form);
         assert_eq!(
-            beside(0),
+            sidecars(0),
             [
                 ("a.b.events.parquet".to_owned(), artifact("events", SidecarForm::Parquet)),
                 ("a.b.json".to_owned(), SidecarRole::Json)
             ]
         );
         assert_eq!(
-            beside(1),
+            sidecars(1),
             [
                 ("a.json".to_owned(), SidecarRole::Json),
                 ("a.metadata.json".to_owned(), SidecarRole::Payload),
@@ -574,10 +574,10 @@ mod tests {
         let found = find(&[ours.path().to_path_buf()], Path::new(NOWHERE)).unwrap();
         assert_eq!(names(&found), ["i/image.tif"]);
         assert!(found.recordings[0].exported);
-        assert_eq!(found.recordings[0].beside.len(), 4);
+        assert_eq!(found.recordings[0].sidecars.len(), 4);
         let theirs = folder(&["i/image.tif", "i/metadata.json", "i/array_artifacts/x.npy", "i/image.e.csv"]);
         let found = find(&[theirs.path().to_path_buf()], Path::new(NOWHERE)).unwrap();
-        let roles: Vec<&SidecarRole> = found.recordings[0].beside.iter().map(|beside| &beside.role).collect();
+        let roles: Vec<&SidecarRole> = found.recordings[0].sidecars.iter().map(|sidecar| &sidecar.role).collect();
         assert_eq!(
             roles,
             [

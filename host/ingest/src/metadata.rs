@@ -1,4 +1,4 @@
-//! The metadata payload: what is known about a recording besides its pixels, and which source wins. Never reads files.
+//! The metadata payload: what is known about a recording apart from its pixels, and which source wins. Never reads files.
 
 use crate::olympus;
 use kymhost_dataset::epoch_ns;
@@ -135,7 +135,7 @@ fn header(
             && (height, width) != (*lines as u64, *pixels as u64)
         {
             notes.push(format!(
-                "its header tells of {height} lines of {width} pixels, it has {lines} of {pixels}; the time of a line is that \
+                "its header says {height} lines of {width} pixels, it has {lines} of {pixels}; the time of a line is that \
                  of the {lines}"
             ));
         }
@@ -258,7 +258,7 @@ fn envelope(
 }
 
 /// An ROI that has the enveloped form already: members that it lacks are filled in, all others stay as they are. One
-/// that is no rectangle stays whole: it is for an analysis to refuse it.
+/// that is not a rectangle stays as it is: an analysis may refuse it.
 fn enveloped(place: &str, roi: &Object, shape: &[usize]) -> Result<Object, String> {
     let (height, width) = plane(shape);
     let whole_plane =

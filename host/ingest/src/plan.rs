@@ -116,13 +116,13 @@ fn unlisted(
     let mut rows = Vec::new();
     for image_id in strangers {
         // A provenance that cannot be read says nothing; `dataset validate` reports it.
-        let Ok(Provenance { path: Some(path), stamp, beside, .. }) = Provenance::load(dataset, image_id) else {
+        let Ok(Provenance { path: Some(path), stamp, sidecars, .. }) = Provenance::load(dataset, image_id) else {
             continue;
         };
         if known.contains_key(&path) {
             continue;
         }
-        if let (Some(stamp), Some(_)) = (stamp, beside) {
+        if let (Some(stamp), Some(_)) = (stamp, sidecars) {
             let row = sources::Row {
                 path: path.clone(),
                 image_id: image_id.clone(),
@@ -146,19 +146,19 @@ fn judged(dataset: &Dataset, recording: &Recording, known: &KnownSource) -> Acti
         Some(_) => {}
     }
     // Other programs do not record which files they read.
-    let Ok(Provenance { beside: Some(before), .. }) = Provenance::load(dataset, &image_id) else {
+    let Ok(Provenance { sidecars: Some(before), .. }) = Provenance::load(dataset, &image_id) else {
         return Action::Unchanged { image_id };
     };
     let differs = recording
-        .beside
+        .sidecars
         .iter()
-        .find(|beside| !before.iter().any(|(name, stamp)| *name == beside.name && *stamp == beside.stamp));
+        .find(|sidecar| !before.iter().any(|(name, stamp)| *name == sidecar.name && *stamp == sidecar.stamp));
     match differs {
-        Some(beside) if before.iter().any(|(name, _)| *name == beside.name) => {
-            changed(&format!("{} was modified", beside.name))
+        Some(sidecar) if before.iter().any(|(name, _)| *name == sidecar.name) => {
+            changed(&format!("{} was modified", sidecar.name))
         }
-        Some(beside) => changed(&format!("{} is new", beside.name)),
-        None => match before.iter().find(|(name, _)| !recording.beside.iter().any(|beside| beside.name == *name)) {
+        Some(sidecar) => changed(&format!("{} is new", sidecar.name)),
+        None => match before.iter().find(|(name, _)| !recording.sidecars.iter().any(|sidecar| sidecar.name == *name)) {
             Some((name, _)) => changed(&format!("{name} is gone")),
             None => Action::Unchanged { image_id },
         },

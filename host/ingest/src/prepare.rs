@@ -55,7 +55,7 @@ pub(crate) struct Replacement {
     pub(crate) provenance: Json,
 }
 
-/// What a recording is made of, besides its pixels.
+/// The parts of a recording apart from its pixels.
 #[derive(Debug, Default)]
 struct RecordingParts {
     metadata: Option<Json>,
@@ -101,8 +101,8 @@ impl EarlierImage {
             let is_ours = provenance.metadata_sha256.as_deref() == Some(hex(&Sha256::digest(text)).as_str());
             (payload, !is_ours)
         });
-        let here: HashSet<&str> = recording.beside.iter().map(|beside| beside.name.as_str()).collect();
-        let then = provenance.beside.iter().flatten().map(|(name, _)| name).chain(&provenance.gone);
+        let here: HashSet<&str> = recording.sidecars.iter().map(|sidecar| sidecar.name.as_str()).collect();
+        let then = provenance.sidecars.iter().flatten().map(|(name, _)| name).chain(&provenance.gone);
         let mut gone: Vec<String> = then.filter(|name| !here.contains(name.as_str())).cloned().collect();
         gone.sort_unstable();
         gone.dedup();
@@ -142,15 +142,16 @@ pub(crate) fn prepare(
         _ => None,
     };
     let (stamp, decoded) = pixels(&recording.path, budget)?;
-    let tiff::DecodedTiff { pixels, notes: told, share } = decoded;
+    let tiff::DecodedTiff { pixels, notes: of_tiff, share } = decoded;
     let (pixels, gathered) = if recording.exported {
         exported(recording, pixels)?
     } else {
-        beside(recording, pixels, before.as_ref().and_then(|before| before.stands_in.as_ref()))?
+        read_sidecars(recording, pixels, before.as_ref().and_then(|before| before.stands_in.as_ref()))?
     };
     let RecordingParts { metadata, artifacts, image_id, provenance, mut notes } = gathered;
-    notes.extend(told);
-    let seen: Vec<(String, FileStamp)> = recording.beside.iter().map(|file| (file.name.clone(), file.stamp)).collect();
+    notes.extend(of_tiff);
+    let seen: Vec<(String, FileStamp)> =
+        recording.sidecars.iter().map(|file| (file.name.clone(), file.stamp)).collect();
     let kept = provenance.as_ref().map(sources::without_own);
     let digest = hex(&Sha256::digest(metadata.as_ref().map(Json::to_file_text).unwrap_or_default()));
     let row = |image_id: &str| Row {
@@ -174,7 +175,7 @@ pub(crate) fn prepare(
             let row = row(image_id);
             notes.extend(before.notes());
             let record = dataset.find_record(image_id)?;
-            // Those that cannot be read are no reason to keep them.
+            // If they cannot be read, they are not kept.
             let differ = !record.pixels().is_ok_and(|there| there.as_ref() == Some(&pixels));
             let staged = if differ { Some(dataset.stage_pixels(image_id, &pixels)?) } else { None };
             // What a person edited in the dataset stays, except for the header, if the files have one.
@@ -188,9 +189,9 @@ pub(crate) fn prepare(
             };
             // Artifacts that have not changed next to the recording stay as they are in the dataset.
             let then: HashMap<&str, FileStamp> =
-                before.provenance.beside.iter().flatten().map(|(name, stamp)| (name.as_str(), *stamp)).collect();
+                before.provenance.sidecars.iter().flatten().map(|(name, stamp)| (name.as_str(), *stamp)).collect();
             let now: HashMap<&str, FileStamp> =
-                recording.beside.iter().map(|beside| (beside.name.as_str(), beside.stamp)).collect();
+                recording.sidecars.iter().map(|sidecar| (sidecar.name.as_str(), sidecar.stamp)).collect();
             let is_new = |file: &str| then.get(file).is_none_or(|stamp| now.get(file) != Some(stamp));
             let artifacts =
                 artifacts.into_iter().filter(|(_, _, file)| is_new(file)).map(|(name, content, _)| (name, content));
@@ -262,16 +263,20 @@ fn pixels<'a>(path: &Path, budget: &'a Budget) -> Result<(FileStamp, tiff::Decod
 }
 
 /// A recording as it comes from the microscope or from kymflow.
-fn beside(recording: &Recording, pixels: Array, before: Option<&Json>) -> Result<(Array, RecordingParts), FileError> {
+fn read_sidecars(
+    recording: &Recording,
+    pixels: Array,
+    before: Option<&Json>,
+) -> Result<(Array, RecordingParts), FileError> {
     let mut gathered = RecordingParts::default();
-    let of_role = |role: &SidecarRole| recording.beside.iter().find(|beside| beside.role == *role);
+    let of_role = |role: &SidecarRole| recording.sidecars.iter().find(|sidecar| sidecar.role == *role);
     let json = match of_role(&SidecarRole::Payload).or_else(|| of_role(&SidecarRole::Json)) {
         Some(file) => Some((file, sidecar::json(&file.path, FileErrorKind::Metadata)?)),
         None => None,
     };
     let mut header = None;
     if let Some(file) = of_role(&SidecarRole::Header) {
-        let refused = |why: String| FileError::beside(FileErrorKind::Metadata, &file.path, why);
+        let refused = |why: String| FileError::in_sidecar(FileErrorKind::Metadata, &file.path, why);
         header = olympus::parse(&read_bounded(&file.path, MAX_HEADER_BYTES).map_err(refused)?);
         if header.is_none() {
             gathered.notes.push(format!("{} is not an Olympus header; it was skipped", file.name));
@@ -280,11 +285,11 @@ fn beside(recording: &Recording, pixels: Array, before: Option<&Json>) -> Result
     let made = metadata::payload(pixels.shape(), json.as_ref().map(|(_, json)| json), header.as_ref(), before);
     let made = made.map_err(|why| {
         let path = json.as_ref().map_or(recording.path.as_path(), |(file, _)| file.path.as_path());
-        FileError::beside(FileErrorKind::Metadata, path, why)
+        FileError::in_sidecar(FileErrorKind::Metadata, path, why)
     })?;
     gathered.notes.extend(made.notes);
     gathered.metadata = Some(made.payload);
-    for file in &recording.beside {
+    for file in &recording.sidecars {
         if let SidecarRole::Artifact(name, form) = &file.role {
             gathered.add(name, sidecar::read(&file.path, *form, None, None)?, &file.name)?;
         }
@@ -296,11 +301,11 @@ fn beside(recording: &Recording, pixels: Array, before: Option<&Json>) -> Result
 fn exported(recording: &Recording, pixels: Array) -> Result<(Array, RecordingParts), FileError> {
     let folder = recording.path.parent().unwrap_or(Path::new("/"));
     let path = folder.join(LISTING);
-    let refused = |why: String| FileError::beside(FileErrorKind::Sidecar, &path, why);
+    let refused = |why: String| FileError::in_sidecar(FileErrorKind::Sidecar, &path, why);
     let listing = Listing::parse(&sidecar::json(&path, FileErrorKind::Sidecar)?).map_err(refused)?;
-    let told = format!("its shape {:?} is not that of {:?} in the TIFF", listing.shape, pixels.shape());
+    let why = format!("its shape {:?} is not that of {:?} in the TIFF", listing.shape, pixels.shape());
     let dtype = pixels.dtype();
-    let pixels = Array::new(dtype, listing.shape, listing.axes, pixels.into_bytes()).map_err(|_| refused(told))?;
+    let pixels = Array::new(dtype, listing.shape, listing.axes, pixels.into_bytes()).map_err(|_| refused(why))?;
     let mut gathered = RecordingParts { image_id: Some(listing.image_id), ..RecordingParts::default() };
     let real = |path: &Path| std::fs::canonicalize(path).ok();
     for entry in listing.artifacts {
@@ -310,7 +315,7 @@ fn exported(recording: &Recording, pixels: Array) -> Result<(Array, RecordingPar
         }
         let content = if entry.stays_csv {
             let bytes = read_bounded(&path, MAX_SIDECAR_BYTES);
-            SidecarContent::CsvGz(bytes.map_err(|why| FileError::beside(FileErrorKind::Sidecar, &path, why))?)
+            SidecarContent::CsvGz(bytes.map_err(|why| FileError::in_sidecar(FileErrorKind::Sidecar, &path, why))?)
         } else {
             sidecar::read(&path, entry.form, Some(&entry.axes), Some(&entry.types))?
         };

@@ -73,8 +73,8 @@ pub fn ingest(
             };
             let moved = moved.as_ref().map(|Vanished { path, image_id }| {
                 format!(
-                    "it has the size and time of {path}, which is gone and whose image is {image_id}; if it was moved, \
-                     they are one recording as two images"
+                    "it has the size and time of {path}, which is gone and whose recording is {image_id}; if it was moved, \
+                     the dataset has it twice"
                 )
             });
             FileOutcome {

@@ -64,7 +64,7 @@ pub fn read(
     axes: Option<&[String]>,
     types: Option<&HashMap<String, DataType>>,
 ) -> Result<SidecarContent, FileError> {
-    let refused = |why: String| FileError::beside(FileErrorKind::Sidecar, path, why);
+    let refused = |why: String| FileError::in_sidecar(FileErrorKind::Sidecar, path, why);
     let limit = if form == SidecarForm::Npy { MAX_ARRAY_BYTES + (1 << 20) } else { MAX_SIDECAR_BYTES };
     let bytes = read_bounded(path, limit).map_err(refused)?;
     let rows = |text: &[u8]| {
@@ -94,7 +94,7 @@ pub fn read(
 
 /// Reads a document next to a recording.
 pub fn json(path: &Path, kind: FileErrorKind) -> Result<Json, FileError> {
-    let refused = |why: String| FileError::beside(kind, path, why);
+    let refused = |why: String| FileError::in_sidecar(kind, path, why);
     let bytes = read_bounded(path, MAX_SIDECAR_BYTES).map_err(refused)?;
     Json::parse(without_mark(&bytes)).map_err(|error| refused(format!("it is not JSON: {error}")))
 }

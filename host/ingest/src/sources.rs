@@ -159,7 +159,7 @@ pub struct Provenance {
     /// That file as it was read.
     pub stamp: Option<FileStamp>,
     /// What stood next to it, as it was read: `None` if another program read it.
-    pub beside: Option<Vec<(String, FileStamp)>>,
+    pub sidecars: Option<Vec<(String, FileStamp)>>,
     /// What once stood next to it and was gone when it was last read: what came from that is still in the dataset.
     pub gone: Vec<String>,
     /// The digest of the metadata payload that was written.
@@ -188,7 +188,7 @@ impl Provenance {
         let is_gone = |line: &&Json| line.get(GONE).is_some_and(|gone| *gone == Json::from(true));
         let gone = lines.unwrap_or_default().iter().filter(is_gone);
         let gone = gone.filter_map(|line| Some(line.get("name")?.as_str()?.to_owned())).collect();
-        let beside = lines.map(|lines| {
+        let sidecars = lines.map(|lines| {
             lines
                 .iter()
                 .filter_map(|line| {
@@ -203,7 +203,7 @@ impl Provenance {
         Self {
             path: path.filter(|path| path.starts_with('/')).map(str::to_owned),
             stamp: stamp.map(|(size, mtime_ns)| FileStamp { size, mtime_ns }),
-            beside,
+            sidecars,
             gone,
             metadata_sha256: own.and_then(|own| own.get("metadata_sha256")).and_then(Json::as_str).map(str::to_owned),
         }
@@ -214,7 +214,7 @@ impl Provenance {
 /// exported image, which stays, with ours next to it.
 pub fn provenance(
     row: &Row,
-    beside: &[(String, FileStamp)],
+    sidecars: &[(String, FileStamp)],
     gone: &[String],
     metadata_sha256: &str,
     kept: Option<&Object>,
@@ -231,7 +231,7 @@ pub fn provenance(
     let mut own = Object::new();
     own.insert("format".to_owned(), 1.into());
     own.insert("metadata_sha256".to_owned(), metadata_sha256.into());
-    let beside = beside.iter().map(|(name, stamp)| {
+    let sidecars = sidecars.iter().map(|(name, stamp)| {
         Json::object([
             ("name", Json::from(name.as_str())),
             ("size_bytes", stamp.size.into()),
@@ -239,7 +239,7 @@ pub fn provenance(
         ])
     });
     let gone = gone.iter().map(|name| Json::object([("name", Json::from(name.as_str())), (GONE, true.into())]));
-    own.insert("beside".to_owned(), beside.chain(gone).collect());
+    own.insert("beside".to_owned(), sidecars.chain(gone).collect());
     let mut whole = match kept {
         None => from,
         Some(kept) => {
@@ -312,20 +312,20 @@ mod tests {
 
     #[test]
     fn provenance_names_its_file() {
-        let beside = vec![("a.json".to_owned(), FileStamp { size: 1, mtime_ns: 2 })];
+        let sidecars = vec![("a.json".to_owned(), FileStamp { size: 1, mtime_ns: 2 })];
         let row = row("/lab/a.tif", "1", 3);
         let gone = vec!["a.ev.csv".to_owned()];
-        let made = provenance(&row, &beside, &gone, "abc", None);
+        let made = provenance(&row, &sidecars, &gone, "abc", None);
         let expected = Provenance {
             path: Some("/lab/a.tif".into()),
             stamp: Some(row.stamp),
-            beside: Some(beside.clone()),
+            sidecars: Some(sidecars.clone()),
             gone: gone.clone(),
             metadata_sha256: Some("abc".into()),
         };
         assert_eq!(Provenance::parse(&made), expected);
         let first = Json::object([(PATH, Json::from("/old/b.tif")), ("mine", 1.into())]);
-        let again = provenance(&row, &beside, &gone, "abc", first.as_object());
+        let again = provenance(&row, &sidecars, &gone, "abc", first.as_object());
         assert_eq!(Provenance::parse(&again), expected);
         assert_eq!(again.get(PATH).and_then(Json::as_str), Some("/old/b.tif"));
         assert_eq!(Some(&without_own(again.as_object().unwrap())), first.as_object());

@@ -4,7 +4,7 @@
 //! that the file claims are compared with what its bytes could hold at the best possible compression. A panic of the
 //! crate is an error.
 
-use crate::directory::{self, Mended};
+use crate::directory::{self, Patched};
 use crate::error::{FileError, FileErrorKind};
 use kymhost_dataset::{MAX_ARRAY_BYTES, default_axes};
 use kymhost_plugin_api::array::{Array, DType};
@@ -161,13 +161,13 @@ fn decode<'a, R: Read + Seek>(
     budget: &'a Budget,
 ) -> Result<DecodedTiff<'a>, FileError> {
     let (directories, patches) = directory::scan(&mut open()?, MAX_PAGES + 1);
-    let start = |reader: R| -> Result<Decoder<Mended<'_, R>>, FileError> {
+    let start = |reader: R| -> Result<Decoder<Patched<'_, R>>, FileError> {
         let mut limits = Limits::default();
         limits.decoding_buffer_size = usize::try_from(MAX_ARRAY_BYTES).unwrap_or(usize::MAX);
         limits.intermediate_buffer_size = MAX_INTERMEDIATE;
         // A list of offsets cannot be longer than the file.
         limits.ifd_value_size = usize::try_from(length).unwrap_or(usize::MAX).clamp(1 << 20, 1 << 28);
-        let reader = Mended::new(reader, &patches).map_err(broken)?;
+        let reader = Patched::new(reader, &patches).map_err(broken)?;
         Ok(Decoder::new(reader).map_err(decoder_error)?.with_limits(limits))
     };
     // If every page claims to be a smaller picture of another, all of them are used.

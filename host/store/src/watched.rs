@@ -172,7 +172,7 @@ mod tests {
             })
             .collect();
         assert_eq!(found, ["bytes", "absent", "unread"]);
-        assert!(watched.take_readings().is_empty(), "they are told once");
+        assert!(watched.take_readings().is_empty(), "each is returned once");
         assert_eq!(std::fs::read(folder.path().join("a/b")).unwrap(), b"abc");
     }
 }

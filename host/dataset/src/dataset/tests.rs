@@ -279,7 +279,7 @@ fn validate_reports_every_problem_at_once() {
     wrong("index/manifest.json.gz", "junk", "index/manifest.json.gz", "manifest");
     wrong("tables/bad.parquet", "junk", "tables/bad.parquet", "Parquet");
     wrong("tables/other.txt", "", "tables/other.txt", "NAME.parquet");
-    wrong("images/file", "", "images/file", "images are folders");
+    wrong("images/file", "", "images/file", "recordings are folders");
     wrong("images/nogroup/x", "", "images/nogroup/.zgroup", "missing");
     wrong("images/nodata/.zgroup", "{\"zarr_format\": 2}", "images/nodata/data/.zarray", "missing");
     wrong(&at(".zattrs"), "{\"axes\": [\"y\"]}", &at(".zattrs"), "'axes' should name 2");
@@ -323,7 +323,7 @@ fn validate_notes_old_manifest_reports_broken_one() {
     let (f, id) = full();
     f.dataset.record(&id).unwrap().put_json("later", &json("1")).unwrap();
     let findings = || validate(Arc::clone(f.dataset.store()));
-    assert_eq!(findings().problems, [], "it is derived: behind is no damage");
+    assert_eq!(findings().problems, [], "it is derived: being behind is not damage");
     assert!(findings().notes.iter().any(|note| note.key == "index/manifest.json.gz"), "{:?}", findings().notes);
     assert!(f.dataset.check_manifest().unwrap().iter().any(|found| found.message.contains("analysis_keys")));
     let created = |dataset: &Dataset| dataset.read_manifest().unwrap().unwrap().get("created_utc").cloned();
@@ -333,7 +333,12 @@ fn validate_notes_old_manifest_reports_broken_one() {
     assert_eq!(findings(), Default::default());
     fs::write(f.root.join("index/manifest.json.gz"), gzip::compress(br#"{"images": [7]}"#).unwrap()).unwrap();
     assert!(findings().problems.iter().all(|problem| problem.key == "index/manifest.json.gz"));
-    assert_eq!(findings().problems.len(), 3, "format, schema version, a line that is no image: {:?}", findings());
+    assert_eq!(
+        findings().problems.len(),
+        3,
+        "format, schema version, a line that is not a recording: {:?}",
+        findings()
+    );
     fs::remove_file(f.root.join("index/manifest.json.gz")).unwrap();
     assert_eq!(f.dataset.validate(), [], "a dataset need not have a manifest");
     assert_eq!(f.dataset.check_manifest().unwrap().len(), 1);

@@ -153,7 +153,7 @@ fn file_input_changes_with_size_times_content() {
         ("longer", |place| place.append("analysis/params.json", b"\n"), "changed"),
         ("broken", |place| place.put("analysis/params.json", b"{"), "changed"),
         ("removed", |place| place.remove("analysis/params.json"), "removed"),
-        ("packed beside it", |place| place.put("analysis/params.json.gz", b"x"), "same"),
+        ("packed next to it", |place| place.put("analysis/params.json.gz", b"x"), "same"),
         ("other keys", |place| place.put("analysis/other.json", b"{}"), "same"),
     ] as [(&str, Edit, &str); 9]
     {
@@ -261,7 +261,7 @@ fn array_input_changes_with_files_and_axes() {
             },
             "changed",
         ),
-        ("a file that is no chunk", |place| place.put("data/2.0", b"x"), "same"),
+        ("a file that is not a chunk", |place| place.put("data/2.0", b"x"), "same"),
         (".zarray touched", |place| place.touch("data/.zarray"), "same content"),
         (".zarray longer", |place| place.append("data/.zarray", b" "), "changed"),
         (".zarray broken", |place| place.put("data/.zarray", b"{"), "changed"),
@@ -353,7 +353,7 @@ fn listing_input_ignores_run_markers() {
         ("an artifact in a folder", |place| place.put("analysis/a/new.csv.gz", b"x"), "changed"),
         ("an array", |place| drop(place.record.put_array("new", &pixels())), "changed"),
         ("another form of it", |place| place.put("analysis/params.csv.gz", b"x"), "changed"),
-        ("packed beside plain", |place| place.put("analysis/params.json.gz", b"x"), "same"),
+        ("packed next to plain", |place| place.put("analysis/params.json.gz", b"x"), "same"),
         ("one removed", |place| place.remove("analysis/params.json"), "changed"),
         ("the own marker", |place| place.put("analysis/mine_run.json", b"{\"broken\": "), "same"),
         ("another's marker", |place| put_marker(place, "other_run"), "same"),
@@ -376,21 +376,21 @@ fn listing_input_ignores_run_markers() {
 fn unreadable_input_is_recorded() {
     check("broken JSON", NOTHING, |record| drop(record.json("broken")), NOTHING, &[("analysis/broken.json", "same")]);
     check(
-        "mended JSON",
+        "repaired JSON",
         NOTHING,
         |record| drop(record.json("broken")),
         |place| place.put("analysis/broken.json", b"{}"),
         &[("analysis/broken.json", "changed")],
     );
     let broken: Edit = |place| place.put(".zattrs", b"{");
-    let mended: Edit = |place| place.put(".zattrs", b"{}");
+    let repaired: Edit = |place| place.put(".zattrs", b"{}");
     check("attributes", broken, |record| drop(record.attributes_text()), NOTHING, &[(".zattrs", "same")]);
-    check("attributes", broken, |record| drop(record.attributes_text()), mended, &[(".zattrs", "changed")]);
+    check("attributes", broken, |record| drop(record.attributes_text()), repaired, &[(".zattrs", "changed")]);
     check("axes", broken, |record| drop(record.pixels()), NOTHING, &[("data", "same")]);
-    check("axes", broken, |record| drop(record.pixels()), mended, &[("data", "changed")]);
+    check("axes", broken, |record| drop(record.pixels()), repaired, &[("data", "changed")]);
     let chunk: Edit = |place| place.flip("data/0.0");
     check("chunk", |place| place.put("data/0.1", b"x"), |record| drop(record.pixels()), NOTHING, &[("data", "same")]);
-    // Not the one at which the reading stopped: it would show once that one is mended.
+    // Not the one at which the reading stopped: it would show once that one is repaired.
     check(
         "chunk",
         |place| place.put("data/0.1", b"x"),

@@ -107,9 +107,9 @@ impl Folders {
         match self.make_folders(&Key::new(TEMP_FOLDER)?, false) {
             Ok(fd) if rustix::fs::accessat(&fd, ".", rustix::fs::Access::WRITE_OK, AtFlags::empty()).is_ok() => Ok(fd),
             // Another user's folder: stage next to the target, which shows whether it can be written.
-            Ok(_) => self.staging_beside(key),
+            Ok(_) => self.staging_next_to(key),
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
-                self.staging_beside(key)
+                self.staging_next_to(key)
             }
             Err(StoreError::Io { source, .. }) => Err(self.io("write", key, source)),
             Err(other) => Err(other),
@@ -117,7 +117,7 @@ impl Folders {
     }
 
     /// The folder of a key, after removing what killed processes left there.
-    fn staging_beside(&self, key: &Key) -> Result<OwnedFd, StoreError> {
+    fn staging_next_to(&self, key: &Key) -> Result<OwnedFd, StoreError> {
         let (parent, _) = folder_of(key)?;
         let folder = self.make_folders(&parent, true)?;
         self.sweep(&parent, &folder, SystemTime::now());

@@ -147,7 +147,7 @@ fn put_makes_folders_and_leaves_no_temp_file() {
         assert_ne!(after.identity, before.identity);
         assert!(store.put(&Key::root(), b"x").is_err());
         assert!(store.put(&key("a"), b"x").is_err(), "a folder is not overwritten");
-        assert!(store.put(&key("a/b/c"), b"x").is_err(), "a file is no folder");
+        assert!(store.put(&key("a/b/c"), b"x").is_err(), "a file is not a folder");
         assert!(store.delete(&deep).unwrap() && !store.delete(&deep).unwrap());
         assert!(store.delete_tree(&key(&format!("new{round}"))).unwrap());
         assert!(!store.delete_tree(&key(&format!("new{round}"))).unwrap());
@@ -280,7 +280,7 @@ fn staging_uses_target_folder_if_tmp_not_writable() {
     fs::set_permissions(root.join("index/kymhost"), fs::Permissions::from_mode(0o555)).unwrap();
     let store = LocalStore::open(&root).unwrap();
     if rustix::process::geteuid().is_root() {
-        let _ = io::stderr().write_all(b"SKIPPED staging beside the target: root may write everywhere\n");
+        let _ = io::stderr().write_all(b"SKIPPED staging next to the target: root may write everywhere\n");
     } else {
         store.put(&key("a/b"), b"new").unwrap();
         assert_eq!(files(&root), ["a/b"]);
