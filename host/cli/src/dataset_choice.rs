@@ -50,7 +50,7 @@ pub fn choose(flag: Option<&Path>, variable: Option<&OsStr>, working: &Path) -> 
     }
 }
 
-/// Whether a folder is a group with a folder of images. Any other Zarr store is not a dataset.
+/// Whether a folder is a group with a folder `images`. Any other Zarr store is not a dataset.
 fn looks_like_a_dataset(folder: &Path) -> bool {
     folder.join(".zgroup").exists() && folder.join("images").exists()
 }

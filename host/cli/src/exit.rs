@@ -14,7 +14,7 @@ pub enum Exit {
     Internal = 1,
     /// The command was used wrongly.
     Usage = 2,
-    /// Some images failed, the others are committed. Or `verify` or `plugin check` found something.
+    /// Some recordings failed, the others are committed. Or `verify` or `plugin check` found something.
     SomeFailed = 3,
     /// Another process holds a lock.
     Locked = 4,
@@ -22,7 +22,7 @@ pub enum Exit {
     Unusable = 5,
     /// A safety guard refused.
     Refused = 6,
-    /// With `--exit-code`: stale images were found, or a dry run found something to do.
+    /// With `--exit-code`: stale recordings were found, or a dry run found something to do.
     StaleFound = 10,
     /// SIGINT.
     Interrupted = 130,

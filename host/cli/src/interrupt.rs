@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks a run to stop and commit finished images, a second ends the program at once.
+//! SIGINT and SIGTERM: the first asks a run to stop and commit finished recordings, a second ends the program at once.
 //!
 //! This file must not decide what a command does about a signal.
 

@@ -93,7 +93,7 @@ pub struct DatasetPathArg {
     pub path: Option<PathBuf>,
 }
 
-/// A reason by its code, in upper or lower case. Only those that an image can have when a run selects it.
+/// A reason by its code, in upper or lower case. Only those that a recording can have when a run selects it.
 pub fn reason() -> impl TypedValueParser<Value = Reason> {
     let judged = Reason::ALL.into_iter().filter(|reason| *reason != Reason::PendingUpstream);
     PossibleValuesParser::new(judged.map(Reason::code))

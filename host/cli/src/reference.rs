@@ -60,10 +60,11 @@ fn exit_codes() -> String {
 }
 
 fn reasons() -> String {
-    let mut text = "# Reasons\n\nWhy an image is stale or fresh, as `status` and `explain` report it. They are tried in this \
-                    order:\n[the rule](../concepts/staleness.md#the-rule). Text shows the meaning; JSON and `-v` have the \
-                    code.\n\n| reason | means | what to do |\n| --- | --- | --- |\n"
-        .to_owned();
+    let mut text =
+        "# Reasons\n\nWhy a recording is stale or fresh, as `status` and `explain` report it. They are tried in this\n\
+                    order: [the rule](../concepts/staleness.md#the-rule). Text shows the meaning; JSON and `-v` have\n\
+                    the code.\n\n| reason | means | what to do |\n| --- | --- | --- |\n"
+            .to_owned();
     for reason in Reason::ALL {
         let words = reason.words();
         let _ = writeln!(text, "| `{}` | {} | {} |", words.code, cell(words.meaning), cell(words.advice));

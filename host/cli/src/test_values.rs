@@ -2,7 +2,7 @@
 
 use kymhost_index::staleness::{ImageReport, Reason};
 
-/// A report of an image with a run marker and rows.
+/// A report of a recording with a run marker and rows.
 pub fn report(image_id: &str, reason: Reason) -> ImageReport {
     ImageReport {
         image_id: image_id.to_owned(),

@@ -1,4 +1,4 @@
-//! Words that several commands print: counts, reasons, lists of images.
+//! Words that several commands print: counts, reasons, lists of recordings.
 //!
 //! This file must not write to a stream: see [`crate::output`].
 
@@ -21,7 +21,7 @@ pub fn rows(count: u64) -> String {
     counted(count as usize, "row")
 }
 
-/// Failed images below a head, up to a bound.
+/// Failed recordings below a head, up to a bound.
 pub fn failure_lines(head: String, failures: &[ImageFailure]) -> Vec<String> {
     let lines = failures.iter().map(|failure| {
         format!("{}  {}: {}", failure.image_id, failure.failure.kind, output::indented(&failure.failure.message))
@@ -32,7 +32,7 @@ pub fn failure_lines(head: String, failures: &[ImageFailure]) -> Vec<String> {
         .collect()
 }
 
-/// An image with its reason (the code if `codes`), and what the reason is about.
+/// A recording with its reason (the code if `codes`), and what the reason is about.
 pub fn image_line(image: &ImageReport, codes: bool) -> String {
     let about = match &image.error {
         Some(error) => format!(": {}", output::indented(error)),

@@ -59,13 +59,13 @@ pub struct AdoptDocument<'a> {
     indexer: &'a str,
     /// The table's key in the dataset.
     table: &'a str,
-    /// Images whose rows were adopted.
+    /// Recordings whose rows were adopted.
     adopted: u64,
-    /// Images that were up to date already.
+    /// Recordings that were up to date already.
     already_fresh: u64,
-    /// Images without rows, and without a run marker of a run that found none.
+    /// Recordings without rows, and without a run marker of a run that found none.
     nothing_to_adopt: u64,
-    /// Images that could not be adopted; the exit code is then 3.
+    /// Recordings that could not be adopted; the exit code is then 3.
     failures: Vec<FailureBody<'a>>,
 }
 

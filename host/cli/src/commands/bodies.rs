@@ -4,10 +4,10 @@ use kymhost_index::ImageFailure;
 use kymhost_index::staleness::ImageReport;
 use serde::Serialize;
 
-/// An image that failed.
+/// A recording that failed.
 #[derive(Debug, Serialize)]
 pub struct FailureBody<'a> {
-    /// The id of the image.
+    /// The id of the recording.
     image_id: &'a str,
     /// `error`, `panic`, `abort`, `signal`, `exit`, `timeout`, `memory`, `bad_table`, `input_changed` or `unreadable`.
     kind: &'static str,
@@ -22,10 +22,10 @@ impl<'a> FailureBody<'a> {
     }
 }
 
-/// An image that is no longer in the dataset.
+/// A recording that is no longer in the dataset.
 #[derive(Debug, Serialize)]
 pub struct OrphanBody<'a> {
-    /// The id of the image.
+    /// The id of the recording.
     image_id: &'a str,
     /// How many rows the table has of it.
     rows: u64,
@@ -38,10 +38,10 @@ impl<'a> OrphanBody<'a> {
     }
 }
 
-/// What was judged of one image.
+/// What was judged of one recording.
 #[derive(Debug, Serialize)]
 pub struct ImageBody<'a> {
-    /// The id of the image.
+    /// The id of the recording.
     image_id: &'a str,
     /// Why it is stale or fresh.
     reason: &'static str,
@@ -60,7 +60,7 @@ pub struct ImageBody<'a> {
     /// Why it cannot be checked. Only with `STALE_UNREADABLE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
-    /// The keys in the image's group that the reason is about.
+    /// The keys in the recording's group that the reason is about.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     inputs: &'a [String],
     /// Notes, which decide nothing.

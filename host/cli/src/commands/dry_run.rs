@@ -30,26 +30,26 @@ pub struct PreviewDocument<'a> {
     table: &'a str,
     /// Always true.
     dry_run: bool,
-    /// Images that would be computed.
+    /// Recordings that would be computed.
     would_update: Vec<WouldBody<'a>>,
-    /// Images that cannot be checked, or whose artifacts would replace those of others.
+    /// Recordings that cannot be checked, or whose artifacts would replace those of others.
     would_fail: Vec<WouldBody<'a>>,
-    /// Images no longer in the dataset whose rows would be removed.
+    /// Recordings no longer in the dataset whose rows would be removed.
     would_prune: Vec<OrphanBody<'a>>,
     /// Why the run would be refused.
     refusal: Option<String>,
-    /// Images that another indexer of this run would compute first.
+    /// Recordings that another indexer of this run would compute first.
     pending_upstream: Vec<WouldBody<'a>>,
 }
 
-/// An image that would be tried.
+/// A recording that would be tried.
 #[derive(Debug, Serialize)]
 struct WouldBody<'a> {
-    /// The id of the image.
+    /// The id of the recording.
     image_id: &'a str,
     /// Why it is stale.
     reason: &'static str,
-    /// The keys in the image's group that the reason is about.
+    /// The keys in the recording's group that the reason is about.
     inputs: &'a [String],
     /// Why it would fail.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,7 +83,7 @@ impl<'a> PreviewDocument<'a> {
     }
 }
 
-/// The reports of these images.
+/// The reports of these recordings.
 fn reports<'a>(preview: &'a Preview, ids: &'a [String]) -> impl Iterator<Item = &'a ImageReport> {
     let by_id: HashMap<&str, &ImageReport> =
         preview.images.iter().map(|report| (report.image_id.as_str(), report)).collect();

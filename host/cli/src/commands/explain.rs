@@ -1,4 +1,4 @@
-//! `explain`: every reason why one image is stale or fresh. Writes nothing.
+//! `explain`: every reason why one recording is stale or fresh. Writes nothing.
 //!
 //! This file must not decide what is stale: see [`kymhost_index`].
 
@@ -27,7 +27,7 @@ Examples:
   kymhost explain 0b0f --plugin velocity_events            the first characters of the id are enough
   kymhost explain 0b0f --plugin velocity_events --json | jq '.causes[].inputs'
 
-`status` prints one reason per image. `explain` lists all of them, with old and new values.";
+`status` prints one reason per recording. `explain` lists all of them, with old and new values.";
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -50,7 +50,7 @@ pub struct ExplainArgs {
     pub pool: PoolArgs,
 }
 
-/// How many images an error lists.
+/// How many recordings an error lists.
 const MAX_NAMED: usize = 10;
 
 /// How many differences of one reason the text shows.
@@ -68,7 +68,7 @@ pub struct ExplainDocument<'a> {
     table: &'a str,
     #[serde(flatten)]
     image: ImageBody<'a>,
-    /// Every reason why the image is stale; none if it is fresh.
+    /// Every reason why the recording is stale; none if it is fresh.
     causes: Vec<CauseBody<'a>>,
 }
 
@@ -146,7 +146,7 @@ pub fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> 
     Ok(if args.exit_code && explanation.report.is_stale { Exit::StaleFound } else { Exit::Done })
 }
 
-/// The image with this id, or else the only one whose id begins with this text.
+/// The recording with this id, or else the only one whose id begins with this text.
 fn image(dataset: &Dataset, text: &str) -> Result<String, CliError> {
     match dataset.find_record(text) {
         Err(DatasetError::UnknownImage { .. } | DatasetError::Store(StoreError::BadKey { .. })) => {}
@@ -156,7 +156,7 @@ fn image(dataset: &Dataset, text: &str) -> Result<String, CliError> {
     only_one(dataset.image_ids()?, text)
 }
 
-/// The only one of these images whose id begins with this text.
+/// The only one of these recordings whose id begins with this text.
 pub fn only_one(mut image_ids: Vec<String>, text: &str) -> Result<String, CliError> {
     image_ids.retain(|id| id.starts_with(text));
     match image_ids.len() {

@@ -39,7 +39,7 @@ Rows of recordings that are no longer in the dataset are removed. If no recordin
 more than 10 recordings and over a fifth of the table's are gone, this needs --yes. Without it the
 run ends with exit code 6 and writes nothing.
 
-Ctrl-C (or SIGTERM) stops the run and commits the finished images. A second one ends it at once.";
+Ctrl-C (or SIGTERM) stops the run and commits the finished recordings. A second one ends it at once.";
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -100,7 +100,7 @@ pub struct RunArgs {
     pub pool: PoolArgs,
 }
 
-/// Which images a run does.
+/// Which recordings a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ModeArg {
     /// Only stale recordings
@@ -109,7 +109,7 @@ pub enum ModeArg {
     Replace,
 }
 
-/// What happens to rows of deleted images.
+/// What happens to rows of deleted recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OrphansArg {
     /// Remove them
@@ -136,11 +136,11 @@ pub struct RunDocument<'a> {
     mode: &'static str,
     /// The table's key in the dataset.
     table: &'a str,
-    /// Numbers of images.
+    /// Numbers of recordings.
     stats: StatsBody,
-    /// Images that failed.
+    /// Recordings that failed.
     failures: Vec<FailureBody<'a>>,
-    /// Images no longer in the dataset whose rows were removed.
+    /// Recordings no longer in the dataset whose rows were removed.
     pruned_images: u64,
     /// Run markers that were renewed because inputs have new file times and the same content.
     freshened: u64,
@@ -148,7 +148,7 @@ pub struct RunDocument<'a> {
     commits: u64,
     /// Seconds spent on commits before the end of the run.
     checkpoint_sec: f64,
-    /// Whether every image was computed again because a column's type changed.
+    /// Whether every recording was computed again because a column's type changed.
     recomputed: bool,
     /// Whether the run stopped at `--max-failures`.
     stopped_by_failures: bool,
@@ -168,25 +168,25 @@ struct WideningBody<'a> {
 
 #[derive(Debug, Serialize)]
 struct StatsBody {
-    /// Images whose rows were committed.
+    /// Recordings whose rows were committed.
     updated: u64,
-    /// Images skipped because their rows are up to date.
+    /// Recordings skipped because their rows are up to date.
     skipped_fresh: u64,
-    /// Images skipped because they have no rows, which is up to date.
+    /// Recordings skipped because they have no rows, which is up to date.
     skipped_zero_rows: u64,
-    /// Updated images that had no run marker (0 with `replace`).
+    /// Updated recordings that had no run marker (0 with `replace`).
     stale_missing_marker: u64,
-    /// Updated images whose marker and rows disagreed (0 with `replace`).
+    /// Updated recordings whose marker and rows disagreed (0 with `replace`).
     stale_marker_table_mismatch: u64,
     /// The sum of `updated`, `skipped_fresh`, `skipped_zero_rows`, `failed` and `not_run`.
     total_images: u64,
-    /// Images that failed.
+    /// Recordings that failed.
     failed: u64,
-    /// Images that were not reached.
+    /// Recordings that were not reached.
     not_run: u64,
     /// The sum of `skipped_fresh` and `skipped_zero_rows`.
     skipped: u64,
-    /// Selected images that had no rows in the table before.
+    /// Selected recordings that had no rows in the table before.
     missing: u64,
 }
 
@@ -226,7 +226,7 @@ impl<'a> RunDocument<'a> {
     }
 }
 
-/// Images that are up to date.
+/// Recordings that are up to date.
 fn skipped(stats: &Stats) -> u64 {
     stats.skipped_fresh + stats.skipped_zero_rows
 }
@@ -393,7 +393,7 @@ pub fn summary(outcome: &RunOutcome, took: Duration, verbose: u8) -> String {
         return format!("{}: {none}; {left}", outcome.indexer);
     }
     let mut parts = vec![format!("{} computed", stats.updated), format!("{} up to date", skipped(stats))];
-    // `missing` counts every image without rows that was selected, also one that failed or was not reached.
+    // `missing` counts every recording without rows that was selected, also one that failed or was not reached.
     if stats.missing > 0 && stats.failed + stats.not_run == 0 {
         parts[0].push_str(&format!(" ({} new)", stats.missing));
     }

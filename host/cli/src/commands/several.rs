@@ -1,4 +1,4 @@
-//! One indexer or several: the images are listed once, and results are reported in the order of the arguments.
+//! One indexer or several: the recordings are listed once, and results are reported in the order of the arguments.
 //!
 //! This file must not know what a command does with an indexer.
 
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-/// The images, listed once if several plugins need them.
+/// The recordings, listed once if several plugins need them.
 pub fn shared_listing(dataset: &Dataset, plugins: usize) -> Result<Option<Arc<Vec<String>>>, CliError> {
     Ok(if plugins > 1 { Some(Arc::new(dataset.image_ids()?)) } else { None })
 }

@@ -1,4 +1,4 @@
-//! `status`: which images are stale, and why. Writes nothing.
+//! `status`: which recordings are stale, and why. Writes nothing.
 //!
 //! This file must not decide what is stale: see [`kymhost_index`].
 
@@ -56,9 +56,9 @@ pub struct StatusDocument<'a> {
     indexer: &'a str,
     /// The table's key in the dataset.
     table: &'a str,
-    /// The images, in the order of their ids.
+    /// The recordings, in the order of their ids.
     images: Vec<ImageBody<'a>>,
-    /// Images that have rows but are no longer in the dataset.
+    /// Recordings that have rows but are no longer in the dataset.
     orphans: Vec<OrphanBody<'a>>,
 }
 
@@ -99,7 +99,7 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, CliError> {
     report(context, "statuses", &plugins, &results, document, Some(&text), exit)
 }
 
-/// Whether an image is listed. Without reasons, every image is.
+/// Whether a recording is listed. Without reasons, every recording is.
 fn is_asked_for(image: &ImageReport, reasons: &BTreeSet<Reason>) -> bool {
     reasons.is_empty() || reasons.contains(&image.reason)
 }

@@ -1,4 +1,4 @@
-//! `verify`: fresh images extracted again, and what differs. Writes nothing.
+//! `verify`: fresh recordings extracted again, and what differs. Writes nothing.
 //!
 //! This file must not compare rows: see [`kymhost_index`].
 
@@ -57,7 +57,7 @@ pub struct VerifyDocument<'a> {
     indexer: &'a str,
     /// The table's key in the dataset.
     table: &'a str,
-    /// How many images are fresh.
+    /// How many recordings are fresh.
     fresh: u64,
     /// How many were computed again.
     checked: u64,
@@ -67,7 +67,7 @@ pub struct VerifyDocument<'a> {
 
 #[derive(Debug, Serialize)]
 struct FindingBody<'a> {
-    /// The id of the image.
+    /// The id of the recording.
     image_id: &'a str,
     /// `not_deterministic`, `version_bump_forgotten`, `rows_changed`, `artifact_differs` or `failed`.
     kind: &'static str,

@@ -21,7 +21,7 @@ const MADE_BY_FILE: &str = ".kymhost-demo.json";
 pub fn make(dir: &Path) -> Result<(Dataset, PathBuf), CliError> {
     let recordings = recordings_of(dir);
     let advice = |error: CliError| {
-        error.help(format!("name a folder that does not exist yet: kymhost demo {}", quoted(&unused_beside(dir))))
+        error.help(format!("name a folder that does not exist yet: kymhost demo {}", quoted(&unused_next_to(dir))))
     };
     let before = if dir.symlink_metadata().is_ok() { made_before(dir).map_err(advice)? } else { None };
     check_recordings(&recordings).map_err(advice)?;
@@ -96,7 +96,7 @@ fn made_before(dir: &Path) -> Result<Option<Dataset>, CliError> {
     }
     let dataset = Dataset::open(dir)?;
     for image in dataset.image_ids()? {
-        // An image whose metadata cannot be read was not made by a demo.
+        // A recording whose metadata cannot be read was not made by a demo.
         let metadata = dataset.record(&image)?.json("metadata").ok().flatten();
         if !metadata.is_some_and(|metadata| kymographs::is_ours(&metadata)) {
             return Err(refused(dir, "was made by a demo but holds your own recordings"));
@@ -134,7 +134,7 @@ fn recordings_of(dir: &Path) -> PathBuf {
 }
 
 /// A similar name for which neither the dataset nor its folder of recordings exists.
-fn unused_beside(dir: &Path) -> PathBuf {
+fn unused_next_to(dir: &Path) -> PathBuf {
     let numbered = (2..100).map(|number| dir.with_file_name(format!("{}-{number}.zarr", stem(dir))));
     let is_free = |path: &PathBuf| path.symlink_metadata().is_err() && recordings_of(path).symlink_metadata().is_err();
     numbered.into_iter().find(is_free).unwrap_or_else(|| dir.with_extension("new.zarr"))
@@ -195,14 +195,14 @@ mod tests {
         let recordings = folder.path().join("demo-recordings");
         fs::create_dir(&recordings).unwrap();
         fs::write(recordings.join("vessel-1.tif"), "mine").unwrap();
-        assert_eq!(outcome(&path), NOT_OURS, "a file of one of our names, but no word of a demo");
+        assert_eq!(outcome(&path), NOT_OURS, "a file with one of our names, but no mark of a demo");
         assert!(!path.exists(), "a demo that is refused makes nothing");
         fs::remove_file(recordings.join("vessel-1.tif")).unwrap();
         assert_eq!(outcome(&path), Ok(()), "an empty folder");
         write(&recordings, &kymographs::kymograph(0).unwrap()).unwrap();
         assert_eq!(outcome(&path), Ok(()), "our own");
         fs::write(recordings.join("mine.tif"), "mine").unwrap();
-        assert_eq!(outcome(&path), NOT_OURS, "another beside our own");
+        assert_eq!(outcome(&path), NOT_OURS, "another next to our own");
         fs::remove_file(recordings.join("mine.tif")).unwrap();
         fs::write(folder.path().join("mine.tif"), "mine").unwrap();
         fs::remove_file(recordings.join("vessel-1.tif")).unwrap();
@@ -225,6 +225,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("demo-2.zarr")).unwrap();
         fs::create_dir(folder.path().join("demo-3-recordings")).unwrap();
-        assert_eq!(unused_beside(&folder.path().join("demo.zarr")), folder.path().join("demo-4.zarr"));
+        assert_eq!(unused_next_to(&folder.path().join("demo.zarr")), folder.path().join("demo-4.zarr"));
     }
 }

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn streaks_have_the_slope_of_the_flow_and_stand_upright_in_stalls() {
+    fn streaks_slope_with_flow_and_are_upright_in_stalls() {
         let mut random = Random::new(7);
         let flow = Flow { speed: 0.8, stalls: vec![(1000, 1400)] };
         let pixels = pixels(&mut random, &flow, LINES);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_truth_is_what_is_shown() {
+    fn truth_matches_pixels() {
         for (number, stalls) in STALLS.into_iter().enumerate() {
             let Kymograph { truth, pixels, .. } = kymograph(number).unwrap();
             assert_eq!((truth.lines.len(), pixels.shape()), (LINES, &[LINES, PIXELS][..]));
@@ -280,14 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn the_same_number_gives_the_same_recording() {
+    fn kymograph_of_same_number_is_same() {
         let (first, again, other) = (kymograph(0).unwrap(), kymograph(0).unwrap(), kymograph(1).unwrap());
         assert_eq!((&first.name, &first.pixels, &first.truth), (&again.name, &again.pixels, &again.truth));
         assert!(first.name != other.name && first.pixels != other.pixels);
     }
 
     #[test]
-    fn what_stands_beside_a_recording_tells_nothing_of_the_flow() {
+    fn metadata_says_nothing_about_flow() {
         let text = |number| kymograph(number).unwrap().metadata.to_file_text().replace("1753192800", "1753192920");
         assert_eq!(text(0), text(1));
         assert!(is_ours(&metadata(3)) && !is_ours(&Json::Null));

@@ -33,7 +33,7 @@ pub const EDIT: &str = "baseline_drop.top_k_total=0";
 pub struct Answer {
     /// The name of the recording.
     pub recording: String,
-    /// The id of the image.
+    /// The id of the recording.
     pub image_id: String,
     #[serde(flatten)]
     pub comparison: Comparison,
@@ -66,7 +66,7 @@ impl Lab {
         Ok(kymhost_ingest::ingest(Some(&self.dataset), found, &options, &mut Unwatched)?.files)
     }
 
-    /// Imports all recordings. Returns the image of each.
+    /// Imports all recordings. Returns the id of each.
     pub fn ingest_all(&self, kymographs: &[Kymograph]) -> Result<Vec<String>, CliError> {
         let files = self.ingest()?;
         let image_of = |kymograph: &Kymograph| {
@@ -117,7 +117,7 @@ fn windows(rows: &RecordBatch) -> Vec<Window> {
     pairs.filter_map(|(time_sec, velocity_mm_s)| Some(Window { time_sec: time_sec?, velocity_mm_s })).collect()
 }
 
-/// The stalls among an image's events.
+/// The stalls among a recording's events.
 fn drops(rows: &RecordBatch, image_id: &str) -> Vec<Drop> {
     let is_drop = texts(rows, "image_id").into_iter().zip(texts(rows, "event_type")).map(|(image, event_type)| {
         image.as_deref() == Some(image_id) && event_type.as_deref() == Some("baseline_drop")

@@ -27,7 +27,7 @@ const COLUMNS: [&str; 7] =
 const WIDTH: usize = 100;
 /// The finest step of an angle of `radon_velocity`.
 const STEP_DEG: f64 = 0.25;
-/// How many images of one kind are named.
+/// How many recordings of one kind are named.
 const NAMED: usize = 2;
 
 /// Shows one step after the other.
@@ -39,7 +39,7 @@ pub struct Show<'a> {
     program: String,
     dataset: String,
     plugin_dirs: String,
-    /// The recording of each image.
+    /// The name of each recording, by its id.
     names: BTreeMap<String, String>,
     titles: usize,
 }
@@ -120,7 +120,7 @@ impl<'a> Show<'a> {
         self.print(&format!("   $ {}\n", self.plugin_command("run", &INDEXERS)))
     }
 
-    /// One indexer's run: which images were computed and why, in groups.
+    /// One indexer's run: which recordings were computed and why, in groups.
     pub fn outcome(&self, outcome: &RunOutcome, took: Duration) -> Result<(), CliError> {
         let mut text = format!("   {}\n", run::summary(outcome, took, 0));
         let mut groups: Vec<(&str, &str, Vec<&str>)> = Vec::new();
@@ -138,7 +138,7 @@ impl<'a> Show<'a> {
                 None => groups.push((what, meaning, vec![name])),
             }
         }
-        // Images that were computed come first.
+        // Recordings that were computed come first.
         groups.sort_by_key(|group| group.0 == "skipped");
         for (what, meaning, names) in groups {
             let named = match names.len() {
@@ -192,7 +192,7 @@ impl<'a> Show<'a> {
         ))
     }
 
-    /// The output of `explain` for an image.
+    /// The output of `explain` for a recording.
     pub fn explanation(&self, image_id: &str, explanation: &Explanation) -> Result<(), CliError> {
         let mut text = Vec::new();
         explain::write_text(&mut text, explanation, false).map_err(|error| CliError::output(&error))?;

@@ -30,7 +30,7 @@ const REPLACED: usize = 0;
 struct DemoDocument<'a> {
     /// The dataset's folder.
     dataset: String,
-    /// How many images it has.
+    /// How many recordings it has.
     images: usize,
     /// What `velocity_events` did in each step.
     runs: Vec<RunDocument<'a>>,
@@ -48,7 +48,7 @@ struct DemoDocument<'a> {
 struct StepBody<'a> {
     /// `all`, `again`, `param` or `recording`.
     step: &'static str,
-    /// The image that was changed.
+    /// The recording that was changed.
     image_id: Option<&'a str>,
     /// What each plugin did: the document of `run`.
     runs: Vec<RunDocument<'a>>,
@@ -57,7 +57,7 @@ struct StepBody<'a> {
 /// The runs after a change.
 struct Step {
     name: &'static str,
-    /// The image that was changed.
+    /// The recording that was changed.
     image_id: Option<String>,
     outcomes: Vec<RunOutcome>,
 }

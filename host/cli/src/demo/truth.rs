@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_speed_is_told() {
+    fn compare_measures_wrong_speed() {
         let truth = truth();
         for (factor, error) in [(1.0, 0.0), (1.05, 5.0), (0.5, -50.0), (-1.0, -200.0), (0.0, -100.0)] {
             let flow = compare(&truth, &windows(&truth, factor, &[]), &[]).flow;
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_wrong_windows_are_told_apart_from_many() {
+    fn compare_shows_whether_few_windows_are_wrong() {
         let truth = truth();
         let mut found = windows(&truth, 1.0, &[]);
         // Of 163 windows 16 are wrong by half: less than half of all, more than 5 of a hundred.
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_counted_and_what_is_not_still_is_told() {
+    fn compare_counts_unknown_and_moving_windows() {
         let truth = truth();
         let comparison = compare(&truth, &windows(&truth, 1.0, &[0, 1, 120]), &[]);
         assert_eq!(comparison.flow.unknown, 2);

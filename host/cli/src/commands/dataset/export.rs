@@ -1,4 +1,4 @@
-//! `dataset export`: what became of each image and table.
+//! `dataset export`: what became of each recording and table.
 //!
 //! This file must not know what an export writes: see [`kymhost_ingest`].
 
@@ -42,11 +42,11 @@ pub struct DatasetExportArgs {
 struct ExportDocument<'a> {
     /// The folder, as it was given.
     folder: String,
-    /// The exported images.
+    /// The exported recordings.
     images: Vec<ExportedImage<'a>>,
     /// The exported tables.
     tables: Vec<ExportedTable<'a>>,
-    /// How many images and tables failed; the exit code is then 3.
+    /// How many recordings and tables failed; the exit code is then 3.
     failed: usize,
     /// Whether a signal came before everything was exported.
     stopped: bool,
@@ -56,7 +56,7 @@ struct ExportDocument<'a> {
 
 #[derive(Debug, Serialize)]
 struct ExportedImage<'a> {
-    /// The id of the image.
+    /// The id of the recording.
     image_id: &'a str,
     /// How many files were written.
     files: Option<usize>,

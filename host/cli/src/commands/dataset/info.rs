@@ -39,7 +39,7 @@ struct InfoDocument<'a> {
     created_utc: Option<&'a str>,
     /// When it was last changed.
     updated_utc: Option<&'a str>,
-    /// How many images it has.
+    /// How many recordings it has.
     images: u64,
     /// How many artifacts it has.
     artifacts: u64,

@@ -93,7 +93,7 @@ struct IngestDocument<'a> {
 struct FileBody<'a> {
     /// The file.
     path: String,
-    /// Its image.
+    /// The id of its recording.
     image_id: Option<&'a str>,
     /// `added`, `reingested`, `unchanged`, `skipped_changed`, `failed` or `not_done`.
     outcome: &'static str,
@@ -126,7 +126,7 @@ struct FileErrorBody<'a> {
 struct VanishedBody<'a> {
     /// The file.
     path: &'a str,
-    /// Its image, which stays.
+    /// The id of its recording, which stays.
     image_id: &'a str,
 }
 

@@ -36,7 +36,7 @@ pub struct DatasetManifestArgs {
 struct ManifestDocument {
     /// The manifest's key.
     manifest: &'static str,
-    /// How many images it lists.
+    /// How many recordings it lists.
     images: usize,
 }
 
@@ -45,13 +45,13 @@ struct ManifestDocument {
 struct ManifestCheckDocument<'a> {
     /// The manifest's key.
     manifest: &'static str,
-    /// Where it does not match the images; the exit code is then 5.
+    /// Where it does not match the recordings; the exit code is then 5.
     differences: Vec<ManifestDifference<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 struct ManifestDifference<'a> {
-    /// The image; null if it is about the whole manifest.
+    /// The recording; null if it is about the whole manifest.
     image_id: Option<&'a str>,
     /// What differs.
     message: &'a str,

@@ -1,4 +1,4 @@
-//! `dataset view-table`: one row per image.
+//! `dataset view-table`: one row per recording.
 //!
 //! This file must not make the columns: see [`kymhost_dataset`].
 

@@ -1,4 +1,4 @@
-//! The images whose params are shown or changed, and the artifact that holds them.
+//! The recordings whose params are shown or changed, and the artifact that holds them.
 
 use crate::error::CliError;
 use kymhost_dataset::{Dataset, Record};
@@ -6,7 +6,7 @@ use kymhost_index::params::artifact;
 use kymhost_plugin::IndexerInfo;
 use kymhost_plugin_api::Json;
 
-/// The requested images, each of which must exist, or all images.
+/// The requested recordings, each of which must exist, or all recordings.
 pub fn chosen(dataset: &Dataset, ids: &[String]) -> Result<Vec<Record>, CliError> {
     if ids.is_empty() {
         let all = dataset.image_ids()?;
@@ -18,7 +18,7 @@ pub fn chosen(dataset: &Dataset, ids: &[String]) -> Result<Vec<Record>, CliError
     Ok(ids.iter().map(|id| dataset.find_record(id)).collect::<Result<_, _>>()?)
 }
 
-/// An image's params: the artifact that holds them (or would hold them), and its content, an object or not.
+/// A recording's params: the artifact that holds them (or would hold them), and its content, an object or not.
 pub fn held(record: &Record, indexer: &IndexerInfo) -> Result<(String, Option<Json>), CliError> {
     let mut all = Vec::with_capacity(indexer.params_artifacts.len());
     for name in &indexer.params_artifacts {

@@ -56,12 +56,12 @@ pub struct ParamsUnsetArgs {
     /// Which indexer.
     #[command(flatten)]
     pub choice: OnePlugin,
-    /// Which images.
+    /// Which recordings.
     #[command(flatten)]
     pub images: ParamsImages,
 }
 
-/// Which images' params are changed.
+/// Which recordings' params are changed.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct ParamsImages {
@@ -104,7 +104,7 @@ pub fn unset(context: &Context, args: &ParamsUnsetArgs) -> Result<Exit, CliError
     change(context, &args.choice, &args.images.image, &edits?)
 }
 
-/// Changes the params of these images, or of all images if there are none.
+/// Changes the params of these recordings, or of all recordings if there are none.
 fn change(context: &Context, choice: &OnePlugin, ids: &[String], edits: &[Edit]) -> Result<Exit, CliError> {
     let dataset = context.open_dataset()?;
     let plugin = plugins::chosen_one(choice)?;

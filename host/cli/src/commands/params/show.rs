@@ -1,4 +1,4 @@
-//! `params show`: the params of images.
+//! `params show`: the params of recordings.
 
 use super::images::{chosen, held};
 use super::set::EXAMPLES;
@@ -27,7 +27,7 @@ pub struct ParamsShowArgs {
     pub image: Vec<String>,
 }
 
-/// How many images one line of the text names.
+/// How many recordings one line of the text names.
 const MAX_SHOWN: usize = 5;
 
 /// `params show --json`
@@ -39,22 +39,22 @@ pub struct ParamsDocument<'a> {
     params_artifacts: &'a [String],
     /// The JSON Schema that the plugin declares; null if it declares none.
     schema: Option<serde_json::Value>,
-    /// The images.
+    /// The recordings.
     images: Vec<ImageParamsBody>,
 }
 
 impl<'a> ParamsDocument<'a> {
-    /// The params of these images.
+    /// The params of these recordings.
     pub fn new(indexer: &'a IndexerInfo, images: Vec<ImageParamsBody>) -> Self {
         let schema = serde_json::from_str(&indexer.params_schema).ok();
         Self { indexer: &indexer.name, params_artifacts: &indexer.params_artifacts, schema, images }
     }
 }
 
-/// One image's params.
+/// One recording's params.
 #[derive(Debug, Serialize)]
 pub struct ImageParamsBody {
-    /// The id of the image.
+    /// The id of the recording.
     image_id: String,
     /// The artifact that holds its params, or would hold them.
     artifact: Option<String>,

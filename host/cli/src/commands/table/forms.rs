@@ -11,7 +11,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use kymhost_dataset::cells::{Cell, Column, Kept};
 use std::io::{self, Write};
 
-/// The longest text in a cell for people: just enough for an image's id.
+/// The longest text in a cell for people: just enough for a recording's id.
 const TEXT_WIDTH: usize = 36;
 /// The number of blanks between two columns.
 const GAP: usize = 2;
@@ -21,7 +21,7 @@ pub fn terminal_width() -> Option<usize> {
     Table::new().width().map(usize::from)
 }
 
-/// Writes aligned text, the image's id first. Returns the names of the columns that do not fit the width.
+/// Writes aligned text, the recording's id first. Returns the names of the columns that do not fit the width.
 pub fn text(out: &mut dyn Write, rows: &RecordBatch, width: Option<usize>) -> io::Result<Vec<String>> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

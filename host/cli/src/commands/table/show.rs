@@ -45,7 +45,7 @@ pub fn show(context: &Context, args: &TableShowArgs) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// The rows of these images. An image that is neither in the table nor in the dataset is an error.
+/// The rows of these recordings. A recording that is neither in the table nor in the dataset is an error.
 fn of_images(dataset: &Dataset, table: &str, rows: &RecordBatch, images: &[String]) -> Result<RecordBatch, CliError> {
     let Some(column) = rows.column_by_name(IMAGE_ID) else {
         return Err(without_image_ids(table));
@@ -63,7 +63,7 @@ fn of_images(dataset: &Dataset, table: &str, rows: &RecordBatch, images: &[Strin
     for id in images.iter().filter(|id| !seen.contains(id.as_str())) {
         match dataset.find_record(id) {
             Ok(_) => {}
-            // An id that is not a valid key belongs to no image.
+            // An id that is not a valid key belongs to no recording.
             Err(DatasetError::Store(kymhost_store::StoreError::BadKey { .. })) => {
                 return Err(DatasetError::UnknownImage {
                     id: id.clone(),
@@ -78,7 +78,7 @@ fn of_images(dataset: &Dataset, table: &str, rows: &RecordBatch, images: &[Strin
         .map_err(|error| CliError::internal(format_args!("cannot filter the rows: {error}")))
 }
 
-/// The error of a table whose rows belong to no image.
+/// The error of a table whose rows belong to no recording.
 pub fn without_image_ids(table: &str) -> CliError {
     CliError::usage("no_image_id", format!("the table {table} has no column {IMAGE_ID}"), "leave out --image")
 }
