@@ -309,7 +309,7 @@ mod tests {
     use std::io::Read as _;
 
     #[test]
-    fn a_bomb_is_gzip() {
+    fn gzip_bomb_unpacks_to_its_size() {
         let bomb = gzip_bomb(3, b' ');
         assert!(bomb.len() < 20_000, "{} bytes", bomb.len());
         let mut plain = Vec::new();

@@ -283,7 +283,7 @@ fn refused_rows_artifacts_stay_known() {
     let document = lab.run("@maker --json").expect_code(3).json();
     assert_eq!((&document["stats"]["updated"], &document["failures"][0]["kind"]), (&json!(2), &json!("bad_table")));
     assert_eq!(lab.reasons("maker")[2], "STALE_LAST_RUN_FAILED");
-    // What was written in vain and is made no more goes: nothing would say whose it is.
+    // An artifact of a failed attempt that is not made again is removed: nothing would say whose it is.
     lab.params(2, json!({"value": 6, "make": ["table"]}));
     assert_eq!(lab.updated(), 1);
     assert_eq!(lab.values(2), vec![json!(6); 3]);
@@ -306,7 +306,7 @@ fn recompute_knows_artifacts_of_same_run() {
     for image in 0..5 {
         assert_eq!(lab.values(image), vec![json!(image); 3]);
     }
-    // The same if the first try wrote artifacts in vain, because of the rows of an image that was not selected.
+    // The same if the first attempt wrote artifacts and failed because of the rows of an image that was not selected.
     for image in 0..6 {
         lab.params(image, json!({"text": true, "value": 10 + image, "make": ["table"]}));
     }

@@ -516,7 +516,7 @@ fn broken_table_kept_aside_by_replace() {
         for image in 0..IMAGES {
             check_updated(name, &world.data, &table, image);
         }
-        let aside = fs::read_dir(world.data.key("index/kymhost/aside")).expect("what was set aside");
+        let aside = fs::read_dir(world.data.key("index/kymhost/aside")).expect("what was moved aside");
         let aside: Vec<_> = aside.map(|entry| fs::read(entry.expect("an entry").path()).expect("a file")).collect();
         assert_eq!(aside, [broken], "{name}");
     }
@@ -555,7 +555,7 @@ fn refused() -> Vec<Refused> {
             &["run", "--plugin", "velocity_events", "--dataset", "{dir}/absent.zarr"],
         ),
         one(
-            "a folder that is no dataset",
+            "a folder that is not a dataset",
             5,
             &["dataset"],
             &["run", "--plugin", "velocity_events", "--dataset", "{data}/images"],

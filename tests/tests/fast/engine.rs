@@ -307,7 +307,7 @@ fn failures_are_remembered_and_retried() {
     assert_eq!(explained["reason"], "STALE_LAST_RUN_FAILED", "{explained}");
     assert_eq!(explained["table_rows_present"], true, "{explained}");
     assert!(explained["causes"][0].to_string().contains("the artifact note says: fail"), "{explained}");
-    note(&data, 1, "mended");
+    note(&data, 1, "repaired");
     let retried = command(&lab, &data, "run --reason STALE_LAST_RUN_FAILED").output().expect_code(0).json();
     assert_eq!(retried["stats"]["updated"], 1, "{retried}");
     command(&lab, &data, "status --exit-code").output().expect_code(0);
@@ -661,7 +661,7 @@ fn broken_table_reported_and_rebuilt() {
     let document = command(&lab, &data, "run --mode replace").output().expect_code(0).json();
     assert_eq!(document["stats"]["updated"], 3, "{document}");
     let aside = fs::read_dir(data.key("index/kymhost/aside"))
-        .expect("what was set aside")
+        .expect("what was moved aside")
         .map(|entry| entry.expect("an entry"));
     let aside: Vec<_> = aside.map(|entry| fs::read(entry.path()).expect("a file")).collect();
     assert_eq!(aside, [broken]);

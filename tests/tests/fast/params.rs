@@ -47,7 +47,7 @@ fn params_set_makes_only_those_images_stale() {
     let set = lab.command("params set --plugin @maker --image #1 #2 value=4 nested.deep=0.5").output().expect_code(0);
     set.expect_stderr(&["changed the params of 2 recordings", "kymhost run --plugin"]);
     assert_eq!((lab.params(0), lab.params(2)), (None, Some(json!({"value": 4, "nested": {"deep": 0.5}}))));
-    // The artifact was looked for in vain before, by the extraction too: the params come first.
+    // The extraction had looked for the artifact, too, and found none: the reason about params comes first.
     assert_eq!(lab.reasons(), ["FRESH_ROWS", "STALE_PARAMS_CHANGED", "STALE_PARAMS_CHANGED"]);
     let run = lab.command("run --plugin @maker --json").output().expect_code(0).json();
     assert_eq!(run["stats"]["updated"], 2);

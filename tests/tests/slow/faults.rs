@@ -3,7 +3,7 @@
 //! The debug program numbers its changes (each write, sync, rename …). `KYMHOST_FAULT=<n>:<fault>` makes the
 //! n-th fail, or kills the process there (`TORN`: after a part of the bytes); `KYMHOST_FAULT_LOG` names a file
 //! that gets one line for each. After each: the table opens and is the old or the new one, no image's rows are
-//! mixed, `status` tells the truth, the exit code too, and the next run ends as an undisturbed one does, with
+//! mixed, `status` and the exit code are right, and the next run ends as an undisturbed one does, with
 //! nothing left behind.
 
 use kymhost_tests::fixture::{Fixture, image_id};

@@ -107,7 +107,7 @@ struct History {
     known: BTreeMap<String, Known>,
     /// Earlier contents of files.
     earlier: BTreeMap<String, Vec<Vec<u8>>>,
-    told: Vec<String>,
+    logged: Vec<String>,
     next_image: u64,
     gone: Vec<String>,
     torn_table: bool,
@@ -126,7 +126,7 @@ impl History {
             data,
             known: BTreeMap::new(),
             earlier: BTreeMap::new(),
-            told: Vec::new(),
+            logged: Vec::new(),
             next_image: 0,
             gone: Vec::new(),
             torn_table: false,
@@ -147,13 +147,13 @@ impl History {
         }
     }
 
-    fn tell(&mut self, what: impl Into<String>) {
-        self.told.push(what.into());
+    fn log(&mut self, what: impl Into<String>) {
+        self.logged.push(what.into());
     }
 
     fn story(&self) -> String {
-        let last = self.told.iter().rev().take(60).rev().cloned().collect::<Vec<_>>().join("\n  ");
-        format!("KYMHOST_MODEL_SEED={}, of {} events the last are\n  {last}\n", self.seed, self.told.len())
+        let last = self.logged.iter().rev().take(60).rev().cloned().collect::<Vec<_>>().join("\n  ");
+        format!("KYMHOST_MODEL_SEED={}, of {} events the last are\n  {last}\n", self.seed, self.logged.len())
     }
 
     fn choose<'a, T>(&mut self, of: &'a [T]) -> &'a T {
@@ -175,7 +175,7 @@ impl History {
             Some(id) if self.random.bool() => id,
             _ => format!("{:08x}-0000-4000-8000-{number:012x}", self.random.u32(..)),
         };
-        self.tell(format!("add image {id}"));
+        self.log(format!("add image {id}"));
         self.data.add_image(&id);
         self.known.insert(id.clone(), Known::default());
         for _ in 0..self.random.u32(0..5) {
@@ -200,7 +200,7 @@ impl History {
             25 if self.known.len() < 8 => self.add_image(),
             26 if self.known.len() > 1 => self.delete_image(&image),
             27 => {
-                self.tell("another build of the library");
+                self.log("another build of the library");
                 self.lab.swap_library();
             }
             28..=31 => self.damage_table(),
@@ -246,38 +246,38 @@ impl History {
                     n @ 2..=4 => json!({"v": n, "rows": n + 2}),
                     n => json!({"v": n % 4}),
                 };
-                self.tell(format!("{name}: {value}"));
+                self.log(format!("{name}: {value}"));
                 let text = if self.random.bool() { value.to_string() } else { format!("{value:#}") };
                 self.put(&name, text);
             }
             5 | 6 => {
                 let names = ["analysis/a.json", "analysis/deep/b.json", "analysis/t.parquet", "analysis/t.csv.gz"];
                 let name = key(self.choose::<&str>(&names));
-                self.tell(format!("remove {name}"));
+                self.log(format!("remove {name}"));
                 self.remove(&name);
             }
             7 | 8 => {
                 let name = key("analysis/t.parquet");
                 let rows = self.random.usize(0..3);
                 let seed = f64::from(self.random.u32(0..3));
-                self.tell(format!("{name}: {rows} rows of {seed}"));
+                self.log(format!("{name}: {rows} rows of {seed}"));
                 self.put(&name, parquet_bytes(&events(rows, seed), Compression::SNAPPY));
             }
             9 => {
                 let name = key("analysis/t.csv.gz");
                 let cell = self.random.u32(0..3);
-                self.tell(format!("{name}: {cell}"));
+                self.log(format!("{name}: {cell}"));
                 self.put(&name, gzip(format!("x,y\n{cell},a\n").as_bytes()));
             }
             10 => {
                 let value = self.random.u8(0..3);
-                self.tell(format!("pixels of {image}: {value}"));
+                self.log(format!("pixels of {image}: {value}"));
                 self.put(&key("data/0.0"), [value; 24]);
             }
             _ => {
                 let value = self.random.u8(0..3);
                 let base = key("analysis_arrays/x");
-                self.tell(format!("{base}: {value}"));
+                self.log(format!("{base}: {value}"));
                 let array = json!({
                     "chunks": [2], "compressor": null, "dtype": "|u1", "fill_value": 0, "filters": null, "order": "C",
                     "shape": [4], "zarr_format": 2
@@ -319,14 +319,14 @@ impl History {
             n @ 2..=4 => params["rows"] = n.into(),
             _ => {}
         }
-        self.tell(format!("params of {image}: {params}"));
+        self.log(format!("params of {image}: {params}"));
         self.put(&format!("images/{image}/analysis/reader/params.json"), params.to_string());
     }
 
     fn edit_scale(&mut self, image: &str) {
         let value = json!({"s": self.random.u32(0..2)});
         let text = if self.random.bool() { value.to_string() } else { format!("{value:#}\n") };
-        self.tell(format!("scale of {image}: {text:?}"));
+        self.log(format!("scale of {image}: {text:?}"));
         self.put(&format!("images/{image}/analysis/reader/scale.json"), text);
     }
 
@@ -345,7 +345,7 @@ impl History {
             1 => SystemTime::now() - Duration::from_secs(86_400 * 365),
             _ => SystemTime::now() + Duration::from_secs(3600),
         };
-        self.tell(format!("touch {key}"));
+        self.log(format!("touch {key}"));
         let file = fs::File::open(self.data.key(&key)).expect("a file");
         file.set_times(fs::FileTimes::new().set_modified(time)).expect("set times");
     }
@@ -353,7 +353,7 @@ impl History {
     fn rewrite_same(&mut self, image: &str) {
         let files = self.files_of(image);
         let key = self.choose(&files).clone();
-        self.tell(format!("the same bytes again: {key}"));
+        self.log(format!("the same bytes again: {key}"));
         let bytes = fs::read(self.data.key(&key)).expect("a file");
         self.put(&key, bytes);
     }
@@ -367,7 +367,7 @@ impl History {
         let key = self.choose(&keys).clone();
         let contents = self.earlier[&key].clone();
         let content = self.choose(&contents).clone();
-        self.tell(format!("earlier bytes again: {key}"));
+        self.log(format!("earlier bytes again: {key}"));
         self.put(&key, content);
     }
 
@@ -380,7 +380,7 @@ impl History {
         let mut bytes = text.into_bytes();
         bytes[at] = b'0' + (bytes[at] - b'0' + 1) % 4;
         let modified = fs::metadata(&path).and_then(|meta| meta.modified()).expect("a time");
-        self.tell(format!("other content under the old time: {key}"));
+        self.log(format!("other content under the old time: {key}"));
         self.put(&key, bytes);
         let file = fs::File::open(&path).expect("a file");
         file.set_times(fs::FileTimes::new().set_modified(modified)).expect("set times");
@@ -390,11 +390,11 @@ impl History {
         let plain = format!("images/{image}/analysis/a.json");
         let packed = format!("{plain}.gz");
         if let Ok(bytes) = fs::read(self.data.key(&plain)) {
-            self.tell(format!("{plain} becomes {packed}"));
+            self.log(format!("{plain} becomes {packed}"));
             self.put(&packed, gzip(&bytes));
             self.remove(&plain);
         } else if self.data.key(&packed).exists() {
-            self.tell(format!("remove {packed}"));
+            self.log(format!("remove {packed}"));
             self.remove(&packed);
         }
     }
@@ -408,7 +408,7 @@ impl History {
     }
 
     fn updated_utc(&mut self, image: &str) {
-        self.tell(format!("updated_utc of {image}"));
+        self.log(format!("updated_utc of {image}"));
         let second = self.random.u32(10..60);
         self.change_attributes(image, |attributes| {
             attributes["updated_utc"] = format!("2026-03-01T00:00:{second}Z").into();
@@ -417,13 +417,13 @@ impl History {
 
     fn attribute(&mut self, image: &str) {
         let value = self.random.u32(0..3);
-        self.tell(format!("attribute 'note' of {image}: {value}"));
+        self.log(format!("attribute 'note' of {image}: {value}"));
         self.change_attributes(image, |attributes| attributes["note"] = value.into());
     }
 
     fn unrelated(&mut self, image: &str) {
         let key = format!("images/{image}/analysis/other-{}.json", self.random.u32(0..2));
-        self.tell(format!("{key} comes or goes"));
+        self.log(format!("{key} comes or goes"));
         if self.data.key(&key).exists() {
             self.data.remove(&key);
         } else {
@@ -434,14 +434,14 @@ impl History {
     fn break_params(&mut self, image: &str) {
         let key = format!("images/{image}/analysis/reader/params.json");
         if self.data.key(&key).exists() {
-            self.tell(format!("half of {key}"));
+            self.log(format!("half of {key}"));
             let bytes = fs::read(self.data.key(&key)).expect("params");
             self.put(&key, &bytes[..bytes.len() / 2]);
         }
     }
 
     fn delete_image(&mut self, image: &str) {
-        self.tell(format!("delete image {image}"));
+        self.log(format!("delete image {image}"));
         self.data.remove(&format!("images/{image}"));
         self.known.remove(image);
         let prefix = format!("images/{image}/");
@@ -458,14 +458,14 @@ impl History {
                 let copy = self.lab.fresh("backup");
                 copy_tree(&folder, &copy);
                 self.copies.insert(image.to_owned(), (copy, known.old_rules));
-                self.tell(format!("back up {image}"));
+                self.log(format!("back up {image}"));
             }
             Some((copy, old_rules)) => {
                 fs::remove_dir_all(&folder).expect("remove the image");
                 copy_tree(&copy, &folder);
                 known.marker_damaged = true;
                 known.old_rules = old_rules;
-                self.tell(format!("restore {image} from its backup"));
+                self.log(format!("restore {image} from its backup"));
             }
         }
     }
@@ -486,25 +486,25 @@ impl History {
             2 => {
                 let mut places = all;
                 places.sort_by(|a, b| image_of[*b].cmp(&image_of[*a]));
-                self.tell("images in another order");
+                self.log("images in another order");
                 Some(damage::rows_at(&table, &places))
             }
             _ if rows == 0 => None,
             3 => {
                 let lost = self.random.usize(..rows);
-                self.tell(format!("row {lost} of {} lost", image_of[lost]));
+                self.log(format!("row {lost} of {} lost", image_of[lost]));
                 Some(damage::rows_at(&table, &all.into_iter().filter(|row| *row != lost).collect::<Vec<_>>()))
             }
             4 => {
                 let doubled = self.random.usize(..rows);
-                self.tell(format!("row {doubled} of {} doubled", image_of[doubled]));
+                self.log(format!("row {doubled} of {} doubled", image_of[doubled]));
                 let mut places = all;
                 places.insert(doubled, doubled);
                 Some(damage::rows_at(&table, &places))
             }
             5 => {
                 let lost = image_of[self.random.usize(..rows)].clone();
-                self.tell(format!("all rows of {lost} lost"));
+                self.log(format!("all rows of {lost} lost"));
                 Some(damage::rows_at(&table, &all.into_iter().filter(|row| image_of[*row] != lost).collect::<Vec<_>>()))
             }
             _ => {
@@ -513,12 +513,12 @@ impl History {
                 let row = self.random.usize(..rows);
                 let missing = self.random.u32(0..4) == 0;
                 let salt = self.random.i64(0..1 << 40);
-                self.tell(format!("{column} of row {row} of {} altered (missing: {missing})", image_of[row]));
+                self.log(format!("{column} of row {row} of {} altered (missing: {missing})", image_of[row]));
                 damage::altered(&table, column, row, missing, salt)
             }
         };
         if let Some(table) = changed {
-            self.tell(format!("the table is written again, {} rows instead of {rows}", table.num_rows()));
+            self.log(format!("the table is written again, {} rows instead of {rows}", table.num_rows()));
             damage::write(&path, &table, groups);
         }
     }
@@ -527,11 +527,11 @@ impl History {
         let path = self.data.key(TABLE);
         let Ok(bytes) = fs::read(&path) else { return };
         if self.random.bool() {
-            self.tell("the table is deleted");
+            self.log("the table is deleted");
             fs::remove_file(path).expect("remove the table");
             self.torn_table = false;
         } else {
-            self.tell("the table is torn");
+            self.log("the table is torn");
             fs::write(path, &bytes[..self.random.usize(..bytes.len())]).expect("tear the table");
             self.torn_table = true;
         }
@@ -561,7 +561,7 @@ impl History {
             _ => fs::write(path, bytes).expect("the same marker"),
         }
         let words = ["deleted", "torn", "Python's", "Python's", "written again"];
-        self.tell(format!("marker of {image}: {}", words[what as usize]));
+        self.log(format!("marker of {image}: {}", words[what as usize]));
     }
 
     // Runs.
@@ -577,7 +577,7 @@ impl History {
         let replace = self.random.u32(0..8) == 0;
         let only = (self.random.u32(0..6) == 0).then(|| self.some_image());
         if self.torn_table {
-            return self.mend_table();
+            return self.repair_table();
         }
         let before = snapshot(self.data.path());
         let truth = self.lab.truth(&self.data, &self.story());
@@ -600,7 +600,7 @@ impl History {
         if self.random.u32(0..3) == 0 {
             run = run.args(["--checkpoint", "0"]);
         }
-        self.tell(format!("run, {}, of {only:?}, {end:?}", if replace { "replace" } else { "incremental" }));
+        self.log(format!("run, {}, of {only:?}, {end:?}", if replace { "replace" } else { "incremental" }));
         let done = match end {
             End::Whole => Some(run.output()),
             End::Fault(number, fault) => {
@@ -642,7 +642,7 @@ impl History {
                 assert!(is_clean, "{}left: {strays:?}\n{output}", self.story());
             }
             None => {
-                self.tell("(it did not end well)");
+                self.log("(it did not end well)");
                 judge::expect_unmixed(&after, &found, &with_old(&truth, &found), &self.story());
                 for (image, known) in &mut self.known {
                     if replace || !clean.contains(image) {
@@ -747,7 +747,7 @@ impl History {
     }
 
     /// A table that cannot be read: nothing is done but a replace.
-    fn mend_table(&mut self) {
+    fn repair_table(&mut self) {
         let before = snapshot(self.data.path());
         let story = self.story();
         for run in [self.lab.run(&self.data), self.lab.command(&self.data, &["status"])] {
@@ -761,7 +761,7 @@ impl History {
             // No image can be extracted, so there is nothing to make the table from: nothing is written.
             assert_eq!(truth.failing, judge::images(&self.data), "{story}{output}");
             assert_untouched(&before, &snapshot(self.data.path()));
-            self.tell("no image can be extracted; a person removes the table");
+            self.log("no image can be extracted; a person removes the table");
             fs::remove_file(self.data.path().join(TABLE)).expect("the torn table");
             self.torn_table = false;
             self.known.values_mut().for_each(|known| known.good = None);
@@ -770,7 +770,7 @@ impl History {
         let failed = judge::failed(&output);
         assert_eq!(output.code(), Some(if failed.is_empty() { 0 } else { 3 }), "{story}{output}");
         assert_eq!(failed, truth.failing, "{story}{output}");
-        self.tell("a run in replace mode makes the table again");
+        self.log("a run in replace mode makes the table again");
         self.torn_table = false;
         let after = judge::rows(&self.data, &story);
         judge::expect_up_to_date(&after, &Rows::new(), &truth, &story);
