@@ -1,9 +1,9 @@
 //! `adopt`: rows that are there count as fresh, because a person says so.
 //!
-//! Owns: which images can be adopted, what their markers then say. Never: extracts rows.
+//! Responsible for which images can be adopted and for what their markers then say. It extracts no rows.
 //!
-//! Only the rows' provenance columns are rewritten, and the markers. The order is that of a run: intent, table, markers,
-//! seal, failures, and the intent goes.
+//! Only the rows' provenance columns are rewritten, and the markers. The order is that of a run: intent, table,
+//! markers, seal, failures, and the intent goes.
 
 use crate::artifacts;
 use crate::commit;
@@ -12,13 +12,11 @@ use crate::ledger::{self, Identity, Receipts, Seal};
 use crate::locks;
 use crate::names::TableName;
 use crate::observer::{ImageFailure, Observer};
-use crate::plan::{self, Plan, PlanOptions, Planned, SealState};
+use crate::plan::{self, Plan, PlanOptions, PlannedImage};
 use crate::receipt::{self, Adoption, Receipt, RecordedInputs};
 use crate::rewrite::{self, Change};
-use crate::rows_digest::{self, rows_digest};
+use crate::rows_digest;
 use crate::select;
-use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
 use kymhost_dataset::{Dataset, DatasetError, Input, Own, PreparedJson, Record};
 use kymhost_plugin::{Failure, FailureKind, IndexerInfo, ParamsReading, Workforce};
 use kymhost_plugin_api::RunMarker;
@@ -26,17 +24,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often all is looked at again because another program has written the table meanwhile.
+/// How often all is read again because another program has written the table in the meantime.
 const MAX_TRIES: usize = 5;
 
 /// What `adopt` does.
 #[derive(Debug, Clone)]
 pub struct AdoptOptions {
-    /// Only these images; all that have rows, or a marker of a run without rows, where none are given.
+    /// Only these images; default: all that have rows, or a marker of a run without rows.
     pub images: Option<BTreeSet<String>>,
     /// Why, for the markers.
     pub reason: String,
-    /// How long to wait for another run to let go of the table.
+    /// How long to wait for another run to release the table.
     pub wait: Duration,
 }
 
@@ -54,18 +52,18 @@ pub struct AdoptOutcome {
     pub indexer: String,
     /// The table's key.
     pub table: String,
-    /// Images that count as fresh from now on.
+    /// Images that are fresh from now on.
     pub adopted: u64,
     /// Images that were fresh already.
     pub already_fresh: u64,
-    /// Images without rows and without a marker of a run that found none: there is nothing to adopt.
+    /// Images without rows and without a marker of a run that found none: they have nothing to adopt.
     pub nothing_to_adopt: u64,
     /// Images that could not be adopted, in id order.
     pub failures: Vec<ImageFailure>,
 }
 
-/// Marks existing rows as up to date: their provenance columns become those of now, and the markers keep the old values
-/// and the reason.
+/// Marks existing rows as up to date: their provenance columns get the current values, and the markers keep the old
+/// values and the reason.
 pub fn adopt(
     dataset: &Dataset,
     indexer: &IndexerInfo,
@@ -77,9 +75,9 @@ pub fn adopt(
     let listing = Arc::new(dataset.image_ids()?);
     select::check_images(options.images.as_ref(), &listing)?;
     let library_sha256 = workforce.library_sha256()?;
-    // All images, also where few are adopted: a seal speaks of the whole table.
+    // All images, even if few are adopted: a seal is about the whole table.
     let plan_options = PlanOptions { listing: Some(listing), ..PlanOptions::default() };
-    let mut work = Work { dataset, indexer, name: &name, library_sha256, options };
+    let mut work = Adopter { dataset, indexer, name: &name, library_sha256, options };
     let plan = plan::plan(dataset, indexer, &name, workforce, &plan_options)?;
     if !plan.images.iter().any(|image| work.is_selected(image) && image.can_be_adopted()) {
         return Ok(work.outcome(&plan));
@@ -87,17 +85,20 @@ pub fn adopt(
     let what = format!("adopting rows of {}", name.indexer());
     let _lock = locks::hold(dataset, &name, &what, options.wait, observer)?;
     for _ in 0..MAX_TRIES {
-        // Again: another run may have ended between the plan and the lock, or Python written the table.
+        // Plan again: another run may have ended between the plan and the lock, or Python may have written the table.
         let plan = plan::plan(dataset, indexer, &name, workforce, &plan_options)?;
         if let Some(outcome) = work.adopt(plan, workforce)? {
             return Ok(outcome);
         }
-        tracing::info!(table = name.key_text(), "another program has written the table meanwhile; adopting anew");
+        tracing::info!(
+            table = name.key_text(),
+            "another program has changed the table in the meantime; adopting again"
+        );
     }
     Err(IndexError::BusyTable { table: name.key_text(), tries: MAX_TRIES })
 }
 
-struct Work<'a> {
+struct Adopter<'a> {
     dataset: &'a Dataset,
     indexer: &'a IndexerInfo,
     name: &'a TableName,
@@ -106,7 +107,7 @@ struct Work<'a> {
 }
 
 /// An image that is ready to be adopted.
-struct Ready {
+struct PreparedAdoption {
     image_id: String,
     params_hash: String,
     /// Whether its rows do not say so yet.
@@ -116,8 +117,8 @@ struct Ready {
     mark: u64,
 }
 
-impl Work<'_> {
-    fn is_selected(&self, image: &Planned) -> bool {
+impl Adopter<'_> {
+    fn is_selected(&self, image: &PlannedImage) -> bool {
         self.options.images.as_ref().is_none_or(|images| images.contains(&image.report.image_id))
     }
 
@@ -169,7 +170,7 @@ impl Work<'_> {
                 None => return Err(IndexError::Interrupted),
             };
             let rows_sha256 = match (image.rows, digests.get(id)) {
-                (0, _) => rows_digest(&RecordBatch::new_empty(Arc::new(Schema::empty()))),
+                (0, _) => rows_digest::no_rows_digest(),
                 (_, Some(digest)) => digest.clone(),
                 (_, None) => return Ok(None),
             };
@@ -180,7 +181,9 @@ impl Work<'_> {
             let mark = Receipts::mark(id, &rows_sha256);
             let old = (facts.params_hash.as_deref(), facts.analysis_version.as_deref());
             match self.marker(id, image.rows, rows_sha256, hashed, old, now) {
-                Ok(marker) => ready.push(Ready { image_id: id.to_owned(), params_hash, is_to_relabel, marker, mark }),
+                Ok(marker) => {
+                    ready.push(PreparedAdoption { image_id: id.to_owned(), params_hash, is_to_relabel, marker, mark })
+                }
                 Err(error) => {
                     let kind = match error {
                         DatasetError::UnknownImage { .. } => FailureKind::InputChanged,
@@ -207,13 +210,13 @@ impl Work<'_> {
     ) -> Result<PreparedJson, DatasetError> {
         let record = self.dataset.find_record(id)?;
         let marker_name = self.indexer.marker_name.as_str();
-        // A torn marker is none.
+        // A torn marker counts as no marker.
         let old = match record.json_bytes(marker_name) {
             Err(DatasetError::Unreadable { .. }) => None,
             other => other?.and_then(|text| receipt::read(&text)),
         };
         let version = self.indexer.analysis_version.as_str();
-        // Of a run without rows the marker alone knows.
+        // Only the marker knows about a run without rows.
         let of_marker = old.as_ref().filter(|_| rows == 0).map(|old| &old.marker);
         let adopted = Adoption {
             params_hash: old_hash.or(of_marker.map(|marker| marker.params_hash.as_str())).map(str::to_owned),
@@ -234,16 +237,16 @@ impl Work<'_> {
             rows_sha256,
             params: hashed.value,
             inputs: RecordedInputs { params: Some(hashed.inputs), rows: rows_inputs },
-            // Those that are there count as well, whoever made them.
+            // The existing ones count too, whoever made them.
             outputs: artifacts::present(&record, &self.indexer.writes)?,
             adopted: Some(adopted),
         };
         self.dataset.prepare_json(id, marker_name, &receipt::to_json(&marker, receipt))
     }
 
-    /// Writes it all; `false` where the table is no longer the one that was planned with, and nothing but an intent, which is
-    /// taken back, was written.
-    fn commit(&self, plan: Plan, ready: Vec<Ready>) -> Result<bool, IndexError> {
+    /// Writes it all. `false` if the table is no longer the one that was planned with: then only an intent was
+    /// written, and removed again.
+    fn commit(&self, plan: Plan, ready: Vec<PreparedAdoption>) -> Result<bool, IndexError> {
         if ready.is_empty() {
             return Ok(true);
         }
@@ -261,7 +264,7 @@ impl Work<'_> {
         let mut markers = Vec::with_capacity(ready.len());
         let others = plan.images.iter().filter(|image| !adopted.contains(&image.report.image_id));
         let receipts = others.filter_map(|image| image.mark).chain(ready.iter().map(|ready| ready.mark)).collect();
-        for Ready { image_id, params_hash, is_to_relabel, marker, .. } in ready {
+        for PreparedAdoption { image_id, params_hash, is_to_relabel, marker, .. } in ready {
             if is_to_relabel {
                 change.relabel.push((image_id, params_hash));
             }
@@ -277,7 +280,7 @@ impl Work<'_> {
                     return Ok(false);
                 }
                 Err(error) => {
-                    // Where the table is certainly as it was, nothing was interrupted.
+                    // If the table is certainly unchanged, nothing was interrupted.
                     let is_as_it_was = dataset.table_stat(name.table()).is_ok_and(|stat| stat == plan.table.stat);
                     if is_as_it_was && let Err(error) = ledger::write_intent(dataset, name, &before) {
                         tracing::warn!(%error, table = name.key_text(), "images stay marked as interrupted");
@@ -288,13 +291,11 @@ impl Work<'_> {
         };
         dataset.put_json_many(&mut markers.into_iter())?;
 
-        let altered = match plan.seal {
-            SealState::Unneeded => Some(BTreeSet::new()),
-            SealState::Held { altered } => Some(altered),
-            // Of an image whose marker cannot be read it is not known whether its rows were altered.
-            SealState::Recomputed { altered, is_complete } => Some(altered).filter(|_| is_complete),
-        };
-        self.seal(identity, altered.map(|altered| altered.difference(&adopted).cloned().collect()), receipts)?;
+        self.seal(
+            identity,
+            plan.seal.all_altered().map(|altered| altered.difference(&adopted).cloned().collect()),
+            receipts,
+        )?;
         let mut failures = plan.failures;
         let count = failures.len();
         failures.retain(|id, _| !adopted.contains(id));
@@ -312,7 +313,7 @@ impl Work<'_> {
         receipts: Receipts,
     ) -> Result<(), IndexError> {
         match identity.zip(altered) {
-            // Of what another program has put in its place meanwhile, nothing is known.
+            // If another program has replaced it in the meantime, nothing is known about it.
             Some((table, altered)) if rewrite::identity(self.dataset, self.name)?.as_ref() == Some(&table) => {
                 ledger::write_seal(self.dataset, self.name, &Seal { table, altered, receipts })
             }

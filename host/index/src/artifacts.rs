@@ -1,10 +1,11 @@
 //! Artifacts that an indexer makes, on their way into a commit.
 //!
-//! Owns: whose an artifact is that stands where one is to be written; what is recorded of those that were written.
-//! Never: writes tables or markers, decides when to commit.
+//! Responsible for who made an artifact that already exists, and for what is recorded about those that are written. It
+//! writes no tables or markers, and does not decide when to commit.
 //!
-//! An artifact is an indexer's own when its run marker's receipt names it, or when the intent of a commit that was killed
-//! says that these very bytes were being written. Any other was made by somebody else, and is not overwritten unasked.
+//! An artifact is an indexer's own when its run marker's receipt names it, or when the intent of a commit that was
+//! killed says that these very bytes were being written. Any other artifact is foreign: a person or another program
+//! made it, and it is only overwritten on request.
 
 use crate::ledger::Pending;
 use kymhost_dataset::{
@@ -21,7 +22,7 @@ const SETTLE: Duration = Duration::from_millis(21);
 
 /// What is known of one image's artifacts before a run.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Known<'a> {
+pub(crate) struct KnownArtifacts<'a> {
     /// The keys that its marker's receipt names.
     pub recorded: &'a [String],
     /// What a killed commit was writing: see [`crate::ledger::Pending`].
@@ -33,11 +34,11 @@ pub(crate) fn foreign(
     dataset: &Dataset,
     image_id: &str,
     declared: &[Artifact],
-    known: Known<'_>,
+    known: KnownArtifacts<'_>,
 ) -> Result<Option<String>, DatasetError> {
     for artifact in declared {
         let keys = artifact_keys(artifact)?;
-        // What is packed beside our own is not read by anybody.
+        // Nobody reads a packed form next to our own artifact.
         if keys.first().is_some_and(|key| known.recorded.contains(key)) {
             continue;
         }
@@ -51,7 +52,12 @@ pub(crate) fn foreign(
 }
 
 /// Whether it is what a killed commit was writing.
-fn is_interrupted(dataset: &Dataset, image_id: &str, key: &str, known: Known<'_>) -> Result<bool, DatasetError> {
+fn is_interrupted(
+    dataset: &Dataset,
+    image_id: &str,
+    key: &str,
+    known: KnownArtifacts<'_>,
+) -> Result<bool, DatasetError> {
     let Some(expected) = known.interrupted.and_then(|artifacts| artifacts.get(key)) else { return Ok(false) };
     Ok(match now(&dataset.record(image_id)?, key)?.found {
         InputState::File { sha256, .. } => sha256 == *expected,
@@ -61,7 +67,7 @@ fn is_interrupted(dataset: &Dataset, image_id: &str, key: &str, known: Known<'_>
     })
 }
 
-/// The failure of an image whose artifacts somebody else made. `can_adopt`: whether `adopt` would take the image.
+/// The failure of an image that has foreign artifacts. `can_adopt`: whether `adopt` would take the image.
 pub(crate) fn refusal(dataset: &Dataset, image_id: &str, key: &str, can_adopt: bool) -> Failure {
     let shown = dataset.record(image_id).and_then(|record| record.describe_key(key));
     let shown = shown.unwrap_or_else(|_| format!("{key} of image {image_id}"));
@@ -80,19 +86,19 @@ pub(crate) fn refusal(dataset: &Dataset, image_id: &str, key: &str, can_adopt: b
 ///
 /// # Errors
 /// If the image cannot be read.
-pub fn vouched_for(record: &Record) -> Result<BTreeMap<String, String>, DatasetError> {
-    let mut vouched = BTreeMap::new();
+pub fn recorded_artifacts(record: &Record) -> Result<BTreeMap<String, String>, DatasetError> {
+    let mut recorded = BTreeMap::new();
     for artifact in record.artifacts()?.into_iter().filter(|artifact| artifact.kind == ArtifactKind::Json) {
         let text = match record.json_bytes(&artifact.name) {
-            // What is no JSON is no marker.
+            // Text that is not JSON is not a marker.
             Err(DatasetError::Unreadable { .. }) => None,
             other => other?,
         };
         let Some(read) = text.and_then(|text| crate::receipt::read(&text)) else { continue };
         let keys = read.receipt.into_iter().flat_map(|receipt| receipt.outputs).map(|output| output.key);
-        vouched.extend(keys.map(|key| (key, read.marker.indexer_name.clone())));
+        recorded.extend(keys.map(|key| (key, read.marker.indexer_name.clone())));
     }
-    Ok(vouched)
+    Ok(recorded)
 }
 
 /// What stands under a key now.
@@ -115,14 +121,14 @@ pub(crate) fn present(record: &Record, declared: &[Artifact]) -> Result<Vec<Inpu
 }
 
 /// Images with the artifacts that are to be written for them.
-pub(crate) type Prepared = BTreeMap<String, Vec<PreparedArtifact>>;
+pub(crate) type PreparedArtifacts = BTreeMap<String, Vec<PreparedArtifact>>;
 
-/// Writes artifacts of images, removes those that were made before and are made no more, and tells what is to be recorded of
-/// them, by image. `recorded`: what the images' receipts name; `interrupted`: what was written in vain.
+/// Writes artifacts of images, removes earlier ones that are no longer made, and returns what is to be recorded
+/// about them, by image. `recorded`: what the images' receipts name; `interrupted`: what a killed commit was writing.
 pub(crate) fn write(
     dataset: &Dataset,
     indexer: &IndexerInfo,
-    prepared: Prepared,
+    prepared: PreparedArtifacts,
     recorded: &HashMap<String, Vec<String>>,
     interrupted: &Pending,
 ) -> Result<HashMap<String, Vec<Input>>, DatasetError> {
@@ -141,7 +147,7 @@ pub(crate) fn write(
             }
         }
         // Once the image is done, nothing says any more that they are its indexer's.
-        let known = Known { recorded: &[], interrupted: interrupted.get(image_id) };
+        let known = KnownArtifacts { recorded: &[], interrupted: interrupted.get(image_id) };
         for old in known.interrupted.into_iter().flatten().map(|(key, _)| key) {
             if keys.iter().all(|(key, _)| key != old) && is_interrupted(dataset, image_id, old, known)? {
                 dataset.remove_artifact(image_id, old)?;
@@ -159,7 +165,7 @@ pub(crate) fn write(
         for (key, sha256) in keys {
             let output = now(&record, &key)?;
             list.push(match output.found {
-                // Somebody else has put another in its place meanwhile: recorded is ours, so that it is seen.
+                // Another program has replaced it in the meantime. Ours is recorded, so that the change is noticed.
                 InputState::File { size, sha256: ref found, .. } if *found != sha256 => {
                     Input { key, found: InputState::File { size, times: None, sha256 } }
                 }
@@ -172,7 +178,7 @@ pub(crate) fn write(
     Ok(outputs)
 }
 
-/// Removes what was made before and is made no more, where it is as it was made.
+/// Removes earlier artifacts that are no longer made, if they are unchanged.
 fn remove(dataset: &Dataset, indexer: &IndexerInfo, image_id: &str, key: &str) -> Result<(), DatasetError> {
     let record = dataset.record(image_id)?;
     let Some(text) = record.json_bytes(&indexer.marker_name)? else { return Ok(()) };

@@ -1,21 +1,22 @@
 //! When a long run commits what it has.
-//! Owns: the rule. Never: I/O, the clock.
 //!
-//! A killed run loses what it has not committed, but each commit costs: it may rewrite much of the table. So the time between two of them
-//! grows with what they cost, and all of them together take at most a twentieth of the run. Only rows that would fill the
-//! memory are committed whatever it costs.
+//! Responsible for the rule. It does no I/O and does not read the clock.
+//!
+//! A killed run loses what it has not committed, but each commit costs: it may rewrite much of the table. So the time
+//! between two of them grows with what they cost, and all of them together take at most a twentieth of the run. Only
+//! rows that would fill the memory are committed whatever it costs.
 
 use arrow::array::{Array, RecordBatch};
 use kymhost_plugin::Extracted;
 use std::time::{Duration, Instant};
 
-/// Commits take at most one part in so many of a run's time.
+/// Commits take at most one part in 20 of a run's time.
 const SHARE: u32 = 20;
-/// What is held of an image beside its cells: ids, hashes, what it was made from.
+/// What is held for an image besides its cells: ids, hashes, what it was made from.
 const IMAGE_BYTES: u64 = 512;
 /// What an input costs: its key, a digest, times.
 const INPUT_BYTES: u64 = 256;
-/// What a column costs in each image's batch beside its cells.
+/// What a column costs in each image's batch besides its cells.
 const COLUMN_BYTES: u64 = 256;
 
 /// The commits of one run so far.
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn commits_take_at_most_a_twentieth_of_a_run() {
+    fn commits_take_at_most_5_percent_of_run() {
         type Cost = Box<dyn Fn(u32) -> f64>;
         let day = 86400.0;
         // (what, cost of each commit in seconds, least count of commits in a day)
@@ -151,14 +152,14 @@ mod tests {
     proptest! {
         /// Whatever commits cost: none is begun while those before it took more than their share.
         #[test]
-        fn no_commit_is_begun_too_early(costs in prop::collection::vec(0.0..50.0f64, 1..30), interval in 0.0..60.0f64) {
+        fn commits_never_start_too_early(costs in prop::collection::vec(0.0..50.0f64, 1..30), interval in 0.0..60.0f64) {
             let (worst, _, _) = simulate(20_000.0, 1.0, interval, &|count| costs[count as usize % costs.len()]);
             prop_assert!(worst <= 0.05, "{worst}");
         }
     }
 
     #[test]
-    fn what_is_due_when() {
+    fn commit_due_cases() {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let mut checkpoints = Checkpoints::new(Duration::from_secs(30), 100, start);
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_wait_are_counted_by_their_own_cells() {
+    fn held_rows_counted_by_own_cells() {
         let batch = |x: ArrayRef| RecordBatch::try_from_iter([("x", x)]).unwrap();
         let all: ArrayRef = Arc::new(Int64Array::from(vec![1; 1 << 20]));
         assert!(rows_bytes(&batch(Arc::clone(&all))) >= 8 << 20);

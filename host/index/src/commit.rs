@@ -1,12 +1,13 @@
-//! One commit: images' new rows into the table, their markers, and what is kept beside.
+//! One commit: puts images' new rows into the table, writes their markers and the state files.
 //!
-//! Owns: what is written in which order. Never: how images are judged or rows merged, when to commit.
+//! Responsible for what is written in which order. It does not judge images, merge rows or decide when to commit.
 //!
-//! Intent, artifacts, table, markers, seal, failures, and the intent goes: each is on disk before the next begins. A crash leaves the old
-//! table with old markers, or a new one with an intent that names every image whose marker may not be that of its rows.
-//! With kymflow's rules only table and markers are written; an indexer that makes artifacts does not run by them.
+//! Intent, artifacts, table, markers, seal, failures, and the intent goes: each is on disk before the next begins. A
+//! crash leaves the old table with old markers, or a new one with an intent that names every image whose marker may
+//! not be that of its rows. With kymflow's rules only table and markers are written; an indexer that makes artifacts
+//! does not run by them.
 
-use crate::artifacts::{self, Known, Prepared};
+use crate::artifacts::{self, KnownArtifacts, PreparedArtifacts};
 use crate::error::IndexError;
 use crate::ledger::{self, Failures, Identity, Intent, PastFailure, Pending, Receipts, Seal};
 use crate::merge::Piece;
@@ -23,12 +24,12 @@ use kymhost_store::{Key, Stat};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-/// How often a commit is planned again because another program has written the table meanwhile.
+/// How often a commit is planned again because another program has written the table in the meantime.
 const MAX_REWRITES: usize = 5;
 
 /// An image's rows, waiting for a commit.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub(crate) struct ExtractedImage {
     pub image_id: String,
     pub extracted: Extracted,
 }
@@ -43,7 +44,7 @@ pub(crate) struct Committer<'a> {
     state: RunState,
     /// Deleted images whose rows were removed.
     gone: BTreeSet<String>,
-    /// Images whose rows the next commit removes because all are made anew.
+    /// Images whose rows the next commit removes because the whole table is made again.
     leaving: BTreeSet<String>,
     /// Whether the failures that are kept are not those that are on disk.
     has_new_failures: bool,
@@ -68,22 +69,22 @@ pub(crate) struct RunState {
     pub table: Option<Stat>,
     /// Which image's rows stand where in that table, if the plan has read it.
     pub runs: Option<ImageRuns>,
-    /// See [`crate::plan::SealState`]: the images known to be altered, where that is known of all.
+    /// See [`crate::plan::SealState`]: the images known to be altered, if that is known for all.
     pub altered: Option<BTreeSet<String>>,
     /// The receipts that the plan found, by image: see [`Receipts::mark`].
     pub receipts: HashMap<String, u64>,
     /// The images of an intent that a killed commit left, as far as they are still there.
     pub pending: Pending,
-    /// The artifacts that images' receipts name, by key; empty where the indexer makes none.
+    /// The artifacts that images' receipts name, by key; empty if the indexer makes none.
     pub outputs: HashMap<String, Vec<String>>,
-    /// Images that `adopt` would take; empty where the indexer makes no artifacts.
+    /// Images that `adopt` would take; empty if the indexer makes no artifacts.
     pub adoptable: HashSet<String>,
-    /// Whether artifacts that somebody else made are overwritten.
+    /// Whether foreign artifacts are overwritten.
     pub overwrite_artifacts: bool,
     /// Deleted images whose rows leave.
     pub orphans: BTreeSet<String>,
-    /// Whether all images are done, so that a table which cannot be read is set aside.
-    pub may_set_aside: bool,
+    /// Whether all images are processed, so that a table that cannot be read may be moved away.
+    pub may_move_away: bool,
     /// Whether it is known that it cannot be read.
     pub is_broken: bool,
     /// The failures of earlier runs, of images that are still there.
@@ -126,8 +127,8 @@ impl<'a> Committer<'a> {
         !self.leaving.is_empty()
     }
 
-    /// All rows leave with the next commit, and what was done counts no more.
-    pub fn start_anew(&mut self, images: BTreeSet<String>, orphans: BTreeSet<String>) {
+    /// The next commit removes all rows, and what was done so far no longer counts.
+    pub fn begin_recompute(&mut self, images: BTreeSet<String>, orphans: BTreeSet<String>) {
         self.leaving = images;
         self.state.orphans = orphans.difference(&self.gone).cloned().collect();
         self.failed.clear();
@@ -142,7 +143,7 @@ impl<'a> Committer<'a> {
         self.failed.insert(image_id.to_owned(), failure);
     }
 
-    /// An image failed without being tried: what has been told of it before need not be told again.
+    /// An image failed without being tried. A failure that is already recorded is not recorded again.
     pub fn block(&mut self, image_id: &str, failure: Failure) {
         let is_new = is_new_failure(&self.state.past, self.state.library_sha256.as_deref(), image_id, &failure);
         self.remember(image_id, &failure, is_new);
@@ -150,7 +151,7 @@ impl<'a> Committer<'a> {
         self.failed.insert(image_id.to_owned(), failure);
     }
 
-    /// What fails keeps its last good rows, also where all others are made anew; and what is done its new ones.
+    /// A failed image keeps its last good rows, even if all others are made again. A processed one keeps its new rows.
     fn keep_rows(&mut self, image_id: &str) {
         self.leaving.remove(image_id);
     }
@@ -179,7 +180,7 @@ impl<'a> Committer<'a> {
         self.has_new_failures |= self.state.past.len() != before;
     }
 
-    /// Writes the failures where they are not what is on disk.
+    /// Writes the failures if they differ from those on disk.
     pub fn write_failures(&mut self) -> Result<(), IndexError> {
         if std::mem::take(&mut self.has_new_failures) {
             ledger::write_failures(self.dataset, self.name, &self.state.past)?;
@@ -188,7 +189,7 @@ impl<'a> Committer<'a> {
     }
 
     /// Commits images' rows, in id order, and what is to be removed.
-    pub fn commit(&mut self, done: Vec<Done>) -> Result<(), IndexError> {
+    pub fn commit(&mut self, done: Vec<ExtractedImage>) -> Result<(), IndexError> {
         let mut change = Change { analysis_version: self.indexer.analysis_version.clone(), ..Change::default() };
         let (done, made) = self.prepare_artifacts(done);
         // What must be known as ours after a kill.
@@ -229,7 +230,8 @@ impl<'a> Committer<'a> {
         }
         let rewritten = self.rewrite(&change, making.is_empty())?;
 
-        // The table first: rows without a marker are judged by what they hold, a marker without rows says that they are there.
+        // The table first: rows without a marker are judged by what they hold, a marker without rows says that they
+        // are there.
         let mut refused: HashMap<usize, String> =
             rewritten.refused.into_iter().map(|refused| (refused.piece, refused.why)).collect();
         let mut accepted = Vec::with_capacity(markers.len());
@@ -261,7 +263,8 @@ impl<'a> Committer<'a> {
             }
             self.gone.insert(gone);
         }
-        // Where not all fits, because of the rows of an image that failed, those that are still to be done keep theirs, too.
+        // Where not all fits, because of the rows of an image that failed, those that are still to be done keep
+        // theirs, too.
         if rewritten.made_room {
             self.leaving.clear();
         }
@@ -278,13 +281,13 @@ impl<'a> Committer<'a> {
         self.end_intent(making)
     }
 
-    /// Makes artifacts ready to be written, before anything is. An image whose artifacts cannot be written, or would replace
-    /// somebody else's, fails.
-    fn prepare_artifacts(&mut self, done: Vec<Done>) -> (Vec<Done>, Prepared) {
+    /// Prepares artifacts before anything is written. An image whose artifacts cannot be written, or would replace
+    /// foreign ones, fails.
+    fn prepare_artifacts(&mut self, done: Vec<ExtractedImage>) -> (Vec<ExtractedImage>, PreparedArtifacts) {
         if self.indexer.writes.is_empty() {
-            return (done, Prepared::new());
+            return (done, PreparedArtifacts::new());
         }
-        let (mut kept, mut prepared) = (Vec::with_capacity(done.len()), Prepared::new());
+        let (mut kept, mut prepared) = (Vec::with_capacity(done.len()), PreparedArtifacts::new());
         for mut done in done {
             let made = std::mem::take(&mut done.extracted.artifacts);
             match self.prepare_artifacts_of(&done.image_id, &made) {
@@ -303,8 +306,8 @@ impl<'a> Committer<'a> {
         if !self.state.overwrite_artifacts {
             let declared: Vec<Artifact> =
                 made.iter().map(|made| Artifact::new(made.name.as_str(), made.payload.kind())).collect();
-            // Looked at before the run began, too; but that is a while ago.
-            let known = Known {
+            // FoundMarker at before the run began, too; but that is a while ago.
+            let known = KnownArtifacts {
                 recorded: self.state.outputs.get(image_id).map(Vec::as_slice).unwrap_or_default(),
                 interrupted: self.state.pending.get(image_id),
             };
@@ -317,17 +320,17 @@ impl<'a> Committer<'a> {
             .collect()
     }
 
-    /// Makes markers ready, each with its receipt as a seal knows it, before anything is written: an image that cannot take its
-    /// marker keeps its old rows.
+    /// Prepares markers, each with its receipt as a seal knows it, before anything is written: an image that cannot
+    /// take its marker keeps its old rows.
     fn ready(
         &mut self,
-        done: Vec<Done>,
+        done: Vec<ExtractedImage>,
         mut outputs: HashMap<String, Vec<Input>>,
         change: &mut Change,
     ) -> Vec<(PreparedJson, Option<u64>)> {
         let now = now_ns();
         let mut markers = Vec::with_capacity(done.len());
-        for Done { image_id, extracted: Extracted { rows, params, inputs, .. } } in done {
+        for ExtractedImage { image_id, extracted: Extracted { rows, params, inputs, .. } } in done {
             let ParamsReading { hash: params_hash, value: params, inputs: params_inputs } = params;
             let version = &self.indexer.analysis_version;
             let marker =
@@ -354,7 +357,7 @@ impl<'a> Committer<'a> {
                     change.pieces.push(Piece { image_id, params_hash, rows });
                 }
                 Err(error @ DatasetError::UnknownImage { .. }) => {
-                    // Deleted meanwhile: nobody is to try it again.
+                    // Deleted in the meantime: no run should try it again.
                     self.forget(&image_id);
                     self.state.pending.remove(&image_id);
                     self.failed.insert(image_id, Failure::new(FailureKind::InputChanged, error.to_string()));
@@ -381,8 +384,8 @@ impl<'a> Committer<'a> {
         ledger::write_intent(self.dataset, self.name, &intended)
     }
 
-    /// The commit is over: its intent goes, or is cut down to the images that have not been done. Those whose artifacts were written, but
-    /// neither rows nor marker, are among them.
+    /// The commit is over: its intent is removed, or reduced to the images that are not done. Among these are images
+    /// whose artifacts were written, but neither rows nor marker.
     fn end_intent(&mut self, making: Pending) -> Result<(), IndexError> {
         if self.state.library_sha256.is_none() {
             return Ok(());
@@ -395,7 +398,7 @@ impl<'a> Committer<'a> {
         ledger::write_intent(self.dataset, self.name, &self.state.pending)
     }
 
-    /// Where the table is certainly as it was, nothing was interrupted.
+    /// If the table is certainly unchanged, nothing was interrupted.
     fn take_back_intent(&self, change: &Change) {
         if self.state.library_sha256.is_none() || change.pieces.is_empty() {
             return;
@@ -406,16 +409,16 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// Rewrites the table. Python takes no lock: where it has written the table meanwhile, the change is planned again
-    /// on top of what is there. `may_take_back`: nothing but the intent was written so far.
+    /// Rewrites the table. Python takes no lock: if it has written the table in the meantime, the change is planned
+    /// again on top of what is there. `may_take_back`: nothing but the intent was written so far.
     fn rewrite(&mut self, change: &Change, may_take_back: bool) -> Result<Rewritten, IndexError> {
         for _ in 0..MAX_REWRITES {
             if std::mem::take(&mut self.state.is_broken) {
-                self.set_aside()?;
+                self.move_away()?;
             }
             let seen = self.dataset.table_stat(self.name.table())?;
             if seen != self.state.table {
-                // Rows that no plan has seen: nobody knows whose they are.
+                // No plan has seen these rows, so nothing is known about them.
                 self.state.altered = None;
                 self.state.table = seen;
             }
@@ -427,10 +430,13 @@ impl<'a> Committer<'a> {
                 Ok(None) => {
                     self.state.altered = None;
                     let table = self.name.key_text();
-                    tracing::info!(table, "another program has written the table meanwhile; planning the commit again");
+                    tracing::info!(
+                        table,
+                        "another program has changed the table in the meantime; planning the commit again"
+                    );
                 }
-                Err(error) if self.state.may_set_aside && error.is_broken_table() => {
-                    tracing::warn!(%error, "the table is made anew");
+                Err(error) if self.state.may_move_away && error.is_broken_table() => {
+                    tracing::warn!(%error, "the table is made again");
                     self.state.is_broken = true;
                 }
                 Err(error) => {
@@ -448,8 +454,8 @@ impl<'a> Committer<'a> {
         Err(IndexError::BusyTable { table: self.name.key_text(), tries: MAX_REWRITES })
     }
 
-    /// Moves a table that cannot be read out of the way, for whoever wants to look at it.
-    fn set_aside(&mut self) -> Result<(), IndexError> {
+    /// Moves a table that cannot be read away, so that a person can still look at it.
+    fn move_away(&mut self) -> Result<(), IndexError> {
         let now = jiff::Timestamp::now();
         let aside = format!(
             "index/kymhost/aside/{}-{}.{:09}.parquet",
@@ -460,11 +466,11 @@ impl<'a> Committer<'a> {
         let aside = Key::new(aside).map_err(DatasetError::from)?;
         let store = self.dataset.store();
         if store.rename(&self.name.key()?, &aside).map_err(DatasetError::from)? {
-            tracing::warn!(table = self.name.key_text(), aside = %store.describe(&aside), "a table that cannot be read was set aside");
+            tracing::warn!(table = self.name.key_text(), aside = %store.describe(&aside), "moved a table that cannot be read away");
         }
         self.state.table = None;
-        self.state.may_set_aside = false;
-        // All its rows are gone; a marker that vouches for some is stale by their count.
+        self.state.may_move_away = false;
+        // All its rows are gone; a marker that counts some is stale by their number.
         self.state.altered = Some(BTreeSet::new());
         Ok(())
     }
@@ -480,7 +486,7 @@ impl<'a> Committer<'a> {
         self.updated.insert(image_id);
     }
 
-    /// Says that the table's rows are those of the markers, where that is known.
+    /// Seals the table if its rows are known to be those of the markers.
     fn seal(&mut self, table: Option<Identity>) -> Result<(), IndexError> {
         let is_ours = match (&table, &self.state.table) {
             (Some(identity), Some(stat)) => *identity == Identity::of(stat, &identity.footer_sha256),
@@ -499,7 +505,7 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// Writes a seal for a table whose digests the plan has computed, where no commit was needed.
+    /// Writes a seal for a table whose digests the plan has computed, if no commit was needed.
     pub fn seal_what_was_verified(&mut self, identity: Option<Identity>) -> Result<(), IndexError> {
         if self.commits == 0 && identity.is_some() && self.dataset.table_stat(self.name.table())? == self.state.table {
             self.seal(identity)?;
@@ -508,7 +514,7 @@ impl<'a> Committer<'a> {
     }
 }
 
-/// Whether the failures of earlier runs do not tell of this one.
+/// Whether the recorded failures do not have this one.
 pub(crate) fn is_new_failure(past: &Failures, library_sha256: Option<&str>, image_id: &str, failure: &Failure) -> bool {
     library_sha256.is_some_and(|library_sha256| {
         past.get(image_id).is_none_or(|past| {

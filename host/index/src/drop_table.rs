@@ -7,8 +7,8 @@ use crate::observer::Observer;
 use kymhost_dataset::Dataset;
 use std::time::Duration;
 
-/// Deletes an indexer's table, which nobody else changes meanwhile; `false` where there is none. The run markers stay: they
-/// do not agree with a table without rows, so the next run makes it again.
+/// Deletes an indexer's table, which no other run changes at the same time; `false` if there is none. The run markers
+/// stay: they do not match a table without rows, so the next run makes it again.
 pub fn drop_table(
     dataset: &Dataset,
     name: &TableName,

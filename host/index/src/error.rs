@@ -118,7 +118,7 @@ impl From<DatasetError> for IndexError {
 }
 
 impl IndexError {
-    /// Whether an indexer's table cannot be read. A run that replaces all rows makes it anew.
+    /// Whether an indexer's table cannot be read. A run that replaces all rows makes it again.
     pub(crate) fn is_broken_table(&self) -> bool {
         matches!(self, Self::Dataset(DatasetError::Unreadable { table: Some(_), .. }))
     }

@@ -1,22 +1,21 @@
 //! Why one image is fresh or stale: every reason that holds, with what was and what is.
 //!
-//! Owns: the words for it, and how two JSON values differ. Never: decides anything, writes.
+//! Responsible for its wording. It decides nothing and writes nothing.
 
 use crate::error::IndexError;
+use crate::json_diff::{Difference, diff_json};
 use crate::names::TableName;
 use crate::options::Compat;
 use crate::plan::{Plan, PlanOptions, plan};
 use crate::provenance::ImageFacts;
 use crate::receipt::{self, ReadMarker};
-use crate::staleness::ImageReport;
-use crate::staleness::Reason;
+use crate::staleness::{ImageReport, Reason};
 use kymhost_dataset::{Dataset, DatasetError, Input, InputCheck, InputState, Record, check_input};
 use kymhost_plugin::{IndexerInfo, ParamsReading, Workforce};
-use kymhost_plugin_api::{Json, canonical_json};
-use std::collections::BTreeSet;
+use kymhost_plugin_api::Json;
 use std::sync::Arc;
 
-/// So much of a digest is shown: enough to tell two apart.
+/// How many digits of a digest are shown: enough to distinguish two.
 const SHOWN_DIGITS: usize = 12;
 
 /// Why one image is fresh or stale: every reason that holds, not only the first.
@@ -28,7 +27,7 @@ pub struct Explanation {
     pub table: String,
     /// The image, as `status` reports it.
     pub report: ImageReport,
-    /// Every reason that holds, the one of the report first; none where the image is fresh.
+    /// Every reason that applies, the one of the report first; empty if the image is fresh.
     pub causes: Vec<Cause>,
 }
 
@@ -37,25 +36,15 @@ pub struct Explanation {
 pub struct Cause {
     /// The reason.
     pub reason: Reason,
-    /// What was, in words: a version, a hash, a count of rows; none where nothing was.
+    /// What was, in words: a version, a hash, a count of rows; `None` if there was nothing.
     pub before: Option<String>,
     /// What is.
     pub after: Option<String>,
-    /// For [`Reason::StaleParamsChanged`]: where the params differ, as JSON pointers with the JSON texts of before and after.
+    /// For [`Reason::StaleParamsChanged`]: where the params differ, as JSON pointers with the JSON texts of before
+    /// and after.
     pub params: Vec<Difference>,
     /// For reasons about inputs: each key with what was found before and after, in words.
     pub inputs: Vec<Difference>,
-}
-
-/// One thing that differs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// A key, or a JSON pointer.
-    pub at: String,
-    /// What was; `None`: nothing.
-    pub before: Option<String>,
-    /// What is; `None`: nothing.
-    pub after: Option<String>,
 }
 
 /// Every reason that holds for one image; writes nothing.
@@ -83,7 +72,7 @@ pub fn explain(
         true => ask(workforce, image_id)?,
         false => None,
     };
-    let before = Before {
+    let before = RecordedState {
         record: &record,
         indexer,
         // Where it cannot be read, that is the reason, and has its words already.
@@ -96,7 +85,7 @@ pub fn explain(
     Ok(Explanation { indexer: name.indexer().to_owned(), table: name.key_text(), report: planned.report, causes })
 }
 
-/// The params of now, where they can be had.
+/// The current params, if the indexer can compute them.
 fn ask(workforce: &mut dyn Workforce, image_id: &str) -> Result<Option<ParamsReading>, IndexError> {
     let mut found = None;
     workforce.params_readings(&[image_id.to_owned()], &mut |_, answer| found = answer.ok())?;
@@ -104,14 +93,14 @@ fn ask(workforce: &mut dyn Workforce, image_id: &str) -> Result<Option<ParamsRea
 }
 
 /// What was recorded of the image, in its marker and in the table.
-struct Before<'a> {
+struct RecordedState<'a> {
     record: &'a Record,
     indexer: &'a IndexerInfo,
     marker: Option<ReadMarker>,
     rows: ImageFacts,
 }
 
-impl Before<'_> {
+impl RecordedState<'_> {
     fn cause(
         &self,
         reason: Reason,
@@ -273,87 +262,9 @@ fn input_text(input: &Input) -> String {
     }
 }
 
-/// Where two values differ, as JSON pointers in the order of the document (members by name), with the canonical texts of
-/// before and after. Values are the same where their canonical texts are.
-pub fn diff_json(before: &Json, after: &Json) -> Vec<Difference> {
-    let mut found = Vec::new();
-    differ(&mut String::new(), Some(before), Some(after), &mut found);
-    found
-}
-
-fn differ(at: &mut String, before: Option<&Json>, after: Option<&Json>, found: &mut Vec<Difference>) {
-    let length = at.len();
-    match (before, after) {
-        (Some(Json::Object(old)), Some(Json::Object(new))) => {
-            let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-            for name in names {
-                at.push('/');
-                at.push_str(&name.replace('~', "~0").replace('/', "~1"));
-                differ(at, old.get(name), new.get(name), found);
-                at.truncate(length);
-            }
-        }
-        (Some(Json::Array(old)), Some(Json::Array(new))) => {
-            for place in 0..old.len().max(new.len()) {
-                at.push_str(&format!("/{place}"));
-                differ(at, old.get(place), new.get(place), found);
-                at.truncate(length);
-            }
-        }
-        _ => {
-            let (before, after) = (before.map(canonical_json), after.map(canonical_json));
-            if before != after {
-                found.push(Difference { at: at.clone(), before, after });
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    fn differences(before: &str, after: &str) -> Vec<(String, Option<String>, Option<String>)> {
-        let found = diff_json(&Json::parse(before.as_bytes()).unwrap(), &Json::parse(after.as_bytes()).unwrap());
-        found.into_iter().map(|difference| (difference.at, difference.before, difference.after)).collect()
-    }
-
-    #[test]
-    fn values_differ_where_their_texts_do() {
-        type Case = (&'static str, &'static str, &'static [(&'static str, Option<&'static str>, Option<&'static str>)]);
-        let cases: &[Case] = &[
-            ("{}", "{}", &[]),
-            ("{\"a\":1,\"b\":[2]}", "{\"b\":[2],\"a\":1}", &[]),
-            ("NaN", "NaN", &[]),
-            ("1", "1.0", &[("", Some("1"), Some("1.0"))]),
-            ("0.0", "-0.0", &[("", Some("0.0"), Some("-0.0"))]),
-            ("{}", "[]", &[("", Some("{}"), Some("[]"))]),
-            ("{\"a\":{}}", "{\"a\":[]}", &[("/a", Some("{}"), Some("[]"))]),
-            ("{\"a\":1}", "{\"b\":1}", &[("/a", Some("1"), None), ("/b", None, Some("1"))]),
-            ("{\"a\":null}", "{}", &[("/a", Some("null"), None)]),
-            ("[1,2]", "[1,3,4]", &[("/1", Some("2"), Some("3")), ("/2", None, Some("4"))]),
-            ("{\"a/b\":{\"~\":1}}", "{\"a/b\":{\"~\":2}}", &[("/a~1b/~0", Some("1"), Some("2"))]),
-            ("{\"~1\":1}", "{\"~1\":2}", &[("/~01", Some("1"), Some("2"))]),
-            ("{\"\":1}", "{\"\":2}", &[("/", Some("1"), Some("2"))]),
-            ("{\"é\":\"x\\u0000\"}", "{\"é\":{\"k\":[]}}", &[("/é", Some("\"x\\u0000\""), Some("{\"k\":[]}"))]),
-            ("{\"a\":[{\"b\":1}]}", "{\"a\":[{\"b\":2}]}", &[("/a/0/b", Some("1"), Some("2"))]),
-        ];
-        for (before, after, expected) in cases {
-            let expected: Vec<_> = expected
-                .iter()
-                .map(|(at, before, after)| ((*at).to_owned(), before.map(str::to_owned), after.map(str::to_owned)))
-                .collect();
-            assert_eq!(differences(before, after), expected, "{before} {after}");
-        }
-    }
-
-    #[test]
-    fn nesting_as_deep_as_it_is_read() {
-        let deep = |leaf: &str| "[".repeat(899) + leaf + &"]".repeat(899);
-        let found = differences(&deep("1"), &deep("2"));
-        assert_eq!(found, [("/0".repeat(899), Some("1".to_owned()), Some("2".to_owned()))]);
-    }
 
     #[test]
     fn words_for_inputs() {
@@ -380,45 +291,6 @@ mod tests {
         ];
         for (found, expected) in cases {
             assert_eq!(text(found), expected);
-        }
-    }
-
-    /// Any small value, of few names so that two of them have some in common.
-    fn json() -> impl Strategy<Value = Json> {
-        let leaf = prop_oneof![
-            Just(Json::Null),
-            any::<bool>().prop_map(Json::from),
-            (-2i64..3).prop_map(Json::from),
-            prop_oneof![Just(0.0), Just(-0.0), Just(f64::NAN), Just(1.0)].prop_map(Json::Float),
-            "[a~/]{0,2}".prop_map(Json::from),
-        ];
-        leaf.prop_recursive(3, 20, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Json::Array),
-                prop::collection::vec(("[a~/]{0,2}", inner), 0..4).prop_map(Json::object),
-            ]
-        })
-    }
-
-    /// The value that a pointer leads to.
-    fn at<'a>(value: &'a Json, pointer: &str) -> Option<&'a Json> {
-        pointer.split('/').skip(1).try_fold(value, |value, token| match value {
-            Json::Array(items) => items.get(token.parse::<usize>().ok()?),
-            other => other.get(&token.replace("~1", "/").replace("~0", "~")),
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn there_is_a_difference_where_values_differ_and_only_there(before in json(), after in json()) {
-            let found = diff_json(&before, &after);
-            prop_assert_eq!(found.is_empty(), canonical_json(&before) == canonical_json(&after));
-            prop_assert_eq!(diff_json(&before, &before), []);
-            for difference in found {
-                prop_assert_eq!(at(&before, &difference.at).map(canonical_json), difference.before.clone());
-                prop_assert_eq!(at(&after, &difference.at).map(canonical_json), difference.after.clone());
-                prop_assert_ne!(difference.before, difference.after);
-            }
         }
     }
 }

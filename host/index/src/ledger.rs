@@ -1,10 +1,10 @@
-//! What we keep of a table beside it, in `index/kymhost/`: its seal, the intent of a commit, the failures of the last run.
+//! What we keep about a table, in `index/kymhost/`: its seal, the intent of a commit, the failures of the last run.
 //!
-//! Owns: their forms and keys, reading and writing them. Never: decides what follows from them.
+//! Responsible for their format and keys, for reading and for writing them. It does not decide what follows from them.
 //!
 //! All three are documents of `serde_json`. One that cannot be read is treated as the safest thing that it could be: a
-//! seal as broken, an intent as naming every image, failures as none; and it is said so in the log. That the store
-//! refuses to read one is an error: what it holds may be anything.
+//! seal as broken, an intent as naming every image, failures as none; and the log says so. If the store
+//! refuses to read one, that is an error: it may hold anything.
 
 use crate::error::IndexError;
 use crate::names::TableName;
@@ -58,12 +58,13 @@ pub struct Seal {
     pub table: Identity,
     /// Images whose rows were not those of their markers when it was sealed, and have not been done since.
     pub altered: BTreeSet<String>,
-    /// The receipts that the table was sealed with. Another one may vouch for other rows: its marker was put there by
-    /// somebody else, from a backup maybe.
+    /// The receipts that the table was sealed with. An unknown one may describe other rows: another program put its
+    /// marker there, maybe from a backup.
     pub receipts: Receipts,
 }
 
-/// Which image has which digest of its rows, each pair as a short digest: enough to see a receipt that is not among them.
+/// Which image has which digest of its rows, each pair as a short digest: enough to see a receipt that is not among
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Receipts(Vec<u64>);
@@ -115,17 +116,19 @@ impl TryFrom<String> for Receipts {
     }
 }
 
-/// The images that a commit is about to change: `index/kymhost/intents/<table>.json`. On disk before the table's rename,
-/// gone after the last marker is on disk.
+/// The images that a commit is about to change: `index/kymhost/intents/<table>.json`. On disk before the table's
+/// rename, gone after the last marker is on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Intent {
-    /// These, each with the artifacts that are written for it: so that what a kill leaves of them is known as ours.
+    /// These, each with the artifacts that are written for it: so that we recognize as ours what a killed commit
+    /// leaves.
     Images(Pending),
     /// It cannot be read: any image.
     Unreadable,
 }
 
-/// Images of a commit, each with the artifacts that it writes for them by key: the SHA-256 of the file that is written, empty for an array.
+/// Images of a commit, each with the artifacts that it writes for them by key: the SHA-256 of the file that is
+/// written, empty for an array.
 pub type Pending = BTreeMap<String, BTreeMap<String, String>>;
 
 /// Images for which no artifacts are written.
@@ -148,7 +151,7 @@ pub struct PastFailure {
     pub inputs: Vec<Input>,
 }
 
-/// The failures of a table by image: `index/kymhost/failures/<table>.json`; absent where there are none.
+/// The failures of a table by image: `index/kymhost/failures/<table>.json`; absent if there are none.
 pub type Failures = BTreeMap<String, PastFailure>;
 
 /// A document: its form, and what is in it.
@@ -159,7 +162,7 @@ struct Document<T> {
     content: T,
 }
 
-/// An intent without `images` means every image: what is written where the list is too long to be read again.
+/// An intent without `images` means every image: what is written if the list is too long to be read back.
 #[derive(Debug, Serialize, Deserialize)]
 struct IntentContent {
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -175,7 +178,7 @@ struct FailuresContent<F = Failures> {
 }
 
 /// What a document's key holds.
-enum Read<T> {
+enum ReadDocument<T> {
     Nothing,
     Unreadable,
     Content(T),
@@ -185,14 +188,14 @@ fn key(kind: &str, name: &TableName) -> Result<Key, IndexError> {
     Ok(Key::new(format!("index/kymhost/{kind}/{}.json", name.table())).map_err(DatasetError::from)?)
 }
 
-fn read<T: DeserializeOwned>(dataset: &Dataset, kind: &str, name: &TableName) -> Result<Read<T>, IndexError> {
+fn read<T: DeserializeOwned>(dataset: &Dataset, kind: &str, name: &TableName) -> Result<ReadDocument<T>, IndexError> {
     let key = key(kind, name)?;
     let why = match dataset.store().get(&key, MAX_DOCUMENT_BYTES) {
-        Ok(None) => return Ok(Read::Nothing),
+        Ok(None) => return Ok(ReadDocument::Nothing),
         // Twice: the form is looked at first, since the content of another form may be anything.
         Ok(Some(text)) => match serde_json::from_slice::<Document<serde::de::IgnoredAny>>(&text) {
             Ok(document) if document.format == FORMAT => match serde_json::from_slice::<Document<T>>(&text) {
-                Ok(document) => return Ok(Read::Content(document.content)),
+                Ok(document) => return Ok(ReadDocument::Content(document.content)),
                 Err(error) => error.to_string(),
             },
             Ok(document) => format!("its format is {}, expected {FORMAT}", document.format),
@@ -202,13 +205,13 @@ fn read<T: DeserializeOwned>(dataset: &Dataset, kind: &str, name: &TableName) ->
         Err(error) => return Err(DatasetError::from(error).into()),
     };
     tracing::warn!(key = %dataset.store().describe(&key), why, "cannot be read; the safest is assumed");
-    Ok(Read::Unreadable)
+    Ok(ReadDocument::Unreadable)
 }
 
-/// The text of a document; `None` where it is too long to be read again.
+/// The text of a document; `None` if it is too long to be read back.
 fn text(content: impl Serialize, key: &Key) -> Result<Option<Vec<u8>>, IndexError> {
     let text = serde_json::to_vec(&Document { format: FORMAT, content }).map_err(|error| {
-        // Only a value that is no JSON could do this, and these have none.
+        // Only a value that is not JSON could cause this, and these documents have none.
         DatasetError::Unwritable { key: key.to_string(), why: error.to_string() }
     })?;
     Ok(Some(text).filter(|text| text.len() as u64 <= MAX_DOCUMENT_BYTES))
@@ -223,11 +226,11 @@ fn remove(dataset: &Dataset, key: &Key) -> Result<(), IndexError> {
     Ok(())
 }
 
-/// The seal; `None` where there is none or it cannot be read.
+/// The seal; `None` if there is none or it cannot be read.
 pub fn read_seal(dataset: &Dataset, name: &TableName) -> Result<Option<Seal>, IndexError> {
     match read(dataset, SEALS, name)? {
-        Read::Content(seal) => Ok(Some(seal)),
-        Read::Nothing | Read::Unreadable => Ok(None),
+        ReadDocument::Content(seal) => Ok(Some(seal)),
+        ReadDocument::Nothing | ReadDocument::Unreadable => Ok(None),
     }
 }
 
@@ -249,9 +252,11 @@ pub fn remove_seal(dataset: &Dataset, name: &TableName) -> Result<(), IndexError
 /// The intent that a killed commit left.
 pub fn read_intent(dataset: &Dataset, name: &TableName) -> Result<Option<Intent>, IndexError> {
     Ok(match read::<IntentContent>(dataset, INTENTS, name)? {
-        Read::Nothing => None,
-        Read::Unreadable | Read::Content(IntentContent { images: None, .. }) => Some(Intent::Unreadable),
-        Read::Content(IntentContent { images: Some(images), mut artifacts }) => {
+        ReadDocument::Nothing => None,
+        ReadDocument::Unreadable | ReadDocument::Content(IntentContent { images: None, .. }) => {
+            Some(Intent::Unreadable)
+        }
+        ReadDocument::Content(IntentContent { images: Some(images), mut artifacts }) => {
             let with_artifacts = |image: String| {
                 let made = artifacts.remove(&image).unwrap_or_default();
                 (image, made)
@@ -287,8 +292,8 @@ pub fn write_intent(dataset: &Dataset, name: &TableName, images: &Pending) -> Re
 /// The failures.
 pub fn read_failures(dataset: &Dataset, name: &TableName) -> Result<Failures, IndexError> {
     match read(dataset, FAILURES, name)? {
-        Read::Content(FailuresContent { failures }) => Ok(failures),
-        Read::Nothing | Read::Unreadable => Ok(Failures::new()),
+        ReadDocument::Content(FailuresContent { failures }) => Ok(failures),
+        ReadDocument::Nothing | ReadDocument::Unreadable => Ok(Failures::new()),
     }
 }
 
@@ -299,7 +304,7 @@ pub fn write_failures(dataset: &Dataset, name: &TableName, failures: &Failures) 
         return remove(dataset, &key);
     }
     let mut kept = failures.clone();
-    // That an image failed matters most: what it read, then why, is left out where all together is too long.
+    // That an image failed matters most: what it read, then why, is left out if all together is too long.
     let leave_out: [fn(&mut PastFailure); 3] =
         [|_| {}, |failure| failure.inputs.clear(), |failure| failure.message.clear()];
     for leave_out in leave_out {

@@ -1,9 +1,9 @@
 //! The locks of tables: one run at a time changes a table.
 //!
-//! Owns: in which order they are taken, waiting for them. Never: takes one for reading.
+//! Responsible for taking one and for waiting for it. Reading needs none.
 //!
-//! They are kernel locks: they die with the process that holds them, so none has ever to be broken. Python takes none;
-//! what it writes meanwhile is seen by the table's identity.
+//! They are kernel locks: they die with the process that holds them, so none ever needs to be broken. Python takes
+//! none; the table's identity shows what it has written in the meantime.
 
 use crate::error::IndexError;
 use crate::names::TableName;
@@ -17,11 +17,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// Takes a table's lock, waiting for another run to let go of it for `wait` at most. `what`: the indexer and what is
+/// Takes a table's lock, waiting at most `wait` for another run to release it. `what`: the indexer and what is
 /// done with it, for those who wait for us.
 ///
 /// # Errors
-/// [`IndexError::Locked`] where another run still holds it then; [`IndexError::Interrupted`] where the observer says so.
+/// [`IndexError::Locked`] if another run still holds it then; [`IndexError::Interrupted`] if the observer says so.
 pub(crate) fn hold(
     dataset: &Dataset,
     name: &TableName,
@@ -29,50 +29,25 @@ pub(crate) fn hold(
     wait: Duration,
     observer: &mut dyn Observer,
 ) -> Result<LockGuard, IndexError> {
-    let mut guards = hold_all(dataset, &[(name, what)], wait, observer)?;
-    guards.pop().ok_or(IndexError::Interrupted)
-}
-
-/// As [`hold`], for several tables, each with what is done: in the order of their names, so that of two runs over the same
-/// tables none waits for the other for ever. Where one cannot be had, none is held.
-fn hold_all(
-    dataset: &Dataset,
-    tables: &[(&TableName, &str)],
-    wait: Duration,
-    observer: &mut dyn Observer,
-) -> Result<Vec<LockGuard>, IndexError> {
+    // No deadline: a wait longer than the clock can count.
     let until = Instant::now().checked_add(wait);
-    let mut tables = tables.to_vec();
-    tables.sort_unstable_by(|(one, _), (other, _)| one.table().cmp(other.table()));
-    tables.dedup_by(|(one, _), (other, _)| one.table() == other.table());
-    tables.into_iter().map(|(name, what)| take(dataset, name, what, until, observer)).collect()
-}
-
-fn take(
-    dataset: &Dataset,
-    name: &TableName,
-    what: &str,
-    until: Option<Instant>,
-    observer: &mut dyn Observer,
-) -> Result<LockGuard, IndexError> {
     let key = name.lock_key()?;
     let store = dataset.store();
     let mut pause = FIRST_PAUSE;
-    let mut told = false;
+    let mut has_reported = false;
     loop {
         let us = Holder::this_process(what).to_text();
         if let Some(guard) = store.lock(&key, &us).map_err(DatasetError::from)? {
             return Ok(guard);
         }
-        // No deadline: a wait longer than the clock can tell.
         let left = until.map_or(LONGEST_PAUSE, |until| until.saturating_duration_since(Instant::now()));
         let holder = store.lock_holder(&key);
         if left.is_zero() {
             return Err(IndexError::Locked { table: name.key_text(), holder });
         }
-        if !told {
+        if !has_reported {
             observer.waiting(&holder);
-            told = true;
+            has_reported = true;
         }
         if observer.interrupted() {
             return Err(IndexError::Interrupted);
@@ -125,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_run_is_told_who_holds_the_table() {
+    fn second_run_sees_lock_holder() {
         let (_folder, dataset) = fixture();
         let mut waiter = Waiter::default();
         let guard = hold(&dataset, &table("radon"), "radon, incremental", Duration::ZERO, &mut waiter).unwrap();
@@ -149,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_gets_the_table_once_it_is_free() {
+    fn waiting_run_gets_released_table() {
         let (_folder, dataset) = fixture();
         let (release, released) = mpsc::channel::<()>();
         let (held, is_held) = mpsc::channel::<()>();
@@ -172,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_can_be_given_up() {
+    fn waiting_can_be_interrupted() {
         let (_folder, dataset) = fixture();
         let _guard = hold(&dataset, &table("radon"), "", Duration::ZERO, &mut Waiter::default()).unwrap();
         for wait in [LONG, Duration::MAX] {
@@ -183,23 +158,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn several_tables_are_taken_in_the_order_of_their_names_or_not_at_all() {
-        let (_folder, dataset) = fixture();
-        let [a, b, c] = [table("a"), table("b"), table("c")];
-        let take = |tables: &[(&TableName, &str)]| hold_all(&dataset, tables, Duration::ZERO, &mut Waiter::default());
-        assert_eq!(take(&[(&c, ""), (&a, ""), (&b, ""), (&a, "")]).unwrap().len(), 3, "each once");
-        // While b is held, a is had (and let go again), and c is never asked for.
-        let guard = hold(&dataset, &b, "", Duration::ZERO, &mut Waiter::default()).unwrap();
-        let said = |name: &TableName| dataset.store().lock_holder(&name.lock_key().unwrap()).plugin;
-        let error = take(&[(&c, "new"), (&b, "new"), (&a, "new")]).unwrap_err();
-        assert!(matches!(&error, IndexError::Locked { table, .. } if table.contains("kym_b")), "{error}");
-        assert_eq!([said(&a).as_deref(), said(&c).as_deref()], [Some("new"), Some("")]);
-        drop(guard);
-        assert_eq!(take(&[(&c, ""), (&b, ""), (&a, "")]).unwrap().len(), 3);
-    }
-
-    /// Not a test by itself: the process that [`a_lock_dies_with_its_holder`] kills.
+    /// Not a test by itself: the process that [`lock_released_when_holder_dies`] kills.
     #[test]
     fn hold_until_killed() {
         let Some(path) = std::env::var_os(HOLDER) else { return };
@@ -218,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_dies_with_its_holder() {
+    fn lock_released_when_holder_dies() {
         let (_folder, dataset) = fixture();
         let mut child = start_holder(&dataset);
         let key = table("radon").lock_key().unwrap();

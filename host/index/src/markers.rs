@@ -1,5 +1,7 @@
 //! Reading the run markers of many images, and looking again at the inputs that they record.
-//! Owns: what counts as a marker, as none, or as one that cannot be read; which inputs hold. Never: writes.
+//!
+//! Responsible for what counts as a marker, as no marker, or as an unreadable one, and for which inputs are
+//! unchanged. It writes nothing.
 
 use crate::error::IndexError;
 use crate::ledger::Receipts;
@@ -12,7 +14,8 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Threads that look at images, at most: what they wait for is the disk and the system's locks, which more do not hasten.
+/// Threads that look at images, at most: what they wait for is the disk and the system's locks, which more threads do
+/// not speed up.
 const MAX_THREADS: usize = 4;
 /// How many images a thread takes at a time.
 const BLOCK: usize = 64;
@@ -24,54 +27,54 @@ pub(crate) enum Marker {
     None,
     /// A valid one.
     Valid(RunMarker),
-    /// There is one, but it cannot be told whether it is valid.
+    /// There is one, but whether it is valid is not known.
     Unreadable(Failure),
 }
 
 /// What was found of one image.
 #[derive(Debug)]
-pub(crate) struct Looked {
+pub(crate) struct FoundMarker {
     pub marker: Marker,
-    /// What the marker's receipt says, where it has one.
-    pub receipt: Option<Kept>,
-    /// What is no marker of today, and may be of an older form that the indexer knows.
+    /// What the marker's receipt says, if it has one.
+    pub receipt: Option<CachedReceipt>,
+    /// Text that is not a current marker, but may have an older format that the indexer knows.
     other: Option<Vec<u8>>,
 }
 
-/// What is kept of a receipt: there may be very many.
+/// The part of a receipt that stays in memory: there may be very many.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct CachedReceipt {
     pub library_sha256: Arc<str>,
     pub rows_sha256: String,
     /// The image with it, as a seal knows it.
     pub mark: u64,
     pub is_adopted: bool,
-    /// All that the params were made from is known and holds.
+    /// All inputs of the params are known and unchanged.
     pub params_hold: bool,
-    /// It is known what the rows were made from.
+    /// The inputs of the rows are known.
     pub has_rows_inputs: bool,
     /// The keys of the artifacts that were made.
     pub outputs: Vec<String>,
-    /// What is not exactly as it was recorded.
-    pub moved: Option<Box<Moved>>,
+    /// What is not exactly as recorded.
+    pub drift: Option<Box<InputDrift>>,
 }
 
 /// Inputs that are not exactly as recorded.
 #[derive(Debug, Default)]
-pub(crate) struct Moved {
+pub(crate) struct InputDrift {
     pub changed: Vec<String>,
     pub removed: Vec<String>,
     pub appeared: Vec<String>,
     /// Artifacts that were made, and are gone or have other content.
     pub outputs: Vec<String>,
-    /// Lists with what is known of inputs now, where their content is the same.
+    /// Lists with what is known about inputs now, if their content is the same.
     pub freshening: Freshening,
     /// Why an input of the rows cannot be looked at.
     pub failure: Option<Failure>,
 }
 
-impl Looked {
-    /// The image with its receipt, as a seal knows it; `None` where it has no receipt.
+impl FoundMarker {
+    /// The image with its receipt, as a seal knows it; `None` if it has no receipt.
     pub fn mark(&self) -> Option<u64> {
         self.receipt.as_ref().map(|kept| kept.mark)
     }
@@ -86,17 +89,17 @@ impl Looked {
         }
     }
 
-    /// Takes note of what the params were made from, where the answer is the marker's: it need not be asked for again.
+    /// Notes what the params were made from if the answer is the marker's, so that it need not be asked for again.
     pub fn learn_params(&mut self, hashed: &ParamsReading, library_sha256: &str) {
         let (Marker::Valid(marker), Some(kept)) = (&self.marker, &mut self.receipt) else { return };
-        // An answer that was made from nothing may as well be one of which nothing is known.
+        // An answer without inputs may just as well be one whose inputs are not known.
         if *kept.library_sha256 == *library_sha256 && marker.params_hash == hashed.hash && !hashed.inputs.is_empty() {
-            kept.moved.get_or_insert_default().freshening.inputs.params = Some(hashed.inputs.clone());
+            kept.drift.get_or_insert_default().freshening.inputs.params = Some(hashed.inputs.clone());
         }
     }
 }
 
-impl Moved {
+impl InputDrift {
     pub fn changes(&self) -> InputChanges<'_> {
         InputChanges {
             changed: &self.changed,
@@ -107,8 +110,8 @@ impl Moved {
     }
 }
 
-/// Reads each image's marker by kymflow's rules: text that is no JSON cannot be read.
-pub(crate) fn read(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> Vec<Looked> {
+/// Reads each image's marker by kymflow's rules: text that is not JSON counts as unreadable.
+pub(crate) fn read(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> Vec<FoundMarker> {
     let mut looked = Vec::with_capacity(image_ids.len());
     for id in image_ids {
         let payload = dataset.record(id).and_then(|record| record.json_with_bytes(marker_name));
@@ -120,15 +123,16 @@ pub(crate) fn read(dataset: &Dataset, image_ids: &[&str], marker_name: &str) -> 
             },
             Err(error) => (Marker::Unreadable(unreadable(&error)), None),
         };
-        looked.push(Looked { marker, receipt: None, other });
+        looked.push(FoundMarker { marker, receipt: None, other });
     }
     looked
 }
 
 /// Reads each image's marker by our rules, and looks again at the inputs that its receipt names.
 ///
-/// A marker that was torn is none: the image is done again. One that the system does not let us read is not.
-pub(crate) fn look(dataset: &Dataset, image_ids: &[&str], own: Own<'_>) -> Vec<Looked> {
+/// A torn marker counts as no marker: the image is processed again. One that the system does not let us read is
+/// unreadable.
+pub(crate) fn read_and_check(dataset: &Dataset, image_ids: &[&str], own: Own<'_>) -> Vec<FoundMarker> {
     let parallel = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
     let threads = parallel.min(image_ids.len().div_ceil(BLOCK));
     let next = AtomicUsize::new(0);
@@ -138,7 +142,8 @@ pub(crate) fn look(dataset: &Dataset, image_ids: &[&str], own: Own<'_>) -> Vec<L
         loop {
             let block = next.fetch_add(1, Ordering::Relaxed);
             let Some(ids) = image_ids.chunks(BLOCK).nth(block) else { return done };
-            let looked: Vec<Looked> = ids.iter().map(|id| look_at(dataset, id, own, &mut library)).collect();
+            let looked: Vec<FoundMarker> =
+                ids.iter().map(|id| read_and_check_one(dataset, id, own, &mut library)).collect();
             done.push((block, looked));
         }
     };
@@ -146,7 +151,7 @@ pub(crate) fn look(dataset: &Dataset, image_ids: &[&str], own: Own<'_>) -> Vec<L
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let mut blocks = work();
         for other in others {
-            // A panic over there is one over here.
+            // Propagate panics from the other threads.
             blocks.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
         }
         blocks
@@ -155,64 +160,64 @@ pub(crate) fn look(dataset: &Dataset, image_ids: &[&str], own: Own<'_>) -> Vec<L
     blocks.into_iter().flat_map(|(_, looked)| looked).collect()
 }
 
-fn look_at(dataset: &Dataset, image_id: &str, own: Own<'_>, library: &mut Arc<str>) -> Looked {
+fn read_and_check_one(dataset: &Dataset, image_id: &str, own: Own<'_>, library: &mut Arc<str>) -> FoundMarker {
     let read = dataset.record(image_id).and_then(|record| Ok((record.json_bytes(own.marker_name)?, record)));
     let (text, record) = match read {
         Ok((Some(text), record)) => (text, record),
-        // What is there, but is no gzip, is torn as well.
+        // A file that is not valid gzip is torn too.
         Ok((None, _)) | Err(DatasetError::Unreadable { .. }) => {
-            return Looked { marker: Marker::None, receipt: None, other: None };
+            return FoundMarker { marker: Marker::None, receipt: None, other: None };
         }
         Err(error) => {
-            return Looked { marker: Marker::Unreadable(unreadable(&error)), receipt: None, other: None };
+            return FoundMarker { marker: Marker::Unreadable(unreadable(&error)), receipt: None, other: None };
         }
     };
     match receipt::read(&text) {
         Some(ReadMarker { marker, receipt }) => {
-            let receipt = receipt.map(|receipt| keep(&record, own, receipt, library));
-            Looked { marker: Marker::Valid(marker), receipt, other: None }
+            let receipt = receipt.map(|receipt| check_receipt(&record, own, receipt, library));
+            FoundMarker { marker: Marker::Valid(marker), receipt, other: None }
         }
         None => {
             let is_object = Json::parse(&text).is_ok_and(|payload| payload.as_object().is_some());
-            Looked { marker: Marker::None, receipt: None, other: is_object.then_some(text) }
+            FoundMarker { marker: Marker::None, receipt: None, other: is_object.then_some(text) }
         }
     }
 }
 
-fn keep(record: &Record, own: Own<'_>, receipt: Receipt, library: &mut Arc<str>) -> Kept {
+fn check_receipt(record: &Record, own: Own<'_>, receipt: Receipt, library: &mut Arc<str>) -> CachedReceipt {
     if **library != *receipt.library_sha256 {
         *library = Arc::from(receipt.library_sha256);
     }
-    let mut moved = Moved::default();
+    let mut drift = InputDrift::default();
     let params_hold = receipt.inputs.params.as_deref().is_some_and(|inputs| {
-        // What cannot be looked at is asked for again: then the indexer says what is wrong.
+        // If an input cannot be read, the indexer is asked: it then says what is wrong.
         let Ok(changes) = check(record, own, inputs) else { return false };
-        moved.freshening.inputs.params = changes.freshening;
+        drift.freshening.inputs.params = changes.freshening;
         changes.changed.is_empty() && changes.removed.is_empty() && changes.appeared.is_empty()
     });
     if let Some(inputs) = &receipt.inputs.rows {
         match check(record, own, inputs) {
             Ok(changes) => {
-                moved.freshening.inputs.rows = changes.freshening;
-                (moved.changed, moved.removed, moved.appeared) = (changes.changed, changes.removed, changes.appeared);
+                drift.freshening.inputs.rows = changes.freshening;
+                (drift.changed, drift.removed, drift.appeared) = (changes.changed, changes.removed, changes.appeared);
             }
-            Err(error) => moved.failure = Some(unreadable(&error)),
+            Err(error) => drift.failure = Some(unreadable(&error)),
         }
     }
     if !receipt.outputs.is_empty() {
         match check(record, own, &receipt.outputs) {
             Ok(changes) => {
-                moved.freshening.outputs = changes.freshening;
-                // What was made cannot appear: it was there.
-                moved.outputs = [changes.changed, changes.removed].concat();
+                drift.freshening.outputs = changes.freshening;
+                // An output cannot appear: it existed.
+                drift.outputs = [changes.changed, changes.removed].concat();
             }
-            Err(error) => moved.failure = Some(unreadable(&error)),
+            Err(error) => drift.failure = Some(unreadable(&error)),
         }
     }
-    let is_still = moved.failure.is_none()
-        && moved.freshening == Freshening::default()
-        && moved.changes() == InputChanges::default();
-    Kept {
+    let is_still = drift.failure.is_none()
+        && drift.freshening == Freshening::default()
+        && drift.changes() == InputChanges::default();
+    CachedReceipt {
         library_sha256: Arc::clone(library),
         mark: Receipts::mark(record.image_id(), &receipt.rows_sha256),
         rows_sha256: receipt.rows_sha256,
@@ -220,7 +225,7 @@ fn keep(record: &Record, own: Own<'_>, receipt: Receipt, library: &mut Arc<str>)
         params_hold,
         has_rows_inputs: receipt.inputs.rows.is_some(),
         outputs: receipt.outputs.into_iter().map(|output| output.key).collect(),
-        moved: (!is_still).then(|| Box::new(moved)),
+        drift: (!is_still).then(|| Box::new(drift)),
     }
 }
 
@@ -229,7 +234,7 @@ struct Changes {
     changed: Vec<String>,
     removed: Vec<String>,
     appeared: Vec<String>,
-    /// The inputs with what is known of them now, where that is more and all of them hold.
+    /// The inputs with what is known about them now, if that is more and all of them are unchanged.
     freshening: Option<Vec<Input>>,
 }
 
@@ -240,7 +245,7 @@ fn check(record: &Record, own: Own<'_>, inputs: &[Input]) -> Result<Changes, Dat
         match check_input(record, own, input)? {
             InputCheck::Same => {}
             InputCheck::SameContent(known) => {
-                // What is still too young to be trusted is known no better than before.
+                // Times that are still too young to be trusted add nothing.
                 if known != *input
                     && let Some(slot) = now.get_or_insert_with(|| inputs.to_vec()).get_mut(place)
                 {
@@ -263,7 +268,7 @@ fn unreadable(error: &DatasetError) -> Failure {
 }
 
 /// Asks the indexer about markers of an older form, all in one call. Where there are none, it is not asked.
-pub(crate) fn settle(looked: &mut [Looked], workforce: &mut dyn Workforce) -> Result<(), IndexError> {
+pub(crate) fn ask_about_old(looked: &mut [FoundMarker], workforce: &mut dyn Workforce) -> Result<(), IndexError> {
     let (mut places, mut payloads) = (Vec::new(), Vec::new());
     for (place, image) in looked.iter_mut().enumerate() {
         if let Some(payload) = image.other.take() {

@@ -14,9 +14,9 @@ mod types;
 mod values;
 
 pub(crate) use piece::MergeError;
-pub use piece::{Piece, Refusal};
+pub use piece::{Piece, RefusedPiece};
 pub(crate) use plan::{OldTable, plan};
-pub(crate) use planned::Planned;
+pub(crate) use planned::MergePlan;
 pub(crate) use values::{can_be, has_value};
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Where an indexer's table is kept.
-//! Owns: the table's name and key. Never: I/O, which names there may be (see `plugin::fault_of_name`).
+//!
+//! Responsible for the table's name and key. It does no I/O; which names are allowed is in `plugin::fault_of_name`.
 
 use crate::error::IndexError;
 use kymhost_plugin::{TABLE_PREFIX, fault_of_name, plain_name};

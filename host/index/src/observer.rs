@@ -3,7 +3,7 @@
 use kymhost_plugin::Failure;
 use kymhost_store::Holder;
 
-/// What a run tells while it works, for progress bars. Called from the run's own thread.
+/// What a run reports while it works, for progress bars. Called from the run's own thread.
 pub trait Observer {
     /// All images are judged; so many are to be done.
     fn planned(&mut self, to_do: usize, total: usize) {

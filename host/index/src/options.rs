@@ -46,15 +46,16 @@ impl FromStr for Mode {
 /// Whose rules decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compat {
-    /// Ours: kymflow's, and where those say fresh, what the marker's receipt says of inputs and rows.
+    /// Ours: kymflow's, and if those say fresh, what the marker's receipt says of inputs and rows.
     #[default]
     Kymhost,
     /// kymflow's, to the letter; markers, tables and statistics as it writes them.
     Kymflow,
 }
 
-/// Which images a run does, of those that its mode does. The others are not looked at: no figure of [`Stats`](crate::Stats) counts
-/// them, and they keep rows and markers. Their reports are among [`RunOutcome::decisions`](crate::RunOutcome::decisions) all the same.
+/// Which images a run does, of those that its mode does. The others are ignored: no figure of [`Stats`](crate::Stats)
+/// counts them, and they keep rows and markers. Their reports are among
+/// [`RunOutcome::decisions`](crate::RunOutcome::decisions) all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
     /// Only these; one that the dataset lacks is an error. Rows of deleted images are then left alone.
@@ -81,7 +82,7 @@ pub enum OnSchemaChange {
     /// The image fails, and keeps its old rows.
     #[default]
     Fail,
-    /// All images are extracted anew, into a new table.
+    /// All images are extracted again, into a new table.
     Recompute,
 }
 
@@ -96,23 +97,23 @@ pub struct RunOptions {
     pub selection: Selection,
     /// Rows of deleted images.
     pub orphans: Orphans,
-    /// Remove rows of deleted images even where the guard would refuse (`--yes`).
+    /// Remove rows of deleted images even if the guard would refuse (`--yes`).
     pub allow_mass_removal: bool,
     /// Stop, and commit, after so many images whose extraction failed (at least one). Those that are not tried because
     /// they cannot be judged do not count.
     pub max_failures: Option<u64>,
     /// When a column's type changes.
     pub on_schema_change: OnSchemaChange,
-    /// How long to wait for another run to let go of the table.
+    /// How long to wait for another run to release the table.
     pub wait: Duration,
     /// The least time between two commits of one run; the real one grows with what a commit costs.
     pub checkpoint_interval: Duration,
-    /// Rows held in memory, in bytes, at which a commit is made in any case: what is in work beside them is bounded by the
-    /// pool.
+    /// Rows held in memory, in bytes, at which a commit is made in any case: the pool limits what is being extracted
+    /// at the same time.
     pub max_held_bytes: u64,
-    /// The images of the dataset where they have been listed already; else the run lists them.
+    /// The images of the dataset, if they are listed already; otherwise the run lists them.
     pub listing: Option<Arc<Vec<String>>>,
-    /// Artifacts that somebody else made are overwritten by those that the indexer makes; else those images fail.
+    /// Overwrite foreign artifacts with those that the indexer makes; otherwise those images fail.
     pub overwrite_artifacts: bool,
 }
 

@@ -1,5 +1,6 @@
 //! In which order several indexers run: who writes an artifact goes before those who read it.
-//! Owns: the order, and what forbids one. Never: I/O.
+//!
+//! Responsible for the order and for what makes one impossible. It does no I/O.
 
 use crate::error::IndexError;
 use crate::options::{Compat, RunOptions, check_compat};
@@ -79,7 +80,7 @@ fn name(indexers: &[&IndexerInfo], place: usize) -> String {
     indexers.get(place).map(|indexer| indexer.name.clone()).unwrap_or_default()
 }
 
-/// Names that are none are nobody's.
+/// Invalid names belong to no artifact.
 fn keys(artifacts: &[Artifact]) -> BTreeSet<String> {
     artifacts.iter().filter_map(|artifact| artifact_keys(artifact).ok()?.into_iter().next()).collect()
 }
@@ -121,8 +122,9 @@ pub fn awaited(preview: &Preview) -> BTreeSet<String> {
     preview.would_update.iter().chain(&preview.pending_upstream).cloned().collect()
 }
 
-/// Marks those images of a preview that an indexer before it would do: what they are after that is not known yet. Where only some reasons
-/// are asked for, those are marked that may have one of them then. `waits_for_params`: see [`Order`].
+/// Marks those images of a preview that an indexer before it would do: what they are after that is not known yet.
+/// Where only some reasons are asked for, those are marked that may have one of them then. `waits_for_params`: see
+/// [`Order`].
 pub fn wait_for(preview: &mut Preview, awaited: &BTreeSet<String>, options: &RunOptions, waits_for_params: bool) {
     let may_be_done = |now: Reason| {
         let is_done = |then: Reason| then.is_stale() || select::does_fresh(options);
@@ -144,7 +146,7 @@ pub fn wait_for(preview: &mut Preview, awaited: &BTreeSet<String>, options: &Run
     preview.would_fail.retain(|image| !waiting.contains(image));
 }
 
-/// Whether an image with one reason may have another once what it reads was made anew.
+/// Whether an image with one reason may have another after its inputs were made again.
 fn may_become(now: Reason, then: Reason, waits_for_params: bool) -> bool {
     use Reason::*;
     let is_of_inputs = |reason| matches!(reason, StaleInputChanged | StaleInputAppeared | StaleInputRemoved);
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn images_wait_that_the_run_may_select() {
+    fn selectable_images_wait_for_upstream() {
         use crate::Mode;
         use Reason::*;
         let force = |reasons: &[Reason]| {
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_ordered_is_shown() {
+    fn unorderable_indexers_named() {
         let said = |texts: &[&str]| ordered(texts).expect_err("no order");
         let cycle = said(&["z", "a > x < y", "b > y < w", "c > w < x", "after < x"]);
         assert!(cycle.contains("a -> b -> c -> a"), "{cycle}");
@@ -288,7 +290,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_order_is_one_or_there_is_a_cycle(edges in prop::collection::vec((0..6usize, 0..6usize), 0..12)) {
+        fn order_valid_or_cycle_reported(edges in prop::collection::vec((0..6usize, 0..6usize), 0..12)) {
             let indexers: Vec<IndexerInfo> = (0..6)
                 .map(|place| {
                     let reads: Vec<String> = edges.iter().filter(|edge| edge.0 == place).map(|edge| format!("k{}", edge.1)).collect();

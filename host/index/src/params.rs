@@ -1,6 +1,7 @@
-//! Params of images, as people set them: which artifact holds them, what an edit makes of them, what a schema says of that.
+//! Params of images, as people set them: which artifact holds them, what an edit makes of them, what a schema says of
+//! that.
 //!
-//! Owns: the rules, as functions over values. Never: I/O, decides what follows from a change (staleness does).
+//! Responsible for these rules, as functions over values. It does no I/O; what follows from a change is in `staleness`.
 
 use crate::error::ParamsError;
 use kymhost_plugin_api::Json;
@@ -25,7 +26,7 @@ impl std::fmt::Display for Path {
     }
 }
 
-/// Keys as they are given: quoted where they would be read as something else.
+/// Keys as people give them: quoted if they would otherwise be read as something else.
 fn shown(keys: &[String]) -> String {
     let one = |key: &String| match key.is_empty() || key.trim() != key || key.contains(['.', '=', '"']) {
         true => Json::from(key.as_str()).to_string(),
@@ -35,8 +36,8 @@ fn shown(keys: &[String]) -> String {
 }
 
 impl Path {
-    /// The path at the beginning of a text, and what follows it: nothing, or `=` and more. A key in quotes is a JSON string, in which dots and `=`
-    /// are like any other character.
+    /// The path at the beginning of a text, and what follows it: nothing, or `=` and more. A key in quotes is a JSON
+    /// string, in which dots and `=` are like any other character.
     fn parse(text: &str) -> Option<(Self, &str)> {
         let (mut keys, mut rest) = (Vec::new(), text);
         loop {
@@ -78,7 +79,7 @@ impl Edit {
     /// `KEY=VALUE`, with a value that is JSON, or else a text as it stands: `threshold=2.5`, `side=left`, `"id"="7"`.
     ///
     /// # Errors
-    /// Where there is no `=`, or no key before it.
+    /// If there is no `=`, or no key before it.
     pub fn set(text: &str) -> Result<Self, ParamsError> {
         let wrong = || ParamsError::NoEdit { text: text.to_owned(), expected: "KEY=VALUE" };
         let (path, value) = Path::parse(text).ok_or_else(wrong)?;
@@ -90,7 +91,7 @@ impl Edit {
     /// `KEY`
     ///
     /// # Errors
-    /// Where it is none.
+    /// If it is not a key.
     pub fn unset(text: &str) -> Result<Self, ParamsError> {
         let wrong = || ParamsError::NoEdit { text: text.to_owned(), expected: "KEY" };
         let (path, rest) = Path::parse(text).ok_or_else(wrong)?;
@@ -98,8 +99,8 @@ impl Edit {
     }
 }
 
-/// The params artifact of an image among those that an indexer reads: the first that holds an object, else the first that is there, else
-/// the first. `held`: what each holds.
+/// The params artifact of an image among those that an indexer reads: the first that holds an object, else the first
+/// that is there, else the first. `held`: what each holds.
 pub fn artifact<'a>(names: &'a [String], held: &[Option<Json>]) -> Option<&'a str> {
     let first = |is_it: fn(&Json) -> bool| {
         let found = names.iter().zip(held).find(|(_, held)| held.as_ref().is_some_and(is_it));
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_object_is_edited() {
+    fn first_object_is_edited() {
         let names = ["one".to_owned(), "two".to_owned()];
         let of = |held: [Option<&str>; 2]| artifact(&names, &held.map(|text| text.map(json))).unwrap();
         assert_eq!(of([None, None]), "one");
@@ -269,7 +270,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_set_is_there_and_what_is_unset_is_not(
+        fn set_param_exists_unset_param_does_not(
             before in prop::collection::btree_map("[a-c]", -3..3_i64, 0..3),
             key in "[a-c](\\.[x-z]){0,2}",
             value in any::<i64>(),

@@ -11,7 +11,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::Int64Type;
 use kymhost_dataset::{DatasetError, Input, Record};
 use kymhost_plugin::FailureKind;
-use kymhost_plugin_api::{Json, canonical_json, params_hash};
+use kymhost_plugin_api::{Json, RunMarker, canonical_json, params_hash};
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -267,7 +267,7 @@ fn edit(edit: impl Fn(&mut Lab) + Send + 'static) -> Edit {
 }
 
 #[test]
-fn what_an_edit_makes_of_an_image() {
+fn each_edit_gives_its_reason() {
     use Reason::*;
     let of_c = |expected: Expected| Expected { image: "c", ..expected };
     let asked = |expected: Expected| Expected { is_asked: true, ..expected };
@@ -580,7 +580,7 @@ fn check(case: &str, edit: &Edit, expected: &Expected) {
 }
 
 #[test]
-fn the_state_of_the_seal() {
+fn seal_state_by_case() {
     let set = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
     // No marker has a receipt: no digest is computed.
     let mut lab = Lab::bare();
@@ -628,7 +628,7 @@ fn the_state_of_the_seal() {
 }
 
 #[test]
-fn images_that_come_and_go() {
+fn images_added_and_deleted() {
     let mut lab = Lab::new();
     lab.add_image("ab");
     fs::remove_dir_all(lab.image("a")).unwrap();
@@ -698,7 +698,7 @@ fn a_table_that_cannot_be_read() {
 }
 
 #[test]
-fn times_that_are_too_young_are_trusted_later() {
+fn young_times_trusted_later() {
     let mut lab = Lab::bare();
     (lab.fake.on_params, lab.fake.on_rows) = (None, None);
     // A busy machine may be so slow that the run finds the times old enough. Then it tries again.
@@ -729,7 +729,7 @@ fn times_that_are_too_young_are_trusted_later() {
 }
 
 #[test]
-fn times_that_are_never_trusted_are_not_written_again() {
+fn untrusted_times_not_written_again() {
     let mut lab = Lab::bare();
     let future = std::time::SystemTime::now() + Duration::from_secs(3600);
     fs::File::options().write(true).open(lab.artifact("a", "events.json")).unwrap().set_modified(future).unwrap();
@@ -739,7 +739,7 @@ fn times_that_are_never_trusted_are_not_written_again() {
 }
 
 #[test]
-fn many_images_are_judged_in_their_order() {
+fn images_judged_in_order() {
     let mut lab = Lab::bare();
     for number in 0..200 {
         let id = format!("n{number:03}");
@@ -761,7 +761,7 @@ fn many_images_are_judged_in_their_order() {
 }
 
 #[test]
-fn a_workforce_that_stops_leaves_no_plan() {
+fn stopped_workforce_gives_no_plan() {
     for is_old in [false, true] {
         let mut lab = Lab::bare();
         lab.fake.stops_early = true;

@@ -1,5 +1,6 @@
 //! The three columns that tie a table's rows to images and to what they were made from.
-//! Owns: their names, reading them without copying, grouping rows by image. Never: decides anything.
+//!
+//! Responsible for their names, for reading them without copying, and for grouping rows by image. It decides nothing.
 
 use crate::error::IndexError;
 use crate::ledger::Identity;
@@ -107,9 +108,9 @@ impl<'a> IdLookup<'a> {
 /// What a table on disk says of the images of a dataset.
 #[derive(Debug, Clone, Default)]
 pub struct TableFacts {
-    /// The table that was read, for [`kymhost_dataset::Dataset::replace_table`] and its like; `None` where there is none.
+    /// The table that was read, for [`kymhost_dataset::Dataset::replace_table`] and its like; `None` if there is none.
     pub stat: Option<Stat>,
-    /// What identifies it; `None` where there is none.
+    /// What identifies it; `None` if there is none.
     pub identity: Option<Identity>,
     /// Which image's rows stand where; `None` if there is no table, or if that would take too much memory.
     pub runs: Option<ImageRuns>,
@@ -119,19 +120,19 @@ pub struct TableFacts {
     pub orphans: Vec<(String, u64)>,
 }
 
-/// What a table holds of one image.
+/// What a table holds about one image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImageFacts {
     /// How many rows.
     pub rows: u64,
-    /// The params hash, where all rows have the same, in a table with both provenance columns.
+    /// The params hash, if all rows have the same, in a table with both provenance columns.
     pub params_hash: Option<Arc<str>>,
     /// The analysis version, likewise.
     pub analysis_version: Option<Arc<str>>,
 }
 
-/// Which image's rows stand where in a table: runs of rows, in the table's order. Read once per run, by the plan, and handed
-/// to the commit.
+/// Which image's rows stand where in a table: runs of rows, in the table's order. Read once per run, by the plan, and
+/// handed to the commit.
 #[derive(Debug, Clone)]
 pub struct ImageRuns {
     /// The table that was read.
@@ -143,8 +144,8 @@ pub struct ImageRuns {
 /// Runs that are kept, at most: only a table whose images' rows are mixed has as many.
 const MAX_RUNS: usize = 1 << 21;
 
-/// Gives each run of rows of one image in a table, in its order: from `known`, if that was read of this very file, else from
-/// the file.
+/// Passes on each run of rows of one image in a table, in its order: from `known`, if that was read of this very
+/// file, else from the file.
 pub(crate) fn each_run(
     file: &TableFile,
     known: Option<&ImageRuns>,
@@ -347,7 +348,8 @@ mod tests {
         assert!(facts.stat.is_none() && facts.identity.is_none());
     }
 
-    /// What is read of a table's file, written as others may write it: in one group and in several, with views and categories.
+    /// What is read of a table's file, written as others may write it: in one group and in several, with views and
+    /// categories.
     fn check(case: &str, table: &RecordBatch, ids: &[&str], expected: &[ImageFacts]) {
         use crate::rewrite::testing;
         let mut orphans: BTreeMap<String, u64> = BTreeMap::new();
@@ -387,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_none_is_unreadable() {
+    fn invalid_parquet_is_unreadable() {
         let (_dir, dataset) = crate::rewrite::testing::dataset();
         let name = TableName::of("t").unwrap();
         for bytes in [&b""[..], b"PAR1", b"PAR1PAR1", b"PAR1\xff\xff\xff\xffPAR1", b"PAR1\0\0\0\0PAR1", &[7; 100]] {
@@ -398,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_differs_once_never_matches_again() {
+    fn hash_that_differs_once_never_matches() {
         let id = text(&[Some("a"); 3]);
         let h = text(&[Some("1"), Some("2"), Some("1")]);
         let table = batch(vec![(IMAGE_ID, id), (PARAMS_HASH, h.clone()), (ANALYSIS_VERSION, h)]);

@@ -2,8 +2,9 @@
 //!
 //! Responsible for its form, for reading markers with it and for writing them. It does no I/O and decides nothing.
 //!
-//! The serde attributes of [`Receipt`] are its one form. A text with a receipt is read straight into it. Any other text goes
-//! through [`Json`] first, which reads what Python reads (`NaN`, integers of any size, a key that is given twice).
+//! The serde attributes of [`Receipt`] are its one form. A text with a receipt is read straight into it. Any other
+//! text goes through [`Json`] first, which reads what Python reads (`NaN`, integers of any size, a key that is given
+//! twice).
 
 use kymhost_dataset::{Input, InputState, Times};
 use kymhost_plugin::MAX_PARAMS_BYTES;
@@ -21,7 +22,8 @@ use std::marker::PhantomData;
 pub const FIELD: &str = "kymhost";
 /// Its field that lists the artifacts that were made; absent if there are none.
 const OUTPUTS: &str = "outputs";
-/// The format that is written. A receipt of a format that we do not know counts as none: the marker is judged by the old rules.
+/// The format that is written. A receipt of a format that we do not know counts as none: the marker is judged by the
+/// old rules.
 pub const FORMAT: u64 = 1;
 
 /// What a run recorded of one image. Fields that we do not know are ignored.
@@ -154,8 +156,8 @@ fn read_text(text: &[u8]) -> Option<ReadMarker> {
     Some(ReadMarker { marker, receipt: Some(without_long_params(found.kymhost)) })
 }
 
-/// Whether the text may hold what Python refuses, but what serde_json accepts in a field that it skips: half a surrogate pair,
-/// an integer with too many digits, too many lists or objects in each other.
+/// Whether the text may hold what Python refuses, but what serde_json accepts in a field that it skips: half a
+/// surrogate pair, an integer with too many digits, too many lists or objects in each other.
 fn may_be_invalid_where_skipped(text: &str) -> bool {
     let bytes = text.as_bytes();
     text.contains("\\ud")

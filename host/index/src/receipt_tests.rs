@@ -57,7 +57,7 @@ fn both(text: &[u8]) -> Option<ReadMarker> {
 }
 
 #[test]
-fn the_kept_form() {
+fn written_format() {
     let text = text_of(&receipt());
     let expected = format!(
         r#"{{"marker_version":"1","indexer_name":"stalls","params_hash":"{h}","analysis_version":"lab.stalls@1","n_rows":3,"ran_utc_epoch_ns":1790000000000000000,"status":"ok","kymhost":{{"format":1,"library_sha256":"{one}","rows_sha256":"{two}","params":"{{\"a\":\"b\\\\c\",\"\u00e9\":1.0}}","inputs":{{"params":[{{"key":"analysis/velocity_events/params.json","state":"file","size":12,"mtime_ns":-5,"ctime_ns":7,"sha256":"{ab}"}}],"rows":[{{"key":"analysis/gone.parquet","state":"absent"}},{{"key":"analysis","state":"listing","sha256":"l"}},{{"key":".zattrs","state":"attributes","sha256":"a"}},{{"key":"data","state":"array","size":9,"chunks":2,"sha256":"x"}},{{"key":"b","state":"array","size":9,"chunks":2,"stats_sha256":"s","sha256":"x"}},{{"key":"young","state":"file","size":18446744073709551615,"sha256":"{ab}"}}]}}}}}}"#,
@@ -76,7 +76,7 @@ fn the_kept_form() {
 }
 
 #[test]
-fn params_that_are_too_long_are_not_kept() {
+fn long_params_not_kept() {
     for (bytes, is_kept) in [(MAX_PARAMS_BYTES, true), (MAX_PARAMS_BYTES + 1, false)] {
         let long = Receipt { params: Some("é".repeat(bytes / 2) + &"x".repeat(bytes % 2)), ..receipt() };
         assert_eq!(long.params.as_ref().unwrap().len(), bytes);
@@ -90,7 +90,7 @@ fn params_that_are_too_long_are_not_kept() {
 }
 
 #[test]
-fn texts_that_are_not_quite_ours() {
+fn unusual_marker_texts_read_as_python_reads() {
     // (what is replaced, by what, whether the marker is valid, whether it has a receipt)
     let cases: &[(&str, &str, bool, bool)] = &[
         // The marker's own fields, by the rules of Python.
@@ -180,7 +180,7 @@ fn texts_that_are_not_quite_ours() {
 }
 
 #[test]
-fn a_marker_is_freshened_and_nothing_else_of_it_changes() {
+fn freshened_marker_keeps_everything_else() {
     let text = text_of(&receipt()).replacen("\"n_rows\"", "\"of_python\": [NaN], \"n_rows\"", 1).replacen(
         "\"format\"",
         "\"of_tomorrow\": {}, \"format\"",
@@ -303,7 +303,7 @@ const PIECES: &[&str] = &[
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_back(read in markers()) {
+    fn written_marker_is_read_back(read in markers()) {
         let payload = to_json(&read.marker, read.receipt.clone().unwrap());
         for text in [payload.to_file_text(), payload.to_string()] {
             prop_assert_eq!(both(text.as_bytes()), Some(read.clone()));
@@ -311,7 +311,7 @@ proptest! {
     }
 
     #[test]
-    fn both_ways_agree_on_damaged_texts(
+    fn text_and_json_agree_on_damaged_markers(
         read in markers(),
         edits in prop::collection::vec((any::<Index>(), any::<Index>(), 0usize..4), 1..4),
     ) {
@@ -325,7 +325,7 @@ proptest! {
     }
 
     #[test]
-    fn both_ways_agree_on_any_bytes(read in markers(), at in any::<Index>(), byte in any::<u8>(), cut in any::<Option<Index>>()) {
+    fn text_and_json_agree_on_any_bytes(read in markers(), at in any::<Index>(), byte in any::<u8>(), cut in any::<Option<Index>>()) {
         let mut text = to_json(&read.marker, read.receipt.clone().unwrap()).to_file_text().into_bytes();
         let at = at.index(text.len());
         text[at] = byte;

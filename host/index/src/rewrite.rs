@@ -1,11 +1,11 @@
 //! Replacing images' rows in a table on disk, row group by row group.
 //!
-//! Responsible for which row groups are copied as bytes, which are decoded, how groups are cut and filled. It does not know
-//! the rules of columns and types (see [`crate::merge`]), markers or locks.
+//! Responsible for which row groups are copied as bytes, which are decoded, how groups are cut and filled. It does
+//! not know the rules of columns and types (see [`crate::merge`]), markers or locks.
 //!
-//! A row group whose rows all stay as they are is copied, if the
-//! table's columns stay what they are and the file keeps them as we do; its NaNs then stay too, which are missing values to
-//! every reader. All else is read, filtered and written in batches. See `layout` and `write` for how groups are cut.
+//! A row group whose rows all stay as they are is copied, if the table's columns stay what they are and the file
+//! keeps them as we do; its NaNs then stay too, which are missing values to every reader. All else is read, filtered
+//! and written in batches. See `layout` and `write` for how groups are cut.
 
 mod error;
 mod layout;
@@ -14,7 +14,7 @@ mod write;
 
 use crate::error::IndexError;
 use crate::ledger::Identity;
-use crate::merge::{self, Piece, Refusal};
+use crate::merge::{self, Piece, RefusedPiece};
 use crate::names::TableName;
 use crate::provenance::ImageRuns;
 use error::{RewriteError, Stopped};
@@ -35,14 +35,14 @@ pub struct Change {
     pub analysis_version: String,
     /// Images whose rows leave without replacement.
     pub remove: BTreeSet<String>,
-    /// Images whose rows leave too, where every piece then fits: what is not to be had by it is not worth their rows.
+    /// Images whose rows are removed too, but only if that lets every new piece fit.
     pub remove_if_all_fit: BTreeSet<String>,
     /// Images whose rows stay, with another params hash and the analysis version: (image, params hash).
     pub relabel: Vec<(String, String)>,
     /// Which image's rows stand where, if that is known of the table that is changed: then it is not read again.
     pub runs: Option<ImageRuns>,
-    /// Key and value pairs of ours for the file's metadata, instead of those of the same key. Keys begin with `kymhost`: other
-    /// ones are not kept by the next change. Pairs alone are no reason to write the table.
+    /// Key and value pairs of ours for the file's metadata, instead of those of the same key. Keys begin with
+    /// `kymhost`: other ones are not kept by the next change. Pairs alone are no reason to write the table.
     pub metadata: Vec<(String, String)>,
 }
 
@@ -50,12 +50,12 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Rewritten {
     /// The pieces left out, in order; their images' old rows stay.
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<RefusedPiece>,
     /// Whether the rows of [`Change::remove_if_all_fit`] left (or there were none).
     pub made_room: bool,
     /// Columns of the old table that got a wider type.
     pub widened: Vec<Widening>,
-    /// The table as it is now; `None` where there is none. Where nothing was to be changed it was not written.
+    /// The table as it is now; `None` if there is none. If there was nothing to change, it was not written.
     pub table: Option<Identity>,
     /// Row groups copied as bytes, and row groups written anew: for tests and the log.
     pub groups: (usize, usize),
@@ -77,8 +77,8 @@ const GROUP_ROWS: u64 = 131_072;
 /// How the keys of our pairs in a file's metadata begin; pairs of others are not kept.
 const OUR_METADATA: &str = "kymhost";
 
-/// Changes the table, where it is still what `expected` says; `None`, and nothing written, where another program has
-/// written it meanwhile. Memory is bounded by the row groups that hold a changed image, in batches, and by the pieces.
+/// Changes the table if it is still what `expected` says. `None`, and nothing written, if another program has written
+/// it in the meantime. Memory is bounded by the row groups that hold a changed image, in batches, and by the pieces.
 pub fn rewrite(
     dataset: &Dataset,
     name: &TableName,
@@ -98,8 +98,8 @@ fn rewrite_in_groups(
     match attempt(dataset, name, expected, change, target) {
         Ok(done) => Ok(done),
         Err(error) => {
-            // Python writes into the file itself: what was read may have been half of another table. A disk's errors are
-            // its own.
+            // Python writes into the file itself: what was read may have been half of another table. A disk's errors
+            // are its own.
             let is_of_content = match &error {
                 RewriteError::Merge(_) => true,
                 RewriteError::Dataset(error) => {
@@ -190,7 +190,7 @@ fn metadata(file: Option<&TableFile>, new: &[(String, String)]) -> Vec<(String, 
     kept.chain(new.iter().cloned()).collect()
 }
 
-/// What identifies the table now; `None` where there is none.
+/// What identifies the table now; `None` if there is none.
 pub fn identity(dataset: &Dataset, name: &TableName) -> Result<Option<Identity>, IndexError> {
     let file = dataset.open_table(name.table())?;
     Ok(file.map(|file| Identity::of(&file.stat(), file.footer_sha256())))
@@ -210,7 +210,7 @@ pub(crate) mod testing {
 
     /// A new dataset, gone with its folder.
     pub fn dataset() -> (tempfile::TempDir, Dataset) {
-        // In memory where there is such a place: what waits for the disk is tested elsewhere.
+        // In memory if the system has such a folder: what waits for the disk is tested elsewhere.
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let dataset = Dataset::create(&dir.path().join("d.zarr")).unwrap();
         (dir, dataset)

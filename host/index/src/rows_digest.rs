@@ -1,18 +1,19 @@
 //! The digest of an image's rows: over values, not over how they are kept.
 //!
-//! Owns: what counts as the same value. Never: I/O.
+//! Responsible for what counts as the same value. It does no I/O.
 //!
 //! Columns go by name, in the order of their names; the three provenance columns are left out, as are cells that are
-//! null or NaN, so a column without values is no column. A row's place among the image's rows counts. An integer, the
-//! same whole float and (for 0 and 1) the same bool are alike; integers beyond 2^53 count as the float nearest to them, because
-//! a column that is widened to floats keeps no more. Times count as nanoseconds whatever their unit. Text is its bytes.
+//! null or NaN, so a column without values is not a column. A row's place among the image's rows counts. An integer,
+//! the same whole float and (for 0 and 1) the same bool are alike; integers beyond 2^53 count as the float nearest to
+//! them, because a column that is widened to floats keeps no more. Times count as nanoseconds whatever their unit.
+//! Text is its bytes.
 //!
 //! # The bytes
 //!
 //! The digest is the SHA-256 of these bytes; all numbers are little-endian.
 //!
 //! First `DOMAIN` (the text `kymhost rows 1` and a line feed). Then each row:
-//! - `01` where the row has values in the same columns as the image's row before it; else `02`, the count of columns that
+//! - `01` if the row has values in the same columns as the image's row before it; else `02`, the count of columns that
 //!   have a value in it (u32), and for each, in the order of the bytes of their names, length (u32) and name;
 //! - for each of these columns, in that order, its cell.
 //!
@@ -35,7 +36,7 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, Int64Type, TimeUnit, i256};
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, Int64Type, Schema, TimeUnit, i256};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use kymhost_dataset::{Dataset, hex};
 use sha2::{Digest, Sha256};
@@ -62,6 +63,11 @@ pub fn rows_digest(rows: &RecordBatch) -> String {
     digests.finish().into_values().next().unwrap_or_default()
 }
 
+/// The digest of no rows.
+pub(crate) fn no_rows_digest() -> String {
+    rows_digest(&RecordBatch::new_empty(Arc::new(Schema::empty())))
+}
+
 /// Digests of the rows of many images, fed by the batches of a table in its order.
 #[derive(Debug, Default)]
 pub struct TableDigests {
@@ -69,7 +75,7 @@ pub struct TableDigests {
 }
 
 impl TableDigests {
-    /// Takes one more batch of the table (all columns). A row without the id of an image is nobody's.
+    /// Takes one more batch of the table (all columns). A row without an image id belongs to no image.
     pub fn add(&mut self, rows: &RecordBatch) {
         let ids = rows.column_by_name(IMAGE_ID).map(without_dictionary);
         let Some(ids) = ids.as_ref().map(TextColumn::over) else { return };
@@ -92,7 +98,7 @@ impl TableDigests {
     }
 }
 
-/// The digests of all images in a table on disk, read in batches; none where there is no table.
+/// The digests of all images in a table on disk, read in batches; empty if there is no table.
 ///
 /// # Errors
 /// [`kymhost_dataset::DatasetError::Unreadable`] if the table is not Parquet.
@@ -100,7 +106,7 @@ pub fn table_digests(dataset: &Dataset, name: &TableName) -> Result<HashMap<Stri
     let mut digests = TableDigests::default();
     if let Some(file) = dataset.open_table(name.table())? {
         let columns: Vec<usize> = (0..file.schema().fields().len()).collect();
-        // Group by group: what is set aside for rows is by the group's own.
+        // Group by group: memory is reserved for the rows of one group.
         for group in 0..file.parquet().num_row_groups() {
             for batch in file.batches(vec![group], &columns)? {
                 digests.add(&batch?);
@@ -110,8 +116,8 @@ pub fn table_digests(dataset: &Dataset, name: &TableName) -> Result<HashMap<Stri
     Ok(digests.finish())
 }
 
-/// The digest of one column's cells, as [`rows_digest`] tells them: missing ones (`NaN` is one) and where they are, an integer and the same
-/// whole float alike, whatever the column's type.
+/// The digest of one column's cells, as [`rows_digest`] encodes them: missing ones (`NaN` is one) and where they are,
+/// an integer and the same whole float alike, whatever the column's type.
 pub(crate) fn cells_digest(column: &ArrayRef) -> String {
     let length = column.len();
     let column = Column::of(column, MAX_NESTING);
@@ -127,7 +133,7 @@ pub(crate) fn cells_digest(column: &ArrayRef) -> String {
     hex(&hash.finalize())
 }
 
-/// An image whose rows are being told.
+/// An image whose rows are being hashed.
 #[derive(Debug)]
 struct Image {
     hash: Sha256,
@@ -208,7 +214,7 @@ impl Digests {
         }
         image.hash.update(&*bytes);
         bytes.clear();
-        // One enormous cell must not be held for ever.
+        // Do not keep the memory of one enormous cell.
         bytes.shrink_to(4 * GATHERED);
     }
 
@@ -227,7 +233,7 @@ fn same_bits(a: &[u64], b: &[u64]) -> bool {
 }
 
 fn put_name(name: &str, out: &mut Vec<u8>) {
-    // A name of 4 GiB would be the whole table.
+    // A name of 4 GiB would not fit in a table.
     out.extend_from_slice(&u32::try_from(name.len()).unwrap_or(u32::MAX).to_le_bytes());
     out.extend_from_slice(name.as_bytes());
 }
@@ -238,7 +244,7 @@ fn put_bytes(letter: u8, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(value);
 }
 
-/// A column as it is told: what takes time for each type is done once for all its rows.
+/// A column ready to be encoded: what takes time for each type is done once for all its rows.
 struct Column {
     /// Which rows have a value; `None`: all.
     present: Option<NullBuffer>,
@@ -321,7 +327,7 @@ impl Column {
                     });
                     present = NullBuffer::union(present.as_ref(), Some(&NullBuffer::new(are)));
                 }
-                // Adding makes 0 of -0, and nothing else of any other.
+                // Adding 0 turns -0 into 0 and changes no other value.
                 Cells::Numbers(numbers.iter().map(|number| (number + 0.0).to_bits()).collect())
             }),
             T::Utf8 => Some(Cells::Text(column.as_string::<i32>().clone())),

@@ -47,7 +47,7 @@ fn structure(parts: Vec<(&str, ArrayRef)>) -> StructArray {
 }
 
 #[test]
-fn values_that_are_alike() {
+fn equal_values_same_digest() {
     let item = Arc::new(Field::new("item", DataType::Float64, true));
     let large_list: ArrayRef = Arc::new(list(vec![Some(1), None]));
     let cases: Vec<(&str, Vec<String>)> = vec![
@@ -180,7 +180,7 @@ fn values_that_are_alike() {
 }
 
 #[test]
-fn values_that_differ() {
+fn different_values_different_digest() {
     let empty_list = list(vec![]);
     let digests = [
         ("no rows", of(vec![("x", ints(&[]))])),
@@ -231,7 +231,7 @@ fn values_that_differ() {
 
 /// Digests are in markers on disk: they stay what they are.
 #[test]
-fn the_encoding_is_what_the_page_says() {
+fn digest_encoding_as_documented() {
     let bytes = |text: &str| hex(&Sha256::digest(text.as_bytes()));
     assert_eq!(of(vec![("x", ints(&[]))]), bytes("kymhost rows 1\n"));
     assert_eq!(
@@ -293,7 +293,7 @@ fn with_columns(rows: &RecordBatch, columns: Vec<(String, ArrayRef)>) -> RecordB
 proptest! {
     #![proptest_config(kymhost_test_cases::cases(16))]
     #[test]
-    fn what_is_done_to_a_table_without_changing_values_changes_no_digest(
+    fn digest_ignores_changes_that_keep_values(
         table in arb_table(),
         cut in proptest::collection::vec(0..40usize, 0..4),
         seed in any::<u64>(),
@@ -377,7 +377,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_cell_changes_its_images_digest_and_no_other(
+    fn changed_cell_changes_digest_of_its_image_only(
         table in arb_table(),
         row in any::<prop::sample::Index>(),
         column in any::<prop::sample::Index>(),
@@ -402,7 +402,7 @@ proptest! {
 }
 
 #[test]
-fn a_row_of_no_image_is_nobodys() {
+fn row_without_image_in_no_digest() {
     let id: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("a")]));
     let rows = batch(vec![("image_id", id), ("x", ints(&[1, 2, 3]))]);
     let found = digests([&rows]);

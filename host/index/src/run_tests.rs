@@ -281,7 +281,7 @@ fn of(reasons: &[(&str, Reason)]) -> Vec<(String, Reason)> {
 }
 
 #[test]
-fn edits_and_what_a_run_does() {
+fn run_processes_each_edit() {
     type Edit = fn(&Lab);
     type Case = (&'static str, Edit, &'static [(&'static str, Reason)], &'static str, &'static [&'static str]);
     // (edit, stale, extracted, table afterwards)
@@ -404,7 +404,7 @@ fn edits_and_what_a_run_does() {
 }
 
 #[test]
-fn a_file_with_new_times_is_looked_at_once() {
+fn file_with_new_times_read_once() {
     let lab = Lab::of("ab");
     lab.run();
     lab.rows("a", "[1]");
@@ -426,7 +426,7 @@ fn a_file_with_new_times_is_looked_at_once() {
 }
 
 #[test]
-fn digests_are_computed_once_after_another_program_wrote_the_table() {
+fn digests_computed_once_after_foreign_write() {
     let lab = Lab::of("abc");
     lab.run();
     lab.alter_table(|id, x| Some(if id == "c" { 30 } else { x }));
@@ -494,7 +494,7 @@ fn selection_and_force() {
 }
 
 #[test]
-fn failures_are_remembered_and_tried_again() {
+fn failed_image_recorded_and_retried() {
     let lab = Lab::of("abc");
     lab.run();
     lab.params("a", "q");
@@ -536,7 +536,7 @@ fn failures_are_remembered_and_tried_again() {
 }
 
 #[test]
-fn a_run_stops_after_so_many_failures() {
+fn run_stops_at_max_failures() {
     for (most, updated, failed, not_run) in
         [(None, 3, 3, 0), (Some(1), 1, 1, 4), (Some(2), 1, 2, 3), (Some(4), 3, 3, 0)]
     {
@@ -556,7 +556,7 @@ fn a_run_stops_after_so_many_failures() {
 }
 
 #[test]
-fn rows_of_deleted_images_leave() {
+fn rows_of_deleted_images_removed() {
     let keep = RunOptions { orphans: Orphans::Keep, ..incremental() };
     let one = RunOptions { selection: only(&["a"]), ..incremental() };
     let kymflow = RunOptions { compat: Compat::Kymflow, ..incremental() };
@@ -587,7 +587,7 @@ fn rows_of_deleted_images_leave() {
 }
 
 #[test]
-fn mass_removal_is_refused() {
+fn mass_removal_refused() {
     let lab = Lab::new(&[]);
     for at in 0..40 {
         lab.image(&format!("i{at:02}"), &format!("[{at}]"));
@@ -631,7 +631,7 @@ fn mass_removal_is_refused() {
 }
 
 #[test]
-fn long_runs_commit_as_they_go() {
+fn long_run_commits_several_times() {
     // (options, commits)
     let always = RunOptions { max_held_bytes: 1, ..incremental() };
     let timed = RunOptions { checkpoint_interval: Duration::ZERO, ..incremental() };
@@ -658,7 +658,7 @@ fn long_runs_commit_as_they_go() {
 }
 
 #[test]
-fn what_is_done_is_committed_where_the_workforce_gives_up() {
+fn lost_workforce_commits_finished_images() {
     let lab = Lab::of("abc");
     let mut indexer = lab.indexer();
     indexer.gives_up_at = Some(("rows", "c"));
@@ -670,7 +670,7 @@ fn what_is_done_is_committed_where_the_workforce_gives_up() {
 }
 
 #[test]
-fn an_image_that_is_deleted_meanwhile_is_nobodys_failure() {
+fn image_deleted_during_run_is_not_recorded_as_failure() {
     let lab = Lab::of("ab");
     lab.run();
     lab.rows("a", "[10]");
@@ -690,7 +690,7 @@ fn an_image_that_is_deleted_meanwhile_is_nobodys_failure() {
 }
 
 #[test]
-fn a_table_that_cannot_be_read_is_made_anew() {
+fn replace_makes_unreadable_table_again() {
     type Harm = fn(&[u8]) -> Vec<u8>;
     let harms: [(&str, Harm); 3] = [
         ("cut", |bytes| bytes[..bytes.len() / 2].to_vec()),
@@ -738,7 +738,7 @@ fn a_table_that_cannot_be_read_is_made_anew() {
 }
 
 #[test]
-fn columns_that_change_their_type() {
+fn column_type_changes() {
     // A wider type: done and said.
     let lab = Lab::of("ab");
     lab.run();
@@ -884,7 +884,7 @@ impl Lab {
 }
 
 #[test]
-fn a_run_that_is_killed_comes_right() {
+fn next_run_repairs_killed_run() {
     let edited = || {
         let lab = Lab::of("abcd");
         lab.run();
@@ -926,7 +926,7 @@ fn a_run_that_is_killed_comes_right() {
 }
 
 #[test]
-fn rows_that_python_writes_meanwhile_are_kept_and_looked_at() {
+fn run_keeps_and_checks_rows_python_wrote_in_between() {
     // Python gives another image other rows, before our first or second replacement of the table.
     for times in 1..=2 {
         let lab = Lab::of("abc");
@@ -967,7 +967,7 @@ fn rows_that_python_writes_meanwhile_are_kept_and_looked_at() {
 }
 
 #[test]
-fn another_run_between_the_plan_and_the_lock() {
+fn run_replans_if_table_changed_before_lock() {
     /// Waits for the lock, and meanwhile the other run ends.
     struct Other<'a>(&'a Lab, Option<LockGuard>);
     impl Observer for Other<'_> {
@@ -988,7 +988,7 @@ fn another_run_between_the_plan_and_the_lock() {
 }
 
 #[test]
-fn kymflow_rules_write_what_kymflow_does_and_no_more() {
+fn kymflow_rules_write_only_what_kymflow_writes() {
     let lab = Lab::of("abc");
     lab.rows("b", "{}");
     let kymflow = RunOptions { compat: Compat::Kymflow, ..incremental() };

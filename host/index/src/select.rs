@@ -1,14 +1,15 @@
 //! Which images a run does, and which orphans it removes: pure functions over values.
-//! Owns: selection, the guard. Never: I/O.
+//!
+//! Responsible for the selection and for the guard against mass removal. It does no I/O.
 
 use crate::error::{IndexError, MassRemoval};
 use crate::options::{Compat, Mode, Orphans, RunOptions, Selection};
 use crate::staleness::{ImageReport, Reason};
 use std::collections::BTreeSet;
 
-/// Up to so many images may vanish without a question.
+/// How many images may disappear without confirmation.
 const FEW: usize = 10;
-/// More than one part in so many of the table's images may not.
+/// If more than one in so many of the table's images disappear, confirmation is needed.
 const PART: usize = 5;
 
 /// Whether a run looks at the image at all: one that is not selected counts nowhere.
@@ -27,7 +28,7 @@ pub(crate) fn does_fresh(options: &RunOptions) -> bool {
     options.mode == Mode::Replace || options.selection.force
 }
 
-/// Whether every image of the dataset is done, whatever is known of it: then a table that cannot be read is no loss.
+/// Whether every image of the dataset is done, whatever its state: then a table that cannot be read does not matter.
 pub(crate) fn does_all(options: &RunOptions) -> bool {
     options.mode == Mode::Replace && options.selection.images.is_none() && options.selection.reasons.is_empty()
 }
@@ -44,8 +45,9 @@ pub(crate) fn check_images(images: Option<&BTreeSet<String>>, known: &[String]) 
     if unknown.is_empty() { Ok(()) } else { Err(IndexError::UnknownImages(unknown)) }
 }
 
-/// Why rows of deleted images are not removed without `--yes`: a dataset that is half mounted looks just like one in which
-/// images were deleted. `images`: how many the dataset has; `with_rows`: how many of them have rows in the table.
+/// Why rows of deleted images are not removed without `--yes`: a dataset that is half mounted looks just like one in
+/// which images were deleted. `images`: how many the dataset has; `with_rows`: how many of them have rows in the
+/// table.
 pub(crate) fn refusal(
     table: &str,
     images: usize,
@@ -69,7 +71,7 @@ mod tests {
     use kymhost_store::Diagnose;
 
     #[test]
-    fn the_guard() {
+    fn mass_removal_guard() {
         let orphans = |count: usize| (0..count).map(|at| (format!("{at}"), 2)).collect::<Vec<_>>();
         // (images, of them with rows, vanished, --yes, refused)
         let cases = [

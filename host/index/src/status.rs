@@ -9,7 +9,7 @@ use kymhost_dataset::Dataset;
 use kymhost_plugin::{IndexerInfo, Workforce};
 use std::sync::Arc;
 
-/// What `status` tells.
+/// What `status` reports.
 #[derive(Debug, Clone)]
 pub struct Status {
     /// The indexer's name.
@@ -22,7 +22,7 @@ pub struct Status {
     pub orphans: Vec<(String, u64)>,
 }
 
-/// Judges every image; writes nothing. `listing`: the dataset's images where they have been listed already.
+/// Judges every image; writes nothing. `listing`: the dataset's images, if they are listed already.
 pub fn status(
     dataset: &Dataset,
     indexer: &IndexerInfo,

@@ -169,7 +169,7 @@ fn modes_have_names() {
 }
 
 #[test]
-fn a_dataset_from_nothing_to_fresh() {
+fn new_dataset_becomes_fresh() {
     use Reason::*;
     let lab = Lab::new(&["a", "b", "c"]);
     let mut fake = Fake::new(Answers::default());
@@ -218,7 +218,7 @@ fn a_dataset_from_nothing_to_fresh() {
 }
 
 #[test]
-fn a_failed_image_keeps_its_rows_and_marker() {
+fn failed_image_keeps_rows_and_marker() {
     let lab = Lab::new(&["a", "b", "c", "d", "e"]);
     let mut fake = Fake::new(Answers::default());
     for (id, x) in [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("e", 5)] {
@@ -258,7 +258,7 @@ fn a_failed_image_keeps_its_rows_and_marker() {
 }
 
 #[test]
-fn markers_that_are_no_standard_ones() {
+fn nonstandard_markers_read() {
     use Reason::*;
     let lab = Lab::new(&["broken", "list", "none", "odd", "old0", "old1", "panics"]);
     let mut fake = Fake::new(Answers::default());
@@ -314,7 +314,7 @@ fn markers_that_are_no_standard_ones() {
 }
 
 #[test]
-fn an_interrupted_run_commits_what_is_done() {
+fn interrupted_run_commits_finished_images() {
     let lab = Lab::new(&["a", "b", "c"]);
     let mut fake = Fake::new(Answers::default());
     fake.image("a", "p", &[1]).image("b", "p", &[2]).image("c", "p", &[3]);
@@ -326,7 +326,7 @@ fn an_interrupted_run_commits_what_is_done() {
 }
 
 #[test]
-fn tables_that_are_not_as_they_should_be() {
+fn unusual_tables_handled() {
     let write = |lab: &Lab, columns: Vec<(&str, ArrayRef)>| {
         let table = if columns.is_empty() {
             let options = RecordBatchOptions::new().with_row_count(Some(0));
@@ -386,7 +386,7 @@ fn failing_store_keeps_the_contract() {
 }
 
 #[test]
-fn rows_that_python_writes_during_a_commit_are_kept() {
+fn rows_written_by_python_during_commit_kept() {
     // The table as Python writes it meanwhile: with one more row, of an image that we know nothing of.
     let elsewhere = Lab::new(&["a", "b", "python"]);
     let mut fake = Fake::new(Answers::default());
@@ -425,7 +425,7 @@ fn rows_that_python_writes_during_a_commit_are_kept() {
 }
 
 #[test]
-fn one_run_at_a_time() {
+fn second_run_refused_while_locked() {
     let lab = Lab::new(&["a", "b"]);
     let mut fake = Fake::new(Answers::default());
     fake.image("a", "p", &[1]).image("b", "p", &[2]);
@@ -462,7 +462,7 @@ fn one_run_at_a_time() {
 }
 
 #[test]
-fn an_image_that_cannot_take_its_marker_keeps_its_rows() {
+fn image_with_unwritable_marker_keeps_rows() {
     type Harm = fn(&Path);
     let harms: [(&str, Harm, FailureKind); 3] = [
         ("attributes cut", |image| fs::write(image.join(".zattrs"), "{").unwrap(), FailureKind::Unreadable),
@@ -493,7 +493,7 @@ fn an_image_that_cannot_take_its_marker_keeps_its_rows() {
 }
 
 #[test]
-fn an_indexer_that_cannot_be_used() {
+fn unusable_indexer_fails() {
     let lab = Lab::new(&["a", "b"]);
     let mut fake = Fake::new(Answers::default());
     fake.image("a", "p", &[1]);

@@ -204,7 +204,7 @@ fn found(findings: &[(&str, VerifyKind)]) -> Vec<(String, VerifyKind)> {
 }
 
 #[test]
-fn verify_tells_each_kind_apart() {
+fn verify_reports_each_kind() {
     use VerifyKind::*;
     type Harm = fn(&mut Lab);
     let all = |kind| vec![("a", kind), ("b", kind), ("d", kind)];
@@ -286,7 +286,7 @@ fn verify_extracts_a_sample_twice() {
 }
 
 #[test]
-fn verify_suspects_no_image_that_changes_while_it_is_verified() {
+fn verify_ignores_image_changed_during_verify() {
     let mut lab = Lab::new(&IMAGES);
     let path = lab.path.join("images/b/analysis/stalls/values.json");
     lab.reader.meanwhile = Some(Box::new(move || fs::write(path, "[33]").unwrap()));
@@ -299,7 +299,7 @@ fn verify_suspects_no_image_that_changes_while_it_is_verified() {
 }
 
 #[test]
-fn verify_that_is_interrupted_tells_what_it_has_found() {
+fn interrupted_verify_reports_findings() {
     struct After(usize);
     impl Observer for After {
         fn interrupted(&mut self) -> bool {
@@ -317,7 +317,7 @@ fn verify_that_is_interrupted_tells_what_it_has_found() {
 }
 
 #[test]
-fn adopted_rows_are_fresh_until_something_changes_again() {
+fn adopted_rows_fresh_until_next_change() {
     let mut lab = Lab::new(&IMAGES);
     // New params for two, a new input for another, and a run that fails.
     lab.put("a", "stalls/params", "2");
@@ -380,7 +380,7 @@ fn adopted_rows_are_fresh_until_something_changes_again() {
 }
 
 #[test]
-fn what_cannot_be_adopted_is_told_and_left_alone() {
+fn unadoptable_images_reported_and_unchanged() {
     let mut lab = Lab::new(&IMAGES);
     // Its marker says rows, the table has none.
     lab.put("b", MARKER, &RunMarker::new("stalls", "h1", "v1", 7, 1).to_json().to_file_text());
@@ -420,7 +420,7 @@ fn what_cannot_be_adopted_is_told_and_left_alone() {
 }
 
 #[test]
-fn adopting_waits_for_no_other_run_unless_it_is_told_to() {
+fn adopt_waits_only_if_asked() {
     let mut lab = Lab::new(&IMAGES);
     lab.indexer.analysis_version = "v2".into();
     let name = names::TableName::of("stalls").unwrap();
@@ -434,7 +434,7 @@ fn adopting_waits_for_no_other_run_unless_it_is_told_to() {
 }
 
 #[test]
-fn rows_of_an_interrupted_run_can_be_adopted() {
+fn interrupted_rows_can_be_adopted() {
     let mut lab = Lab::new(&IMAGES);
     let name = names::TableName::of("stalls").unwrap();
     let images: BTreeSet<String> = ["a", "b"].iter().map(|id| (*id).to_owned()).collect();
@@ -455,7 +455,7 @@ fn rows_of_an_interrupted_run_can_be_adopted() {
 }
 
 #[test]
-fn rows_that_python_writes_while_they_are_adopted_are_those_that_are_adopted() {
+fn adopt_uses_rows_that_python_wrote_in_between() {
     for (times, is_done) in [(1, true), (4, true), (5, false)] {
         let mut lab = Lab::new(&IMAGES);
         lab.indexer.analysis_version = "v2".into();
@@ -490,7 +490,7 @@ fn rows_that_python_writes_while_they_are_adopted_are_those_that_are_adopted() {
 }
 
 #[test]
-fn adopting_that_ends_anywhere_leaves_each_image_adopted_or_stale() {
+fn adopt_failure_leaves_image_adopted_or_stale() {
     let mut failures = 0;
     for left in 0.. {
         let mut lab = Lab::new(&IMAGES);
@@ -545,7 +545,7 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 
 /// A marker vouches for the rows that its run wrote, not for those of a later one: wherever an image is put back.
 #[test]
-fn an_image_that_was_put_back_vouches_for_no_later_rows() {
+fn restored_marker_does_not_cover_later_rows() {
     // When it is put back: after the later run, while it works, or after one more run.
     for when in ["after", "during", "later"] {
         let mut lab = Lab::new(&IMAGES);
@@ -588,7 +588,7 @@ fn an_image_that_was_put_back_vouches_for_no_later_rows() {
 
 /// Whoever writes a seal knows all receipts: those of this commit, of earlier ones, and of images that it does not touch.
 #[test]
-fn a_seal_knows_the_receipts_of_all_images() {
+fn seal_has_receipts_of_all_images() {
     let held = |lab: &mut Lab, what: &str| {
         let name = names::TableName::of("stalls").unwrap();
         let options = plan::PlanOptions::default();

@@ -1,6 +1,7 @@
-//! `verify`: extracting fresh images again, twice, and holding what comes out against what was recorded and is kept.
+//! `verify`: extracts fresh images again, twice, and compares the results with the receipts, the table and the
+//! artifacts.
 //!
-//! Owns: which images, what is compared with what. Never: writes, takes a lock.
+//! Responsible for which images, and for what is compared with what. It writes nothing and takes no lock.
 
 use crate::error::IndexError;
 use crate::names::TableName;
@@ -9,13 +10,10 @@ use crate::plan::{self, Plan, PlanOptions};
 use crate::receipt;
 use crate::rows_digest::{self, rows_digest};
 use crate::staleness::Reason;
-use crate::verify_artifacts::Handed;
-use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use crate::verify_artifacts::ComparedArtifact;
 use kymhost_dataset::{Dataset, InputState};
 use kymhost_plugin::{Failure, IndexerInfo, Made, Workforce};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
 /// How often all is read again because another program has written the table in between.
 const MAX_LOOKS: usize = 5;
@@ -23,7 +21,7 @@ const MAX_LOOKS: usize = 5;
 /// What `verify` looks at.
 #[derive(Debug, Clone, Default)]
 pub struct VerifyOptions {
-    /// So many fresh images, drawn evenly; all where none is given.
+    /// How many fresh images, drawn evenly (default: all).
     pub sample: Option<u64>,
     /// Also compute the digests of the rows in the table, though its seal holds.
     pub rows: bool,
@@ -51,7 +49,7 @@ pub struct VerifyFinding {
     pub image_id: String,
     /// What.
     pub kind: VerifyKind,
-    /// The artifact's key below the image's group, where it is about one.
+    /// The artifact's key below the image's group, if it is about one.
     pub artifact: Option<String>,
     /// For people.
     pub message: String,
@@ -82,11 +80,11 @@ pub fn verify(
     observer: &mut dyn Observer,
 ) -> Result<Verification, IndexError> {
     let name = TableName::of(&indexer.name)?;
-    let lab = Lab { dataset, indexer, name: &name };
-    let Gathered { plan, fresh, digests, recorded } = lab.gather(workforce, options)?;
+    let verifier = Verifier { dataset, indexer, name: &name };
+    let Baseline { plan, fresh, digests, recorded } = verifier.read_baseline(workforce, options)?;
     let library_sha256 = workforce.library_sha256()?;
 
-    // What the plan has found is told all the same: such images are stale, not fresh.
+    // Report what the plan has found too, although these images are stale, not fresh.
     let altered = plan.images.iter().filter(|image| image.reasons.contains(&Reason::StaleRowsChanged));
     let mut findings: Vec<VerifyFinding> = altered.map(|image| rows_changed(&image.report.image_id)).collect();
     let mut suspects: Vec<VerifyFinding> = Vec::new();
@@ -103,7 +101,7 @@ pub fn verify(
     observer.planned(chosen.len(), plan.images.len());
     let mut keep_digests = |id: &str, made: Vec<Made>| {
         let digests = made.into_iter().map(|made| {
-            let handed = Handed::of(made);
+            let handed = ComparedArtifact::of(made);
             (handed.digest(), handed.key)
         });
         artifacts.insert(id.to_owned(), digests.map(|(digest, key)| (key, digest)).collect());
@@ -122,7 +120,7 @@ pub fn verify(
             let mut compare = |id: &str, made: Vec<Made>| {
                 let first = artifacts.remove(id).unwrap_or_default();
                 let receipt = recorded.get(id).and_then(|recorded| recorded.as_ref());
-                suspects.extend(lab.compare_artifacts(id, &first, made, receipt, &library_sha256));
+                suspects.extend(verifier.compare_artifacts(id, &first, made, receipt, &library_sha256));
             };
             extract(workforce, &again, &mut compare, &mut |id, answer| {
                 observer.image_done(id, answer.as_ref().err());
@@ -148,7 +146,7 @@ pub fn verify(
         let in_table = digests.as_ref().map(|digests| in_table(digests, id));
         suspects.extend(compare(id, rows, receipt, in_table.as_deref(), &library_sha256));
     }
-    findings.extend(lab.confirm(workforce, suspects, &recorded)?);
+    findings.extend(verifier.confirm(workforce, suspects, &recorded)?);
     findings.sort_by(|one, other| (&one.image_id, one.kind).cmp(&(&other.image_id, other.kind)));
     Ok(Verification {
         indexer: name.indexer().to_owned(),
@@ -170,41 +168,41 @@ struct Recorded {
 }
 
 /// What there is to compare with.
-struct Gathered {
+struct Baseline {
     plan: Plan,
     /// The fresh images, in id order.
     fresh: Vec<String>,
-    /// The digests of the rows in the table, where they are needed.
+    /// The digests of the rows in the table, if they are needed.
     digests: Option<HashMap<String, String>>,
-    /// What the fresh images' receipts say; `None` where there is no receipt.
+    /// What the fresh images' receipts say; `None` if there is no receipt.
     recorded: HashMap<String, Option<Recorded>>,
 }
 
 /// What is verified.
-struct Lab<'a> {
+struct Verifier<'a> {
     dataset: &'a Dataset,
     indexer: &'a IndexerInfo,
     name: &'a TableName,
 }
 
-impl Lab<'_> {
+impl Verifier<'_> {
     /// The plan, receipts and rows, all of the same table.
-    fn gather(&self, workforce: &mut dyn Workforce, options: &VerifyOptions) -> Result<Gathered, IndexError> {
+    fn read_baseline(&self, workforce: &mut dyn Workforce, options: &VerifyOptions) -> Result<Baseline, IndexError> {
         for _ in 1..MAX_LOOKS {
-            let (gathered, is_current) = self.gather_once(workforce, options)?;
+            let (gathered, is_current) = self.read_baseline_once(workforce, options)?;
             if is_current {
                 return Ok(gathered);
             }
         }
         // Somebody writes it all the time; what seems wrong by that is looked at again at the end.
-        Ok(self.gather_once(workforce, options)?.0)
+        Ok(self.read_baseline_once(workforce, options)?.0)
     }
 
-    fn gather_once(
+    fn read_baseline_once(
         &self,
         workforce: &mut dyn Workforce,
         options: &VerifyOptions,
-    ) -> Result<(Gathered, bool), IndexError> {
+    ) -> Result<(Baseline, bool), IndexError> {
         let plan = plan::plan(self.dataset, self.indexer, self.name, workforce, &PlanOptions::default())?;
         let fresh = plan.images.iter().filter(|image| !image.report.is_stale);
         let fresh: Vec<String> = fresh.map(|image| image.report.image_id.clone()).collect();
@@ -213,14 +211,14 @@ impl Lab<'_> {
         for id in fresh.iter().filter(|id| options.rows || chosen.contains(*id)) {
             recorded.insert(id.clone(), self.recorded(id)?);
         }
-        // Where there is no receipt, the rows themselves are all that there is to compare with.
+        // Without a receipt, there is only the table to compare with.
         let needs_rows = options.rows || chosen.iter().any(|id| matches!(recorded.get(id), Some(None)));
         let digests = match needs_rows {
             true => Some(rows_digest::table_digests(self.dataset, self.name)?),
             false => None,
         };
         let is_current = self.dataset.table_stat(self.name.table())? == plan.table.stat;
-        Ok((Gathered { plan, fresh, digests, recorded }, is_current))
+        Ok((Baseline { plan, fresh, digests, recorded }, is_current))
     }
 
     fn recorded(&self, id: &str) -> Result<Option<Recorded>, IndexError> {
@@ -230,12 +228,13 @@ impl Lab<'_> {
             rows_sha256: receipt.rows_sha256,
             library_sha256: receipt.library_sha256,
             is_adopted: receipt.adopted.is_some(),
-            // Their times may be written anew.
+            // Their times may be recorded again, so they are not compared.
             outputs: receipt.outputs.into_iter().map(|output| (output.key, sha256_of(output.found))).collect(),
         }))
     }
 
-    /// What is wrong with an image's artifacts, made twice: `first` has the keys and digests of those of the first extraction.
+    /// What is wrong with an image's artifacts, made twice: `first` has the keys and digests of those of the first
+    /// extraction.
     fn compare_artifacts(
         &self,
         id: &str,
@@ -269,7 +268,7 @@ impl Lab<'_> {
         let (mut findings, mut keys) = (Vec::new(), BTreeSet::new());
         for made in second {
             let (name, kind) = (made.name.clone(), made.payload.kind());
-            let handed = Handed::of(made);
+            let handed = ComparedArtifact::of(made);
             match missing.remove(handed.key.as_str()) {
                 None => findings.push(once(&handed.key)),
                 Some(digest) if digest != handed.digest() => {
@@ -372,9 +371,9 @@ fn compare(
     }
 }
 
-/// The digest of an image's rows in the table; that of no rows where it has none.
+/// The digest of an image's rows in the table; the digest of no rows if it has none.
 fn in_table(digests: &HashMap<String, String>, id: &str) -> String {
-    digests.get(id).cloned().unwrap_or_else(|| rows_digest(&RecordBatch::new_empty(Arc::new(Schema::empty()))))
+    digests.get(id).cloned().unwrap_or_else(rows_digest::no_rows_digest)
 }
 
 fn rows_changed(id: &str) -> VerifyFinding {
@@ -394,7 +393,7 @@ fn sha256_of(found: InputState) -> String {
     }
 }
 
-/// So many of a list, drawn evenly over it: the same ones for the same list. All where no number is given.
+/// A sample of a list, drawn evenly: the same list gives the same sample. No number: the whole list.
 fn sample(ids: &[String], count: Option<u64>) -> Vec<String> {
     let count = count.map_or(ids.len(), |count| usize::try_from(count).unwrap_or(usize::MAX)).min(ids.len());
     // Neither product can overflow in 128 bits.
@@ -405,7 +404,8 @@ fn sample(ids: &[String], count: Option<u64>) -> Vec<String> {
 /// What came of an extraction.
 type Answer = Result<String, Failure>;
 
-/// The digest of each image's rows, or why there are none; images that were not begun are left out. `take` is given the artifacts of each.
+/// The digest of each image's rows, or why there are none; images that were not begun are left out. `take` is given
+/// the artifacts of each.
 fn extract(
     workforce: &mut dyn Workforce,
     ids: &[String],
@@ -433,7 +433,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_is_drawn_evenly() {
+    fn sample_drawn_evenly() {
         let ids: Vec<String> = (0..10).map(|n| n.to_string()).collect();
         for (count, expected) in [
             (None, "0123456789"),

@@ -1,10 +1,10 @@
-//! Artifacts of two extractions, and what is kept of them: whether they hold the same.
+//! Whether the artifacts of two extractions, and those in the dataset, hold the same.
 //!
-//! Owns: what counts as the same. Never: extracts, decides which images are looked at.
+//! Responsible for what counts as the same. It does not extract, and does not choose images.
 //!
-//! JSON is compared in its canonical form, so the order of members does not count. Tables are compared as rows are: columns by name, cells by
-//! value, missing cells and `NaN` alike, an integer and the same whole float alike. Of an array dtype, shape, names of axes and values count;
-//! `NaN` is itself, and 0 is -0.
+//! JSON is compared in its canonical form, so the order of members does not count. Tables are compared as rows are:
+//! columns by name, cells by value, missing cells and `NaN` alike, an integer and the same whole float alike. Of an
+//! array dtype, shape, names of axes and values count; `NaN` is itself, and 0 is -0.
 
 use crate::rows_digest::cells_digest;
 use kymhost_dataset::{DatasetError, Payload, Record, artifact_keys, hex};
@@ -14,23 +14,23 @@ use kymhost_plugin_api::{Artifact, ArtifactKind, Json, canonical_json};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
-/// An artifact that an extraction handed over, as far as two of them are compared.
+/// An artifact that an extraction returned, reduced to what is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Handed {
+pub(crate) struct ComparedArtifact {
     /// Its key below the image's group.
     pub key: String,
     /// What it holds, or why it cannot be kept.
     content: Result<Content, String>,
 }
 
-impl Handed {
+impl ComparedArtifact {
     /// Of what was handed over.
     pub(crate) fn of(made: Made) -> Self {
         let key = key(&made);
         Self { key, content: made.payload.as_kept().and_then(|payload| Content::of(&payload)) }
     }
 
-    /// One that takes no room: it equals only the same.
+    /// A short form of it. Only equal artifacts have the same digest.
     pub(crate) fn digest(&self) -> String {
         let mut hash = Sha256::new();
         match &self.content {
@@ -45,7 +45,7 @@ impl Handed {
         hex(&hash.finalize())
     }
 
-    /// How what is kept differs from it; nothing where it is the same.
+    /// How the artifact in the dataset differs from it; `None` if it is the same.
     pub(crate) fn difference(&self, record: &Record, name: &str, kind: ArtifactKind) -> Option<String> {
         let new = match &self.content {
             Ok(content) => content,
@@ -61,7 +61,7 @@ impl Handed {
     }
 }
 
-/// The key of an artifact below the image's group; its name, where that is none.
+/// The key of an artifact below the image's group; its name, if that gives no key.
 pub(crate) fn key(made: &Made) -> String {
     let keys = artifact_keys(&Artifact::new(made.name.as_str(), made.payload.kind()));
     keys.ok().and_then(|keys| keys.into_iter().next()).unwrap_or_else(|| made.name.clone())
@@ -128,7 +128,7 @@ fn values_digest(array: &Array) -> String {
     };
     let mut hash = Sha256::new();
     match floats {
-        // Adding makes 0 of -0, and nothing else of any other.
+        // Adding 0 turns -0 into 0 and changes no other value.
         Some(values) => values.iter().for_each(|value| {
             let value = if value.is_nan() { f64::NAN } else { value + 0.0 };
             hash.update(value.to_bits().to_le_bytes());
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_and_what_differs() {
+    fn artifact_differences_described() {
         let minus_nan = f64::from_bits(f64::NAN.to_bits() ^ 1 << 63);
         let ints = |values: Vec<i64>| -> ArrayRef { Arc::new(Int64Array::from(values)) };
         let elements =
@@ -211,7 +211,7 @@ mod tests {
             (elements(&[1, 2]), array(&[1.0, 2.0], [1, 2], "x"), Some("the dtype")),
         ];
         for (place, (kept, new, expected)) in cases.into_iter().enumerate() {
-            let handed = |payload: Payload| Handed::of(Made { name: "a".into(), payload });
+            let handed = |payload: Payload| ComparedArtifact::of(Made { name: "a".into(), payload });
             let (kept, new) = (handed(kept), handed(new));
             let found = kept.content.as_ref().unwrap().difference(new.content.as_ref().unwrap());
             match (&found, expected) {

@@ -88,7 +88,7 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn what_cannot_be_read_is_the_safest_that_it_could_be() {
+fn unreadable_document_counts_as_safest_case() {
     let lab = Lab::new();
     let (dataset, name) = (&lab.dataset, &lab.name);
     write_seal(dataset, name, &seal()).unwrap();
@@ -136,7 +136,7 @@ proptest! {
     #![proptest_config(kymhost_test_cases::cases(16))]
 
     #[test]
-    fn documents_survive_the_disk(
+    fn state_files_round_trip(
         altered in prop::collection::btree_set(".*", 0..4),
         images in prop::collection::btree_map(".*", prop::collection::btree_map(".*", ".*", 0..3), 1..4),
         numbers in any::<(u64, i64, i64)>(),

@@ -1,7 +1,7 @@
 //! The columns of a table while images' rows are appended one after the other: union, types, what does not fit.
 
 use super::piece::MergeError;
-use super::pieces::{Names, Prepared, Slot};
+use super::pieces::{Names, PreparedPiece, Slot};
 use super::types::{is_text, unify};
 use arrow::datatypes::DataType;
 use std::collections::HashMap;
@@ -46,7 +46,7 @@ impl Fold {
     pub fn over(
         base: Option<Base>,
         rows_of: impl Fn(usize) -> u64,
-        pieces: &[Prepared],
+        pieces: &[PreparedPiece],
         refused: &HashMap<usize, String>,
         names: &Names,
     ) -> Self {
@@ -79,7 +79,12 @@ impl Fold {
     }
 
     /// Those of the refused pieces that fit the table as it has become, one after the other, in ascending order.
-    pub fn fitting(&mut self, pieces: &[Prepared], is_refused: impl Fn(usize) -> bool, names: &Names) -> Vec<usize> {
+    pub fn fitting(
+        &mut self,
+        pieces: &[PreparedPiece],
+        is_refused: impl Fn(usize) -> bool,
+        names: &Names,
+    ) -> Vec<usize> {
         let candidates = pieces.iter().enumerate().filter(|(index, _)| is_refused(*index));
         candidates.filter_map(|(index, piece)| self.add(piece, names).is_ok().then_some(index)).collect()
     }
@@ -95,7 +100,7 @@ impl Fold {
     }
 
     /// The piece becomes the table.
-    fn begin(&mut self, piece: &Prepared, names: &Names) {
+    fn begin(&mut self, piece: &PreparedPiece, names: &Names) {
         self.old_dropped = true;
         for name in std::mem::take(&mut self.order) {
             if let Some(place) = self.slots.get_mut(name) {
@@ -108,8 +113,8 @@ impl Fold {
         }
     }
 
-    /// The piece's rows are appended; nothing has changed where they cannot be.
-    fn add(&mut self, piece: &Prepared, names: &Names) -> Result<(), String> {
+    /// The piece's rows are appended; nothing changes if they cannot be.
+    fn add(&mut self, piece: &PreparedPiece, names: &Names) -> Result<(), String> {
         let mut changes = Vec::new();
         for (name, new) in piece.slots(names) {
             let slot = match self.slot(name) {
@@ -129,7 +134,7 @@ impl Fold {
                     })?;
                     Slot { data_type, valued: true }
                 }
-                // Two text types are one type; which of them is the table's to say.
+                // Two text types are one type; the table decides which.
                 Some(old) if new.valued && is_text(&old.data_type) && is_text(&new.data_type) => {
                     Slot { data_type: old.data_type.clone(), valued: true }
                 }

@@ -17,7 +17,7 @@ pub struct Piece {
 
 /// A piece that cannot be part of the table; the image's old rows stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RefusedPiece {
     /// Which piece.
     pub piece: usize,
     /// The column, and what does not fit.

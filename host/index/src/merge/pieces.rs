@@ -38,9 +38,9 @@ pub(super) struct Shape {
 
 /// A piece ready to merge: provenance taken out, dictionaries and views cast away, NaN made missing.
 #[derive(Default)]
-pub(super) struct Prepared {
+pub(super) struct PreparedPiece {
     pub shape: Rc<Shape>,
-    /// One for each of the shape's names; `None` where it is missing throughout, and for the provenance columns.
+    /// One for each of the shape's names; `None` if it is missing throughout, and for the provenance columns.
     pub columns: Vec<Option<ArrayRef>>,
     pub rows: usize,
 }
@@ -51,7 +51,7 @@ pub(super) struct Shapes {
 }
 
 impl Shapes {
-    pub fn prepare(&mut self, rows: &RecordBatch, names: &mut Names) -> Result<Prepared, String> {
+    pub fn prepare(&mut self, rows: &RecordBatch, names: &mut Names) -> Result<PreparedPiece, String> {
         let shape = match &self.last {
             Some((schema, shape)) if Arc::ptr_eq(schema, rows.schema_ref()) || schema == rows.schema_ref() => {
                 shape.clone()
@@ -75,7 +75,7 @@ impl Shapes {
             });
         }
         columns.resize(shape.names.len(), None);
-        Ok(Prepared { shape, columns, rows: count })
+        Ok(PreparedPiece { shape, columns, rows: count })
     }
 }
 
@@ -118,7 +118,7 @@ pub(super) struct Slot {
     pub valued: bool,
 }
 
-impl Prepared {
+impl PreparedPiece {
     pub fn slots<'a>(&'a self, names: &'a Names) -> impl Iterator<Item = (usize, Slot)> + 'a {
         self.shape.names.iter().zip(&self.shape.types).zip(&self.columns).map(|((&name, data_type), column)| {
             let valued = column.is_some() || (self.rows > 0 && COLUMNS.contains(&names.text(name)));

@@ -1,9 +1,9 @@
 //! Plans a merge: which pieces fit, the columns of the new table and their types.
 
 use super::fold::{Base, Fold};
-use super::piece::{MergeError, Piece, Refusal};
-use super::pieces::{Names, Prepared, Shapes, Slot};
-use super::planned::{Planned, Taken};
+use super::piece::{MergeError, Piece, RefusedPiece};
+use super::pieces::{Names, PreparedPiece, Shapes, Slot};
+use super::planned::{MergePlan, Taken};
 use super::types::{large_enough, reaching};
 use super::values::{cast_to, value_bytes};
 use crate::provenance::{ANALYSIS_VERSION, IMAGE_ID, PARAMS_HASH};
@@ -33,14 +33,14 @@ pub(crate) trait OldTable {
     fn value_bytes(&self, column: usize) -> u64;
 }
 
-/// Plans the table in which each piece's image's rows are replaced. Pieces come in id order, one per image. `relabels`: some
-/// rows that stay get new labels.
+/// Plans the table in which each piece's image's rows are replaced. Pieces come in id order, one per image.
+/// `relabels`: some rows that stay get new labels.
 pub(crate) fn plan<T: OldTable>(
     old: Option<&mut T>,
     analysis_version: &str,
     pieces: &[Piece],
     relabels: bool,
-) -> Result<Planned, T::Error> {
+) -> Result<MergePlan, T::Error> {
     let mut planner = Planner::new(old, analysis_version, pieces)?;
     let fold = planner.fold(relabels)?;
     planner.finish(fold)
@@ -54,7 +54,7 @@ struct Planner<'t, 'p, T> {
     names: Names,
     /// The names of the old table's columns, in order.
     old_columns: Vec<usize>,
-    prepared: Vec<Prepared>,
+    prepared: Vec<PreparedPiece>,
     /// How many old rows each piece's image has.
     rows_of: Vec<u64>,
     /// The pieces that do not fit, and why.
@@ -79,10 +79,10 @@ impl<'t, 'p, T: OldTable> Planner<'t, 'p, T> {
         let mut prepare = |(index, piece): (usize, &Piece)| {
             shapes.prepare(&piece.rows, &mut names).unwrap_or_else(|why| {
                 refused.insert(index, why);
-                Prepared::default()
+                PreparedPiece::default()
             })
         };
-        let prepared: Vec<Prepared> = pieces.iter().enumerate().map(&mut prepare).collect();
+        let prepared: Vec<PreparedPiece> = pieces.iter().enumerate().map(&mut prepare).collect();
         let rows_of = (0..pieces.len()).map(|piece| old.as_ref().map_or(0, |old| old.rows_of(piece))).collect();
         Ok(Self { old, analysis_version, pieces, names, old_columns, prepared, rows_of, refused })
     }
@@ -103,8 +103,8 @@ impl<'t, 'p, T: OldTable> Planner<'t, 'p, T> {
     /// Finds the columns and the pieces that do not fit.
     ///
     /// A refused image's old rows come back, and with them, maybe, the only values of a column: then its type counts
-    /// again and may refuse more. Each further round needs such a column, so there are few. What was refused before that
-    /// may fit again: one image of another type, replaced first, must not shut out all the others.
+    /// again and may refuse more. Each further round needs such a column, so there are few. What was refused before
+    /// that may fit again: one image of another type, replaced first, must not shut out all the others.
     fn fold(&mut self, relabels: bool) -> Result<Fold, T::Error> {
         let labels = [ANALYSIS_VERSION, PARAMS_HASH].map(|name| self.names.id(name));
         let malformed: HashSet<usize> = self.refused.keys().copied().collect();
@@ -144,7 +144,7 @@ impl<'t, 'p, T: OldTable> Planner<'t, 'p, T> {
     }
 
     /// The columns' fields, and what is to be done.
-    fn finish(mut self, fold: Fold) -> Result<Planned, T::Error> {
+    fn finish(mut self, fold: Fold) -> Result<MergePlan, T::Error> {
         // If there is no table, pieces without rows make one too.
         let is_there = self.old.is_some() || self.refused.len() < self.prepared.len();
         let leaves = |(piece, &rows): (usize, &u64)| rows > 0 && !self.refused.contains_key(&piece);
@@ -193,9 +193,10 @@ impl<'t, 'p, T: OldTable> Planner<'t, 'p, T> {
             // pandas refuses a file whose description of the columns is wrong.
             metadata.remove("pandas");
         }
-        let mut refused: Vec<Refusal> = self.refused.into_iter().map(|(piece, why)| Refusal { piece, why }).collect();
+        let mut refused: Vec<RefusedPiece> =
+            self.refused.into_iter().map(|(piece, why)| RefusedPiece { piece, why }).collect();
         refused.sort_by_key(|refusal| refusal.piece);
-        Ok(Planned {
+        Ok(MergePlan {
             schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
             refused,
             is_changed: is_there && (!is_same || new_rows > 0 || old_rows_leave),

@@ -1,7 +1,7 @@
 //! A planned merge: old rows as they are in the new table, and the new rows in batches.
 
-use super::piece::Refusal;
-use super::pieces::Prepared;
+use super::piece::RefusedPiece;
+use super::pieces::PreparedPiece;
 use super::types::unify;
 use super::values::{cast_to, column_of, has_value, nan_to_missing, repeated};
 use crate::provenance::{ANALYSIS_VERSION, IMAGE_ID, PARAMS_HASH, TextColumn};
@@ -12,11 +12,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What becomes of a table.
-pub(crate) struct Planned {
+pub(crate) struct MergePlan {
     /// The new table's columns. Of the metadata, what is still true.
     pub schema: SchemaRef,
     /// The pieces left out, in order.
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<RefusedPiece>,
     /// Whether the pieces change anything.
     pub is_changed: bool,
     /// Whether the columns are what they were.
@@ -34,15 +34,15 @@ pub(crate) struct Planned {
 pub(super) struct Taken {
     pub image_id: String,
     pub params_hash: String,
-    pub rows: Prepared,
+    pub rows: PreparedPiece,
 }
 
 /// New rows that are made at a time, unless one piece has more.
 const BATCH_ROWS: usize = 1 << 14;
 
-impl Planned {
-    /// Old rows (all columns of the old table) as they are in the new one. `hashes`: for each row the params hash that it
-    /// gets, and with it the analysis version, where it is given new labels.
+impl MergePlan {
+    /// Old rows (all columns of the old table) as they are in the new one. `hashes`: for each row the params hash
+    /// that it gets, and with it the analysis version, where it is given new labels.
     pub fn kept(&self, old: &RecordBatch, hashes: Option<&[Option<&str>]>) -> Result<RecordBatch, ArrowError> {
         let mut columns = Vec::with_capacity(self.sources.len());
         for (field, source) in self.schema.fields().iter().zip(&self.sources) {

@@ -19,7 +19,7 @@ pub(crate) struct Merged {
     /// The new table; `None` where it stays as it is.
     pub table: Option<RecordBatch>,
     /// The pieces left out, in order.
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<RefusedPiece>,
 }
 
 /// Replaces each piece's image's rows. Pieces come in id order, one an image.
@@ -389,7 +389,7 @@ fn types_are_widened() {
 }
 
 #[test]
-fn what_does_not_go_together_is_refused() {
+fn incompatible_types_refused() {
     let structure: ArrayRef =
         Arc::new(StructArray::from(vec![(Arc::new(Field::new("a", DataType::Int64, true)), ints(&[1]))]));
     let other: ArrayRef =
@@ -423,7 +423,7 @@ fn what_does_not_go_together_is_refused() {
 }
 
 #[test]
-fn a_refused_image_keeps_its_rows_and_the_others_go_on() {
+fn refused_image_keeps_rows_others_continue() {
     let old = table(&["a", "b", "c"], "x", texts(&["ta", "tb", "tc"]));
     // Only b's new rows fit with the old ones of a, which keeps them as its own new ones are refused.
     let pieces = vec![
@@ -477,7 +477,7 @@ fn a_refused_image_keeps_its_rows_and_the_others_go_on() {
 }
 
 #[test]
-fn one_image_of_another_type_does_not_shut_out_the_others() {
+fn one_odd_type_does_not_refuse_other_images() {
     let ids = ["a", "b", "c", "d"];
     let old = || table(&ids, "x", ints(&[1, 2, 3, 4]));
     let all = |odd: &str| {
@@ -495,7 +495,7 @@ fn one_image_of_another_type_does_not_shut_out_the_others() {
 }
 
 #[test]
-fn columns_and_rows_stand_in_order() {
+fn columns_and_rows_keep_order() {
     let v = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let none: Vec<(&str, ArrayRef)> = vec![("x", nulls(&DataType::Float64, 0)), ("y", nulls(&DataType::Utf8, 0))];
     let prov =
@@ -587,7 +587,7 @@ fn columns_and_rows_stand_in_order() {
 }
 
 #[test]
-fn a_table_without_image_id_keeps_all_its_rows() {
+fn table_without_image_id_keeps_rows() {
     let old = batch(vec![("x", ints(&[1, 2]))]);
     let table = merge(Some(old), "v1", vec![piece("a", vec![("x", ints(&[3]))])]).unwrap().table.unwrap();
     let (names, rows) = cells(&table);
@@ -599,7 +599,7 @@ fn a_table_without_image_id_keeps_all_its_rows() {
 }
 
 #[test]
-fn pandas_description_lives_as_long_as_the_columns() {
+fn pandas_metadata_kept_while_columns_same() {
     let describe = |batch: RecordBatch| {
         let schema = batch.schema().as_ref().clone();
         let metadata = HashMap::from([("pandas".to_owned(), "{}".to_owned()), ("lab".to_owned(), "x".to_owned())]);
@@ -616,7 +616,7 @@ fn pandas_description_lives_as_long_as_the_columns() {
 }
 
 #[test]
-fn every_type_that_is_kept_can_be_written_and_read() {
+fn every_kept_type_round_trips() {
     use DataType::*;
     let field = |data_type: &DataType| Arc::new(Field::new("item", data_type.clone(), true));
     let flat = [
@@ -837,7 +837,7 @@ fn model_merge(table: &mut Model, image: &str, hash: &str, rows: &RecordBatch) {
 proptest! {
     #![proptest_config(kymhost_test_cases::cases(100))]
     #[test]
-    fn merging_at_once_is_merging_one_at_a_time(
+    fn merge_of_many_equals_merges_of_one(
         old in proptest::option::of(any::<bool>().prop_flat_map(arb_rows)),
         pieces in proptest::collection::btree_map(0..6u8, arb_rows(false), 0..6),
     ) {

@@ -28,7 +28,7 @@ pub(super) fn kept_type(data_type: &DataType) -> Option<DataType> {
     })
 }
 
-/// The type that holds the values of both; `None` where none does. The first is the table's.
+/// The type that holds the values of both; `None` if there is none. The first is the table's.
 pub(super) fn unify(old: &DataType, new: &DataType) -> Option<DataType> {
     use DataType::*;
     if old == new {
@@ -78,16 +78,15 @@ fn unify_decimals(old: &DataType, new: &DataType) -> Option<DataType> {
 /// The number type that holds the values of both, booleans included.
 fn unify_numbers(old: &DataType, new: &DataType) -> Option<DataType> {
     use DataType::*;
-    let is_int = |t: &DataType| t.is_integer();
-    let is_number = |t: &DataType| *t == Boolean || is_int(t) || t.is_floating();
+    let is_number = |t: &DataType| *t == Boolean || t.is_integer() || t.is_floating();
     if !is_number(old) || !is_number(new) {
         return None;
     }
     let width = |t: &DataType| t.primitive_width().unwrap_or(0);
     Some(match (old, new) {
         (Boolean, other) | (other, Boolean) => other.clone(),
-        (a, b) if is_int(a) != is_int(b) => Float64,
-        (a, b) if !is_int(a) || a.is_signed_integer() == b.is_signed_integer() => {
+        (a, b) if a.is_integer() != b.is_integer() => Float64,
+        (a, b) if !a.is_integer() || a.is_signed_integer() == b.is_signed_integer() => {
             if width(a) < width(b) {
                 b.clone()
             } else {

@@ -73,7 +73,7 @@ pub(crate) fn can_be(column: &ArrayRef, to: &DataType) -> bool {
     !has_value(column, None) || cast_to(column, to).is_ok()
 }
 
-/// Whether some row (of those in the mask) has a value; NaN is none.
+/// Whether some row (of those in the mask) has a value; NaN is not one.
 pub(crate) fn has_value(array: &ArrayRef, mask: Option<&BooleanArray>) -> bool {
     let nulls = array.logical_nulls();
     let present =

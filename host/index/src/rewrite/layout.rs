@@ -33,9 +33,10 @@ impl Part {
     }
 }
 
-/// Which groups are copied, and which are written anew together. Two groups that stand side by side, one of which is
+/// Which groups are copied, and which are written together. Two groups that stand side by side, one of which is
 /// written, have more than `target` rows together, and less than a quarter of it is no group of its own; the last one
-/// is as it comes. So whatever happens to a table's images, it has no more than two groups for each `target` rows, and a few.
+/// is as it comes. So whatever happens to a table's images, it has no more than two groups for each `target` rows,
+/// and a few.
 pub(super) fn layout(old: Vec<Size>, new_rows: u64, target: u64) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::with_capacity(old.len() + 1);
     // The groups on both sides were no neighbours.

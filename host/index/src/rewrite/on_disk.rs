@@ -6,7 +6,7 @@
 use super::Change;
 use super::error::RewriteError;
 use super::layout::Size;
-use crate::merge::{OldTable, Planned, can_be, has_value};
+use crate::merge::{MergePlan, OldTable, can_be, has_value};
 use crate::provenance::{IdLookup, each_run};
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{filter, filter_record_batch};
@@ -21,7 +21,8 @@ const NOBODY: Owner = usize::MAX;
 
 /// The images that something happens to.
 pub(super) struct Owners<'a> {
-    /// In this order: those with pieces; those that leave; those that leave if that makes room; those that get new labels.
+    /// In this order: those with pieces; those that leave; those that leave if that makes room; those that get new
+    /// labels.
     ids: Vec<&'a str>,
     pieces: usize,
     leaving: usize,
@@ -160,8 +161,8 @@ impl<'a> OnDisk<'a> {
         sizes.collect()
     }
 
-    /// Shows rows of a group, those of the columns told, batch by batch with the mask of those that stay, until `see` says
-    /// that it is enough.
+    /// Shows rows of a group, those of the columns given, batch by batch with the mask of those that stay, until
+    /// `see` says that it is enough.
     fn scan(
         &self,
         group: usize,
@@ -185,7 +186,7 @@ impl<'a> OnDisk<'a> {
     pub fn kept_rows(
         &self,
         group: usize,
-        planned: &Planned,
+        planned: &MergePlan,
         stays: &dyn Fn(usize) -> bool,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, RewriteError>>, RewriteError> {
         let columns: Vec<usize> = (0..self.file.schema().fields().len()).collect();

@@ -103,7 +103,7 @@ fn bytes_of(file: &[u8], metadata: &ParquetMetaData, group: usize) -> Vec<Vec<u8
 }
 
 #[test]
-fn groups_without_a_changed_image_are_copied_as_bytes() {
+fn unchanged_groups_copied_as_bytes() {
     let images: Vec<String> = (0..40).map(|image| format!("i{image:02}")).collect();
     let rows = table(&images.iter().map(|id| (id.as_str(), 5)).collect::<Vec<_>>());
     let (_dir, dataset) = dataset();
@@ -175,7 +175,7 @@ fn layouts() {
 }
 
 #[test]
-fn groups_are_cut_between_images_and_filled() {
+fn groups_cut_between_images() {
     let (_dir, dataset) = dataset();
     // One large group, as Python writes it, in batches.
     let images: Vec<String> = (0..100).map(|image| format!("i{image:02}")).collect();
@@ -196,7 +196,7 @@ fn groups_are_cut_between_images_and_filled() {
 }
 
 #[test]
-fn tables_of_others_and_odd_ones() {
+fn foreign_tables_rewritten() {
     let (_dir, dataset) = dataset();
     let new = || change(vec![piece("a", vec![("x", ints([7]))])]);
     let some = |texts: &[&str]| texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>();
@@ -264,7 +264,7 @@ fn tables_of_others_and_odd_ones() {
 }
 
 #[test]
-fn categories_are_copied_as_the_text_that_they_are() {
+fn categories_copied_as_text() {
     let (_dir, dataset) = dataset();
     let rows = table(&[("a", 3), ("b", 3), ("c", 3)]);
     let category = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));
@@ -282,7 +282,7 @@ fn categories_are_copied_as_the_text_that_they_are() {
 }
 
 #[test]
-fn rows_that_leave_and_rows_that_get_new_labels() {
+fn rows_removed_and_relabelled() {
     let (_dir, dataset) = dataset();
     let images = [("a", 4), ("b", 4), ("c", 4), ("d", 4)];
     write_file(&dataset, &name(), &table(&images), 4, true);
@@ -339,7 +339,7 @@ fn rows_that_leave_and_rows_that_get_new_labels() {
 }
 
 #[test]
-fn widened_columns_are_told() {
+fn widened_columns_reported() {
     let (_dir, dataset) = dataset();
     let old = batch(vec![
         (IMAGE_ID, texts(["a", "b"])),
@@ -359,7 +359,7 @@ fn widened_columns_are_told() {
 }
 
 #[test]
-fn a_table_that_another_program_has_written_is_left() {
+fn rewrite_leaves_table_changed_by_another_program() {
     let (_dir, dataset) = dataset();
     write_file(&dataset, &name(), &table(&[("a", 3)]), 10, true);
     let seen = stat(&dataset);
@@ -375,7 +375,7 @@ fn a_table_that_another_program_has_written_is_left() {
 
 /// Whatever a row holds, what is held for a row group is bounded.
 #[test]
-fn groups_of_large_rows_end_early() {
+fn large_rows_end_groups_early() {
     let mut seed = 1u64;
     let mut noise = || {
         let bytes = (0..10_000).map(|_| {
@@ -514,7 +514,7 @@ fn arb_step() -> impl Strategy<Value = Step> {
 }
 
 /// What [`rewrite`] does to rows that stay, in memory.
-fn model(old: Option<RecordBatch>, change: &Change) -> (Option<RecordBatch>, Vec<Refusal>) {
+fn model(old: Option<RecordBatch>, change: &Change) -> (Option<RecordBatch>, Vec<RefusedPiece>) {
     let Some(table) = old else {
         let merged = merge(None, "v1", change.pieces.clone()).unwrap();
         return (merged.table, merged.refused);
@@ -568,7 +568,7 @@ fn through_a_file(table: Option<RecordBatch>) -> Option<RecordBatch> {
 proptest! {
     #![proptest_config(kymhost_test_cases::cases(16))]
     #[test]
-    fn rewriting_a_file_is_merging_in_memory(
+    fn rewrite_equals_merge_in_memory(
         first in proptest::option::of((arb_foreign(), 1..40usize)),
         steps in proptest::collection::vec(arb_step(), 1..7),
         target in 1..24u64,
@@ -602,7 +602,7 @@ proptest! {
     }
 
     #[test]
-    fn groups_stay_few_whatever_happens(
+    fn group_count_stays_bounded(
         changes in proptest::collection::vec((0..30u8, 0..8usize, proptest::bool::weighted(0.1)), 1..40),
         first in proptest::collection::vec(0..8usize, 30),
         target in 8..40u64,
@@ -626,7 +626,7 @@ proptest! {
 }
 
 #[test]
-fn a_lying_or_damaged_file_is_an_error_or_a_table() {
+fn damaged_file_gives_error_or_table() {
     let (_dir, dataset) = dataset();
     let key = name().key().unwrap();
     write_file(&dataset, &name(), &table(&[("a", 20), ("b", 20), ("c", 20)]), 20, true);

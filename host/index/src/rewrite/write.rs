@@ -3,7 +3,7 @@
 use super::error::{RewriteError, Stopped};
 use super::layout::Part;
 use super::on_disk::OnDisk;
-use crate::merge::Planned;
+use crate::merge::MergePlan;
 use crate::provenance::{IMAGE_ID, TextColumn};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -20,7 +20,7 @@ pub(super) struct NewFile<'a> {
     /// The pairs of the file's metadata.
     pub metadata: Vec<(String, String)>,
     pub old: Option<&'a OnDisk<'a>>,
-    pub planned: &'a Planned,
+    pub planned: &'a MergePlan,
     pub parts: Vec<Part>,
     /// Whether the old rows of a piece's image stay.
     pub stays: &'a dyn Fn(usize) -> bool,
@@ -29,7 +29,7 @@ pub(super) struct NewFile<'a> {
 }
 
 impl NewFile<'_> {
-    /// Writes it; gives the digest of its footer, and how many row groups were copied and written anew.
+    /// Writes it. Returns the digest of its footer, and how many row groups were copied and how many written.
     pub fn write(&self, sink: &mut dyn Sink) -> Result<(String, (usize, usize)), Stopped> {
         let writer = TableWriter::new(sink, &self.schema, &self.metadata)?;
         let image_id = self.schema.index_of(IMAGE_ID).ok();
@@ -99,7 +99,7 @@ impl Filling<'_> {
         Ok(())
     }
 
-    /// The row before which the row group ends; `None` where it goes on after this batch.
+    /// The row before which the row group ends; `None` if it goes on after this batch.
     fn next_cut(&self, rows: usize, ids: Option<TextColumn<'_>>, start: usize) -> Option<usize> {
         let have = self.writer.rows_in_group();
         let first = usize::try_from(self.target.saturating_sub(have)).ok()?.checked_add(start)?;

@@ -13,7 +13,7 @@ use clap::Args;
 use kymhost_dataset::{Record, artifact_keys};
 use kymhost_index::ParamsError;
 use kymhost_index::params::{Edit, edited};
-use kymhost_index::vouched_for;
+use kymhost_index::recorded_artifacts;
 use kymhost_plugin::{IndexerInfo, Plugin, Schema, list_plugins, read_card};
 use kymhost_plugin_api::{Artifact, ArtifactKind, canonical_json};
 use kymhost_store::Class;
@@ -117,8 +117,8 @@ fn change(context: &Context, choice: &OnePlugin, ids: &[String], edits: &[Edit])
         let (name, before) = held(&record, indexer)?;
         let key = key_of(&name);
         // An indexer that is not installed here may have written it.
-        let vouched = vouched_for(&record)?;
-        if let Some(writer) = writers.get(&key).or_else(|| vouched.get(&key)) {
+        let recorded = recorded_artifacts(&record)?;
+        if let Some(writer) = writers.get(&key).or_else(|| recorded.get(&key)) {
             return Err(written_by(writer, &name));
         }
         let after = edited(before.as_ref(), edits).map_err(|error| no_params(error, &record, &name))?;
