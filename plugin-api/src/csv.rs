@@ -16,9 +16,13 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-/// The maximum number of cells of a file, including those that pad short rows. Without it a small file with many
-/// columns could claim any amount of memory.
-const MAX_CELLS: usize = 1 << 26;
+/// How long the text of a file may be, in bytes.
+pub const MAX_TEXT_BYTES: usize = 64 << 20;
+/// How many columns a file may have: each takes some hundred bytes, however little text names it.
+pub const MAX_COLUMNS: usize = 1 << 14;
+/// How many cells a file may have, including those that pad short rows. Without it a small file with many columns
+/// could claim any amount of memory.
+pub const MAX_CELLS: usize = 1 << 23;
 
 /// Cells with these texts are missing values, quoted or not.
 const MISSING: [&str; 19] = [
@@ -51,7 +55,11 @@ pub enum CsvError {
         /// Cells in the header.
         expected: usize,
     },
-    /// The table has more than `MAX_CELLS` cells.
+    /// The text is longer than [`MAX_TEXT_BYTES`].
+    TooLong,
+    /// The header has more than [`MAX_COLUMNS`] cells.
+    TooManyColumns,
+    /// The table has more than [`MAX_CELLS`] cells.
     TooManyCells,
     /// The file ends inside a quoted cell.
     UnclosedQuote {
@@ -91,6 +99,8 @@ impl fmt::Display for CsvError {
             Self::LongRow { line, found, expected } => {
                 write!(f, "line {line} has {found} cells, the header has {expected}")
             }
+            Self::TooLong => write!(f, "its text is longer than {} MiB", MAX_TEXT_BYTES >> 20),
+            Self::TooManyColumns => write!(f, "it has more than {MAX_COLUMNS} columns"),
             Self::TooManyCells => write!(f, "it has more than {MAX_CELLS} cells (rows times columns)"),
             Self::UnclosedQuote { line } => write!(f, "the quote that opens in line {line} is never closed"),
             Self::Column { name, why } => write!(f, "column '{name}' has {why}"),
@@ -139,12 +149,15 @@ fn read_all(
     bytes: &[u8],
     mut read_column: impl FnMut(&str, &Column<'_>) -> Result<ArrayRef, ColumnError>,
 ) -> Result<RecordBatch, CsvError> {
+    if bytes.len() > MAX_TEXT_BYTES {
+        return Err(CsvError::TooLong);
+    }
     let text = std::str::from_utf8(bytes).map_err(|error| CsvError::NotUtf8 { offset: error.valid_up_to() })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut splitter = Splitter { text, at: 0, line: 1 };
 
     let mut header = Cells::default();
-    if !splitter.read_row(&mut header)? {
+    if !splitter.read_row(&mut header, MAX_COLUMNS)? {
         return Err(CsvError::NoHeader);
     }
     let width = header.len();
@@ -163,7 +176,7 @@ fn read_all(
     loop {
         let before = cells.len();
         let line = splitter.skip_blank_lines();
-        if !splitter.read_row(&mut cells)? {
+        if !splitter.read_row(&mut cells, before + MAX_COLUMNS)? {
             break;
         }
         rows += 1;
@@ -257,13 +270,18 @@ impl<'a> Splitter<'a> {
         self.at = next;
     }
 
-    /// Appends the cells of the next line that is not blank. Returns `false` at the end of the text.
-    fn read_row(&mut self, cells: &mut Cells) -> Result<bool, CsvError> {
+    /// Appends the cells of the next line that is not blank, up to `limit` cells in all. Returns `false` at the end of
+    /// the text.
+    fn read_row(&mut self, cells: &mut Cells, limit: usize) -> Result<bool, CsvError> {
         self.skip_blank_lines();
         if self.at >= self.text.len() {
             return Ok(false);
         }
-        while self.read_cell(cells)? {}
+        while self.read_cell(cells)? {
+            if cells.len() >= limit {
+                return Err(CsvError::TooManyColumns);
+            }
+        }
         Ok(true)
     }
 

@@ -20,7 +20,7 @@ mod parse;
 mod print;
 mod value;
 
-pub use parse::{ParseError, MAX_DEPTH, MAX_INT_DIGITS};
+pub use parse::{ParseError, MAX_DEPTH, MAX_INT_DIGITS, MAX_VALUE_BYTES};
 pub(crate) use print::Style;
 pub use value::{Int, Json, Object};
 

@@ -204,3 +204,24 @@ proptest! {
         }
     }
 }
+
+/// Texts that are short for what they make are refused before it is made.
+#[test]
+fn parse_refuses_what_takes_too_much_memory() {
+    let names: Vec<String> = (0..1024).map(|place| format!("c{place}")).collect();
+    let header = names.join(",");
+    let rows = MAX_CELLS / names.len();
+    let cases = [
+        ("a name each", "a,".repeat(MAX_COLUMNS), CsvError::TooManyColumns),
+        ("names that are empty", ",".repeat(MAX_COLUMNS), CsvError::TooManyColumns),
+        ("a row of its own length", format!("a\n{}", ",".repeat(MAX_COLUMNS)), CsvError::TooManyColumns),
+        ("short rows", format!("{header}\n{}", "1\n".repeat(rows + 1)), CsvError::TooManyCells),
+        ("one column", format!("a\n{}", "1\n".repeat(MAX_CELLS + 1)), CsvError::TooManyCells),
+        ("a long text", "a".repeat(MAX_TEXT_BYTES + 1), CsvError::TooLong),
+    ];
+    for (what, text, expected) in cases {
+        assert_eq!(parse(text.as_bytes()).unwrap_err(), expected, "{what}");
+    }
+    let fits = format!("{header}\n{}", "1\n".repeat(16));
+    assert_eq!(parse(fits.as_bytes()).unwrap().num_rows(), 16);
+}

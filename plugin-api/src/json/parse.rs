@@ -1,13 +1,24 @@
 //! From text to a value, as Python's `json.loads` does it.
 
 use super::value::{Int, Json, Object};
-use std::borrow::Cow;
 use std::fmt;
 
 /// How deeply arrays and objects may be nested.
 pub const MAX_DEPTH: usize = 900;
 /// How many digits an integer may have, which is Python's own limit.
 pub const MAX_INT_DIGITS: usize = 4300;
+/// The memory that the value of one text may take, in bytes, if the caller names no other limit. Without it a text
+/// makes up to 270 times its own length.
+pub const MAX_VALUE_BYTES: usize = 1 << 30;
+
+/// What a value takes in its array or object. Arrays grow by doubling, so up to half of an array's places are empty.
+const VALUE_BYTES: usize = 2 * size_of::<Json>();
+/// What an array takes that has an element: places for the first four.
+const ARRAY_BYTES: usize = 4 * size_of::<Json>();
+/// What an object takes that has a member, beside the members: its table, and places for the first four of them.
+const OBJECT_BYTES: usize = 4 * MEMBER_BYTES + 64;
+/// What a member takes beside its value and the bytes of its key.
+const MEMBER_BYTES: usize = size_of::<String>() + size_of::<Json>() + 16;
 
 /// Why a text is not JSON, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +43,19 @@ impl Json {
     ///
     /// # Errors
     /// [`ParseError`] for everything that Python refuses, for nesting deeper than [`MAX_DEPTH`], for lone surrogates,
-    /// and for text that is not UTF-8.
+    /// for text that is not UTF-8, and for a value that takes more than [`MAX_VALUE_BYTES`].
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
+        Self::parse_within(text, MAX_VALUE_BYTES)
+    }
+
+    /// Parses a whole text whose value may take so many bytes of memory, by an estimate that is never too low.
+    ///
+    /// # Errors
+    /// As [`Json::parse`], with `limit` for [`MAX_VALUE_BYTES`]. Then at most `limit` bytes were taken.
+    pub fn parse_within(text: &[u8], limit: usize) -> Result<Self, ParseError> {
         let text = std::str::from_utf8(text)
             .map_err(|error| ParseError { message: "bytes that are not UTF-8".into(), offset: error.valid_up_to() })?;
-        Parser { text, at: 0 }.document()
+        Parser { text, at: 0, limit, left: limit }.document()
     }
 }
 
@@ -51,6 +70,9 @@ enum Open {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    /// How many bytes the value may take, and how many of them are left.
+    limit: usize,
+    left: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -60,6 +82,7 @@ impl<'a> Parser<'a> {
         }
         let mut open: Vec<Open> = Vec::new();
         loop {
+            self.take(VALUE_BYTES)?;
             let mut value = match self.next_token() {
                 Some(opening @ (b'[' | b'{')) => {
                     if open.len() >= MAX_DEPTH {
@@ -72,6 +95,7 @@ impl<'a> Parser<'a> {
                             Json::Array(Vec::new())
                         }
                         (b'[', _) => {
+                            self.take(ARRAY_BYTES)?;
                             open.push(Open::Array(Vec::new()));
                             continue;
                         }
@@ -80,13 +104,14 @@ impl<'a> Parser<'a> {
                             Json::Object(Object::new())
                         }
                         _ => {
+                            self.take(OBJECT_BYTES)?;
                             let key = self.key()?;
                             open.push(Open::Object(Object::new(), key));
                             continue;
                         }
                     }
                 }
-                Some(b'"') => Json::String(self.string()?.into_owned()),
+                Some(b'"') => Json::String(self.string()?),
                 Some(b'-' | b'0'..=b'9') => self.number()?,
                 Some(b'n') => self.word("null", Json::Null)?,
                 Some(b't') => self.word("true", Json::Bool(true))?,
@@ -137,6 +162,17 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Counts what is about to be made.
+    fn take(&mut self, bytes: usize) -> Result<(), ParseError> {
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(self.error(format!("its values take more than {} MiB of memory", self.limit >> 20))),
+        }
+    }
+
     /// Skips white space and returns the byte after it without consuming that.
     fn next_token(&mut self) -> Option<u8> {
         let rest = self.text.as_bytes().get(self.at..)?;
@@ -164,7 +200,8 @@ impl<'a> Parser<'a> {
         if self.byte() != Some(b'"') {
             return Err(self.unexpected("a key in double quotes"));
         }
-        let key = self.string()?.into_owned();
+        self.take(MEMBER_BYTES)?;
+        let key = self.string()?;
         if self.next_token() != Some(b':') {
             return Err(self.unexpected("':'"));
         }
@@ -210,6 +247,7 @@ impl<'a> Parser<'a> {
         }
         let text = self.text.get(start..self.at).unwrap_or_default();
         if is_int {
+            self.take(digits)?;
             if digits > MAX_INT_DIGITS {
                 self.at = start;
                 return Err(self.error(format!("an integer of {digits} digits (at most {MAX_INT_DIGITS} are read)")));
@@ -230,29 +268,27 @@ impl<'a> Parser<'a> {
         count
     }
 
-    /// Reads text in quotes. It is borrowed if nothing in it is escaped.
-    fn string(&mut self) -> Result<Cow<'a, str>, ParseError> {
+    /// Reads text in quotes.
+    fn string(&mut self) -> Result<String, ParseError> {
         self.at += 1;
-        let run = self.plain_run();
-        if self.byte() == Some(b'"') {
-            self.at += 1;
-            return Ok(Cow::Borrowed(run));
-        }
-        let mut text = run.to_owned();
+        let mut text = String::new();
         loop {
+            let run = self.plain_run();
+            self.take(run.len())?;
+            text.push_str(run);
             match self.byte() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(Cow::Owned(text));
+                    return Ok(text);
                 }
                 Some(b'\\') => {
                     self.at += 1;
+                    self.take(4)?;
                     text.push(self.escaped()?);
                 }
                 Some(byte) if byte < 0x20 => return Err(self.error("a control character in a text")),
                 _ => return Err(self.error("a text without a closing quote")),
             }
-            text.push_str(self.plain_run());
         }
     }
 

@@ -280,3 +280,56 @@ proptest! {
         }
     }
 }
+
+/// What a value takes on the heap, by its capacities.
+fn heap_bytes(value: &Json) -> usize {
+    match value {
+        Json::String(text) => text.capacity(),
+        Json::Array(items) => items.capacity() * size_of::<Json>() + items.iter().map(heap_bytes).sum::<usize>(),
+        Json::Object(members) => {
+            let inside: usize = members.iter().map(|(key, value)| key.capacity() + heap_bytes(value)).sum();
+            // An entry, and its place in the table, of which a part stays empty.
+            members.capacity() * (size_of::<String>() + size_of::<Json>() + 16) + inside
+        }
+        _ => 0,
+    }
+}
+
+/// The largest limit under which a text is refused.
+fn estimated_bytes(text: &[u8]) -> usize {
+    let (mut low, mut high) = (0, MAX_VALUE_BYTES);
+    while low + 1 < high {
+        let middle = low.midpoint(high);
+        if Json::parse_within(text, middle).is_ok() {
+            high = middle
+        } else {
+            low = middle
+        }
+    }
+    high
+}
+
+/// Texts that make many times their length take at least what is counted, and stop at the limit.
+#[test]
+fn parse_within_counts_what_is_made() {
+    let texts = ["0,", "[],", "[0],", "{},", r#"{"":0},"#, r#"{"a":{"b":[1]}},"#, r#""abc","#, r#""\n","#];
+    for element in texts {
+        let text = format!("[{}0]", element.repeat(1000));
+        let value = Json::parse(text.as_bytes()).unwrap();
+        let estimated = estimated_bytes(text.as_bytes());
+        assert!(estimated >= heap_bytes(&value), "{element}: {estimated} < {}", heap_bytes(&value));
+        assert!(estimated <= 4 * heap_bytes(&value) + 1000, "{element}: {estimated} > 4 * {}", heap_bytes(&value));
+        let error = Json::parse_within(text.as_bytes(), estimated - 1).unwrap_err();
+        assert!(error.message.starts_with("its values take more than"), "{error}");
+    }
+}
+
+proptest! {
+    /// No value takes more than was counted for it.
+    #[test]
+    fn parse_within_never_counts_too_little(value in arbitrary::json()) {
+        let text = value.to_string();
+        let read = Json::parse(text.as_bytes()).unwrap();
+        prop_assert!(estimated_bytes(text.as_bytes()) >= heap_bytes(&read), "{text}");
+    }
+}
