@@ -5,6 +5,7 @@
 use crate::quantity;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use kymhost_dataset::MissingChunks;
 use kymhost_index::Compat;
 use kymhost_index::staleness::Reason;
 use kymhost_plugin::PoolOptions;
@@ -108,10 +109,14 @@ pub fn compat(arg: Option<CompatArg>) -> Compat {
     }
 }
 
-/// The worker pool that the arguments describe.
-pub fn pool_options(args: &PoolArgs) -> PoolOptions {
+/// The worker pool that the arguments describe, for runs by these rules.
+pub fn pool_options(args: &PoolArgs, compat: Compat) -> PoolOptions {
     let default = PoolOptions::default();
     PoolOptions {
+        missing_chunks: match compat {
+            Compat::Kymhost => MissingChunks::Unreadable,
+            Compat::Kymflow => MissingChunks::Filled,
+        },
         jobs: args.jobs.map_or(default.jobs, usize::from),
         timeout: args.timeout,
         max_memory: args.max_memory,

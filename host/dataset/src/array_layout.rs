@@ -144,15 +144,37 @@ impl Layout {
         self.shape.iter().product::<usize>() * self.dtype.size()
     }
 
+    /// How many chunks the array may have.
+    pub(crate) fn chunk_count(&self) -> u64 {
+        self.grid().iter().product::<usize>() as u64
+    }
+
+    /// The most that a chunk's file of this length can unpack to.
+    pub(crate) fn most_unpacked(&self, packed: u64) -> u64 {
+        // Deflate repeats at most 258 bytes with 2 bits. A ZSTD block makes at most 128 KiB of 4 bytes; Blosc packs
+        // with ZSTD, or with codecs that pack less.
+        let ratio = match self.packing {
+            Packing::Plain => 1,
+            Packing::Zlib | Packing::Gzip => 1032,
+            Packing::Blosc | Packing::Zstd => 32 << 10,
+        };
+        packed.saturating_mul(ratio).min(self.chunk_bytes() as u64)
+    }
+
     /// Calls `each` with the name of every chunk that the array may have, in the order in which they are read.
     pub(crate) fn each_chunk<E>(&self, each: &mut dyn FnMut(&str) -> Result<(), E>) -> Result<(), E> {
+        self.each_index(&mut |index| each(&self.chunk_name(index)))
+    }
+
+    /// Calls `each` with the index of every chunk that the array may have, in the order in which they are read.
+    pub(crate) fn each_index<E>(&self, each: &mut dyn FnMut(&[usize]) -> Result<(), E>) -> Result<(), E> {
         let grid = self.grid();
         if grid.contains(&0) {
             return Ok(());
         }
         let mut index = vec![0usize; grid.len()];
         loop {
-            each(&self.chunk_name(&index))?;
+            each(&index)?;
             if !advance(&mut index, &grid) {
                 return Ok(());
             }
@@ -161,17 +183,12 @@ impl Layout {
 
     /// A chunk's name below its array.
     pub(crate) fn chunk_name(&self, index: &[usize]) -> String {
-        if index.is_empty() {
-            return "0".to_owned();
-        }
-        let mut name = String::new();
-        for (at, part) in index.iter().enumerate() {
-            if at > 0 {
-                name.push(self.separator);
-            }
-            name.push_str(&part.to_string());
-        }
-        name
+        name_with(self.separator, index)
+    }
+
+    /// The name that a chunk would have with the other separator.
+    pub(crate) fn misnamed(&self, index: &[usize]) -> String {
+        name_with(if self.separator == '.' { '/' } else { '.' }, index)
     }
 
     /// Whether a file below the array is one of its chunks.
@@ -198,6 +215,20 @@ impl Layout {
         };
         known.iter().map(|&axis| axis.to_owned()).collect()
     }
+}
+
+fn name_with(separator: char, index: &[usize]) -> String {
+    if index.is_empty() {
+        return "0".to_owned();
+    }
+    let mut name = String::new();
+    for (at, part) in index.iter().enumerate() {
+        if at > 0 {
+            name.push(separator);
+        }
+        name.push_str(&part.to_string());
+    }
+    name
 }
 
 fn parse_lengths(json: &Json, what: &str) -> Result<Vec<usize>, String> {

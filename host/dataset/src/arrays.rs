@@ -8,19 +8,32 @@ use crate::array_layout::{Layout, MAX_LAYOUT_BYTES, Packing, advance, layout_of,
 use crate::attributes;
 use crate::dtype::dtype_text;
 use crate::error::{DatasetError, unreadable};
+use crate::missing_chunks::{self, MissingChunks};
 use crate::names::{ARRAY, DATA};
 use crate::tables::guarded;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
-use kymhost_store::{Key, Store};
+use kymhost_store::{Key, Store, StoredFile};
 use std::borrow::Cow;
-use std::io::Read;
+use std::io::{self, BufReader, Read};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use zarrs::array::{ArrayBytes, ArrayToBytesCodecTraits, CodecOptions};
 
+/// An array of so many bytes is read without looking for all its chunks first.
+const UNSURVEYED_BYTES: u64 = 64 << 20;
+/// A longer chunk is checked without unpacking it in memory.
+const MAX_CHECKED_BYTES: u64 = 64 << 20;
+/// What a Blosc chunk begins with.
+const BLOSC_HEAD_BYTES: u64 = 16;
+
 impl Layout {
+    /// The most bytes that a chunk's file is read of. Packing may lengthen what cannot be packed, by a little.
+    fn packed_limit(&self) -> u64 {
+        (self.chunk_bytes() as u64).saturating_mul(3) / 2 + (64 << 10)
+    }
+
     /// The array's codecs, without zlib, gzip and zstd: kymhost unpacks those itself, within a limit.
     fn codecs(&self) -> Result<Codecs, String> {
         let compressor = match self.packing {
@@ -67,27 +80,48 @@ impl Layout {
         match self.packing {
             Packing::Plain if packed.len() == expected => Ok(Cow::Borrowed(packed)),
             Packing::Plain => wrong(packed.len()),
-            Packing::Blosc => {
-                let word = |at: usize| {
-                    packed.get(at..at + 4).and_then(|b| b.try_into().ok()).map(|b| u32::from_le_bytes(b) as usize)
-                };
-                match (word(4), word(12)) {
-                    (Some(bytes), Some(length)) if length == packed.len() => {
-                        if bytes == expected {
-                            Ok(Cow::Borrowed(packed))
-                        } else {
-                            wrong(bytes)
-                        }
-                    }
-                    _ => Err(format!("its {} bytes are not a whole Blosc chunk", packed.len())),
-                }
-            }
+            Packing::Blosc => match blosc_length(packed, packed.len() as u64) {
+                Some(bytes) if bytes == expected => Ok(Cow::Borrowed(packed)),
+                Some(bytes) => wrong(bytes),
+                None => Err(format!("its {} bytes are not a whole Blosc chunk", packed.len())),
+            },
             Packing::Zlib => read(&mut ZlibDecoder::new(packed)),
             Packing::Gzip => read(&mut MultiGzDecoder::new(packed)),
             Packing::Zstd => {
                 read(&mut zstd::stream::read::Decoder::with_buffer(packed).map_err(|error| error.to_string())?)
             }
         }
+    }
+}
+
+/// The unpacked length that a Blosc chunk's head claims; `None` if the file of this length is not a whole chunk.
+fn blosc_length(head: &[u8], file_length: u64) -> Option<usize> {
+    let word = |at: usize| head.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
+    (word(12).map(u64::from) == Some(file_length)).then(|| word(4).map(|length| length as usize)).flatten()
+}
+
+/// Checks a chunk that is too long to be unpacked in memory: its length alone, and for Blosc only what its head claims.
+fn check_long_chunk(layout: &Layout, file: &mut dyn StoredFile) -> Result<(), String> {
+    let expected = layout.chunk_bytes() as u64;
+    let stored = file.stat().size;
+    let count = |source: &mut dyn Read| io::copy(&mut source.take(expected + 1), &mut io::sink());
+    let file = BufReader::new(file);
+    let found = match layout.packing {
+        Packing::Plain => Ok(stored),
+        Packing::Blosc => {
+            let mut head = Vec::new();
+            file.take(BLOSC_HEAD_BYTES).read_to_end(&mut head).map_err(|error| error.to_string())?;
+            let length = blosc_length(&head, stored);
+            Ok(length.ok_or_else(|| format!("its {stored} bytes are not a whole Blosc chunk"))? as u64)
+        }
+        Packing::Zlib => count(&mut ZlibDecoder::new(file)),
+        Packing::Gzip => count(&mut MultiGzDecoder::new(file)),
+        Packing::Zstd => zstd::stream::read::Decoder::with_buffer(file).and_then(|mut source| count(&mut source)),
+    };
+    match found.map_err(|error| error.to_string())? {
+        length if length == expected => Ok(()),
+        length if length > expected => Err(format!("it unpacks to more than the {expected} bytes of a chunk")),
+        length => Err(format!("it holds {length} bytes, its .zarray says {expected}")),
     }
 }
 
@@ -178,12 +212,21 @@ fn copy_block(layout: &Layout, index: &[usize], mut copying: Copying<'_>) -> Res
     }
 }
 
-/// A whole array: `data` below a group, whose attributes name its axes. `None` if there is none.
-pub(crate) fn read(store: &dyn Store, group: &Key) -> Result<Option<Array>, DatasetError> {
+/// A whole array: `data` below a group, whose attributes name its axes. `None` if there is none. `unwatched` is the
+/// store without a watch: missing chunks are looked for there.
+pub(crate) fn read(
+    store: &dyn Store,
+    unwatched: &dyn Store,
+    group: &Key,
+    policy: MissingChunks,
+) -> Result<Option<Array>, DatasetError> {
     let data = group.join(DATA)?;
     let Some(layout) = read_layout(store, &data)? else { return Ok(None) };
     let axes = axes(store, group, layout.shape.len())?;
-    let bytes = read_chunks(store, &data, &layout)?;
+    if layout.array_bytes() as u64 > UNSURVEYED_BYTES {
+        missing_chunks::check(unwatched, &data, &layout, policy)?;
+    }
+    let bytes = read_chunks(store, unwatched, &data, &layout, policy)?;
     Array::new(layout.dtype, layout.shape, axes, bytes)
         .map(Some)
         .map_err(|error| unreadable(store, &data, "an array", error.message()))
@@ -206,7 +249,13 @@ pub(crate) fn axes(store: &dyn Store, group: &Key, rank: usize) -> Result<Vec<St
     Ok(named.filter(|axes| axes.len() == rank).unwrap_or_else(|| Layout::default_axes(rank)))
 }
 
-fn read_chunks(store: &dyn Store, data: &Key, layout: &Layout) -> Result<Vec<u8>, DatasetError> {
+fn read_chunks(
+    store: &dyn Store,
+    unwatched: &dyn Store,
+    data: &Key,
+    layout: &Layout,
+    policy: MissingChunks,
+) -> Result<Vec<u8>, DatasetError> {
     let broken = |found: String| unreadable(store, data, "an array", found);
     let codecs = guarded(|| layout.codecs()).map_err(broken)?;
     let mut array: Vec<u8> = Vec::new();
@@ -219,12 +268,17 @@ fn read_chunks(store: &dyn Store, data: &Key, layout: &Layout) -> Result<Vec<u8>
         return Ok(array);
     }
     let chunk_bytes = layout.chunk_bytes();
-    // Packing may lengthen what cannot be packed, by a little.
-    let limit = (chunk_bytes as u64).saturating_mul(3) / 2 + (64 << 10);
+    let mut may_miss = policy == MissingChunks::Filled;
     let mut index = vec![0usize; grid.len()];
     loop {
         let key = data.join(&layout.chunk_name(&index))?;
-        if let Some(packed) = store.get(&key, limit)? {
+        let packed = store.get(&key, layout.packed_limit())?;
+        if packed.is_none() && !may_miss {
+            // Once for all of them.
+            missing_chunks::check(unwatched, data, layout, policy)?;
+            may_miss = true;
+        }
+        if let Some(packed) = packed {
             guarded(|| {
                 let chunk = codecs.decode(layout.unpack(&packed)?, chunk_bytes)?;
                 copy_block(layout, &index, Copying::IntoArray { array: &mut array, chunk: &chunk })
@@ -239,6 +293,24 @@ fn read_chunks(store: &dyn Store, data: &Key, layout: &Layout) -> Result<Vec<u8>
         array.iter_mut().for_each(|byte| *byte = u8::from(*byte != 0));
     }
     Ok(array)
+}
+
+/// Checks that an array can be read, in the memory of one chunk.
+pub(crate) fn check(store: &dyn Store, data: &Key, layout: &Layout, policy: MissingChunks) -> Result<(), DatasetError> {
+    missing_chunks::check(store, data, layout, policy)?;
+    let codecs = guarded(|| layout.codecs()).map_err(|found| unreadable(store, data, "an array", found))?;
+    let chunk_bytes = layout.chunk_bytes();
+    layout.each_chunk(&mut |name| {
+        let key = data.join(name)?;
+        let checked = if chunk_bytes as u64 > MAX_CHECKED_BYTES {
+            let Some(mut file) = store.open(&key)? else { return Ok(()) };
+            guarded(|| check_long_chunk(layout, &mut *file))
+        } else {
+            let Some(packed) = store.get(&key, layout.packed_limit())? else { return Ok(()) };
+            guarded(|| codecs.decode(layout.unpack(&packed)?, chunk_bytes).map(drop))
+        };
+        checked.map_err(|found| unreadable(store, &key, "a chunk", found))
+    })
 }
 
 /// Fills an empty buffer with copies of one element.

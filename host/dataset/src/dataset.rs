@@ -3,6 +3,7 @@
 //! Never decides what is stale or what is to be done.
 
 use crate::error::{DatasetError, unreadable, unwritable};
+use crate::missing_chunks::{self, MissingChunks};
 use crate::record::Record;
 use crate::{arrays, attributes, names};
 use kymhost_plugin_api::Json;
@@ -26,6 +27,7 @@ const GIVE_FOLDER: &str = "give the dataset's folder (it holds .zgroup and image
 #[derive(Debug, Clone)]
 pub struct Dataset {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) missing_chunks: MissingChunks,
 }
 
 impl Dataset {
@@ -88,7 +90,7 @@ impl Dataset {
                 return refused(why, GIVE_FOLDER);
             }
         }
-        Ok(Self { store })
+        Ok(Self { store, missing_chunks: MissingChunks::default() })
     }
 
     /// Makes a new, empty dataset in a folder that does not exist or is empty.
@@ -112,7 +114,7 @@ impl Dataset {
             attributes::group_item(&Key::root())?,
         ];
         store.put_many(&mut items.into_iter())?;
-        Ok(Self { store: Arc::new(store) })
+        Ok(Self { store: Arc::new(store), missing_chunks: MissingChunks::default() })
     }
 
     /// The store below.
@@ -137,7 +139,7 @@ impl Dataset {
 
     /// An image's record. Does not check that it exists (see [`Dataset::find_record`]).
     pub fn record(&self, image_id: &str) -> Result<Record, DatasetError> {
-        Record::new(Arc::clone(&self.store), image_id)
+        Record::new(Arc::clone(&self.store), image_id, self.missing_chunks)
     }
 
     /// An image's record, or [`DatasetError::UnknownImage`].
@@ -150,6 +152,17 @@ impl Dataset {
             other => other?,
         };
         if record.exists()? { Ok(record) } else { Err(unknown()) }
+    }
+
+    /// This dataset with another answer to missing chunks.
+    pub fn with_missing_chunks(&self, policy: MissingChunks) -> Self {
+        Self { missing_chunks: policy, ..self.clone() }
+    }
+
+    /// Records that the chunks which an image's pixels lack now are empty: readers take the fill value for them. How
+    /// many they are; 0 if none is missing or the same was recorded already.
+    pub fn fill_missing_chunks(&self, image_id: &str) -> Result<u64, DatasetError> {
+        missing_chunks::record_as_empty(&*self.store, &names::image_key(image_id)?.join(names::DATA)?)
     }
 
     /// Adds an image with pixels; its id is a new UUID v4 if none is given. `chunks`: kymflow's default if none are

@@ -45,7 +45,7 @@ pub fn look<'o>(record: &Record, own: impl Into<Own<'o>>, input: &Input) -> Resu
     let store = record.store();
     let found = match form_of(record, &input.key)? {
         KeyForm::File(key) => file_now(store, &key)?,
-        KeyForm::Array(group) => array_now(store, &group)?,
+        KeyForm::Array(group) => array_now(store, &group, record.missing_chunks())?,
         KeyForm::Attributes => match record.attributes_text() {
             Ok(text) => InputState::Attributes { sha256: sha256_of(&text) },
             // Broken: it counts by its bytes.
@@ -88,9 +88,8 @@ fn holds_by_stat(record: &Record, input: &Input) -> Result<bool, DatasetError> {
             now.is_some_and(|now| now.size == *size && times_of(&now).as_ref() == Some(times))
         }
         InputState::Array { stats_sha256: Some(stats), .. } => match form_of(record, &input.key)? {
-            KeyForm::Array(group) => {
-                array_stats(store, &group)?.is_some_and(|now| now.stats_sha256().as_ref() == Some(stats))
-            }
+            KeyForm::Array(group) => array_stats(store, &group, record.missing_chunks())?
+                .is_some_and(|now| now.stats_sha256().as_ref() == Some(stats)),
             _ => false,
         },
         InputState::Absent => {
@@ -118,7 +117,7 @@ pub fn settles_in(record: &Record, input: &Input) -> Option<Duration> {
             Age::Young(until) => until,
             Age::Unknown => return None,
         },
-        KeyForm::Array(group) => match array_stats(store, &group).ok()?? {
+        KeyForm::Array(group) => match array_stats(store, &group, record.missing_chunks()).ok()?? {
             Fold { unsettled: false, .. } => return Some(Duration::ZERO),
             fold => fold.settled?,
         },

@@ -7,6 +7,7 @@ use crate::arrays;
 use crate::error::DatasetError;
 use crate::hex::hex;
 use crate::input::{InputState, Times};
+use crate::missing_chunks::{self, MissingChunks};
 use crate::names::{ARRAY, ATTRIBUTES, DATA};
 use kymhost_plugin_api::Artifact;
 use kymhost_store::time::checked_epoch_ns;
@@ -201,9 +202,13 @@ pub(crate) fn file_now(store: &dyn Store, key: &Key) -> Result<InputState, Datas
 }
 
 /// What an array's files are, by `each` (its size and times alone, or its bytes too); `None` if there is no array.
+///
+/// # Errors
+/// If it lacks chunks, unless they may be missing.
 fn array_files(
     store: &dyn Store,
     group: &Key,
+    policy: MissingChunks,
     each: &mut dyn FnMut(&mut Fold, &str, &Key) -> Result<(), DatasetError>,
 ) -> Result<Option<Fold>, DatasetError> {
     let data = group.join(DATA)?;
@@ -218,6 +223,9 @@ fn array_files(
         return Ok(Some(fold));
     };
     layout.each_chunk(&mut |name| each(&mut fold, name, &data.join(name)?))?;
+    if fold.chunks < layout.chunk_count() {
+        missing_chunks::check(store, &data, &layout, policy)?;
+    }
     match arrays::axes(store, group, layout.shape.len()) {
         Ok(axes) => fold.add_axes(&Axes::Named(&axes)),
         Err(DatasetError::Unreadable { .. }) => {
@@ -229,8 +237,8 @@ fn array_files(
     Ok(Some(fold))
 }
 
-pub(crate) fn array_now(store: &dyn Store, group: &Key) -> Result<InputState, DatasetError> {
-    let fold = array_files(store, group, &mut |fold, name, key| {
+pub(crate) fn array_now(store: &dyn Store, group: &Key, policy: MissingChunks) -> Result<InputState, DatasetError> {
+    let fold = array_files(store, group, policy, &mut |fold, name, key| {
         let before = SystemTime::now();
         if let Some((stat, length, sha256)) = hash(store, key)? {
             fold.add(name, &stat, before);
@@ -247,8 +255,8 @@ pub(crate) fn array_now(store: &dyn Store, group: &Key) -> Result<InputState, Da
 }
 
 /// An array's files by their sizes and times alone.
-pub(crate) fn array_stats(store: &dyn Store, group: &Key) -> Result<Option<Fold>, DatasetError> {
-    array_files(store, group, &mut |fold, name, key| {
+pub(crate) fn array_stats(store: &dyn Store, group: &Key, policy: MissingChunks) -> Result<Option<Fold>, DatasetError> {
+    array_files(store, group, policy, &mut |fold, name, key| {
         let before = SystemTime::now();
         if let Some(stat) = store.glance(key)? {
             fold.add(name, &stat, before);

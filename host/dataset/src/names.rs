@@ -26,6 +26,8 @@ pub(crate) const DATA: &str = "data";
 pub(crate) const MANIFEST: &str = "index/manifest.json.gz";
 /// What kymhost keeps next to kymflow's keys.
 pub(crate) const OWN: &str = "index/kymhost";
+/// Which images' missing chunks are recorded as empty: a file for each.
+pub(crate) const FILL_MISSING: &str = "index/kymhost/fill-missing";
 /// Where the store stages what it writes.
 pub(crate) const TEMPORARY: &str = "index/kymhost/tmp";
 

@@ -8,6 +8,7 @@ use crate::artifact_keys::{self, Own};
 use crate::error::DatasetError;
 use crate::error::{unreadable, unwritable};
 use crate::input::Input;
+use crate::missing_chunks::MissingChunks;
 use crate::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA, ENDINGS};
 use crate::watch::{InputsError, Watch};
 use crate::{arrays, attributes, gzip, tables};
@@ -28,12 +29,17 @@ pub struct Record {
     image_id: String,
     group: Key,
     watch: Option<Arc<Watch>>,
+    missing_chunks: MissingChunks,
 }
 
 impl Record {
-    pub(crate) fn new(store: Arc<dyn Store>, image_id: &str) -> Result<Self, DatasetError> {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        image_id: &str,
+        missing_chunks: MissingChunks,
+    ) -> Result<Self, DatasetError> {
         let group = names::image_key(image_id)?;
-        Ok(Self { store, image_id: image_id.to_owned(), group, watch: None })
+        Ok(Self { store, image_id: image_id.to_owned(), group, watch: None, missing_chunks })
     }
 
     /// The same image, remembering from now on what is read of it: see [`Record::inputs`]. `own` is what the reader
@@ -72,16 +78,20 @@ impl Record {
 
     fn reading_array(&self, group: &Key) -> Result<Option<Array>, DatasetError> {
         self.reading(
-            |store| arrays::read(store, group),
+            |store| arrays::read(store, &*self.store, group, self.missing_chunks),
             |watch, read, readings| {
                 let axes = read.as_ref().map(|array| array.as_ref().map(Array::axes)).map_err(drop);
-                watch.note_array(&*self.store, &self.group, group, axes, readings);
+                watch.note_array(&*self.store, self.missing_chunks, &self.group, group, axes, readings);
             },
         )
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
         &*self.store
+    }
+
+    pub(crate) fn missing_chunks(&self) -> MissingChunks {
+        self.missing_chunks
     }
 
     pub(crate) fn group(&self) -> &Key {

@@ -5,6 +5,7 @@ use crate::dataset::Dataset;
 use crate::dataset::FORMAT;
 use crate::dataset::SCHEMA_VERSION;
 use crate::error::DatasetError;
+use crate::missing_chunks::MissingChunks;
 use crate::names::{
     ANALYSIS, ANALYSIS_ARRAYS, ARRAY, ATTRIBUTES, DATA, GROUP, IMAGES, INDEX, MANIFEST, OWN, TABLES, TEMPORARY,
     artifact_key, image_key,
@@ -47,7 +48,11 @@ pub struct Findings {
 /// Reads everything in a dataset and lists all that is wrong with it. Needs no readable root attributes:
 /// what keeps a dataset from being opened is a problem like another.
 pub fn validate(store: std::sync::Arc<dyn Store>) -> Findings {
-    let mut inspection = Inspection { dataset: Dataset { store }, problems: Vec::new(), notes: Vec::new() };
+    let mut inspection = Inspection {
+        dataset: Dataset { store, missing_chunks: MissingChunks::default() },
+        problems: Vec::new(),
+        notes: Vec::new(),
+    };
     inspection.root();
     inspection.images();
     inspection.tables();
@@ -215,23 +220,22 @@ impl Inspection {
             Some(Some(layout)) => {
                 self.axes(&key, attributes.as_ref(), layout.shape.len());
                 self.chunks(&data, &layout);
-                self.array(&data, record.pixels());
+                self.array(&data, &layout);
             }
             None => {}
         }
         self.strays(folder, &[GROUP, ATTRIBUTES], &[DATA, ANALYSIS, ANALYSIS_ARRAYS]);
         self.artifacts(&record, &below(folder, ANALYSIS), "", MAX_FOLDERS);
-        self.array_artifacts(&record, &below(folder, ANALYSIS_ARRAYS), "", MAX_FOLDERS);
+        self.array_artifacts(&below(folder, ANALYSIS_ARRAYS), false, MAX_FOLDERS);
     }
 
-    /// Checks an array. Its attributes were checked already.
-    fn array(&mut self, data: &str, array: Result<Option<kymhost_plugin_api::array::Array>, DatasetError>) {
-        match array {
-            Err(DatasetError::Unreadable { key, .. }) if key.ends_with(ATTRIBUTES) => {}
-            other => {
-                self.note(data, other);
-            }
-        }
+    /// Checks the chunks of an array.
+    fn array(&mut self, data: &str, layout: &Layout) {
+        let policy = self.dataset.missing_chunks;
+        let checked = Key::new(data)
+            .map_err(DatasetError::from)
+            .and_then(|data| arrays::check(self.store(), &data, layout, policy));
+        self.note(data, checked);
     }
 
     fn axes(&mut self, key: &str, attributes: Option<&Json>, rank: usize) {
@@ -328,7 +332,8 @@ impl Inspection {
         }
     }
 
-    fn array_artifacts(&mut self, record: &Record, folder: &str, prefix: &str, depth: usize) {
+    /// `named`: whether the folder is below one that names an artifact.
+    fn array_artifacts(&mut self, folder: &str, named: bool, depth: usize) {
         for entry in self.list(folder) {
             let key = below(folder, &entry.name);
             if !entry.is_dir {
@@ -338,17 +343,17 @@ impl Inspection {
                 continue;
             }
             self.group(folder, true);
-            if entry.name == DATA && !prefix.is_empty() {
-                self.array_artifact(record, folder, &key, prefix.trim_end_matches('/'));
+            if entry.name == DATA && named {
+                self.array_artifact(folder, &key);
             } else if depth == 0 {
                 self.report(&key, format!("nests deeper than {MAX_FOLDERS} folders"));
             } else {
-                self.array_artifacts(record, &key, &format!("{prefix}{}/", entry.name), depth - 1);
+                self.array_artifacts(&key, true, depth - 1);
             }
         }
     }
 
-    fn array_artifact(&mut self, record: &Record, folder: &str, data: &str, name: &str) {
+    fn array_artifact(&mut self, folder: &str, data: &str) {
         let layout = Key::new(data).map_err(DatasetError::from).and_then(|key| arrays::read_layout(self.store(), &key));
         let Some(layout) = self.note(data, layout) else { return };
         let Some(layout) = layout else { return self.report(&below(data, ARRAY), "is missing: an array needs it") };
@@ -359,7 +364,7 @@ impl Inspection {
             self.axes(&key, Some(&attributes), layout.shape.len());
         }
         self.chunks(data, &layout);
-        self.array(data, record.array(name));
+        self.array(data, &layout);
     }
 
     fn tables(&mut self) {

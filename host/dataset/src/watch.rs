@@ -4,6 +4,7 @@
 
 use crate::input::{Input, InputState};
 use crate::input_digest::{Axes, Fold, array_now, file_found, file_now, listing_sha256, sha256_of};
+use crate::missing_chunks::MissingChunks;
 use crate::names::{ANALYSIS, ATTRIBUTES, DATA};
 use kymhost_plugin_api::Artifact;
 use kymhost_store::{Key, ReadOutcome, Reading, Store};
@@ -105,6 +106,7 @@ impl Watch {
     pub(crate) fn note_array(
         &self,
         store: &dyn Store,
+        policy: MissingChunks,
         image: &Key,
         group: &Key,
         read: Result<Option<&[String]>, ()>,
@@ -131,7 +133,7 @@ impl Watch {
                         self.note_moved(name);
                     }
                 }
-                array_now(store, group).unwrap_or_else(|_| InputState::Array {
+                array_now(store, group, policy).unwrap_or_else(|_| InputState::Array {
                     size: 0,
                     chunks: 0,
                     stats_sha256: None,

@@ -40,6 +40,7 @@ impl Threads {
         if options.timeout.is_some() || options.max_memory.is_some() {
             tracing::warn!("--timeout and --max-memory have no effect with --in-process: a thread cannot be ended");
         }
+        let dataset = dataset.with_missing_chunks(options.missing_chunks);
         let threads = threads_per_extraction(options.jobs);
         let identity = Identity::of(plugin.pin.as_ref());
         Self { plugin, dataset, options, threads, indexer: None, identity }

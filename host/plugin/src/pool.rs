@@ -13,6 +13,7 @@ use crate::protocol::{self, Item, PROTOCOL, Reply, Request, Start};
 use crate::schedule::{Batch, Schedule};
 use crate::workforce::{Extracted, PoolOptions};
 use arrow::buffer::Buffer;
+use kymhost_dataset::MissingChunks;
 use kymhost_plugin_api::Artifact;
 use kymhost_store::text::path_text;
 use rustix::event::{PollFd, Timespec, poll};
@@ -147,6 +148,7 @@ impl Processes {
             dataset_bytes: dataset.len(),
             threads: threads_per_extraction(self.jobs()),
             max_memory: self.options.max_memory,
+            fill_missing: self.options.missing_chunks == MissingChunks::Filled,
             log: tracing::level_filters::LevelFilter::current().to_string(),
             pin: self.identity.pin(),
         });

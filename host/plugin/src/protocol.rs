@@ -82,6 +82,9 @@ pub(crate) struct Start {
     pub threads: usize,
     /// Bytes of resident memory that the host allows.
     pub max_memory: Option<u64>,
+    /// Whether plugins get fill values for missing chunks, as kymflow gives them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fill_missing: bool,
     /// The least urgent level that the host wants logged: `off`, `error`, `warn`, `info`, `debug`, `trace`.
     pub log: String,
     /// The library's file and digest as the host saw them: another one is not opened.

@@ -11,7 +11,7 @@ use crate::job;
 use crate::library::load_identified;
 use crate::protocol::{self, FrameReader, Item, Marker, PROTOCOL, ProtocolError, Reply, Request, Start, WireArtifact};
 use crate::workforce::ParamsReading;
-use kymhost_dataset::Dataset;
+use kymhost_dataset::{Dataset, MissingChunks};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use std::fs::File;
@@ -169,6 +169,8 @@ fn prepare(request: Request, body: &[u8]) -> Result<(Start, Box<dyn Indexer>, Li
     // The library first: its constructors are what may take this process down.
     let (indexer, library) = load(&library, &start)?;
     let dataset = Dataset::open(&dataset).map_err(|error| refused("dataset", error.to_string()))?;
+    let missing = if start.fill_missing { MissingChunks::Filled } else { MissingChunks::Unreadable };
+    let dataset = dataset.with_missing_chunks(missing);
     Ok((start, indexer, library, dataset))
 }
 

@@ -6,7 +6,7 @@ use crate::error::PluginError;
 use crate::failure::Failure;
 use crate::indexer::Made;
 use arrow::array::RecordBatch;
-use kymhost_dataset::Input;
+use kymhost_dataset::{Input, MissingChunks};
 use kymhost_plugin_api::RunMarker;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -23,6 +23,8 @@ pub struct PoolOptions {
     pub timeout: Option<Duration>,
     /// Bytes of resident memory a worker.
     pub max_memory: Option<u64>,
+    /// What missing chunks of an array are to plugins.
+    pub missing_chunks: MissingChunks,
     /// No worker processes: for debuggers.
     pub in_process: bool,
     /// The program that serves as worker when started with the argument `worker` (see [`crate::worker_main`]); this program by default.
@@ -34,7 +36,15 @@ pub struct PoolOptions {
 impl Default for PoolOptions {
     fn default() -> Self {
         let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { jobs, timeout: None, max_memory: None, in_process: false, program: None, stop: Arc::default() }
+        Self {
+            jobs,
+            timeout: None,
+            max_memory: None,
+            missing_chunks: MissingChunks::default(),
+            in_process: false,
+            program: None,
+            stop: Arc::default(),
+        }
     }
 }
 

@@ -815,6 +815,7 @@ fn invalid() -> Vec<Invalid> {
             },
         },
         Invalid { key: || of_image("data/0.0"), harm: cut },
+        Invalid { key: || of_image("data"), harm: |world, key| world.data.remove(&format!("{key}/0.0")) },
         Invalid { key: || of_image("data/0.0"), harm: |w, key| lead_out(w, key) },
         Invalid {
             key: || of_image("data/0.0"),

@@ -17,6 +17,7 @@ mod ingest;
 mod intensity_c;
 mod markdown;
 mod metamorphic;
+mod missing_chunks;
 mod nothing_to_do;
 mod params;
 mod program;

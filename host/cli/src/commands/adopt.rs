@@ -13,7 +13,7 @@ use crate::words::{failure_lines, images};
 use crate::{output, plugins, quantity};
 use clap::Args;
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
-use kymhost_index::{AdoptOptions, AdoptOutcome};
+use kymhost_index::{AdoptOptions, AdoptOutcome, Compat};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ pub fn adopt(context: &Context, args: &AdoptArgs) -> Result<Exit, CliError> {
         wait: args.wait.unwrap_or_default(),
         ..AdoptOptions::new(args.reason.as_str())
     };
-    let pool = pool_options(&args.pool);
+    let pool = pool_options(&args.pool, Compat::default());
     let outcome = with_workers(context, &dataset, &plugin, &pool, &interrupt, |workforce, progress| {
         kymhost_index::adopt(&dataset, &plugin.indexer, workforce, &options, progress)
     })?;

@@ -135,7 +135,7 @@ pub fn explain(context: &Context, args: &ExplainArgs) -> Result<Exit, CliError> 
     let plugin = plugins::chosen_one(&args.choice)?;
     let image_id = image(&dataset, &args.image)?;
     let interrupt = Interrupt::listen();
-    let pool = PoolOptions { stop: interrupt.stop(), ..pool_options(&args.pool) };
+    let pool = PoolOptions { stop: interrupt.stop(), ..pool_options(&args.pool, compat(args.compat)) };
     let mut workforce = open_pool(&plugin, &dataset, &pool)?;
     let rules = compat(args.compat);
     let explanation = kymhost_index::explain(&dataset, &plugin.indexer, workforce.as_mut(), &image_id, rules)

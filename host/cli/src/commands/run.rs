@@ -13,7 +13,7 @@ use crate::options::{CompatArg, PluginChoice, PoolArgs, compat, pool_options, re
 use crate::words::{failure_lines, images};
 use crate::{output, plugins, quantity};
 use clap::{Args, ValueEnum};
-use kymhost_dataset::Dataset;
+use kymhost_dataset::{Dataset, DatasetError};
 use kymhost_index::rewrite::Widening;
 use kymhost_index::staleness::Reason;
 use kymhost_index::{Compat, Mode, OnSchemaChange, Orphans, RunOptions, RunOutcome, Selection, Stats, order};
@@ -85,6 +85,9 @@ pub struct RunArgs {
     /// Overwrite artifacts that were created by another indexer or by hand
     #[arg(long)]
     pub overwrite_artifacts: bool,
+    /// Take missing chunks of pixels as empty, and record that for the recordings that lack some now
+    #[arg(long, conflicts_with = "dry_run")]
+    pub fill_missing: bool,
     /// Wait up to this many seconds for the table lock [default: 0]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
     pub wait: Option<Duration>,
@@ -240,11 +243,14 @@ pub fn run(context: &Context, args: &RunArgs) -> Result<Exit, CliError> {
     let indexers: Vec<&IndexerInfo> = plugins.iter().map(|plugin| &plugin.indexer).collect();
     let order = order::order(&indexers, options.compat)?;
     if args.dry_run {
-        let pool = pool_options(&args.pool);
+        let pool = pool_options(&args.pool, options.compat);
         return dry_run::dry_run(context, &dataset, &plugins, &order, &options, &pool, args.exit_code);
     }
+    if args.fill_missing {
+        fill_missing(context, &dataset, &options)?;
+    }
     let interrupt = Interrupt::listen();
-    let pool = pool_options(&args.pool);
+    let pool = pool_options(&args.pool, options.compat);
     let mut results = Vec::with_capacity(plugins.len());
     for &place in &order.sequence {
         let Some(plugin) = plugins.get(place) else { continue };
@@ -275,6 +281,7 @@ fn run_options(args: &RunArgs) -> Result<RunOptions, CliError> {
     let compat = compat(args.compat);
     if compat == Compat::Kymflow {
         let contradicted = [
+            (args.fill_missing, "--fill-missing", "takes missing chunks as empty anyway"),
             (args.orphans == Some(OrphansArg::Prune), "--orphans prune", "never removes rows of deleted recordings"),
             (
                 args.on_schema_change == Some(OnSchemaChangeArg::Recompute),
@@ -313,6 +320,38 @@ fn run_options(args: &RunArgs) -> Result<RunOptions, CliError> {
         checkpoint_interval: args.checkpoint,
         ..RunOptions::new(mode)
     })
+}
+
+/// Records for the selected recordings that the chunks which their pixels lack are empty.
+fn fill_missing(context: &Context, dataset: &Dataset, options: &RunOptions) -> Result<(), CliError> {
+    let listed;
+    let ids: Box<dyn Iterator<Item = &String>> = match (&options.selection.images, &options.listing) {
+        (Some(selected), _) => Box::new(selected.iter()),
+        (None, Some(listing)) => Box::new(listing.iter()),
+        (None, None) => {
+            listed = dataset.image_ids()?;
+            Box::new(listed.iter())
+        }
+    };
+    let (mut recordings, mut chunks) = (0u64, 0u64);
+    for id in ids {
+        match dataset.fill_missing_chunks(id) {
+            Ok(0) => {}
+            Ok(missing) => {
+                recordings += 1;
+                chunks += missing;
+            }
+            // The run reports it, for this recording.
+            Err(DatasetError::Unreadable { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if !context.quiet && recordings > 0 {
+        let images = images(recordings);
+        let chunks = if chunks == 1 { "1 missing chunk".to_owned() } else { format!("{chunks} missing chunks") };
+        output::say(format!("taking {chunks} of {images} as empty from now on"));
+    }
+    Ok(())
 }
 
 /// Runs one indexer, with a progress bar on a terminal.

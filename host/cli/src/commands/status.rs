@@ -79,7 +79,7 @@ impl<'a> StatusDocument<'a> {
 pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, CliError> {
     let dataset = context.open_dataset()?;
     let plugins = plugins::chosen(&args.choice)?;
-    let options = pool_options(&args.pool);
+    let options = pool_options(&args.pool, compat(args.compat));
     let listing = shared_listing(&dataset, plugins.len())?;
     let reasons: BTreeSet<Reason> = args.reason.iter().copied().collect();
     let mut results = Vec::with_capacity(plugins.len());

@@ -11,7 +11,7 @@ use crate::options::{OnePlugin, PoolArgs, pool_options};
 use crate::words::{counted, images};
 use crate::{output, plugins};
 use clap::Args;
-use kymhost_index::{Verification, VerifyKind, VerifyOptions};
+use kymhost_index::{Compat, Verification, VerifyKind, VerifyOptions};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -127,7 +127,7 @@ pub fn verify(context: &Context, args: &VerifyArgs) -> Result<Exit, CliError> {
     let plugin = plugins::chosen_one(&args.choice)?;
     let interrupt = Interrupt::listen();
     let options = VerifyOptions { sample: args.sample, rows: args.rows };
-    let pool = pool_options(&args.pool);
+    let pool = pool_options(&args.pool, Compat::default());
     let verification = with_workers(context, &dataset, &plugin, &pool, &interrupt, |workforce, progress| {
         kymhost_index::verify(&dataset, &plugin.indexer, workforce, &options, progress)
     })?;
