@@ -5,11 +5,19 @@
 use crate::error::CliError;
 use crate::exit::Exit;
 use kymhost_store::Class;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::flag;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// From here on a write beyond the process's file size limit is an error with a message, like one to a full disk. By
+/// default the system ends the program without a word. Not inherited by programs that this one starts.
+pub fn report_file_size_limit() {
+    if let Err(error) = flag::register(SIGXFSZ, Arc::default()) {
+        tracing::warn!("cannot handle SIGXFSZ; a file size limit will end the program: {error}");
+    }
+}
 
 /// Whether the program was asked to stop. The default never is.
 #[derive(Debug, Clone, Default)]

@@ -7,6 +7,7 @@ use crate::commands::{adopt, completions, dataset, explain, params, params_hash,
 use crate::context::Context;
 use crate::error::{CliError, ErrorDocument, REPORT_AT};
 use crate::exit::Exit;
+use crate::interrupt::report_file_size_limit;
 use crate::{demo, logging, output};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
@@ -29,6 +30,7 @@ pub fn main() -> ExitCode {
         return kymhost_author::check::check_main(arguments.get(2..).unwrap_or_default());
     }
     panic::set_hook(Box::new(report_panic));
+    report_file_size_limit();
     let json = asks_for_json(&arguments);
     let exit = panic::catch_unwind(|| parse_and_dispatch(arguments)).unwrap_or_else(|_| {
         // The hook has printed the details.

@@ -3,21 +3,10 @@
 //! Every length that a `.zarray` claims is checked here, before anything is allocated for it.
 
 use crate::dtype::{dtype_text, parse_dtype};
+use crate::limits::{MAX_ARRAY_BYTES, MAX_CHUNK_BYTES, MAX_CHUNKS, MAX_SMALL_VALUE_BYTES};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::json::Object;
-
-/// The most bytes that an array may have, decoded.
-pub const MAX_ARRAY_BYTES: u64 = 8 << 30;
-
-/// The most bytes of one chunk, decoded: Blosc's own bound.
-const MAX_CHUNK_BYTES: u64 = (1 << 31) - 17;
-
-/// The most chunks of an array: each is a file.
-const MAX_CHUNKS: u64 = 1 << 22;
-
-/// A `.zarray` is a few hundred bytes; this is more than any.
-pub(crate) const MAX_LAYOUT_BYTES: u64 = 1 << 20;
 
 /// The most dimensions (numpy's bound).
 const MAX_RANK: usize = 32;
@@ -55,7 +44,7 @@ pub(crate) struct Layout {
 impl Layout {
     /// Reads a `.zarray`.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
-        let json = Json::parse(text).map_err(|error| error.to_string())?;
+        let json = Json::parse_within(text, MAX_SMALL_VALUE_BYTES).map_err(|error| error.to_string())?;
         let member = |name: &str| json.get(name).ok_or_else(|| format!("it has no '{name}'"));
         match member("zarr_format")?.as_i64() {
             Some(2) => {}

@@ -4,10 +4,11 @@
 //! Only then zarrs sees them: it knows byte orders, memory orders and Blosc. A panic of zarrs becomes an error.
 //! Never touches groups.
 
-use crate::array_layout::{Layout, MAX_LAYOUT_BYTES, Packing, advance, layout_of, layout_text};
+use crate::array_layout::{Layout, Packing, advance, layout_of, layout_text};
 use crate::attributes;
 use crate::dtype::dtype_text;
 use crate::error::{DatasetError, unreadable};
+use crate::limits::MAX_LAYOUT_BYTES;
 use crate::missing_chunks::{self, MissingChunks};
 use crate::names::{ARRAY, DATA};
 use crate::tables::guarded;
@@ -224,7 +225,7 @@ pub(crate) fn read(
     let Some(layout) = read_layout(store, &data)? else { return Ok(None) };
     let axes = axes(store, group, layout.shape.len())?;
     if layout.array_bytes() as u64 > UNSURVEYED_BYTES {
-        missing_chunks::check(unwatched, &data, &layout, policy)?;
+        missing_chunks::check_claim(unwatched, &data, &layout, policy)?;
     }
     let bytes = read_chunks(store, unwatched, &data, &layout, policy)?;
     Array::new(layout.dtype, layout.shape, axes, bytes)

@@ -4,19 +4,20 @@
 
 use crate::error::DatasetError;
 use crate::error::unreadable;
+use crate::limits::{MAX_SMALL_TEXT_BYTES, MAX_SMALL_VALUE_BYTES};
 use crate::names::{ATTRIBUTES, GROUP};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
 use kymhost_store::time::now_utc;
-use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Store};
+use kymhost_store::{Key, Store};
 
 /// The content of every `.zgroup`.
 pub(crate) const GROUP_TEXT: &str = "{\n    \"zarr_format\": 2\n}";
 
 /// A JSON document that must be an object; `None` if the key is absent.
 pub(crate) fn read_object(store: &dyn Store, key: &Key, what: &'static str) -> Result<Option<Object>, DatasetError> {
-    let Some(text) = store.get(key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
-    match Json::parse(&text) {
+    let Some(text) = store.get(key, MAX_SMALL_TEXT_BYTES)? else { return Ok(None) };
+    match Json::parse_within(&text, MAX_SMALL_VALUE_BYTES) {
         Ok(Json::Object(object)) => Ok(Some(object)),
         Ok(_) => Err(unreadable(store, key, what, "it is JSON, but not an object")),
         Err(error) => Err(unreadable(store, key, what, error)),

@@ -2,16 +2,17 @@
 //!
 //! Never knows which keys an indexer read.
 
-use crate::array_layout::{Layout, MAX_LAYOUT_BYTES};
+use crate::array_layout::Layout;
 use crate::arrays;
 use crate::error::DatasetError;
 use crate::hex::hex;
 use crate::input::{InputState, Times};
+use crate::limits::{MAX_LAYOUT_BYTES, MAX_SMALL_TEXT_BYTES};
 use crate::missing_chunks::{self, MissingChunks};
 use crate::names::{ARRAY, ATTRIBUTES, DATA};
 use kymhost_plugin_api::Artifact;
 use kymhost_store::time::checked_epoch_ns;
-use kymhost_store::{Key, MAX_DOCUMENT_BYTES, ReadOutcome, Stat, Store, StoreError};
+use kymhost_store::{Key, ReadOutcome, Stat, Store, StoreError};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
 use std::time::SystemTime;
@@ -229,7 +230,7 @@ fn array_files(
     match arrays::axes(store, group, layout.shape.len()) {
         Ok(axes) => fold.add_axes(&Axes::Named(&axes)),
         Err(DatasetError::Unreadable { .. }) => {
-            let bytes = store.get(&group.join(ATTRIBUTES)?, MAX_DOCUMENT_BYTES)?.unwrap_or_default();
+            let bytes = store.get(&group.join(ATTRIBUTES)?, MAX_SMALL_TEXT_BYTES)?.unwrap_or_default();
             fold.add_axes(&Axes::Broken(bytes));
         }
         Err(other) => return Err(other),

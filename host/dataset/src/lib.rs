@@ -19,6 +19,7 @@ mod info;
 mod input;
 mod input_check;
 mod input_digest;
+pub mod limits;
 mod manifest;
 mod missing_chunks;
 mod names;
@@ -34,7 +35,6 @@ mod watch;
 mod well_known;
 mod zstd_pages;
 
-pub use array_layout::MAX_ARRAY_BYTES;
 pub use artifact_keys::{Own, artifact_keys};
 pub use dataset::{Dataset, FORMAT, PreparedJson, SCHEMA_VERSION};
 pub use draft::{ArrayInfo, ImageDraft, StagedImage, StagedPixels, default_axes, safe_artifact_name};

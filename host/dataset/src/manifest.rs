@@ -5,14 +5,14 @@ use crate::dataset::FORMAT;
 use crate::dataset::SCHEMA_VERSION;
 use crate::error::DatasetError;
 use crate::error::{unreadable, unwritable};
+use crate::limits::{MAX_FOLDERS, MAX_MANIFEST_TEXT_BYTES, MAX_MANIFEST_VALUE_BYTES};
 use crate::names::{ANALYSIS, DATA, IMAGES, MANIFEST};
-use crate::record::MAX_FOLDERS;
 use crate::{arrays, attributes, gzip, names};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
+use kymhost_store::Key;
 use kymhost_store::text;
 use kymhost_store::time::now_utc;
-use kymhost_store::{Key, MAX_DOCUMENT_BYTES};
 use std::collections::HashSet;
 
 /// A line's field: all keys below the image's `analysis/`.
@@ -64,7 +64,7 @@ impl Dataset {
     /// The existing manifest; `None` if there is none.
     pub fn read_manifest(&self) -> Result<Option<Json>, DatasetError> {
         let key = Key::new(MANIFEST)?;
-        let Some(packed) = self.store().get(&key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
+        let Some(packed) = self.store().get(&key, MAX_MANIFEST_TEXT_BYTES)? else { return Ok(None) };
         let broken = |found: String| unreadable(&**self.store(), &key, "a manifest (gzip of a JSON object)", found);
         parse(&packed).map(Some).map_err(broken)
     }
@@ -136,8 +136,8 @@ impl Dataset {
 
 /// A manifest's bytes as the JSON object they must be.
 fn parse(packed: &[u8]) -> Result<Json, String> {
-    let text = gzip::decompress(packed, MAX_DOCUMENT_BYTES)?;
-    let manifest = Json::parse(&text).map_err(|error| error.to_string())?;
+    let text = gzip::decompress(packed, MAX_MANIFEST_TEXT_BYTES)?;
+    let manifest = Json::parse_within(&text, MAX_MANIFEST_VALUE_BYTES).map_err(|error| error.to_string())?;
     if manifest.as_object().is_none() {
         return Err("it is JSON, but not an object".to_owned());
     }

@@ -4,9 +4,10 @@
 //! value. For such an image the decision is recorded, for exactly the chunks that were missing then. This file must
 //! not read a chunk.
 
-use crate::array_layout::{Layout, MAX_LAYOUT_BYTES};
+use crate::array_layout::Layout;
 use crate::error::{DatasetError, unreadable};
 use crate::hex::hex;
+use crate::limits::{MAX_LAYOUT_BYTES, MAX_SMALL_VALUE_BYTES};
 use crate::names::{ARRAY, DATA, FILL_MISSING, IMAGES};
 use kymhost_plugin_api::Json;
 use kymhost_store::time::now_utc;
@@ -122,22 +123,8 @@ impl Survey {
     }
 
     /// Refuses an array with chunks that are missing, unless they may be.
-    pub(crate) fn check(
-        &self,
-        store: &dyn Store,
-        data: &Key,
-        layout: &Layout,
-        policy: MissingChunks,
-    ) -> Result<(), DatasetError> {
-        if policy == MissingChunks::Filled {
-            return Ok(());
-        }
+    pub(crate) fn check(&self, store: &dyn Store, data: &Key, layout: &Layout) -> Result<(), DatasetError> {
         if let Some(found) = self.found(store, data, layout)? {
-            return Err(unreadable(store, data, "an array", found));
-        }
-        let claimed = layout.array_bytes() as u64;
-        if self.missing == 0 && claimed > self.capacity {
-            let found = format!("its .zarray claims {claimed} bytes, its chunks cannot hold as many");
             return Err(unreadable(store, data, "an array", found));
         }
         Ok(())
@@ -153,7 +140,27 @@ pub(crate) fn check(store: &dyn Store, data: &Key, layout: &Layout, policy: Miss
     if policy == MissingChunks::Filled {
         return Ok(());
     }
-    Survey::of(store, data, layout)?.check(store, data, layout, policy)
+    Survey::of(store, data, layout)?.check(store, data, layout)
+}
+
+/// As [`check`], for a large array: without a decision it claims no more than its chunks could hold.
+pub(crate) fn check_claim(
+    store: &dyn Store,
+    data: &Key,
+    layout: &Layout,
+    policy: MissingChunks,
+) -> Result<(), DatasetError> {
+    if policy == MissingChunks::Filled {
+        return Ok(());
+    }
+    let survey = Survey::of(store, data, layout)?;
+    survey.check(store, data, layout)?;
+    let claimed = layout.array_bytes() as u64;
+    if survey.missing == 0 && claimed > survey.capacity {
+        let found = format!("its .zarray claims {claimed} bytes, its chunks cannot hold as many");
+        return Err(unreadable(store, data, "an array", found));
+    }
+    Ok(())
 }
 
 /// Where the decision about an array is kept; `None` if the array is not the pixels of an image.
@@ -170,7 +177,7 @@ fn recorded_sha256(store: &dyn Store, data: &Key) -> Result<Option<String>, Data
     let Some(key) = decision_key(data)? else { return Ok(None) };
     let Some(text) = store.get(&key, MAX_DECISION_BYTES)? else { return Ok(None) };
     let broken = |found: String| unreadable(store, &key, "a decision about missing chunks", found);
-    let decision = Json::parse(&text).map_err(|error| broken(error.to_string()))?;
+    let decision = Json::parse_within(&text, MAX_SMALL_VALUE_BYTES).map_err(|error| broken(error.to_string()))?;
     match decision.get("missing_sha256").and_then(Json::as_str) {
         Some(sha256) => Ok(Some(sha256.to_owned())),
         None => Err(broken("it has no text 'missing_sha256'".to_owned())),

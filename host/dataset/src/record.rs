@@ -8,6 +8,7 @@ use crate::artifact_keys::{self, Own};
 use crate::error::DatasetError;
 use crate::error::{unreadable, unwritable};
 use crate::input::Input;
+use crate::limits::{MAX_FOLDERS, MAX_SMALL_TEXT_BYTES, MAX_SMALL_VALUE_BYTES, MAX_TABLE_BYTES};
 use crate::missing_chunks::MissingChunks;
 use crate::names::{self, ANALYSIS, ANALYSIS_ARRAYS, ARRAY, DATA, ENDINGS};
 use crate::watch::{InputsError, Watch};
@@ -18,9 +19,6 @@ use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, csv};
 use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Reading, Store, Watched};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// How deep artifacts' names may nest.
-pub(crate) const MAX_FOLDERS: usize = 32;
 
 /// One image's record. Reads see the files as they are now; nothing is cached.
 #[derive(Debug, Clone)]
@@ -105,18 +103,25 @@ impl Record {
 
     /// The bytes of the JSON artifact `name` (`.json`, else `.json.gz` decompressed within a bound), unparsed.
     pub fn json_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, DatasetError> {
-        Ok(self.find_json(name)?.map(|(_, text)| text))
+        Ok(self.reading_files(|store| self.json_from(store, name, MAX_DOCUMENT_BYTES))?.map(|(_, text)| text))
     }
 
-    /// The JSON artifact `name`.
+    /// The text of a run marker: the JSON artifact `name`, which is small if it is one.
+    pub fn marker_bytes(&self, name: &str) -> Result<Option<Vec<u8>>, DatasetError> {
+        Ok(self.reading_files(|store| self.json_from(store, name, MAX_SMALL_TEXT_BYTES))?.map(|(_, text)| text))
+    }
+
+    /// The JSON artifact `name`, which the host itself reads: params, metadata, provenance. One whose text or value is
+    /// large for those is an error.
     pub fn json(&self, name: &str) -> Result<Option<Json>, DatasetError> {
         Ok(self.json_with_bytes(name)?.map(|(_, value)| value))
     }
 
-    /// The JSON artifact `name`, as [`Record::json_bytes`] and [`Record::json`] give it, with one read.
+    /// The JSON artifact `name`, as text and as [`Record::json`] gives it, with one read.
     pub fn json_with_bytes(&self, name: &str) -> Result<Option<(Vec<u8>, Json)>, DatasetError> {
-        let Some((key, text)) = self.find_json(name)? else { return Ok(None) };
-        match Json::parse(&text) {
+        let found = self.reading_files(|store| self.json_from(store, name, MAX_SMALL_TEXT_BYTES))?;
+        let Some((key, text)) = found else { return Ok(None) };
+        match Json::parse_within(&text, MAX_SMALL_VALUE_BYTES) {
             Ok(value) => Ok(Some((text, value))),
             Err(error) => Err(unreadable(&*self.store, &key, "JSON", error)),
         }
@@ -145,23 +150,19 @@ impl Record {
         Ok(self.store.describe(&self.group.join(key)?))
     }
 
-    fn find_json(&self, name: &str) -> Result<Option<(Key, Vec<u8>)>, DatasetError> {
-        self.reading_files(|store| self.json_from(store, name))
-    }
-
-    fn json_from(&self, store: &dyn Store, name: &str) -> Result<Option<(Key, Vec<u8>)>, DatasetError> {
+    fn json_from(&self, store: &dyn Store, name: &str, limit: u64) -> Result<Option<(Key, Vec<u8>)>, DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".json")?;
-        if let Some(text) = store.get(&key, MAX_DOCUMENT_BYTES)? {
+        if let Some(text) = store.get(&key, limit)? {
             return Ok(Some((key, text)));
         }
         let key = key_with(&key, ".gz")?;
-        Ok(unpacked(store, &key)?.map(|text| (key, text)))
+        Ok(unpacked(store, &key, limit)?.map(|text| (key, text)))
     }
 
     /// The Parquet artifact `name`, dictionaries cast away.
     pub fn parquet(&self, name: &str) -> Result<Option<RecordBatch>, DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".parquet")?;
-        let bytes = self.reading_files(|store| Ok(store.get(&key, tables::MAX_TABLE_BYTES)?))?;
+        let bytes = self.reading_files(|store| Ok(store.get(&key, MAX_TABLE_BYTES)?))?;
         let Some(bytes) = bytes else { return Ok(None) };
         match tables::read_artifact(bytes.into()) {
             Ok(rows) => Ok(Some(rows)),
@@ -172,7 +173,9 @@ impl Record {
     /// The CSV artifact `name`.
     pub fn csv(&self, name: &str) -> Result<Option<RecordBatch>, DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".csv.gz")?;
-        let Some(text) = self.reading_files(|store| unpacked(store, &key))? else { return Ok(None) };
+        let Some(text) = self.reading_files(|store| unpacked(store, &key, csv::MAX_TEXT_BYTES as u64))? else {
+            return Ok(None);
+        };
         match csv::parse(&text) {
             Ok(rows) => Ok(Some(rows)),
             Err(found) => Err(unreadable(&*self.store, &key, "CSV", found)),
@@ -235,11 +238,13 @@ impl Record {
     }
 
     fn is_run_marker(&self, name: &str) -> bool {
-        let Ok(Some((_, text))) = self.json_from(&*self.store, name) else { return false };
+        let Ok(Some((_, text))) = self.json_from(&*self.store, name, MAX_SMALL_TEXT_BYTES) else { return false };
         // Most artifacts are none, and need not be parsed to see it; a name may be written with escapes.
         let may_be =
             std::str::from_utf8(&text).is_ok_and(|text| text.contains("marker_version") || text.contains('\\'));
-        may_be && Json::parse(&text).is_ok_and(|payload| RunMarker::from_json(&payload).is_some())
+        may_be
+            && Json::parse_within(&text, MAX_SMALL_VALUE_BYTES)
+                .is_ok_and(|payload| RunMarker::from_json(&payload).is_some())
     }
 
     /// All artifacts, sorted by name, then kind. For kymhost itself: no watch records it.
@@ -355,9 +360,10 @@ impl Record {
     }
 }
 
-fn unpacked(store: &dyn Store, key: &Key) -> Result<Option<Vec<u8>>, DatasetError> {
-    let Some(packed) = store.get(key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
-    match gzip::decompress(&packed, MAX_DOCUMENT_BYTES) {
+/// A text that is kept as gzip, which is shorter than the text or longer by very little.
+fn unpacked(store: &dyn Store, key: &Key, limit: u64) -> Result<Option<Vec<u8>>, DatasetError> {
+    let Some(packed) = store.get(key, limit + limit / 64 + 1024)? else { return Ok(None) };
+    match gzip::decompress(&packed, limit) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(found) => Err(unreadable(store, key, "gzip", found)),
     }

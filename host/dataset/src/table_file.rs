@@ -5,8 +5,8 @@
 use crate::error::DatasetError;
 use crate::error::unreadable;
 use crate::hex::hex;
-use crate::names;
 use crate::tables::{self, Chunks, guarded};
+use crate::{limits, names};
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use kymhost_store::{Key, Stat, Store, StoredFile};
@@ -58,8 +58,8 @@ impl TableFile {
         let chunks = Chunks::new(file);
         let (metadata, footer_sha256) = guarded(|| read_footer(&chunks, stat.size))?;
         let rows = metadata.metadata().file_metadata().num_rows();
-        if !(0..=tables::MAX_ROWS).contains(&rows) {
-            return Err(format!("it claims {rows} rows; kymhost takes up to {}", tables::MAX_ROWS));
+        if !(0..=limits::MAX_TABLE_ROWS).contains(&rows) {
+            return Err(format!("it claims {rows} rows; kymhost takes up to {}", limits::MAX_TABLE_ROWS));
         }
         let in_groups =
             metadata.metadata().row_groups().iter().try_fold(0i64, |sum, group| {
@@ -139,6 +139,22 @@ impl TableFile {
         Ok(Batches { file: self, reader: self.reader(self.metadata.clone(), groups, columns)?, schema })
     }
 
+    /// All rows in order, of the columns that the table has of these, in batches of at most `most` rows.
+    pub fn all_batches(&self, columns: Option<&[&str]>, most: usize) -> Result<Batches<'_>, DatasetError> {
+        let fields = self.schema.fields().iter().enumerate();
+        let wanted = |name: &str| columns.is_none_or(|columns| columns.contains(&name));
+        let columns: Vec<usize> = fields.filter(|(_, field)| wanted(field.name())).map(|(place, _)| place).collect();
+        let fields: Vec<_> = columns.iter().filter_map(|&column| self.schema.fields().get(column).cloned()).collect();
+        let schema = Arc::new(Schema::new_with_metadata(fields, self.schema.metadata().clone()));
+        let reader = self.reader_of(self.metadata.clone(), self.groups().collect(), &columns, most)?;
+        Ok(Batches { file: self, reader, schema })
+    }
+
+    /// How many rows the table has.
+    pub fn rows(&self) -> u64 {
+        self.group_rows().sum()
+    }
+
     /// The file's leaves that make up each of the table's columns.
     pub fn leaves(&self) -> Vec<Vec<usize>> {
         let mut leaves = vec![Vec::new(); self.places.len()];
@@ -194,6 +210,16 @@ impl TableFile {
         groups: Vec<usize>,
         columns: &[usize],
     ) -> Result<ParquetRecordBatchReader, DatasetError> {
+        self.reader_of(metadata, groups, columns, BATCH_ROWS)
+    }
+
+    fn reader_of(
+        &self,
+        metadata: ArrowReaderMetadata,
+        groups: Vec<usize>,
+        columns: &[usize],
+        most_rows: usize,
+    ) -> Result<ParquetRecordBatchReader, DatasetError> {
         let roots: Vec<usize> = columns.iter().filter_map(|&column| self.file_place(column)).collect();
         let made = guarded(|| {
             let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.chunks.clone(), metadata);
@@ -203,7 +229,7 @@ impl TableFile {
             builder
                 .with_projection(mask)
                 .with_row_groups(groups)
-                .with_batch_size(rows.unwrap_or(BATCH_ROWS))
+                .with_batch_size(rows.unwrap_or(BATCH_ROWS).clamp(1, most_rows.max(1)))
                 .build()
                 .map_err(|error| error.to_string())
         });

@@ -2,6 +2,7 @@
 //!
 //! A panic of the parquet crate on corrupt bytes becomes an error.
 
+use crate::limits::{MAX_TABLE_BYTES, MAX_TABLE_ROWS};
 use crate::zstd_pages;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, concat};
@@ -21,10 +22,6 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most that a table may take in memory, packed or unpacked.
-pub(crate) const MAX_TABLE_BYTES: u64 = 8 << 30;
-/// The most rows of a table: beyond what memory holds, but bounded.
-pub(crate) const MAX_ROWS: i64 = 1 << 32;
 /// Rows that are unpacked at a time, so that a wrong row count cannot make us allocate much.
 const BATCH_ROWS: usize = 1 << 18;
 /// pandas' description of a table, in the file's metadata.
@@ -175,8 +172,8 @@ fn read_unguarded<R: ChunkReader + 'static>(
 
     let metadata = builder.metadata();
     let rows = metadata.file_metadata().num_rows();
-    if !(0..=MAX_ROWS).contains(&rows) {
-        return Err(format!("it claims {rows} rows; kymhost takes up to {MAX_ROWS}"));
+    if !(0..=MAX_TABLE_ROWS).contains(&rows) {
+        return Err(format!("it claims {rows} rows; kymhost takes up to {MAX_TABLE_ROWS}"));
     }
     let mut declared = 0u64;
     for group in metadata.row_groups() {

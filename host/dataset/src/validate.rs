@@ -5,13 +5,14 @@ use crate::dataset::Dataset;
 use crate::dataset::FORMAT;
 use crate::dataset::SCHEMA_VERSION;
 use crate::error::DatasetError;
+use crate::limits::{MAX_FOLDERS, MAX_SMALL_TEXT_BYTES, MAX_SMALL_VALUE_BYTES};
 use crate::missing_chunks::MissingChunks;
 use crate::names::{
     ANALYSIS, ANALYSIS_ARRAYS, ARRAY, ATTRIBUTES, DATA, GROUP, IMAGES, INDEX, MANIFEST, OWN, TABLES, TEMPORARY,
     artifact_key, image_key,
 };
 use crate::record::Record;
-use crate::record::{MAX_FOLDERS, artifact_of};
+use crate::record::artifact_of;
 use crate::{arrays, attributes};
 use kymhost_plugin_api::{ArtifactKind, Json};
 use kymhost_store::{Entry, Key, MAX_DOCUMENT_BYTES, Store, StoreError};
@@ -127,7 +128,7 @@ impl Inspection {
     /// The bytes of a key that is there.
     fn get(&mut self, key: &str) -> Option<Vec<u8>> {
         let bytes =
-            Key::new(key).and_then(|key| self.store().get(&key, MAX_DOCUMENT_BYTES)).map_err(DatasetError::from);
+            Key::new(key).and_then(|key| self.store().get(&key, MAX_SMALL_TEXT_BYTES)).map_err(DatasetError::from);
         self.note(key, bytes).flatten()
     }
 
@@ -136,7 +137,7 @@ impl Inspection {
         let key = below(folder, GROUP);
         match self.get(&key) {
             Some(text) => {
-                match Json::parse(&text) {
+                match Json::parse_within(&text, MAX_SMALL_VALUE_BYTES) {
                     Ok(json) if json.get("zarr_format").and_then(Json::as_i64) == Some(2) => {}
                     Ok(json) => self.report(&key, format!("expected {{\"zarr_format\": 2}}, found {json}")),
                     Err(error) => self.report(&key, format!("is not JSON: {error}")),
@@ -327,7 +328,7 @@ impl Inspection {
         } else {
             bytes
         };
-        if let Err(error) = Json::parse(&text) {
+        if let Err(error) = Json::check(&text) {
             self.report(key, format!("cannot be read as JSON: {error}"));
         }
     }

@@ -79,13 +79,16 @@ impl Dataset {
     /// How many rows a table has of each image; empty if the table has no ids.
     fn rows_of_images(&self, table: &str) -> Result<HashMap<String, i64>, DatasetError> {
         let mut counts = HashMap::new();
-        let Some(rows) = self.read_table(table, Some(&[IMAGE_ID]))? else { return Ok(counts) };
-        let Some(column) = rows.column_by_name(IMAGE_ID).map(crate::cells::Column::new) else { return Ok(counts) };
-        for row in 0..rows.num_rows() {
-            if let Some(id) = column.text(row) {
-                match counts.get_mut(id.as_ref()) {
-                    Some(count) => *count += 1,
-                    None => drop(counts.insert(id.into_owned(), 1)),
+        let Some(file) = self.open_table(table)? else { return Ok(counts) };
+        for rows in file.all_batches(Some(&[IMAGE_ID]), usize::MAX)? {
+            let rows = rows?;
+            let Some(column) = rows.column_by_name(IMAGE_ID).map(crate::cells::Column::new) else { return Ok(counts) };
+            for row in 0..rows.num_rows() {
+                if let Some(id) = column.text(row) {
+                    match counts.get_mut(id.as_ref()) {
+                        Some(count) => *count += 1,
+                        None => drop(counts.insert(id.into_owned(), 1)),
+                    }
                 }
             }
         }

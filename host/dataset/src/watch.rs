@@ -4,17 +4,13 @@
 
 use crate::input::{Input, InputState};
 use crate::input_digest::{Axes, Fold, array_now, file_found, file_now, listing_sha256, sha256_of};
+use crate::limits::{MAX_INPUT_KEY_BYTES, MAX_INPUTS};
 use crate::missing_chunks::MissingChunks;
 use crate::names::{ANALYSIS, ATTRIBUTES, DATA};
 use kymhost_plugin_api::Artifact;
 use kymhost_store::{Key, ReadOutcome, Reading, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
-
-/// What is read of one image, at most: things, and bytes of their keys.
-const MAX_INPUTS: usize = 100_000;
-
-const MAX_KEY_BYTES: usize = 8 << 20;
 
 /// What a watched record has read so far.
 #[derive(Debug)]
@@ -41,7 +37,7 @@ pub enum InputsError {
     Moved(Vec<String>),
     /// More than kymhost keeps track of.
     #[error(
-        "it read more artifacts than kymhost keeps track of ({MAX_INPUTS}, with names of at most {MAX_KEY_BYTES} bytes \
+        "it read more artifacts than kymhost keeps track of ({MAX_INPUTS}, with names of at most {MAX_INPUT_KEY_BYTES} bytes \
          in all)"
     )]
     TooMany,
@@ -60,7 +56,7 @@ impl Watch {
             }
             return;
         }
-        if notes.found.len() >= MAX_INPUTS || notes.key_bytes + key.len() > MAX_KEY_BYTES {
+        if notes.found.len() >= MAX_INPUTS || notes.key_bytes + key.len() > MAX_INPUT_KEY_BYTES {
             notes.too_many = true;
             return;
         }

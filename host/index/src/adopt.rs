@@ -211,7 +211,7 @@ impl Adopter<'_> {
         let record = self.dataset.find_record(id)?;
         let marker_name = self.indexer.marker_name.as_str();
         // A torn marker counts as no marker.
-        let old = match record.json_bytes(marker_name) {
+        let old = match record.marker_bytes(marker_name) {
             Err(DatasetError::Unreadable { .. }) => None,
             other => other?.and_then(|text| receipt::read(&text)),
         };

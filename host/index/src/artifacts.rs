@@ -89,7 +89,7 @@ pub(crate) fn refusal(dataset: &Dataset, image_id: &str, key: &str, can_adopt: b
 pub fn recorded_artifacts(record: &Record) -> Result<BTreeMap<String, String>, DatasetError> {
     let mut recorded = BTreeMap::new();
     for artifact in record.artifacts()?.into_iter().filter(|artifact| artifact.kind == ArtifactKind::Json) {
-        let text = match record.json_bytes(&artifact.name) {
+        let text = match record.marker_bytes(&artifact.name) {
             // Text that is not JSON is not a marker.
             Err(DatasetError::Unreadable { .. }) => None,
             other => other?,
@@ -181,7 +181,7 @@ pub(crate) fn write(
 /// Removes earlier artifacts that are no longer made, if they are unchanged.
 fn remove(dataset: &Dataset, indexer: &IndexerInfo, image_id: &str, key: &str) -> Result<(), DatasetError> {
     let record = dataset.record(image_id)?;
-    let Some(text) = record.json_bytes(&indexer.marker_name)? else { return Ok(()) };
+    let Some(text) = record.marker_bytes(&indexer.marker_name)? else { return Ok(()) };
     let receipt = crate::receipt::read(&text).and_then(|marker| marker.receipt);
     let output = receipt.and_then(|receipt| receipt.outputs.into_iter().find(|output| output.key == key));
     match output.map(|output| check_input(&record, indexer.own(), &output)) {

@@ -76,7 +76,7 @@ pub fn explain(
         record: &record,
         indexer,
         // Where it cannot be read, that is the reason, and has its words already.
-        marker: record.json_bytes(&indexer.marker_name).ok().flatten().and_then(|text| receipt::read(&text)),
+        marker: record.marker_bytes(&indexer.marker_name).ok().flatten().and_then(|text| receipt::read(&text)),
         rows: plan.table.images.first().cloned().unwrap_or_default(),
     };
     let error = planned.report.error.as_deref();

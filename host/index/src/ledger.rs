@@ -8,9 +8,10 @@
 
 use crate::error::IndexError;
 use crate::names::TableName;
+use kymhost_dataset::limits::MAX_LEDGER_BYTES;
 use kymhost_dataset::{Dataset, DatasetError, Input};
 use kymhost_store::time::epoch_ns;
-use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Stat, StoreError};
+use kymhost_store::{Key, Stat, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -190,7 +191,7 @@ fn key(kind: &str, name: &TableName) -> Result<Key, IndexError> {
 
 fn read<T: DeserializeOwned>(dataset: &Dataset, kind: &str, name: &TableName) -> Result<ReadDocument<T>, IndexError> {
     let key = key(kind, name)?;
-    let why = match dataset.store().get(&key, MAX_DOCUMENT_BYTES) {
+    let why = match dataset.store().get(&key, MAX_LEDGER_BYTES) {
         Ok(None) => return Ok(ReadDocument::Nothing),
         // Twice: the form is looked at first, since the content of another form may be anything.
         Ok(Some(text)) => match serde_json::from_slice::<Document<serde::de::IgnoredAny>>(&text) {
@@ -214,7 +215,7 @@ fn text(content: impl Serialize, key: &Key) -> Result<Option<Vec<u8>>, IndexErro
         // Only a value that is not JSON could cause this, and these documents have none.
         DatasetError::Unwritable { key: key.to_string(), why: error.to_string() }
     })?;
-    Ok(Some(text).filter(|text| text.len() as u64 <= MAX_DOCUMENT_BYTES))
+    Ok(Some(text).filter(|text| text.len() as u64 <= MAX_LEDGER_BYTES))
 }
 
 fn put(dataset: &Dataset, key: &Key, text: &[u8]) -> Result<(), IndexError> {
@@ -313,7 +314,7 @@ pub fn write_failures(dataset: &Dataset, name: &TableName, failures: &Failures) 
             return put(dataset, &key, &text);
         }
     }
-    let why = format!("{} failed images are more than fit into {MAX_DOCUMENT_BYTES} bytes", failures.len());
+    let why = format!("{} failed images are more than fit into {MAX_LEDGER_BYTES} bytes", failures.len());
     Err(DatasetError::Unwritable { key: dataset.store().describe(&key), why }.into())
 }
 

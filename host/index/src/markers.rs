@@ -7,6 +7,7 @@ use crate::error::IndexError;
 use crate::ledger::Receipts;
 use crate::receipt::{self, Freshening, ReadMarker, Receipt};
 use crate::staleness::InputChanges;
+use kymhost_dataset::limits::MAX_SMALL_VALUE_BYTES;
 use kymhost_dataset::{Dataset, DatasetError, Input, InputCheck, Own, Record, check_input};
 use kymhost_plugin::{Failure, FailureKind, ParamsReading, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
@@ -161,7 +162,7 @@ pub(crate) fn read_and_check(dataset: &Dataset, image_ids: &[&str], own: Own<'_>
 }
 
 fn read_and_check_one(dataset: &Dataset, image_id: &str, own: Own<'_>, library: &mut Arc<str>) -> FoundMarker {
-    let read = dataset.record(image_id).and_then(|record| Ok((record.json_bytes(own.marker_name)?, record)));
+    let read = dataset.record(image_id).and_then(|record| Ok((record.marker_bytes(own.marker_name)?, record)));
     let (text, record) = match read {
         Ok((Some(text), record)) => (text, record),
         // A file that is not valid gzip is torn too.
@@ -178,7 +179,8 @@ fn read_and_check_one(dataset: &Dataset, image_id: &str, own: Own<'_>, library: 
             FoundMarker { marker: Marker::Valid(marker), receipt, other: None }
         }
         None => {
-            let is_object = Json::parse(&text).is_ok_and(|payload| payload.as_object().is_some());
+            let is_object =
+                Json::parse_within(&text, MAX_SMALL_VALUE_BYTES).is_ok_and(|payload| payload.as_object().is_some());
             FoundMarker { marker: Marker::None, receipt: None, other: is_object.then_some(text) }
         }
     }

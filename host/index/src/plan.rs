@@ -64,7 +64,7 @@ pub(crate) fn freshened_marker(
     image_id: &str,
     with: &Freshening,
 ) -> Result<Option<Vec<u8>>, IndexError> {
-    let text = dataset.record(image_id)?.json_bytes(marker_name)?;
+    let text = dataset.record(image_id)?.marker_bytes(marker_name)?;
     Ok(text.and_then(|text| receipt::freshened(&text, with)))
 }
 

@@ -6,6 +6,7 @@
 //! text goes through [`Json`] first, which reads what Python reads (`NaN`, integers of any size, a key that is given
 //! twice).
 
+use kymhost_dataset::limits::{MAX_INPUTS, MAX_SMALL_VALUE_BYTES};
 use kymhost_dataset::{Input, InputState, Times};
 use kymhost_plugin::MAX_PARAMS_BYTES;
 use kymhost_plugin_api::json::{MAX_DEPTH, MAX_INT_DIGITS};
@@ -25,6 +26,8 @@ const OUTPUTS: &str = "outputs";
 /// The format that is written. A receipt of a format that we do not know counts as none: the marker is judged by the
 /// old rules.
 pub const FORMAT: u64 = 1;
+/// No marker of ours has more objects: inputs of params and rows, and artifacts.
+const MAX_OBJECTS: usize = 4 * MAX_INPUTS;
 
 /// What a run recorded of one image. Fields that we do not know are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,13 +105,13 @@ pub fn to_json(marker: &RunMarker, receipt: Receipt) -> Json {
 
 /// Reads a marker; `None` if it is not a valid one.
 pub fn read(text: &[u8]) -> Option<ReadMarker> {
-    read_text(text).or_else(|| read_json(&Json::parse(text).ok()?))
+    read_text(text).or_else(|| read_json(&Json::parse_within(text, MAX_SMALL_VALUE_BYTES).ok()?))
 }
 
 /// The text of a marker with other inputs. Everything else stays, including what we do not know. `None` if it has no
 /// receipt (any more).
 pub fn freshened(text: &[u8], with: &Freshening) -> Option<Vec<u8>> {
-    let mut payload = Json::parse(text).ok()?;
+    let mut payload = Json::parse_within(text, MAX_SMALL_VALUE_BYTES).ok()?;
     read_json(&payload)?.receipt?;
     let Json::Object(fields) = &mut payload else { return None };
     let Json::Object(ours) = fields.get_mut(FIELD)? else { return None };
@@ -137,6 +140,10 @@ fn read_text(text: &[u8]) -> Option<ReadMarker> {
         status: String,
         #[serde(deserialize_with = "object")]
         kymhost: Receipt,
+    }
+    // Each input is an object, and takes some times as much memory as text.
+    if text.iter().filter(|byte| **byte == b'{').count() > MAX_OBJECTS {
+        return None;
     }
     let text = std::str::from_utf8(text).ok()?;
     if may_be_invalid_where_skipped(text) {

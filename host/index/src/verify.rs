@@ -222,7 +222,7 @@ impl Verifier<'_> {
     }
 
     fn recorded(&self, id: &str) -> Result<Option<Recorded>, IndexError> {
-        let text = self.dataset.record(id)?.json_bytes(&self.indexer.marker_name)?;
+        let text = self.dataset.record(id)?.marker_bytes(&self.indexer.marker_name)?;
         let receipt = text.and_then(|text| receipt::read(&text)).and_then(|marker| marker.receipt);
         Ok(receipt.map(|receipt| Recorded {
             rows_sha256: receipt.rows_sha256,

@@ -16,6 +16,7 @@ use crate::{npy, place, tiff};
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use kymhost_dataset::cells::{Cell, Column};
+use kymhost_dataset::limits::MAX_SMALL_VALUE_BYTES;
 use kymhost_dataset::{Dataset, DatasetError, IMAGE_ID, Record};
 use kymhost_plugin_api::ArtifactKind;
 use kymhost_plugin_api::Json;
@@ -226,7 +227,11 @@ fn settle(aside: &Path, folder: &Path, listing: &Listing) -> Result<(), IngestEr
 fn clear(folder: &Path) {
     let path = folder.join(LISTING);
     let Ok(bytes) = read_bounded(&path, MAX_SIDECAR_BYTES) else { return };
-    let Some(listing) = Json::parse(&bytes).ok().and_then(|json| Listing::parse(&json).ok()) else { return };
+    let Some(listing) =
+        Json::parse_within(&bytes, MAX_SMALL_VALUE_BYTES).ok().and_then(|json| Listing::parse(&json).ok())
+    else {
+        return;
+    };
     // First, because without it the folder is not an export.
     let gone = fs::remove_file(&path).is_ok();
     let within = place::real(folder);
@@ -263,8 +268,14 @@ fn file_of(
     };
     Ok(match kind {
         ArtifactKind::Json => {
-            let payload = record.json(name)?.ok_or_else(gone)?;
-            (entry(names.free(name, ".json"), SidecarForm::Json), payload.to_file_text().into_bytes())
+            let text = record.json_bytes(name)?.ok_or_else(gone)?;
+            Json::check(&text).map_err(|error| DatasetError::Unreadable {
+                key: record.describe_artifact(name, kind),
+                table: None,
+                expected: "JSON",
+                found: error.to_string(),
+            })?;
+            (entry(names.free(name, ".json"), SidecarForm::Json), text)
         }
         ArtifactKind::Parquet => {
             let rows = record.parquet(name)?.ok_or_else(gone)?;

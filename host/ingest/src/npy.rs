@@ -1,6 +1,7 @@
 //! NPY files, numpy's own form of one array: versions 1 to 3, C and Fortran order, either byte order.
 
-use kymhost_dataset::{MAX_ARRAY_BYTES, dtype_text, parse_dtype};
+use kymhost_dataset::limits::MAX_ARRAY_BYTES;
+use kymhost_dataset::{dtype_text, parse_dtype};
 use kymhost_plugin_api::array::{Array, DType};
 
 const MAGIC: &[u8] = b"\x93NUMPY";

@@ -5,7 +5,10 @@ use crate::files::{MAX_SIDECAR_BYTES, read_bounded};
 use crate::npy;
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
-use kymhost_dataset::{MAX_ARRAY_BYTES, gunzip, parse_parquet};
+use kymhost_dataset::limits::{
+    MAX_ARRAY_BYTES, MAX_INGESTED_TEXT_BYTES, MAX_INGESTED_VALUE_BYTES, MAX_SMALL_TEXT_BYTES, MAX_SMALL_VALUE_BYTES,
+};
+use kymhost_dataset::{gunzip, parse_parquet};
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Json, csv};
 use std::collections::HashMap;
@@ -65,7 +68,12 @@ pub fn read(
     types: Option<&HashMap<String, DataType>>,
 ) -> Result<SidecarContent, FileError> {
     let refused = |why: String| FileError::in_sidecar(FileErrorKind::Sidecar, path, why);
-    let limit = if form == SidecarForm::Npy { MAX_ARRAY_BYTES + (1 << 20) } else { MAX_SIDECAR_BYTES };
+    let limit = match form {
+        SidecarForm::Npy => MAX_ARRAY_BYTES + (1 << 20),
+        SidecarForm::Json => MAX_INGESTED_TEXT_BYTES,
+        SidecarForm::Csv => csv::MAX_TEXT_BYTES as u64,
+        SidecarForm::CsvGz | SidecarForm::Parquet => MAX_SIDECAR_BYTES,
+    };
     let bytes = read_bounded(path, limit).map_err(refused)?;
     let rows = |text: &[u8]| {
         let rows = match types {
@@ -75,11 +83,13 @@ pub fn read(
         rows.map_err(|error| error.to_string())
     };
     let content = match form {
-        SidecarForm::Json => Json::parse(without_mark(&bytes))
+        SidecarForm::Json => Json::parse_within(without_mark(&bytes), MAX_INGESTED_VALUE_BYTES)
             .map(SidecarContent::Json)
             .map_err(|error| format!("it is not JSON: {error}")),
         SidecarForm::Csv => rows(&bytes).map(SidecarContent::Rows),
-        SidecarForm::CsvGz => gunzip(&bytes, MAX_SIDECAR_BYTES).and_then(|text| rows(&text)).map(SidecarContent::Rows),
+        SidecarForm::CsvGz => {
+            gunzip(&bytes, csv::MAX_TEXT_BYTES as u64).and_then(|text| rows(&text)).map(SidecarContent::Rows)
+        }
         SidecarForm::Parquet => parse_parquet(bytes).map(SidecarContent::Rows),
         SidecarForm::Npy => npy::parse(&bytes).and_then(|npy| {
             let named = axes.filter(|axes| axes.len() == npy.shape.len()).map(<[String]>::to_vec);
@@ -95,8 +105,9 @@ pub fn read(
 /// Reads a document next to a recording.
 pub fn json(path: &Path, kind: FileErrorKind) -> Result<Json, FileError> {
     let refused = |why: String| FileError::in_sidecar(kind, path, why);
-    let bytes = read_bounded(path, MAX_SIDECAR_BYTES).map_err(refused)?;
-    Json::parse(without_mark(&bytes)).map_err(|error| refused(format!("it is not JSON: {error}")))
+    let bytes = read_bounded(path, MAX_SMALL_TEXT_BYTES).map_err(refused)?;
+    Json::parse_within(without_mark(&bytes), MAX_SMALL_VALUE_BYTES)
+        .map_err(|error| refused(format!("it is not JSON: {error}")))
 }
 
 /// A text without the byte order mark that Windows' programs put before it.

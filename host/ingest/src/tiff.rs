@@ -6,7 +6,8 @@
 
 use crate::directory::{self, Patched};
 use crate::error::{FileError, FileErrorKind};
-use kymhost_dataset::{MAX_ARRAY_BYTES, default_axes};
+use kymhost_dataset::default_axes;
+use kymhost_dataset::limits::MAX_ARRAY_BYTES;
 use kymhost_plugin_api::array::{Array, DType};
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};

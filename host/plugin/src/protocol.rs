@@ -200,7 +200,7 @@ impl WireArtifact {
     pub(crate) fn read(self, bytes: Buffer) -> Result<Made, String> {
         let payload = match self.form {
             WireForm::Json => {
-                Json::parse(&bytes).map_err(|error| format!("the artifact '{}' is no JSON: {error}", self.name))?;
+                Json::check(&bytes).map_err(|error| format!("the artifact '{}' is no JSON: {error}", self.name))?;
                 Payload::Json(bytes.to_vec())
             }
             WireForm::Table => {

@@ -71,6 +71,9 @@ fn io_help(error: &io::Error) -> Option<&'static str> {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Some("free some space and run again; the table is as it was before")
         }
+        io::ErrorKind::FileTooLarge => {
+            Some("raise the file size limit (`ulimit -f`) and run again; the table is as it was before")
+        }
         _ => None,
     }
 }

@@ -53,10 +53,23 @@ impl Json {
     /// # Errors
     /// As [`Json::parse`], with `limit` for [`MAX_VALUE_BYTES`]. Then at most `limit` bytes were taken.
     pub fn parse_within(text: &[u8], limit: usize) -> Result<Self, ParseError> {
-        let text = std::str::from_utf8(text)
-            .map_err(|error| ParseError { message: "bytes that are not UTF-8".into(), offset: error.valid_up_to() })?;
-        Parser { text, at: 0, limit, left: limit }.document()
+        let text = utf8(text)?;
+        Parser { text, at: 0, keeps: true, limit, left: limit }.document()
     }
+
+    /// Whether a text is what [`Json::parse`] reads, without making its value: next to no memory is taken.
+    ///
+    /// # Errors
+    /// As [`Json::parse`], except that the value may be of any size.
+    pub fn check(text: &[u8]) -> Result<(), ParseError> {
+        let text = utf8(text)?;
+        Parser { text, at: 0, keeps: false, limit: 0, left: 0 }.document().map(drop)
+    }
+}
+
+fn utf8(text: &[u8]) -> Result<&str, ParseError> {
+    std::str::from_utf8(text)
+        .map_err(|error| ParseError { message: "bytes that are not UTF-8".into(), offset: error.valid_up_to() })
 }
 
 /// A container whose end has not been read yet.
@@ -70,6 +83,8 @@ enum Open {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    /// Whether the value is made; else the text is only checked.
+    keeps: bool,
     /// How many bytes the value may take, and how many of them are left.
     limit: usize,
     left: usize,
@@ -127,7 +142,9 @@ impl<'a> Parser<'a> {
                     None if token.is_none() => return Ok(value),
                     None => return Err(self.unexpected("the end")),
                     Some(Open::Array(items)) => {
-                        items.push(value);
+                        if self.keeps {
+                            items.push(value);
+                        }
                         match token {
                             Some(b',') => {
                                 self.at += 1;
@@ -141,7 +158,9 @@ impl<'a> Parser<'a> {
                         }
                     }
                     Some(Open::Object(members, key)) => {
-                        members.insert(std::mem::take(key), value);
+                        if self.keeps {
+                            members.insert(std::mem::take(key), value);
+                        }
                         match token {
                             Some(b',') => {
                                 self.at += 1;
@@ -164,6 +183,9 @@ impl<'a> Parser<'a> {
 
     /// Counts what is about to be made.
     fn take(&mut self, bytes: usize) -> Result<(), ParseError> {
+        if !self.keeps {
+            return Ok(());
+        }
         match self.left.checked_sub(bytes) {
             Some(left) => {
                 self.left = left;
@@ -275,7 +297,9 @@ impl<'a> Parser<'a> {
         loop {
             let run = self.plain_run();
             self.take(run.len())?;
-            text.push_str(run);
+            if self.keeps {
+                text.push_str(run);
+            }
             match self.byte() {
                 Some(b'"') => {
                     self.at += 1;
@@ -284,7 +308,10 @@ impl<'a> Parser<'a> {
                 Some(b'\\') => {
                     self.at += 1;
                     self.take(4)?;
-                    text.push(self.escaped()?);
+                    let character = self.escaped()?;
+                    if self.keeps {
+                        text.push(character);
+                    }
                 }
                 Some(byte) if byte < 0x20 => return Err(self.error("a control character in a text")),
                 _ => return Err(self.error("a text without a closing quote")),

@@ -333,3 +333,23 @@ proptest! {
         prop_assert!(estimated_bytes(text.as_bytes()) >= heap_bytes(&read), "{text}");
     }
 }
+
+proptest! {
+    /// A check finds what a parse finds.
+    #[test]
+    fn check_agrees_with_parse(value in arbitrary::json(), cut in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut text = value.to_string().into_bytes();
+        prop_assert_eq!(Json::check(&text), Ok(()));
+        let place = cut.index(text.len());
+        text[place] = byte;
+        prop_assert_eq!(Json::check(&text), Json::parse(&text).map(drop));
+    }
+}
+
+/// A value that would take 4 GiB is checked without making it.
+#[test]
+fn check_takes_no_memory_for_values() {
+    let text = format!("[{}0]", r#"{"":0},"#.repeat(1 << 20));
+    assert!(Json::parse_within(text.as_bytes(), 64 << 20).is_err());
+    assert_eq!(Json::check(text.as_bytes()), Ok(()));
+}

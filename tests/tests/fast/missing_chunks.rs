@@ -65,7 +65,7 @@ fn expect_missing(world: &World, says: &str) {
         world.validate().expect_code(5).expect_stdout(&[text]);
     }
     let status = world.run(&["status"]).expect_code(0).json();
-    assert_eq!(status["images"][1]["stale"], true, "{status}");
+    assert_eq!(status["images"][1]["is_stale"], true, "{status}");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output;
 use clap::Args;
+use kymhost_dataset::limits::{MAX_SMALL_TEXT_BYTES, MAX_SMALL_VALUE_BYTES};
 use kymhost_plugin_api::{Json, canonical_json, params_hash};
-use kymhost_store::MAX_DOCUMENT_BYTES;
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -59,10 +59,10 @@ pub fn print(context: &Context, args: &ParamsHashArgs) -> Result<Exit, CliError>
         .why(why)
     };
     let bytes = read(&args.file).map_err(|error| cannot(&error))?;
-    if bytes.len() as u64 > MAX_DOCUMENT_BYTES {
-        return Err(cannot(&format_args!("it is larger than {MAX_DOCUMENT_BYTES} bytes")));
+    if bytes.len() as u64 > MAX_SMALL_TEXT_BYTES {
+        return Err(cannot(&format_args!("it is larger than {MAX_SMALL_TEXT_BYTES} bytes")));
     }
-    let value = Json::parse(&bytes).map_err(|error| {
+    let value = Json::parse_within(&bytes, MAX_SMALL_VALUE_BYTES).map_err(|error| {
         CliError::usage("bad_json", format!("{name} is not valid JSON"), "correct the file").why(error)
     })?;
     if context.json {
@@ -84,9 +84,9 @@ pub fn print(context: &Context, args: &ParamsHashArgs) -> Result<Exit, CliError>
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if path == Path::new("-") {
-        io::stdin().lock().take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes)?;
+        io::stdin().lock().take(MAX_SMALL_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
     } else {
-        File::open(path)?.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes)?;
+        File::open(path)?.take(MAX_SMALL_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
 }

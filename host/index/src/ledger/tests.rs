@@ -124,7 +124,7 @@ fn unreadable_document_counts_as_safest_case() {
         check(case);
     }
     for (path, _) in &whole {
-        fs::File::create(path).unwrap().set_len(MAX_DOCUMENT_BYTES + 1).unwrap();
+        fs::File::create(path).unwrap().set_len(MAX_LEDGER_BYTES + 1).unwrap();
     }
     check("too large");
     // An empty list names nobody, nor do artifacts of images that are not in it.

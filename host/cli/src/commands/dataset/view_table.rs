@@ -31,7 +31,7 @@ pub fn view(context: &Context, args: &DatasetViewArgs) -> Result<Exit, CliError>
     let format = format(context, &args.output)?;
     let dataset = context.open_dataset()?;
     let view = dataset.view()?;
-    show_rows(context, &view.rows, &args.output, format)?;
+    show_rows(context, &view.rows, view.rows.num_rows() as u64, &args.output, format)?;
     for (table, why) in &view.broken_tables {
         output::say(format_args!("table {table} cannot be read: {}", output::indented(why)));
     }

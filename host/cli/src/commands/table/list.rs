@@ -6,10 +6,9 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::{output, quantity};
-use arrow::array::RecordBatch;
 use clap::Args;
-use kymhost_dataset::Dataset;
 use kymhost_dataset::cells::Column;
+use kymhost_dataset::{Dataset, DatasetError};
 use kymhost_store::Key;
 use serde::Serialize;
 use std::collections::HashSet;
@@ -66,10 +65,10 @@ fn describe(dataset: &Dataset, table: &str) -> Result<TableBody, CliError> {
     let size_bytes = dataset.store().stat(&Key::new(key.as_str())?)?.map(|stat| stat.size);
     let name = shown(table).to_owned();
     let mut body = TableBody { name, table: key, rows: None, images: Some(None), size_bytes, error: None };
-    match dataset.read_table(table, Some(&[IMAGE_ID])) {
-        Ok(Some(batch)) => {
-            body.rows = Some(batch.num_rows() as u64);
-            body.images = Some(Some(images_of(&batch)));
+    match counts(dataset, table) {
+        Ok(Some((rows, images))) => {
+            body.rows = Some(rows);
+            body.images = Some(Some(images));
         }
         Ok(None) => {}
         Err(error) => body.error = Some(error.to_string()),
@@ -77,9 +76,18 @@ fn describe(dataset: &Dataset, table: &str) -> Result<TableBody, CliError> {
     Ok(body)
 }
 
-fn images_of(batch: &RecordBatch) -> u64 {
-    let Some(column) = batch.column_by_name(IMAGE_ID) else { return 0 };
-    let column = Column::new(column);
-    let ids: HashSet<_> = (0..batch.num_rows()).filter_map(|row| column.text(row)).collect();
-    ids.len() as u64
+/// How many rows a table has, and of how many images; `None` if there is no such table.
+fn counts(dataset: &Dataset, table: &str) -> Result<Option<(u64, u64)>, DatasetError> {
+    let Some(file) = dataset.open_table(table)? else { return Ok(None) };
+    let mut ids: HashSet<String> = HashSet::new();
+    for batch in file.all_batches(Some(&[IMAGE_ID]), usize::MAX)? {
+        let batch = batch?;
+        let Some(column) = batch.column_by_name(IMAGE_ID).map(Column::new) else { break };
+        for id in (0..batch.num_rows()).filter_map(|row| column.text(row)) {
+            if !ids.contains(id.as_ref()) {
+                ids.insert(id.into_owned());
+            }
+        }
+    }
+    Ok(Some((file.rows(), ids.len() as u64)))
 }

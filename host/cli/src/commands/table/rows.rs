@@ -75,18 +75,24 @@ pub fn binary_to_terminal() -> CliError {
     )
 }
 
-/// Shows rows in the requested format at the requested place.
-pub fn show_rows(
-    context: &Context,
-    rows: &RecordBatch,
-    args: &TableOutput,
-    format: TableFormat,
-) -> Result<(), CliError> {
-    let limit = match (args.limit, args.all, format) {
+/// How many rows are shown at most.
+pub fn row_limit(args: &TableOutput, format: TableFormat) -> usize {
+    match (args.limit, args.all, format) {
         (Some(limit), _, _) => limit,
         (None, false, TableFormat::Text) => TEXT_ROWS,
         _ => usize::MAX,
-    };
+    }
+}
+
+/// Shows rows, of `total` that there are, in the requested format at the requested place.
+pub fn show_rows(
+    context: &Context,
+    rows: &RecordBatch,
+    total: u64,
+    args: &TableOutput,
+    format: TableFormat,
+) -> Result<(), CliError> {
+    let limit = row_limit(args, format);
     let shown = rows.slice(0, rows.num_rows().min(limit));
     let mut left_out = Vec::new();
     deliver(args.output.as_deref(), |out| match format {
@@ -103,7 +109,7 @@ pub fn show_rows(
         let names = left_out.join(", ");
         output::say(format_args!("columns left out to fit the terminal: {names} (--format csv prints all)"));
     }
-    let hidden = rows.num_rows() - shown.num_rows();
+    let hidden = total - shown.num_rows() as u64;
     if hidden > 0 && format == TableFormat::Text && !context.quiet {
         output::say(format_args!("... and {hidden} more rows (--all shows all)"));
     }

@@ -1,15 +1,15 @@
 //! `table show`.
 
 use super::names::{IMAGE_ID, find, unknown};
-use super::rows::{TableOutput, format, show_rows};
+use super::rows::{TableOutput, format, row_limit, show_rows};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use clap::Args;
 use kymhost_dataset::cells::Column;
-use kymhost_dataset::{Dataset, DatasetError};
+use kymhost_dataset::{Dataset, DatasetError, TableFile};
 use std::collections::HashSet;
 
 const EXAMPLES: &str = "\
@@ -39,27 +39,73 @@ pub fn show(context: &Context, args: &TableShowArgs) -> Result<Exit, CliError> {
     let format = format(context, &args.output)?;
     let dataset = context.open_dataset()?;
     let table = find(&dataset, &args.name)?;
-    let rows = dataset.read_table(&table, None)?.ok_or_else(|| unknown(&dataset, &args.name, &[]))?;
-    let rows = if args.image.is_empty() { rows } else { of_images(&dataset, &table, &rows, &args.image)? };
-    show_rows(context, &rows, &args.output, format)?;
+    let file = dataset.open_table(&table)?.ok_or_else(|| unknown(&dataset, &args.name, &[]))?;
+    let limit = row_limit(&args.output, format);
+    let (rows, total) = if args.image.is_empty() {
+        (first_rows(&file, limit)?, file.rows())
+    } else {
+        of_images(&dataset, &table, &file, &args.image, limit)?
+    };
+    show_rows(context, &rows, total, &args.output, format)?;
     Ok(Exit::Done)
 }
 
-/// The rows of these recordings. A recording that is neither in the table nor in the dataset is an error.
-fn of_images(dataset: &Dataset, table: &str, rows: &RecordBatch, images: &[String]) -> Result<RecordBatch, CliError> {
-    let Some(column) = rows.column_by_name(IMAGE_ID) else {
-        return Err(without_image_ids(table));
-    };
-    let column = Column::new(column);
+/// The first rows of a table. No more of it is read.
+fn first_rows(file: &TableFile, limit: usize) -> Result<RecordBatch, CliError> {
+    let (mut kept, mut left) = (Vec::new(), limit);
+    if left > 0 {
+        for batch in file.all_batches(None, left)? {
+            let batch = batch?;
+            let taken = batch.num_rows().min(left);
+            kept.push(batch.slice(0, taken));
+            left -= taken;
+            if left == 0 {
+                break;
+            }
+        }
+    }
+    joined(file, &kept)
+}
+
+fn joined(file: &TableFile, batches: &[RecordBatch]) -> Result<RecordBatch, CliError> {
+    concat_batches(file.schema(), batches)
+        .map_err(|error| CliError::internal(format_args!("cannot join the rows: {error}")))
+}
+
+/// The first rows of these recordings, and how many they have in all. A recording that is neither in the table nor in the
+/// dataset is an error.
+fn of_images(
+    dataset: &Dataset,
+    table: &str,
+    file: &TableFile,
+    images: &[String],
+    limit: usize,
+) -> Result<(RecordBatch, u64), CliError> {
     let wanted: HashSet<&str> = images.iter().map(String::as_str).collect();
     let mut seen = HashSet::new();
-    let mask: BooleanArray = (0..rows.num_rows())
-        .map(|row| {
-            let hit = column.text(row).and_then(|id| wanted.get(id.as_ref()).copied());
-            seen.extend(hit);
-            Some(hit.is_some())
-        })
-        .collect();
+    let (mut kept, mut left, mut total) = (Vec::new(), limit, 0u64);
+    if file.schema().index_of(IMAGE_ID).is_err() {
+        return Err(without_image_ids(table));
+    }
+    for batch in file.all_batches(None, usize::MAX)? {
+        let batch = batch?;
+        let Some(column) = batch.column_by_name(IMAGE_ID).map(Column::new) else { break };
+        let mask: BooleanArray = (0..batch.num_rows())
+            .map(|row| {
+                let hit = column.text(row).and_then(|id| wanted.get(id.as_ref()).copied());
+                seen.extend(hit);
+                Some(hit.is_some())
+            })
+            .collect();
+        total += mask.true_count() as u64;
+        if left > 0 && mask.true_count() > 0 {
+            let rows = filter_record_batch(&batch, &mask)
+                .map_err(|error| CliError::internal(format_args!("cannot filter the rows: {error}")))?;
+            let taken = rows.num_rows().min(left);
+            kept.push(rows.slice(0, taken));
+            left -= taken;
+        }
+    }
     for id in images.iter().filter(|id| !seen.contains(id.as_str())) {
         match dataset.find_record(id) {
             Ok(_) => {}
@@ -74,8 +120,7 @@ fn of_images(dataset: &Dataset, table: &str, rows: &RecordBatch, images: &[Strin
             Err(error) => return Err(error.into()),
         }
     }
-    filter_record_batch(rows, &mask)
-        .map_err(|error| CliError::internal(format_args!("cannot filter the rows: {error}")))
+    Ok((joined(file, &kept)?, total))
 }
 
 /// The error of a table whose rows belong to no recording.
