@@ -325,9 +325,9 @@ fn fill(array: &mut Vec<u8>, element: &[u8], length: usize) {
     }
 }
 
-/// Removes an array's data. `.zarray` goes first and comes last: a reader sees the old array, none, or the new one.
+/// Removes an array's data, all at once: a reader sees the old array, none, or the new one. If it is a link, the link
+/// goes, and what it leads to stays. (On a disk of its own the files go one by one, `.zarray` first by its name.)
 pub(crate) fn remove(store: &dyn Store, data: &Key) -> Result<(), DatasetError> {
-    store.delete(&data.join(ARRAY)?)?;
     store.delete_tree(data)?;
     Ok(())
 }

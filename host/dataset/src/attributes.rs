@@ -4,19 +4,29 @@
 
 use crate::error::DatasetError;
 use crate::error::unreadable;
+use crate::guarded::PreparedWrite;
 use crate::limits::{MAX_SMALL_TEXT_BYTES, MAX_SMALL_VALUE_BYTES};
 use crate::names::{ATTRIBUTES, GROUP};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
 use kymhost_store::time::now_utc;
-use kymhost_store::{Key, Store};
+use kymhost_store::{GuardedWrite, Key, Store};
 
 /// The content of every `.zgroup`.
 pub(crate) const GROUP_TEXT: &str = "{\n    \"zarr_format\": 2\n}";
 
 /// A JSON document that must be an object; `None` if the key is absent.
 pub(crate) fn read_object(store: &dyn Store, key: &Key, what: &'static str) -> Result<Option<Object>, DatasetError> {
-    let Some(text) = store.get(key, MAX_SMALL_TEXT_BYTES)? else { return Ok(None) };
+    object(store, key, what, store.get(key, MAX_SMALL_TEXT_BYTES)?)
+}
+
+fn object(
+    store: &dyn Store,
+    key: &Key,
+    what: &'static str,
+    text: Option<Vec<u8>>,
+) -> Result<Option<Object>, DatasetError> {
+    let Some(text) = text else { return Ok(None) };
     match Json::parse_within(&text, MAX_SMALL_VALUE_BYTES) {
         Ok(Json::Object(object)) => Ok(Some(object)),
         Ok(_) => Err(unreadable(store, key, what, "it is JSON, but not an object")),
@@ -24,10 +34,13 @@ pub(crate) fn read_object(store: &dyn Store, key: &Key, what: &'static str) -> R
     }
 }
 
+/// What attributes must be.
+const EXPECTED: &str = "attributes (a JSON object)";
+
 /// A group's attributes; empty if it has none.
 pub(crate) fn read(store: &dyn Store, group: &Key) -> Result<Object, DatasetError> {
     let key = group.join(ATTRIBUTES)?;
-    Ok(read_object(store, &key, "attributes (a JSON object)")?.unwrap_or_default())
+    Ok(read_object(store, &key, EXPECTED)?.unwrap_or_default())
 }
 
 /// Whether there is a group at a key.
@@ -40,8 +53,9 @@ pub(crate) fn item(group: &Key, attributes: Object) -> Result<(Key, Vec<u8>), Da
     Ok((group.join(ATTRIBUTES)?, Json::Object(attributes).to_file_text().into_bytes()))
 }
 
-/// The attributes of a group with an array: those that it has, its axes and the time.
-pub(crate) fn of_array(mut attributes: Object, axes: &[String]) -> Object {
+/// The attributes of a new group with an array.
+pub(crate) fn of_array(axes: &[String]) -> Object {
+    let mut attributes = Object::new();
     attributes.insert("axes".to_owned(), axes.iter().map(String::as_str).collect());
     attributes.insert("updated_utc".to_owned(), now_utc().into());
     attributes
@@ -62,10 +76,49 @@ pub(crate) fn group_item(group: &Key) -> Result<(Key, Vec<u8>), DatasetError> {
     Ok((group.join(GROUP)?, GROUP_TEXT.into()))
 }
 
-/// The item that sets a group's `updated_utc` to now, all other attributes kept. A broken attribute file is an error,
-/// not a fresh start.
-pub(crate) fn touched(store: &dyn Store, group: &Key) -> Result<(Key, Vec<u8>), DatasetError> {
-    let mut attributes = read(store, group)?;
-    attributes.insert("updated_utc".to_owned(), now_utc().into());
-    item(group, attributes)
+/// Members of a group's attributes that are to be set; all others stay, whoever writes them and when.
+#[derive(Debug, Clone)]
+pub(crate) struct AttributesEdit {
+    group: Key,
+    axes: Option<Json>,
+}
+
+impl AttributesEdit {
+    /// Sets `updated_utc` to now.
+    pub(crate) fn touch(group: &Key) -> Self {
+        Self { group: group.clone(), axes: None }
+    }
+
+    /// Sets `axes`, and `updated_utc` to now.
+    pub(crate) fn of_array(group: &Key, axes: &[String]) -> Self {
+        Self { group: group.clone(), axes: Some(axes.iter().map(String::as_str).collect()) }
+    }
+
+    /// Whether nothing is lost if it is left out.
+    pub(crate) fn is_hint(&self) -> bool {
+        self.axes.is_none()
+    }
+
+    /// The key that it changes.
+    pub(crate) fn key(&self) -> Result<Key, DatasetError> {
+        Ok(self.group.join(ATTRIBUTES)?)
+    }
+
+    /// The write that makes it, over what is there now. A broken attribute file is an error, not a fresh start.
+    pub(crate) fn prepare(&self, store: &dyn Store) -> Result<PreparedWrite, DatasetError> {
+        let key = self.key()?;
+        let (text, seen) = store.get_seen(&key, MAX_SMALL_TEXT_BYTES)?;
+        let mut attributes = object(store, &key, EXPECTED, text)?.unwrap_or_default();
+        if let Some(axes) = &self.axes {
+            attributes.insert("axes".to_owned(), axes.clone());
+        }
+        attributes.insert("updated_utc".to_owned(), now_utc().into());
+        let bytes = Json::Object(attributes).to_file_text().into_bytes();
+        Ok(PreparedWrite::of_edit(GuardedWrite { key, bytes, if_still: vec![seen] }, self.clone()))
+    }
+}
+
+/// The write that sets a group's `updated_utc` to now, all other attributes kept.
+pub(crate) fn touched(store: &dyn Store, group: &Key) -> Result<PreparedWrite, DatasetError> {
+    AttributesEdit::touch(group).prepare(store)
 }

@@ -3,14 +3,16 @@
 //! Never decides what is stale or what is to be done.
 
 use crate::error::{DatasetError, unreadable, unwritable};
+use crate::guarded::PreparedWrite;
 use crate::missing_chunks::{self, MissingChunks};
 use crate::record::Record;
-use crate::{arrays, attributes, names};
+use crate::{arrays, attributes, guarded, names};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::json::Object;
 use kymhost_store::time::now_utc;
-use kymhost_store::{Key, LocalStore, Store, StoreError};
+use kymhost_store::{Key, LocalStore, Seen, Store, StoreError};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -191,8 +193,7 @@ impl Dataset {
         items.push(attributes::item(&group, attributes::of_image(pixels.axes()))?);
         // Last: the image is there when all of it is.
         items.push(attributes::group_item(&group)?);
-        items.push(root);
-        self.store.put_many(&mut items.into_iter())?;
+        guarded::write(&*self.store, &mut items.into_iter().map(PreparedWrite::from).chain([root]))?;
         Ok(record)
     }
 
@@ -200,10 +201,10 @@ impl Dataset {
     pub fn delete_image(&self, image_id: &str) -> Result<bool, DatasetError> {
         let group = names::image_key(image_id)?;
         let _structure = self.lock_structure("deleting a recording")?;
-        let (key, bytes) = attributes::touched(&*self.store, &Key::root())?;
+        let root = attributes::touched(&*self.store, &Key::root())?;
         let found = self.store.delete_tree(&group)?;
         if found {
-            self.store.put(&key, &bytes)?;
+            self.write_root(root)?;
         }
         Ok(found)
     }
@@ -219,27 +220,63 @@ impl Dataset {
         Ok(PreparedJson(self.record(image_id)?.json_items(name, payload)?))
     }
 
-    /// Writes JSON artifacts of many images with one wait for the disk, and sets those images' `updated_utc`.
-    pub fn put_json_many(&self, prepared: &mut dyn Iterator<Item = PreparedJson>) -> Result<(), DatasetError> {
-        Ok(self.store.put_many(&mut prepared.flat_map(|artifact| artifact.0))?)
+    /// As [`Dataset::prepare_json`], to be written only if all of these are still what they were.
+    pub fn prepare_changed_json(
+        &self,
+        image_id: &str,
+        name: &str,
+        payload: &Json,
+        seen: Vec<Seen>,
+    ) -> Result<PreparedJson, DatasetError> {
+        let record = self.record(image_id)?;
+        Ok(PreparedJson(vec![record.json_item(name, payload)?.if_still(seen), record.touched()?]))
     }
 
-    /// Replaces JSON artifacts of one name by these texts, given with their images, with one wait for the
-    /// disk. The images' attributes stay: what the texts say has not changed.
+    /// As [`Dataset::prepare_json`], for a run marker: a marker says when it was written, so the image's attributes stay
+    /// untouched.
+    pub fn prepare_marker(&self, image_id: &str, name: &str, payload: &Json) -> Result<PreparedJson, DatasetError> {
+        let record = self.record(image_id)?;
+        let marker = record.json_item(name, payload)?;
+        // Only read: an image whose attributes are broken fails now, as it would when an artifact is saved.
+        attributes::read(&*self.store, record.group())?;
+        Ok(PreparedJson(vec![marker]))
+    }
+
+    /// Writes JSON artifacts of many images with one wait for the disk, and what was prepared with them. Returns the ids
+    /// of images whose artifact was left because another program has changed it meanwhile.
+    pub fn put_json_many(
+        &self,
+        prepared: &mut dyn Iterator<Item = PreparedJson>,
+    ) -> Result<BTreeSet<String>, DatasetError> {
+        let differing = guarded::write(&*self.store, &mut prepared.flat_map(|artifact| artifact.0))?;
+        Ok(differing.iter().filter_map(image_of).map(str::to_owned).collect())
+    }
+
+    /// Replaces JSON artifacts of one name by texts that say the same, with one wait for the disk: each given with its
+    /// image and what was seen of it. The images' attributes stay. What another program has changed meanwhile is left.
     pub fn put_json_texts(
         &self,
         name: &str,
-        texts: &mut dyn Iterator<Item = (String, Vec<u8>)>,
+        texts: &mut dyn Iterator<Item = (String, Vec<u8>, Vec<Seen>)>,
     ) -> Result<(), DatasetError> {
-        let items: Result<Vec<_>, DatasetError> =
-            texts.map(|(image_id, text)| Ok((names::artifact_key(&image_id, name, ".json")?, text))).collect();
-        Ok(self.store.put_many(&mut items?.into_iter())?)
+        let items: Result<Vec<_>, DatasetError> = texts
+            .map(|(image_id, text, seen)| {
+                let key = names::artifact_key(&image_id, name, ".json")?;
+                Ok(PreparedWrite::from((key, text)).if_still(seen))
+            })
+            .collect();
+        guarded::write(&*self.store, &mut items?.into_iter()).map(drop)
     }
 }
 
-/// A JSON artifact that is ready to be written, and its image's attributes with it.
+/// The image that a key belongs to.
+pub(crate) fn image_of(key: &Key) -> Option<&str> {
+    key.as_str().strip_prefix(names::IMAGES)?.strip_prefix('/')?.split('/').next()
+}
+
+/// A JSON artifact that is ready to be written, and its image's attributes with it if they change.
 #[derive(Debug, Clone)]
-pub struct PreparedJson([(Key, Vec<u8>); 2]);
+pub struct PreparedJson(Vec<PreparedWrite>);
 
 #[cfg(test)]
 mod tests;

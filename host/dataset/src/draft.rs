@@ -4,16 +4,16 @@
 //! image or a whole one.
 
 use crate::array_layout::{Layout, layout_of};
+use crate::attributes::AttributesEdit;
 use crate::dataset::Dataset;
 use crate::error::DatasetError;
 use crate::error::unwritable;
 use crate::names::{self, ARRAY, DATA};
 use crate::tables;
-use crate::{arrays, attributes};
+use crate::{arrays, attributes, guarded};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
-use kymhost_plugin_api::json::Object;
 use kymhost_store::{Key, StagedTree};
 use std::collections::HashSet;
 
@@ -130,7 +130,7 @@ impl<'a> ImageDraft<'a> {
             }
             above = key.split().map(|(folder, _)| folder);
         }
-        let (key, bytes) = attributes::item(&group, attributes::of_array(Object::new(), array.axes()))?;
+        let (key, bytes) = attributes::item(&group, attributes::of_array(array.axes()))?;
         self.put(key, bytes);
         for (key, bytes) in encoded(self.dataset, &group, &group.join(DATA)?, array)? {
             self.put(key, bytes);
@@ -200,7 +200,7 @@ impl Dataset {
         }
         if !trees.is_empty() {
             self.store().publish_trees(trees)?;
-            self.store().put(&root.0, &root.1)?;
+            self.write_root(root)?;
         }
         Ok(taken)
     }
@@ -225,10 +225,9 @@ impl Dataset {
         if !attributes::is_group(&**self.store(), &group)? {
             return Err(self.record(&pixels.image_id)?.unknown());
         }
-        let before = attributes::read(&**self.store(), &group)?;
-        let (key, bytes) = attributes::item(&group, attributes::of_array(before, &pixels.axes))?;
+        let edited = AttributesEdit::of_array(&group, &pixels.axes).prepare(&**self.store())?;
         self.store().publish_trees(vec![(group.join(DATA)?, pixels.tree)])?;
-        Ok(self.store().put(&key, &bytes)?)
+        guarded::write(&**self.store(), &mut std::iter::once(edited)).map(drop)
     }
 
     /// What is known of an image's pixels without reading them; `None` if it has none.

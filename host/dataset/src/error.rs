@@ -41,6 +41,13 @@ pub enum DatasetError {
         /// Why.
         why: String,
     },
+    /// Another program writes a file again and again.
+    Busy {
+        /// The key, as [`Store::describe`] gives it.
+        key: String,
+        /// How often kymhost tried.
+        tries: usize,
+    },
     /// Another process is changing which images there are, or the root's attributes.
     Locked {
         /// Who it is.
@@ -75,6 +82,9 @@ impl Diagnose for DatasetError {
                 )
             }
             Self::Unwritable { key, why } => unusable("unwritable", format!("cannot write {key}")).why(why),
+            Self::Busy { key, tries } => unusable("unwritable", format!("cannot write {key}"))
+                .why(format!("another program wrote it during each of {tries} tries"))
+                .help("try again when the other program has ended"),
             Self::Locked { holder, seconds } => {
                 Diagnosis::new(Class::Locked, "locked", "another process is changing the dataset")
                     .why(format!("{holder}; kymhost waited {seconds} s for it"))
@@ -145,6 +155,7 @@ mod tests {
                 "'zz'",
             ),
             (DatasetError::Unwritable { key: "d/k".into(), why: "x".into() }, Class::Unusable, "unwritable", "d/k: x"),
+            (DatasetError::Busy { key: "d/k".into(), tries: 5 }, Class::Unusable, "unwritable", "each of 5 tries"),
             (DatasetError::Locked { holder, seconds: 3 }, Class::Locked, "locked", "process 7"),
             (DatasetError::Store(absent), Class::Unusable, "leads_out", "d/k"),
         ] {

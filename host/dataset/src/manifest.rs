@@ -5,6 +5,7 @@ use crate::dataset::FORMAT;
 use crate::dataset::SCHEMA_VERSION;
 use crate::error::DatasetError;
 use crate::error::{unreadable, unwritable};
+use crate::guarded::{self, MAX_TRIES, PreparedWrite};
 use crate::limits::{MAX_FOLDERS, MAX_MANIFEST_TEXT_BYTES, MAX_MANIFEST_VALUE_BYTES};
 use crate::names::{ANALYSIS, DATA, IMAGES, MANIFEST};
 use crate::{arrays, attributes, gzip, names};
@@ -52,13 +53,20 @@ impl Dataset {
         let key = Key::new(MANIFEST)?;
         // From the listing on: else an older list could take the place of a newer one.
         let _structure = self.lock_structure("writing the manifest")?;
-        let manifest = self.build_manifest()?;
-        let count = manifest.get("images").and_then(Json::as_array).map_or(0, <[Json]>::len);
-        let packed = gzip::compress(manifest.to_file_text().as_bytes());
-        let packed = packed.map_err(|why| unwritable(&**self.store(), &key, why))?;
-        let root = attributes::touched(&**self.store(), &Key::root())?;
-        self.store().put_many(&mut [(key, packed), root].into_iter())?;
-        Ok(count)
+        for _ in 0..MAX_TRIES {
+            // Python takes no lock: a manifest that it has written meanwhile may know more images.
+            let (_, seen) = self.store().get_seen(&key, MAX_MANIFEST_TEXT_BYTES)?;
+            let manifest = self.build_manifest()?;
+            let count = manifest.get("images").and_then(Json::as_array).map_or(0, <[Json]>::len);
+            let packed = gzip::compress(manifest.to_file_text().as_bytes());
+            let packed = packed.map_err(|why| unwritable(&**self.store(), &key, why))?;
+            let root = attributes::touched(&**self.store(), &Key::root())?;
+            let manifest = PreparedWrite::from((key.clone(), packed)).if_still(vec![seen]);
+            if guarded::write(&**self.store(), &mut [manifest, root].into_iter())?.is_empty() {
+                return Ok(count);
+            }
+        }
+        Err(guarded::busy(&**self.store(), &key))
     }
 
     /// The existing manifest; `None` if there is none.

@@ -4,9 +4,10 @@
 
 use crate::arrays;
 use crate::artifact_keys::artifact_keys;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, image_of};
 use crate::error::DatasetError;
 use crate::error::unwritable;
+use crate::guarded::{self, PreparedWrite};
 use crate::input_digest::sha256_of;
 use crate::names::{ANALYSIS_ARRAYS, ARRAY};
 use crate::record::Record;
@@ -14,7 +15,8 @@ use crate::tables;
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Artifact, ArtifactKind};
-use kymhost_store::{Key, MAX_DOCUMENT_BYTES};
+use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Seen};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An artifact's content.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,11 +76,16 @@ impl Payload {
 /// An artifact that is ready to be written.
 #[derive(Debug, Clone)]
 pub struct PreparedArtifact {
+    image_id: String,
     key: String,
     sha256: String,
-    items: Vec<(Key, Vec<u8>)>,
+    items: Vec<PreparedWrite>,
     /// An array's data, which is removed before the new data is written.
     clear: Option<Key>,
+    /// What stood in its place when it was decided to write it.
+    seen: Vec<Seen>,
+    /// Sets the image's `updated_utc`.
+    touch: PreparedWrite,
 }
 
 impl PreparedArtifact {
@@ -95,44 +102,73 @@ impl PreparedArtifact {
 
 impl Dataset {
     /// Makes an artifact ready to be written with others. What would keep it from being written (the image is gone,
-    /// columns that Parquet does not keep) is reported now.
+    /// columns that Parquet does not keep, a link in the way) is reported now. `seen`: what stood in its place when it was
+    /// decided to write it (see [`Record::see_artifact`]).
     pub fn prepare_artifact(
         &self,
         image_id: &str,
         name: &str,
         payload: &Payload,
+        seen: Vec<Seen>,
     ) -> Result<PreparedArtifact, DatasetError> {
         let record = self.find_record(image_id)?;
         let artifact = Artifact::new(name, payload.kind());
         let relative = artifact_keys(&artifact)?.swap_remove(0);
         let key = record.group().join(&relative)?;
+        self.store().check_way(&key)?;
         let refused = |why: String| unwritable(&**self.store(), &key, why);
         let (items, clear) = match payload {
             Payload::Json(text) if text.len() as u64 > MAX_DOCUMENT_BYTES => {
                 let found = text.len();
                 return Err(refused(format!("it has {found} bytes, JSON artifacts have at most {MAX_DOCUMENT_BYTES}")));
             }
-            Payload::Json(text) => (vec![(key, text.clone())], None),
+            Payload::Json(text) => (vec![PreparedWrite::from((key, text.clone()))], None),
             Payload::Table(rows) => {
                 let bytes = tables::artifact_bytes(rows).map_err(refused)?;
-                (vec![(key, bytes)], None)
+                (vec![PreparedWrite::from((key, bytes))], None)
             }
             Payload::Array(array) => (record.array_items(name, array)?, Some(key)),
         };
         let sha256 = match (&clear, items.as_slice()) {
-            (None, [(_, bytes)]) => sha256_of(bytes),
+            (None, [file]) => sha256_of(file.bytes()),
             _ => String::new(),
         };
-        Ok(PreparedArtifact { key: relative, sha256, items, clear })
+        Ok(PreparedArtifact {
+            image_id: image_id.to_owned(),
+            key: relative,
+            sha256,
+            items,
+            clear,
+            seen,
+            touch: record.touched()?,
+        })
     }
 
-    /// Writes artifacts with one wait for the disk. Their images' attributes stay: a marker that follows sets
-    /// `updated_utc`.
-    pub fn put_artifacts(&self, prepared: Vec<PreparedArtifact>) -> Result<(), DatasetError> {
-        for data in prepared.iter().filter_map(|artifact| artifact.clear.as_ref()) {
-            arrays::remove(&**self.store(), data)?;
+    /// Writes artifacts with one wait for the disk, and sets their images' `updated_utc`. Returns the ids of images of
+    /// which not all were written, because another program has changed what stood in their place.
+    pub fn put_artifacts(&self, prepared: Vec<PreparedArtifact>) -> Result<BTreeSet<String>, DatasetError> {
+        let store = &**self.store();
+        let (mut differing, mut touches, mut writes) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
+        for artifact in prepared {
+            let PreparedArtifact { image_id, items, clear, seen, touch, .. } = artifact;
+            match clear {
+                // An array is removed first: afterwards nothing can say whether it was changed.
+                Some(data) => {
+                    if !self.record(&image_id)?.is_still(&seen)? {
+                        differing.insert(image_id);
+                        continue;
+                    }
+                    arrays::remove(store, &data)?;
+                    writes.extend(items);
+                }
+                None => writes.extend(items.into_iter().map(|item| item.if_still(seen.clone()))),
+            }
+            touches.entry(touch.key().clone()).or_insert(touch);
         }
-        Ok(self.store().put_many(&mut prepared.into_iter().flat_map(|artifact| artifact.items))?)
+        writes.extend(touches.into_values());
+        let left = guarded::write(store, &mut writes.into_iter())?;
+        differing.extend(left.iter().filter_map(image_of).map(str::to_owned));
+        Ok(differing)
     }
 
     /// Removes what is under a key below an image's group: a file, or an array's data.

@@ -5,8 +5,10 @@
 //! find the run markers in a listing, is not an input, because the caller never gets it.
 
 use crate::artifact_keys::{self, Own};
+use crate::attributes::AttributesEdit;
 use crate::error::DatasetError;
 use crate::error::{unreadable, unwritable};
+use crate::guarded::{self, PreparedWrite};
 use crate::input::Input;
 use crate::limits::{MAX_FOLDERS, MAX_SMALL_TEXT_BYTES, MAX_SMALL_VALUE_BYTES, MAX_TABLE_BYTES};
 use crate::missing_chunks::MissingChunks;
@@ -16,7 +18,7 @@ use crate::{arrays, attributes, gzip, tables};
 use arrow::array::RecordBatch;
 use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, RunMarker, csv};
-use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Reading, Store, Watched};
+use kymhost_store::{Key, MAX_DOCUMENT_BYTES, Reading, Seen, Store, Watched};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -127,6 +129,64 @@ impl Record {
         }
     }
 
+    /// The JSON artifact `name` to be changed: as [`Record::json_with_bytes`], with what was seen of it. For kymhost itself:
+    /// no watch records it.
+    #[allow(clippy::type_complexity)]
+    pub fn json_to_change(&self, name: &str) -> Result<(Option<(Vec<u8>, Json)>, Vec<Seen>), DatasetError> {
+        let (text, seen) = self.text_to_change(name)?;
+        let Some((key, text)) = text else { return Ok((None, seen)) };
+        match Json::parse_within(&text, MAX_SMALL_VALUE_BYTES) {
+            Ok(value) => Ok((Some((text, value)), seen)),
+            Err(error) => Err(unreadable(&*self.store, &key, "JSON", error)),
+        }
+    }
+
+    /// As [`Record::json_to_change`], unparsed: a run marker.
+    pub fn marker_bytes_to_change(&self, name: &str) -> Result<(Option<Vec<u8>>, Vec<Seen>), DatasetError> {
+        let (text, seen) = self.text_to_change(name)?;
+        Ok((text.map(|(_, text)| text), seen))
+    }
+
+    /// The bytes of a JSON artifact with their key, and what was seen of both keys that it may be under.
+    #[allow(clippy::type_complexity)]
+    fn text_to_change(&self, name: &str) -> Result<(Option<(Key, Vec<u8>)>, Vec<Seen>), DatasetError> {
+        let key = names::artifact_key(&self.image_id, name, ".json")?;
+        let (text, plain) = self.store.get_seen(&key, MAX_SMALL_TEXT_BYTES)?;
+        if let Some(text) = text {
+            return Ok((Some((key, text)), vec![plain]));
+        }
+        let key = key_with(&key, ".gz")?;
+        let (packed, seen) = self.store.get_seen(&key, MAX_SMALL_TEXT_BYTES)?;
+        let text = packed.map(|packed| {
+            gzip::decompress(&packed, MAX_SMALL_TEXT_BYTES)
+                .map_err(|found| unreadable(&*self.store, &key, "gzip", found))
+        });
+        Ok((text.transpose()?.map(|text| (key, text)), vec![plain, seen]))
+    }
+
+    /// What an artifact is now, so that a later write can see whether another program has changed it since: the files that
+    /// say so, with the bytes of those that were just written.
+    pub fn see_artifact(&self, name: &str, kind: ArtifactKind) -> Result<Vec<Seen>, DatasetError> {
+        let artifact = Artifact::new(name, kind);
+        let mut seen = Vec::new();
+        for key in artifact_keys::full_keys(&self.image_id, &artifact)? {
+            // An array is what its `.zarray` says, which comes last.
+            let key = if kind == ArtifactKind::Array { key.join(ARRAY)? } else { key };
+            seen.push(self.store.see(&key)?);
+        }
+        Ok(seen)
+    }
+
+    /// Whether all of these are still what they were.
+    pub fn is_still(&self, seen: &[Seen]) -> Result<bool, DatasetError> {
+        for seen in seen {
+            if !self.store.is_still(seen)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Where an artifact is kept, or would be: for messages.
     pub fn describe_artifact(&self, name: &str, kind: ArtifactKind) -> String {
         let with = |ending| names::artifact_key(&self.image_id, name, ending);
@@ -198,7 +258,7 @@ impl Record {
     }
 
     /// The group attributes as indexers see them: JSON text, sorted by name at the top (Python sorts when it writes,
-    /// kymhost keeps the order), without `updated_utc`. Every marker that is written sets that: what depended on it
+    /// kymhost keeps the order), without `updated_utc`. Every artifact that is saved sets that: what depended on it
     /// would stay stale.
     pub fn attributes_text(&self) -> Result<Vec<u8>, DatasetError> {
         self.reading(
@@ -286,65 +346,96 @@ impl Record {
 
     /// Writes the JSON artifact `name` and sets `updated_utc`.
     pub fn put_json(&self, name: &str, payload: &Json) -> Result<(), DatasetError> {
-        let items = self.json_items(name, payload)?;
-        Ok(self.store.put_many(&mut items.into_iter())?)
+        self.put_json_if(name, payload, Vec::new()).map(drop)
+    }
+
+    /// As [`Record::put_json`], but only if all of these are still what they were; `false`, with nothing of the artifact
+    /// changed, if another program has written meanwhile.
+    pub fn put_json_if(&self, name: &str, payload: &Json, seen: Vec<Seen>) -> Result<bool, DatasetError> {
+        self.write(vec![self.json_item(name, payload)?.if_still(seen), self.touched()?])
+    }
+
+    fn write(&self, items: Vec<PreparedWrite>) -> Result<bool, DatasetError> {
+        Ok(guarded::write(&*self.store, &mut items.into_iter())?.is_empty())
     }
 
     /// What a JSON artifact's write puts: the artifact, and the group's attributes. An older `.json.gz` stays; the
     /// plain one is read first.
-    pub(crate) fn json_items(&self, name: &str, payload: &Json) -> Result<[(Key, Vec<u8>); 2], DatasetError> {
+    pub(crate) fn json_items(&self, name: &str, payload: &Json) -> Result<Vec<PreparedWrite>, DatasetError> {
+        Ok(vec![self.json_item(name, payload)?, self.touched()?])
+    }
+
+    /// A JSON artifact's write alone. What would keep it from being written is reported now.
+    pub(crate) fn json_item(&self, name: &str, payload: &Json) -> Result<PreparedWrite, DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".json")?;
-        Ok([(key, payload.to_file_text().into_bytes()), self.touched()?])
+        if !self.exists()? {
+            return Err(self.unknown());
+        }
+        self.store.check_way(&key)?;
+        Ok((key, payload.to_file_text().into_bytes()).into())
     }
 
     /// Writes the Parquet artifact `name` and sets `updated_utc`.
     pub fn put_parquet(&self, name: &str, rows: &RecordBatch) -> Result<(), DatasetError> {
-        let key = names::artifact_key(&self.image_id, name, ".parquet")?;
-        let bytes = tables::artifact_bytes(rows).map_err(|why| unwritable(&*self.store, &key, why))?;
-        let touched = self.touched()?;
-        Ok(self.store.put_many(&mut [(key, bytes), touched].into_iter())?)
+        self.put_parquet_if(name, rows, Vec::new()).map(drop)
     }
 
-    /// Writes the CSV artifact `name`, as gzip already, and sets `updated_utc`.
-    pub fn put_csv_gz(&self, name: &str, bytes: &[u8]) -> Result<(), DatasetError> {
+    /// As [`Record::put_parquet`], under the condition of [`Record::put_json_if`].
+    pub fn put_parquet_if(&self, name: &str, rows: &RecordBatch, seen: Vec<Seen>) -> Result<bool, DatasetError> {
+        let key = names::artifact_key(&self.image_id, name, ".parquet")?;
+        let bytes = tables::artifact_bytes(rows).map_err(|why| unwritable(&*self.store, &key, why))?;
+        self.write(vec![PreparedWrite::from((key, bytes)).if_still(seen), self.touched()?])
+    }
+
+    /// Writes the CSV artifact `name`, as gzip already, and sets `updated_utc`, under the condition of
+    /// [`Record::put_json_if`].
+    pub fn put_csv_gz_if(&self, name: &str, bytes: &[u8], seen: Vec<Seen>) -> Result<bool, DatasetError> {
         let key = names::artifact_key(&self.image_id, name, ".csv.gz")?;
-        let touched = self.touched()?;
-        Ok(self.store.put_many(&mut [(key, bytes.to_vec()), touched].into_iter())?)
+        self.write(vec![PreparedWrite::from((key, bytes.to_vec())).if_still(seen), self.touched()?])
     }
 
     /// Writes the array artifact `name` and sets `updated_utc`.
     pub fn put_array(&self, name: &str, array: &Array) -> Result<(), DatasetError> {
+        self.put_array_if(name, array, &[]).map(drop)
+    }
+
+    /// As [`Record::put_array`], under the condition of [`Record::put_json_if`]. An array is several files: they are looked
+    /// at right before the old ones are removed.
+    pub fn put_array_if(&self, name: &str, array: &Array, seen: &[Seen]) -> Result<bool, DatasetError> {
         let data = names::array_key(&self.image_id, name)?.join(DATA)?;
         let touched = self.touched()?;
         let mut items = self.array_items(name, array)?;
+        if !self.is_still(seen)? {
+            return Ok(false);
+        }
         arrays::remove(&*self.store, &data)?;
         items.push(touched);
-        Ok(self.store.put_many(&mut items.into_iter())?)
+        self.write(items)
     }
 
     /// The items of an array artifact, once its old data is removed: the groups, the chunks, and `.zarray` last.
-    pub(crate) fn array_items(&self, name: &str, array: &Array) -> Result<Vec<(Key, Vec<u8>)>, DatasetError> {
+    pub(crate) fn array_items(&self, name: &str, array: &Array) -> Result<Vec<PreparedWrite>, DatasetError> {
         let group = names::array_key(&self.image_id, name)?;
-        let mut items = Vec::new();
+        self.store.check_way(&group.join(DATA)?)?;
+        let mut items: Vec<PreparedWrite> = Vec::new();
         // Every group on the way, as zarr's `require_group` makes them.
         let mut above = Some(group.clone());
         while let Some(key) = above.filter(|key| *key != self.group) {
             if !attributes::is_group(&*self.store, &key)? {
-                items.push(attributes::group_item(&key)?);
+                items.push(attributes::group_item(&key)?.into());
             }
             above = key.split().map(|(folder, _)| folder);
         }
-        let before = attributes::read(&*self.store, &group)?;
-        items.push(attributes::item(&group, attributes::of_array(before, array.axes()))?);
+        items.push(AttributesEdit::of_array(&group, array.axes()).prepare(&*self.store)?);
         let data = group.join(DATA)?;
         let encoded = arrays::encode(&data, array, None).map_err(|why| unwritable(&*self.store, &data, why))?;
-        items.extend(encoded);
+        items.extend(encoded.into_iter().map(PreparedWrite::from));
         Ok(items)
     }
 
-    /// The item that sets `updated_utc`. An image that does not exist gets none, because its artifacts would belong
+    /// The write that sets `updated_utc`. An image that does not exist gets none, because its artifacts would belong
     /// to nothing.
-    fn touched(&self) -> Result<(Key, Vec<u8>), DatasetError> {
+    pub(crate) fn touched(&self) -> Result<PreparedWrite, DatasetError> {
         if !attributes::is_group(&*self.store, &self.group)? {
             return Err(self.unknown());
         }

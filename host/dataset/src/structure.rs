@@ -1,34 +1,49 @@
-//! The lock of a dataset's structure: which images there are, the manifest, and the root's attributes.
+//! The locks of a dataset: of its structure (which images there are, the manifest, and the root's attributes), and of
+//! its params.
 //!
-//! Without it, two processes could read the root's attributes at the same time and each write back only its own change.
+//! Without the first, two processes could read the root's attributes at the same time and each write back only its own change.
 //! A run takes the lock of its table first and this one second, never the other way round.
 
 use crate::attributes;
 use crate::dataset::Dataset;
 use crate::error::DatasetError;
+use crate::guarded::{self, PreparedWrite};
 use kymhost_store::{Key, LockFailure, LockGuard, lock_if_possible};
 use std::time::Duration;
 
 /// Its key.
 const LOCK: &str = "index/kymhost/locks/dataset.lock";
+/// The key of the lock of all params: commands that change them exclude each other. No other lock is taken while it is
+/// held.
+const PARAMS_LOCK: &str = "index/kymhost/locks/params.lock";
 /// How long another process is waited for. Only listing the images of a large dataset for its manifest takes seconds.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// The lock, or nothing if the dataset can be written but has no place for locks.
+/// A lock, or nothing if the dataset can be written but has no place for locks.
 #[derive(Debug)]
-pub(crate) struct Structure {
+pub struct DatasetLock {
     _guard: Option<LockGuard>,
 }
 
 impl Dataset {
     /// Takes the lock. `what` is done, for those who wait.
-    pub(crate) fn lock_structure(&self, what: &str) -> Result<Structure, DatasetError> {
+    pub(crate) fn lock_structure(&self, what: &str) -> Result<DatasetLock, DatasetError> {
         self.lock_structure_for(what, WAIT)
     }
 
-    pub(crate) fn lock_structure_for(&self, what: &str, wait: Duration) -> Result<Structure, DatasetError> {
-        match lock_if_possible(&**self.store(), &Key::new(LOCK)?, what, wait) {
-            Ok(guard) => Ok(Structure { _guard: guard }),
+    pub(crate) fn lock_structure_for(&self, what: &str, wait: Duration) -> Result<DatasetLock, DatasetError> {
+        self.take_lock(LOCK, what, wait)
+    }
+
+    /// Takes the lock of all params, waiting for another command for `wait` (30 s if it is not given). `what` is done, for
+    /// those who wait.
+    pub fn lock_params(&self, what: &str, wait: Option<Duration>) -> Result<DatasetLock, DatasetError> {
+        self.take_lock(PARAMS_LOCK, what, wait.unwrap_or(WAIT))
+    }
+
+    fn take_lock(&self, key: &str, what: &str, wait: Duration) -> Result<DatasetLock, DatasetError> {
+        match lock_if_possible(&**self.store(), &Key::new(key)?, what, wait) {
+            Ok(guard) => Ok(DatasetLock { _guard: guard }),
             Err(LockFailure::Busy(holder)) => Err(DatasetError::Locked { holder, seconds: wait.as_secs() }),
             Err(LockFailure::Store(error)) => Err(error.into()),
         }
@@ -45,8 +60,12 @@ impl Dataset {
             }
             Err(other) => return Err(other),
         };
-        let (key, bytes) = attributes::touched(&**self.store(), &Key::root())?;
-        Ok(self.store().put(&key, &bytes)?)
+        self.write_root(attributes::touched(&**self.store(), &Key::root())?)
+    }
+
+    /// Writes the root's attributes, merged with what another program has written meanwhile.
+    pub(crate) fn write_root(&self, root: PreparedWrite) -> Result<(), DatasetError> {
+        guarded::write(&**self.store(), &mut std::iter::once(root)).map(drop)
     }
 
     /// Checks that the root's attributes can be set, before anything is written.

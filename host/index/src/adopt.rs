@@ -241,7 +241,7 @@ impl Adopter<'_> {
             outputs: artifacts::present(&record, &self.indexer.writes)?,
             adopted: Some(adopted),
         };
-        self.dataset.prepare_json(id, marker_name, &receipt::to_json(&marker, receipt))
+        self.dataset.prepare_marker(id, marker_name, &receipt::to_json(&marker, receipt))
     }
 
     /// Writes it all. `false` if the table is no longer the one that was planned with: then only an intent was

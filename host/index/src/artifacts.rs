@@ -14,7 +14,8 @@ use kymhost_dataset::{
 };
 use kymhost_plugin::{Failure, FailureKind, IndexerInfo};
 use kymhost_plugin_api::{Artifact, ArtifactKind};
-use std::collections::{BTreeMap, HashMap};
+use kymhost_store::StoreError;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// So long after it was written a file's times can be trusted, on file systems that keep fractions of seconds.
@@ -120,6 +121,19 @@ pub(crate) fn present(record: &Record, declared: &[Artifact]) -> Result<Vec<Inpu
     Ok(outputs)
 }
 
+/// Why an image fails if somebody else has changed an artifact since it was decided to replace it.
+pub(crate) const CHANGED_MEANWHILE: &str =
+    "another program changed an artifact while this run was about to replace it; it was left, run again";
+
+/// What became of artifacts.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    /// What is to be recorded of them, by image.
+    pub outputs: HashMap<String, Vec<Input>>,
+    /// Images of which not all were written, because another program has changed what stood in their place.
+    pub differing: BTreeSet<String>,
+}
+
 /// Images with the artifacts that are to be written for them.
 pub(crate) type PreparedArtifacts = BTreeMap<String, Vec<PreparedArtifact>>;
 
@@ -131,15 +145,16 @@ pub(crate) fn write(
     prepared: PreparedArtifacts,
     recorded: &HashMap<String, Vec<String>>,
     interrupted: &Pending,
-) -> Result<HashMap<String, Vec<Input>>, DatasetError> {
-    let written: Vec<(String, Vec<(String, String)>)> = prepared
+) -> Result<Written, DatasetError> {
+    let mut written: Vec<(String, Vec<(String, String)>)> = prepared
         .iter()
         .map(|(image_id, artifacts)| {
             let keys = artifacts.iter().map(|one| (one.key().to_owned(), one.sha256().to_owned()));
             (image_id.clone(), keys.collect())
         })
         .collect();
-    dataset.put_artifacts(prepared.into_values().flatten().collect())?;
+    let differing = dataset.put_artifacts(prepared.into_values().flatten().collect())?;
+    written.retain(|(image_id, _)| !differing.contains(image_id));
     for (image_id, keys) in &written {
         for old in recorded.get(image_id).into_iter().flatten() {
             if keys.iter().all(|(key, _)| key != old) {
@@ -150,12 +165,12 @@ pub(crate) fn write(
         let known = KnownArtifacts { recorded: &[], interrupted: interrupted.get(image_id) };
         for old in known.interrupted.into_iter().flatten().map(|(key, _)| key) {
             if keys.iter().all(|(key, _)| key != old) && is_interrupted(dataset, image_id, old, known)? {
-                dataset.remove_artifact(image_id, old)?;
+                remove_unlinked(dataset, image_id, old)?;
             }
         }
     }
     if written.iter().all(|(_, keys)| keys.is_empty()) {
-        return Ok(HashMap::new());
+        return Ok(Written { outputs: HashMap::new(), differing });
     }
     std::thread::sleep(SETTLE);
     let mut outputs = HashMap::with_capacity(written.len());
@@ -175,7 +190,18 @@ pub(crate) fn write(
         list.sort_unstable();
         outputs.insert(image_id, list);
     }
-    Ok(outputs)
+    Ok(Written { outputs, differing })
+}
+
+/// Removes an artifact, but nothing through a link.
+fn remove_unlinked(dataset: &Dataset, image_id: &str, key: &str) -> Result<(), DatasetError> {
+    match dataset.remove_artifact(image_id, key) {
+        Err(DatasetError::Store(error @ StoreError::ThroughLink { .. })) => {
+            tracing::warn!(image_id, key, %error, "is made no more; it is left");
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// Removes earlier artifacts that are no longer made, if they are unchanged.
@@ -185,7 +211,7 @@ fn remove(dataset: &Dataset, indexer: &IndexerInfo, image_id: &str, key: &str) -
     let receipt = crate::receipt::read(&text).and_then(|marker| marker.receipt);
     let output = receipt.and_then(|receipt| receipt.outputs.into_iter().find(|output| output.key == key));
     match output.map(|output| check_input(&record, indexer.own(), &output)) {
-        Some(Ok(InputCheck::Same | InputCheck::SameContent(_))) => dataset.remove_artifact(image_id, key),
+        Some(Ok(InputCheck::Same | InputCheck::SameContent(_))) => remove_unlinked(dataset, image_id, key),
         Some(Ok(InputCheck::Removed)) | None => Ok(()),
         _ => {
             tracing::warn!(image_id, key, "was changed by somebody else and is made no more; it is left");

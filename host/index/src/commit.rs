@@ -195,13 +195,16 @@ impl<'a> Committer<'a> {
         // What must be known as ours after a kill.
         let making: Pending =
             made.iter().map(|(image_id, artifacts)| (image_id.clone(), intended(artifacts))).collect();
-        let outputs = match made.is_empty() {
-            true => HashMap::new(),
-            false => {
-                self.begin_intent(done.iter().map(|done| &done.image_id), &making)?;
-                artifacts::write(self.dataset, self.indexer, made, &self.state.outputs, &self.state.pending)?
+        let (mut done, mut outputs) = (done, HashMap::new());
+        if !made.is_empty() {
+            self.begin_intent(done.iter().map(|done| &done.image_id), &making)?;
+            let written = artifacts::write(self.dataset, self.indexer, made, &self.state.outputs, &self.state.pending)?;
+            outputs = written.outputs;
+            done.retain(|done| !written.differing.contains(&done.image_id));
+            for image_id in &written.differing {
+                self.fail(image_id, Failure::new(FailureKind::InputChanged, artifacts::CHANGED_MEANWHILE.to_owned()));
             }
-        };
+        }
         let mut written: HashMap<String, Vec<String>> = outputs
             .iter()
             .map(|(image_id, list)| (image_id.clone(), list.iter().map(|output| output.key.clone()).collect()))
@@ -303,6 +306,12 @@ impl<'a> Committer<'a> {
 
     fn prepare_artifacts_of(&self, image_id: &str, made: &[Made]) -> Result<Vec<PreparedArtifact>, Failure> {
         let failed = |error: DatasetError| Failure::new(FailureKind::Error, error.to_string());
+        let record = self.dataset.record(image_id).map_err(failed)?;
+        // Before it is asked whose they are: what another program puts there from now on is seen by the write.
+        let mut seen = Vec::with_capacity(made.len());
+        for made in made {
+            seen.push(record.see_artifact(&made.name, made.payload.kind()).map_err(failed)?);
+        }
         if !self.state.overwrite_artifacts {
             let declared: Vec<Artifact> =
                 made.iter().map(|made| Artifact::new(made.name.as_str(), made.payload.kind())).collect();
@@ -316,7 +325,10 @@ impl<'a> Committer<'a> {
             }
         }
         made.iter()
-            .map(|made| self.dataset.prepare_artifact(image_id, &made.name, &made.payload).map_err(failed))
+            .zip(seen)
+            .map(|(made, seen)| {
+                self.dataset.prepare_artifact(image_id, &made.name, &made.payload, seen).map_err(failed)
+            })
             .collect()
     }
 
@@ -351,7 +363,13 @@ impl<'a> Committer<'a> {
                     (receipt::to_json(&marker, receipt), Some(mark))
                 }
             };
-            match self.dataset.prepare_json(&image_id, &self.indexer.marker_name, &payload) {
+            let marker_name = &self.indexer.marker_name;
+            let prepared = match &self.state.library_sha256 {
+                // kymflow saves a marker as it saves any artifact.
+                None => self.dataset.prepare_json(&image_id, marker_name, &payload),
+                Some(_) => self.dataset.prepare_marker(&image_id, marker_name, &payload),
+            };
+            match prepared {
                 Ok(marker) => {
                     markers.push((marker, mark));
                     change.pieces.push(Piece { image_id, params_hash, rows });

@@ -17,6 +17,7 @@ use image::JudgedImage;
 pub(crate) use image::PlannedImage;
 use kymhost_dataset::Dataset;
 use kymhost_plugin::{Failure, IndexerInfo, ParamsReading, Workforce};
+use kymhost_store::Seen;
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -63,9 +64,9 @@ pub(crate) fn freshened_marker(
     marker_name: &str,
     image_id: &str,
     with: &Freshening,
-) -> Result<Option<Vec<u8>>, IndexError> {
-    let text = dataset.record(image_id)?.marker_bytes(marker_name)?;
-    Ok(text.and_then(|text| receipt::freshened(&text, with)))
+) -> Result<Option<(Vec<u8>, Vec<Seen>)>, IndexError> {
+    let (text, seen) = dataset.record(image_id)?.marker_bytes_to_change(marker_name)?;
+    Ok(text.and_then(|text| receipt::freshened(&text, with)).map(|text| (text, seen)))
 }
 
 /// Judges every image. By our rules the indexer is only asked about images whose answer is not known: if all answers

@@ -716,7 +716,7 @@ fn young_times_trusted_later() {
     });
     let with = with.expect("a run that saw young files");
     let before = receipt::read(lab.marker("a").to_string().as_bytes()).unwrap();
-    let text = freshened_marker(lab.dataset(), MARKER, "a", &with).unwrap().unwrap();
+    let (text, _) = freshened_marker(lab.dataset(), MARKER, "a", &with).unwrap().unwrap();
     let after = receipt::read(&text).unwrap();
     assert_eq!(after.marker, before.marker);
     let times = |receipt: &Option<receipt::Receipt>| {

@@ -235,10 +235,10 @@ impl<'a> Context<'a> {
         for image in &scheme.plan.images {
             let image_id = &image.report.image_id;
             if let Some(with) = image.freshen.as_ref().filter(|_| !extracted.contains(image_id.as_str()))
-                && let Some(text) = plan::freshened_marker(self.dataset, marker_name, image_id, with)?
+                && let Some((text, seen)) = plan::freshened_marker(self.dataset, marker_name, image_id, with)?
             {
                 bytes = bytes.saturating_add(text.len());
-                texts.push((image_id.clone(), text));
+                texts.push((image_id.clone(), text, seen));
                 freshened += 1;
             }
             if bytes >= MAX_FRESHENED_BYTES {

@@ -676,10 +676,12 @@ fn image_deleted_during_run_is_not_recorded_as_failure() {
     lab.rows("a", "[10]");
     lab.rows("b", "[20]");
     let mut indexer = lab.indexer();
-    let attributes = [lab.path.join("images/a"), lab.path.join("images/b/.zattrs")];
+    let images = [lab.path.join("images/a"), lab.path.join("images/b")];
     indexer.on_rows = Some(Box::new(move || {
-        fs::remove_file(attributes[0].join(".zgroup")).unwrap();
-        fs::write(&attributes[1], "[]").unwrap();
+        fs::remove_file(images[0].join(".zgroup")).unwrap();
+        // No marker is written through a link.
+        fs::rename(images[1].join("analysis"), images[1].join("real")).unwrap();
+        std::os::unix::fs::symlink("real", images[1].join("analysis")).unwrap();
     }));
     let outcome =
         run(&lab.dataset(), &info(), &mut indexer, &incremental(), &mut RecordingObserver::default()).unwrap();

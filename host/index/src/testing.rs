@@ -251,6 +251,9 @@ impl Store for FailingStore {
         }
         Ok(())
     }
+    fn check_way(&self, key: &Key) -> Result<(), StoreError> {
+        self.store.check_way(key)
+    }
     fn delete(&self, key: &Key) -> Result<bool, StoreError> {
         self.change(key)?;
         self.store.delete(key)

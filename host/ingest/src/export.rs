@@ -6,6 +6,9 @@
 //! An image is written aside and renamed when it is complete. If an older export of it exists, its files are replaced
 //! one by one: `image.tif` is removed first and comes last. A folder without it is not a recording, so no half export
 //! is ever ingested.
+//!
+//! Nothing is written through a link in the export's folder, and what is written aside has a new file or folder of its
+//! own, under a name that nobody knows before.
 
 use crate::error::IngestError;
 use crate::files::{MAX_SIDECAR_BYTES, read_bounded};
@@ -21,6 +24,7 @@ use kymhost_dataset::{Dataset, DatasetError, IMAGE_ID, Record};
 use kymhost_plugin_api::ArtifactKind;
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::Array;
+use kymhost_store::temporary;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -87,6 +91,9 @@ pub fn export(
     if entries.next().is_some() && !options.overwrite {
         return Err(IngestError::NotEmpty { path: folder.to_owned() });
     }
+    for swept in [folder.to_owned(), folder.join("images"), folder.join("tables")] {
+        sweep(&swept);
+    }
     let mut exported = ExportOutcome::default();
     let total = ids.len();
     for (done, id) in ids.iter().enumerate() {
@@ -95,13 +102,14 @@ pub fn export(
             exported.stopped = true;
             return Ok(exported);
         }
-        let files = image(dataset, id, &folder.join("images").join(id), &mut exported.notes);
+        let files = image(dataset, id, folder, &mut exported.notes);
         exported.images.push(ExportedImage { image_id: id.clone(), files: files.map_err(|error| error.to_string()) });
     }
     let chosen: HashSet<&str> = options.images.iter().map(String::as_str).collect();
     for name in dataset.table_names()? {
         let path = folder.join("tables").join(format!("{name}.csv"));
-        let rows = table(dataset, &name, &chosen, &path, &mut exported.notes);
+        let rows =
+            refuse_links(folder, &path).and_then(|()| table(dataset, &name, &chosen, &path, &mut exported.notes));
         exported.tables.push((name, rows.map_err(|error| error.to_string())));
     }
     Ok(exported)
@@ -130,14 +138,28 @@ fn cannot(path: &Path, why: &dyn std::fmt::Display) -> IngestError {
     IngestError::Write { path: path.to_owned(), why: why.to_string() }
 }
 
+/// No folder between the export's own and a file is a link: what it leads to is not ours.
+fn refuse_links(root: &Path, path: &Path) -> Result<(), IngestError> {
+    let above = path.ancestors().skip(1).take_while(|above| *above != root && above.starts_with(root));
+    for above in above {
+        if fs::symlink_metadata(above).is_ok_and(|metadata| metadata.is_symlink()) {
+            let why = format!("{} is a symbolic link, and an export never writes through one", above.display());
+            return Err(cannot(path, &why));
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file, its folders made as needed: aside first, so that a reader sees the old one or the whole new one.
 fn write(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), IngestError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| cannot(path, &error))?;
+    }
     let aside = aside(path);
+    // New, or an error: neither a file nor a link of others is opened.
+    let file = File::options().write(true).create_new(true).open(&aside).map_err(|error| cannot(path, &error))?;
     let whole = || {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut out = BufWriter::new(File::create(&aside)?);
+        let mut out = BufWriter::new(file);
         write(&mut out)?;
         out.flush()?;
         fs::rename(&aside, path)
@@ -148,24 +170,47 @@ fn write(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>
     })
 }
 
-/// The name that something has until it is complete; no ingest reads it.
+/// The name next to a file or folder that it has until it is complete; no ingest reads it. It names this process, so that
+/// what a killed export left is known, and ends by chance.
 fn aside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.partial"))
+    path.with_file_name(format!("{}{}", temporary::name(), uuid::Uuid::new_v4().simple()))
+}
+
+/// Removes what killed exports left in a folder.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(metadata) = entry.path().symlink_metadata() else { continue };
+        let age = metadata.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
+        if !entry.file_name().to_str().is_some_and(|name| temporary::is_left_over(name, age)) {
+            continue;
+        }
+        // A link is not ours: none is ever made.
+        let _ = match metadata.file_type() {
+            kind if kind.is_dir() => fs::remove_dir_all(entry.path()),
+            kind if kind.is_file() => fs::remove_file(entry.path()),
+            _ => Ok(()),
+        };
+    }
 }
 
 /// Writes an image aside, and renames it when it is complete. If that fails, the files of an earlier export stay.
-fn image(dataset: &Dataset, id: &str, folder: &Path, notes: &mut Vec<String>) -> Result<usize, IngestError> {
-    if place::is_within(folder, &dataset.path()) {
-        return Err(IngestError::Overlaps { path: folder.to_owned(), dataset: dataset.path() });
+fn image(dataset: &Dataset, id: &str, root: &Path, notes: &mut Vec<String>) -> Result<usize, IngestError> {
+    let folder = root.join("images").join(id);
+    if place::is_within(&folder, &dataset.path()) {
+        return Err(IngestError::Overlaps { path: folder, dataset: dataset.path() });
     }
-    let aside = aside(folder);
-    // What an export left that was killed.
-    let _ = fs::remove_dir_all(&aside);
+    refuse_links(root, &folder.join(EXPORTED))?;
+    let aside = aside(&folder);
+    let new_folder = || {
+        fs::create_dir_all(root.join("images"))?;
+        fs::create_dir(&aside)
+    };
+    new_folder().map_err(|error| cannot(&folder, &error))?;
     let done = written(dataset, id, &aside, notes).and_then(|listing| {
-        settle(&aside, folder, &listing)?;
+        settle(&aside, &folder, &listing)?;
         Ok(listing.artifacts.len() + 2)
     });
+    // Once it has its name, nothing is here any more.
     let _ = fs::remove_dir_all(&aside);
     done
 }
@@ -208,14 +253,10 @@ fn settle(aside: &Path, folder: &Path, listing: &Listing) -> Result<(), IngestEr
         _ => {}
     }
     clear(folder);
-    let within = place::real(folder);
     for file in listing.artifacts.iter().map(|entry| entry.file.as_str()).chain([LISTING, EXPORTED]) {
         let to = folder.join(file);
         if let Some(above) = to.parent() {
-            if !place::real(above).starts_with(&within) {
-                let why = io::Error::other("its folder is a link that leads out of the export");
-                return step(file, Err(why));
-            }
+            refuse_links(folder, &to)?;
             step(file, fs::create_dir_all(above))?;
         }
         step(file, fs::rename(aside.join(file), &to))?;
@@ -234,10 +275,9 @@ fn clear(folder: &Path) {
     };
     // First, because without it the folder is not an export.
     let gone = fs::remove_file(&path).is_ok();
-    let within = place::real(folder);
     for entry in listing.artifacts.iter().filter(|_| gone) {
         let file = folder.join(&entry.file);
-        if file.parent().is_some_and(|above| place::real(above).starts_with(&within)) {
+        if refuse_links(folder, &file).is_ok() {
             // What cannot be removed is not listed any more, and so is not read.
             let _ = fs::remove_file(file);
         }

@@ -89,6 +89,44 @@ pub fn with_header_of(edited: &Json, made: &Json) -> Json {
     Json::Object(payload)
 }
 
+/// A payload that was made over `base`, merged with what another program has made of `base` meanwhile: what they have
+/// changed stays. The names of members that both have changed, each to something else, are returned with it.
+pub fn merged(base: Option<&Json>, ours: &Json, theirs: &Json) -> (Json, Vec<String>) {
+    let mut differing = Vec::new();
+    let merged = merged_at("", base, ours, theirs, &mut differing);
+    (merged, differing)
+}
+
+fn merged_at(place: &str, base: Option<&Json>, ours: &Json, theirs: &Json, differing: &mut Vec<String>) -> Json {
+    let (Json::Object(our_members), Json::Object(their_members)) = (ours, theirs) else {
+        if base != Some(ours) && ours != theirs {
+            differing.push(if place.is_empty() { "the whole payload".to_owned() } else { place.to_owned() });
+        }
+        return theirs.clone();
+    };
+    let before = |name: &str| base.and_then(|base| base.get(name));
+    let mut merged = Object::new();
+    for (name, theirs) in their_members {
+        let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
+        match our_members.get(name) {
+            // Nothing of theirs: ours, and if we have left it out, it goes.
+            ours if before(name) == Some(theirs) => drop(ours.map(|ours| merged.insert(name.clone(), ours.clone()))),
+            Some(ours) => {
+                let member = merged_at(&place, before(name), ours, theirs, differing);
+                merged.insert(name.clone(), member);
+            }
+            None => drop(merged.insert(name.clone(), theirs.clone())),
+        }
+    }
+    for (name, ours) in our_members.iter().filter(|(name, _)| !their_members.contains_key(name.as_str())) {
+        // What they have taken out stays out.
+        if before(name).is_none() {
+            merged.insert(name.clone(), ours.clone());
+        }
+    }
+    Json::Object(merged)
+}
+
 fn header(
     shape: &[usize],
     said: Option<&Object>,
@@ -421,6 +459,42 @@ mod tests {
         let odd = odd.unwrap();
         is(odd.payload.get("header").unwrap().get("voxels"), "[0.5, 0.5]");
         assert_eq!(odd.notes.len(), 2, "{:?}", odd.notes);
+    }
+
+    #[test]
+    fn merged_payload_keeps_what_others_changed() {
+        let base = r#"{"version": "2.0", "header": {"shape": [2, 2], "voxels": [1, 1]}, "rois": [1], "old": 1}"#;
+        let ours = r#"{"version": "2.0", "header": {"shape": [3, 2], "voxels": [2, 1]}, "rois": [1], "new": 1}"#;
+        for (theirs, expected, differing) in [
+            // Nothing.
+            (base, ours, &[][..]),
+            // Another member.
+            (
+                r#"{"version": "2.0", "header": {"shape": [2, 2], "voxels": [1, 1]}, "rois": [1, 2], "old": 1}"#,
+                r#"{"version": "2.0", "header": {"shape": [3, 2], "voxels": [2, 1]}, "rois": [1, 2], "new": 1}"#,
+                &[],
+            ),
+            // The same member, to something else, and one that we take out.
+            (
+                r#"{"version": "2.0", "header": {"shape": [2, 2], "voxels": [9, 9]}, "rois": [1], "old": 2, "theirs": 0}"#,
+                r#"{"version": "2.0", "header": {"shape": [3, 2], "voxels": [9, 9]}, "rois": [1], "old": 2, "theirs": 0, "new": 1}"#,
+                &["header.voxels"],
+            ),
+            // The same member, to the same.
+            (r#"{"version": "2.0", "header": {"shape": [3, 2], "voxels": [1, 1]}, "rois": [1], "old": 1}"#, ours, &[]),
+            // Members that they take out.
+            (r#"{"version": "2.0", "old": 1}"#, r#"{"version": "2.0", "new": 1}"#, &[]),
+            ("7", "7", &["the whole payload"]),
+        ] {
+            let (found, names) = merged(Some(&json(base)), &json(ours), &json(theirs));
+            is(Some(&found), expected);
+            assert_eq!(names, differing, "{theirs}");
+        }
+        // There was none when ours was made.
+        let (found, names) = merged(None, &json(ours), &json(r#"{"rois": [7], "theirs": 1}"#));
+        assert_eq!((found.get("rois"), found.get("theirs")), (Some(&json("[7]")), Some(&json("1"))));
+        assert!(found.get("header").is_some());
+        assert_eq!(names, ["rois"]);
     }
 
     #[test]

@@ -12,11 +12,12 @@ use crate::sources::{self, Provenance, Row};
 use crate::tiff::{self, Budget};
 use crate::{metadata, olympus};
 use kymhost_dataset::{
-    Dataset, METADATA, PROVENANCE, StagedImage, StagedPixels, check_array, check_pixels, check_rows, hex,
+    Dataset, DatasetError, METADATA, PROVENANCE, StagedImage, StagedPixels, check_array, check_pixels, check_rows, hex,
 };
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::json::Object;
+use kymhost_store::Seen;
 use kymhost_store::time::epoch_ns;
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
@@ -50,9 +51,24 @@ pub(crate) enum ReadyImage {
 pub(crate) struct Replacement {
     /// If they differ from those in the dataset.
     pub(crate) pixels: Option<StagedPixels>,
-    pub(crate) metadata: Option<Json>,
-    pub(crate) artifacts: Vec<(String, SidecarContent)>,
+    pub(crate) metadata: Option<NewMetadata>,
+    pub(crate) artifacts: Vec<NewArtifact>,
     pub(crate) provenance: Json,
+}
+
+/// A metadata payload, and what it was made over.
+pub(crate) struct NewMetadata {
+    pub(crate) payload: Json,
+    /// What was there when it was made.
+    pub(crate) base: Option<Json>,
+    pub(crate) seen: Vec<Seen>,
+}
+
+/// An artifact, and what was in its place when it was read.
+pub(crate) struct NewArtifact {
+    pub(crate) name: String,
+    pub(crate) content: SidecarContent,
+    pub(crate) seen: Vec<Seen>,
 }
 
 /// The parts of a recording apart from its pixels.
@@ -86,6 +102,7 @@ struct EarlierImage {
     provenance: Provenance,
     /// Its payload, if there is one, and whether it was edited in the dataset.
     metadata: Option<(Json, bool)>,
+    seen: Vec<Seen>,
     /// Files that were next to the recording once and are gone.
     gone: Vec<String>,
     /// What the metadata is taken from if the files do not say it: the payload, if one of them is gone; its header, if
@@ -96,7 +113,7 @@ struct EarlierImage {
 impl EarlierImage {
     fn load(dataset: &Dataset, image_id: &str, recording: &Recording) -> Result<Self, FileError> {
         let provenance = Provenance::load(dataset, image_id)?;
-        let read = dataset.find_record(image_id)?.json_with_bytes(METADATA)?;
+        let (read, seen) = dataset.find_record(image_id)?.json_to_change(METADATA)?;
         let metadata = read.map(|(text, payload)| {
             let is_ours = provenance.metadata_sha256.as_deref() == Some(hex(&Sha256::digest(text)).as_str());
             (payload, !is_ours)
@@ -113,7 +130,7 @@ impl EarlierImage {
             }
             _ => None,
         };
-        Ok(Self { provenance, metadata, gone, stands_in })
+        Ok(Self { provenance, metadata, seen, gone, stands_in })
     }
 
     /// Notes about files that are gone.
@@ -179,6 +196,7 @@ pub(crate) fn prepare(
             let differ = !record.pixels().is_ok_and(|there| there.as_ref() == Some(&pixels));
             let staged = if differ { Some(dataset.stage_pixels(image_id, &pixels)?) } else { None };
             // What a person edited in the dataset stays, except for the header, if the files have one.
+            let base = before.metadata.as_ref().map(|(payload, _)| payload.clone());
             let edited = before.metadata.filter(|(_, edited)| *edited);
             let metadata = match (metadata, edited) {
                 (Some(made), Some((edited, _))) if edited != made => {
@@ -187,16 +205,23 @@ pub(crate) fn prepare(
                 }
                 (made, _) => made,
             };
+            let metadata = metadata.map(|payload| NewMetadata { payload, base, seen: before.seen });
             // Artifacts that have not changed next to the recording stay as they are in the dataset.
             let then: HashMap<&str, FileStamp> =
                 before.provenance.sidecars.iter().flatten().map(|(name, stamp)| (name.as_str(), *stamp)).collect();
             let now: HashMap<&str, FileStamp> =
                 recording.sidecars.iter().map(|sidecar| (sidecar.name.as_str(), sidecar.stamp)).collect();
             let is_new = |file: &str| then.get(file).is_none_or(|stamp| now.get(file) != Some(stamp));
-            let artifacts =
-                artifacts.into_iter().filter(|(_, _, file)| is_new(file)).map(|(name, content, _)| (name, content));
+            let artifacts: Vec<NewArtifact> = artifacts
+                .into_iter()
+                .filter(|(_, _, file)| is_new(file))
+                .map(|(name, content, _)| {
+                    let seen = record.see_artifact(&name, content.kind())?;
+                    Ok(NewArtifact { name, content, seen })
+                })
+                .collect::<Result<_, DatasetError>>()?;
             let provenance = sources::provenance(&row, &seen, &before.gone, &digest, kept.as_ref());
-            let new = Replacement { pixels: staged, metadata, artifacts: artifacts.collect(), provenance };
+            let new = Replacement { pixels: staged, metadata, artifacts, provenance };
             (row, ReadyImage::Changed(Box::new(new)))
         }
         (Some(dataset), _, _) => {

@@ -1,13 +1,14 @@
 //! Images that are ready, put into the dataset in batches, and the sources table that names them.
 
 use crate::error::{FileError, FileErrorKind, IngestError};
+use crate::metadata;
 use crate::outcome::{FileOutcome, FileStatus, IngestObserver};
-use crate::prepare::{Prepared, Ready, ReadyImage, Replacement};
+use crate::prepare::{NewArtifact, NewMetadata, Prepared, Ready, ReadyImage, Replacement};
 use crate::sidecar::SidecarContent;
 use crate::sources::{self, Row};
-use kymhost_dataset::{Dataset, DatasetError, METADATA, PROVENANCE};
+use kymhost_dataset::{Dataset, DatasetError, MAX_TRIES, METADATA, PROVENANCE, Record};
 use kymhost_store::StoreError;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -113,13 +114,13 @@ impl<'a> Publisher<'a> {
                     published.push((at, row, FileStatus::Added));
                 }
                 ReadyImage::Changed(replacement) => match self.replace(&row.image_id, *replacement) {
-                    Ok(()) => published.push((at, row, FileStatus::Reingested)),
-                    Err(DatasetError::Store(StoreError::Io { source, .. }))
-                        if source.kind() == io::ErrorKind::StorageFull =>
-                    {
-                        failures.push((at, FileError::new(FileErrorKind::Dataset, "the disk is full")));
+                    Ok(notes) => {
+                        if let Some(file) = files.get_mut(at) {
+                            file.notes.extend(notes);
+                        }
+                        published.push((at, row, FileStatus::Reingested));
                     }
-                    Err(error) => failures.push((at, error.into())),
+                    Err(error) => failures.push((at, error)),
                 },
             }
         }
@@ -143,23 +144,79 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    /// The provenance comes last: until it is written, the recording counts as changed.
-    fn replace(&self, image_id: &str, new: Replacement) -> Result<(), DatasetError> {
-        let record = self.dataset.find_record(image_id)?;
-        if let Some(pixels) = new.pixels {
-            self.dataset.publish_pixels(pixels)?;
-        }
-        for (name, content) in &new.artifacts {
-            match content {
-                SidecarContent::Json(payload) => record.put_json(name, payload)?,
-                SidecarContent::Rows(rows) => record.put_parquet(name, rows)?,
-                SidecarContent::Array(array) => record.put_array(name, array)?,
-                SidecarContent::CsvGz(bytes) => record.put_csv_gz(name, bytes)?,
+    /// The provenance comes last: until it is written, the recording counts as changed. What another program has changed
+    /// since the recording was read stays. Returns notes for people.
+    fn replace(&self, image_id: &str, new: Replacement) -> Result<Vec<String>, FileError> {
+        let record = self.dataset.find_record(image_id).map_err(refused)?;
+        for artifact in &new.artifacts {
+            if !record.is_still(&artifact.seen).map_err(refused)? {
+                return Err(changed(&artifact.name));
             }
         }
-        if let Some(payload) = &new.metadata {
-            record.put_json(METADATA, payload)?;
+        if let Some(pixels) = new.pixels {
+            self.dataset.publish_pixels(pixels).map_err(refused)?;
         }
-        record.put_json(PROVENANCE, &new.provenance)
+        for NewArtifact { name, content, seen } in new.artifacts {
+            let written = match &content {
+                SidecarContent::Json(payload) => record.put_json_if(&name, payload, seen),
+                SidecarContent::Rows(rows) => record.put_parquet_if(&name, rows, seen),
+                SidecarContent::Array(array) => record.put_array_if(&name, array, &seen),
+                SidecarContent::CsvGz(bytes) => record.put_csv_gz_if(&name, bytes, seen),
+            };
+            if !written.map_err(refused)? {
+                return Err(changed(&name));
+            }
+        }
+        let notes = match new.metadata {
+            Some(metadata) => merge_metadata(&record, metadata)?,
+            None => Vec::new(),
+        };
+        record.put_json(PROVENANCE, &new.provenance).map_err(refused)?;
+        Ok(notes)
+    }
+}
+
+/// Writes an image's metadata, merged with what another program has written since it was made. Returns notes for people.
+fn merge_metadata(record: &Record, new: NewMetadata) -> Result<Vec<String>, FileError> {
+    let NewMetadata { mut payload, mut base, mut seen } = new;
+    let (mut is_merged, mut kept) = (false, BTreeSet::new());
+    for _ in 0..MAX_TRIES {
+        if record.put_json_if(METADATA, &payload, seen).map_err(refused)? {
+            let mut notes = Vec::new();
+            if is_merged {
+                notes
+                    .push("another program changed its metadata during the ingest; those changes were kept".to_owned());
+            }
+            if !kept.is_empty() {
+                let kept: Vec<String> = kept.into_iter().collect();
+                notes
+                    .push(format!("the files say otherwise, but the other program's values stay: {}", kept.join(", ")));
+            }
+            return Ok(notes);
+        }
+        let (theirs, seen_now) = record.json_to_change(METADATA).map_err(refused)?;
+        seen = seen_now;
+        let theirs = theirs.map(|(_, payload)| payload);
+        if let Some(theirs) = &theirs {
+            let (merged, differing) = metadata::merged(base.as_ref(), &payload, theirs);
+            (payload, is_merged) = (merged, true);
+            kept.extend(differing);
+        }
+        base = theirs;
+    }
+    Err(changed(METADATA))
+}
+
+fn changed(artifact: &str) -> FileError {
+    let why = format!("its artifact '{artifact}' was changed by another program meanwhile; run the ingest again");
+    FileError::new(FileErrorKind::Changed, why)
+}
+
+fn refused(error: DatasetError) -> FileError {
+    match error {
+        DatasetError::Store(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::StorageFull => {
+            FileError::new(FileErrorKind::Dataset, "the disk is full")
+        }
+        other => other.into(),
     }
 }

@@ -10,7 +10,7 @@ use kymhost_dataset::limits::{
 };
 use kymhost_dataset::{gunzip, parse_parquet};
 use kymhost_plugin_api::array::Array;
-use kymhost_plugin_api::{Json, csv};
+use kymhost_plugin_api::{ArtifactKind, Json, csv};
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -58,6 +58,18 @@ pub enum SidecarContent {
     CsvGz(Vec<u8>),
     /// An array.
     Array(Array),
+}
+
+impl SidecarContent {
+    /// The form in which a dataset keeps it.
+    pub fn kind(&self) -> ArtifactKind {
+        match self {
+            Self::Json(_) => ArtifactKind::Json,
+            Self::Rows(_) => ArtifactKind::Parquet,
+            Self::CsvGz(_) => ArtifactKind::Csv,
+            Self::Array(_) => ArtifactKind::Array,
+        }
+    }
 }
 
 /// Reads a file. `axes`: names for an array's axes, else `a0`, `a1` …; `types`: what a CSV's columns were written from.

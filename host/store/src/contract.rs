@@ -3,10 +3,11 @@
 //! Call [`check`] in the tests of a store; an empty list means that the store keeps every promise. Two promises have no
 //! check here, because no caller can see them: bytes are on disk when a write returns (fault tests of the program cover
 //! it), and no key leads out of the root (a [`Key`] cannot express it; a store that has links tests them itself).
+//! Links are checked if the store is a folder in which one can be made.
 //!
 //! Whole folders, `rename` and `lock` are optional: a store may refuse them with `ErrorKind::Unsupported`.
 
-use crate::{Entry, Holder, Key, Stat, Store, StoreError};
+use crate::{Entry, GuardedWrite, Holder, Key, Stat, Store, StoreError};
 use std::fmt::Debug;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,6 +70,16 @@ pub const PROMISES: &[Promise] = &[
         name: "put_many_writes_all",
         text: "`put_many` writes every key, and none before all are staged",
         check: put_many_writes_all,
+    },
+    Promise {
+        name: "replace_many_needs_seen",
+        text: "`replace_many` writes each key only if what was read is still there, and names the others",
+        check: replace_many_needs_seen,
+    },
+    Promise {
+        name: "writes_stop_at_links",
+        text: "nothing is written or deleted through a link; a link in the place of a key is itself replaced or removed",
+        check: writes_stop_at_links,
     },
     Promise {
         name: "open_file_stays",
@@ -301,6 +312,106 @@ fn put_many_writes_all(store: &dyn Store, folder: &Key) -> Checked {
         }
     }
     Ok(())
+}
+
+fn replace_many_needs_seen(store: &dyn Store, folder: &Key) -> Checked {
+    // A small batch, and one for which a store may sync everything at once.
+    for count in [2usize, 30] {
+        let at = |number: usize| key(folder, &format!("{count}/{number}"));
+        let mut seen = Vec::new();
+        for number in 0..count {
+            // The first is absent.
+            if number > 0 {
+                done(store.put(&at(number)?, b"old"))?;
+            }
+            let (bytes, found) = done(store.get_seen(&at(number)?, 9))?;
+            same("get_seen", bytes.as_deref(), (number > 0).then_some(&b"old"[..]))?;
+            same("is_still", done(store.is_still(&found))?, true)?;
+            seen.push(found);
+        }
+        let write = |number: usize| -> Result<GuardedWrite, String> {
+            let if_still = seen.get(number).cloned().into_iter().collect();
+            Ok(GuardedWrite { key: at(number)?, bytes: b"ours".to_vec(), if_still })
+        };
+        let all = || (0..count).map(write).collect::<Result<Vec<_>, _>>();
+        // As long as what was read, so that its size says nothing.
+        done(store.put(&at(1)?, b"new"))?;
+        same("what differs", done(store.replace_many(&mut all()?.into_iter()))?, vec![at(1)?])?;
+        has(store, &at(1)?, b"new")?;
+        for number in (0..count).filter(|number| *number != 1) {
+            has(store, &at(number)?, b"ours")?;
+        }
+        let everything: Result<Vec<_>, String> = (0..count).map(at).collect();
+        same("what differs afterwards", done(store.replace_many(&mut all()?.into_iter()))?, everything?)?;
+        // A write may depend on another key, or on nothing.
+        let mut other = write(1)?;
+        other.if_still = vec![done(store.get_seen(&at(0)?, 9))?.1];
+        let plain = GuardedWrite::from((at(count)?, b"plain".to_vec()));
+        same("what differs", done(store.replace_many(&mut [other, plain].into_iter()))?, vec![])?;
+        has(store, &at(1)?, b"ours")?;
+        has(store, &at(count)?, b"plain")?;
+        done(store.delete(&at(1)?))?;
+        same("is_still of what is gone", seen.get(1).map(|seen| done(store.is_still(seen))), Some(Ok(false)))?;
+    }
+    Ok(())
+}
+
+fn writes_stop_at_links(store: &dyn Store, folder: &Key) -> Checked {
+    done(store.put(&key(folder, "target/deep/k")?, b"theirs"))?;
+    done(store.put(&key(folder, "k")?, b"mine"))?;
+    let link =
+        |name: &str, to: &str| std::os::unix::fs::symlink(to, store.root().join(folder.as_str()).join(name)).is_ok();
+    if !link("link", "target/deep") {
+        return Ok(());
+    }
+    let (through, below) = (key(folder, "link/k")?, key(folder, "link/new/k")?);
+    has(store, &through, b"theirs")?;
+    let seen = done(store.get_seen(&through, 9))?.1;
+    let expected = done(store.stat(&through))?;
+    let guarded = |key: &Key| GuardedWrite { key: key.clone(), bytes: b"ours".to_vec(), if_still: vec![seen.clone()] };
+    for at in [&through, &below] {
+        let refused = [
+            ("check_way", store.check_way(at).err()),
+            ("put", store.put(at, b"ours").err()),
+            ("put_with", store.put_with(at, &mut |sink| sink.write_all(b"ours")).err()),
+            ("replace_with", store.replace_with(at, expected, &mut |sink| sink.write_all(b"ours")).err()),
+            ("put_many", store.put_many(&mut [(at.clone(), b"ours".to_vec())].into_iter()).err()),
+            ("replace_many", store.replace_many(&mut [guarded(at)].into_iter()).err()),
+            ("delete", store.delete(at).err()),
+            ("delete_tree", store.delete_tree(at).err()),
+            ("rename", store.rename(&key(folder, "k")?, at).err()),
+            ("rename from", store.rename(at, &key(folder, "other")?).err()),
+        ];
+        for (what, error) in refused {
+            match error {
+                Some(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::Unsupported => {}
+                Some(StoreError::ThroughLink { link, .. }) if link.ends_with("link") => {}
+                other => return Err(format!("{what} of {at} through a link is {other:?}")),
+            }
+        }
+        let items = [(done(Key::new("x"))?, b"ours".to_vec())];
+        if let Some(tree) = supported(store.stage_tree(at, &mut items.into_iter()))? {
+            let published = store.publish_trees(vec![(at.clone(), tree)]);
+            same("publish_trees through a link", published.is_err(), true)?;
+        }
+    }
+    same("what is in the folder", names(store, &key(folder, "target/deep")?)?, vec!["k".to_owned()])?;
+    has(store, &key(folder, "target/deep/k")?, b"theirs")?;
+    // The link in the very place goes; what it leads to stays.
+    same("deleting a link as a tree", done(store.delete_tree(&key(folder, "link")?))?, true)?;
+    same("making a link", [link("file", "target/deep/k"), link("tree", "target/deep"), link("gone", "k")], [true; 3])?;
+    done(store.put(&key(folder, "file")?, b"ours"))?;
+    has(store, &key(folder, "file")?, b"ours")?;
+    same("deleting a link", done(store.delete(&key(folder, "gone")?))?, true)?;
+    let items = [(done(Key::new("x"))?, b"ours".to_vec())];
+    let tree = key(folder, "tree")?;
+    if let Some(staged) = supported(store.stage_tree(&tree, &mut items.into_iter()))? {
+        done(store.publish_trees(vec![(tree.clone(), staged)]))?;
+        same("what took the link's place", names(store, &tree)?, vec!["x".to_owned()])?;
+    }
+    has(store, &key(folder, "target/deep/k")?, b"theirs")?;
+    same("what is in the folder", names(store, &key(folder, "target/deep")?)?, vec!["k".to_owned()])?;
+    has(store, &key(folder, "k")?, b"mine")
 }
 
 fn open_file_stays(store: &dyn Store, folder: &Key) -> Checked {

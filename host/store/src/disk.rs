@@ -11,7 +11,8 @@
 //!
 //! - `KYMHOST_FAULT=<n>:<what>`: the `n`-th change fails with `ENOSPC`, `EIO` or `EACCES`, and nothing of it is done; or the
 //!   process kills itself with SIGKILL right before it (`KILL`); or half of the bytes are written and then it kills itself
-//!   (`TORN`; the same as `KILL` for all but writes). `<n>+:<errno>`: that change and all after it fail.
+//!   (`TORN`; the same as `KILL` for all but writes). `<n>+:<errno>`: that change and all after it fail. `RUN`: right before
+//!   that change the program that `KYMHOST_FAULT_RUN` names runs to its end, as another program would at that moment.
 //! - `KYMHOST_FAULT_LOG=<file>`: each change appends a line, before it is made: its number, what it is (`create`, `write`,
 //!   `sync`, `sync_all`, `rename`, `mkdir`, `remove`) and its label, with a space between.
 //!
@@ -244,12 +245,14 @@ mod outside {
 
     const FAULT: &str = "KYMHOST_FAULT";
     const LOG: &str = "KYMHOST_FAULT_LOG";
+    const RUN: &str = "KYMHOST_FAULT_RUN";
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub(crate) enum Effect {
         Fail(Errno),
         Kill,
         Torn,
+        Run,
     }
 
     /// The change that is hit, whether those after it are too, and how.
@@ -269,6 +272,7 @@ mod outside {
                 "EACCES" => Effect::Fail(Errno::ACCESS),
                 "KILL" => Effect::Kill,
                 "TORN" => Effect::Torn,
+                "RUN" => Effect::Run,
                 _ => return None,
             };
             let (at, and_after) = at.strip_suffix('+').map_or((at, false), |at| (at, true));
@@ -296,7 +300,7 @@ mod outside {
             None => None,
             Some(text) => match text.to_str().and_then(Fault::parse) {
                 Some(fault) => Some(fault),
-                None => return Err(format!("{FAULT} is {text:?}, expected <n>:<ENOSPC|EIO|EACCES|KILL|TORN>")),
+                None => return Err(format!("{FAULT} is {text:?}, expected <n>:<ENOSPC|EIO|EACCES|KILL|TORN|RUN>")),
             },
         };
         let log = match log {
@@ -328,10 +332,23 @@ mod outside {
             None => Ok(Fate::Whole),
             Some(Effect::Fail(errno)) => Err(errno.into()),
             Some(Effect::Torn) if change == Change::Write => Ok(Fate::Torn),
+            Some(Effect::Run) => run().map(|()| Fate::Whole),
             Some(Effect::Kill | Effect::Torn) => {
                 kill();
                 Ok(Fate::Whole)
             }
+        }
+    }
+
+    /// Lets another program do its work now.
+    fn run() -> io::Result<()> {
+        let program = std::env::var_os(RUN)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("{RUN} names no program")))?;
+        let status = std::process::Command::new(program).env_remove(FAULT).env_remove(LOG).status()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("the program of {RUN} ended with {status}")))
         }
     }
 
@@ -352,6 +369,7 @@ pub(crate) mod faults {
     use std::io;
 
     thread_local! {
+        static OTHER: RefCell<Option<(usize, Box<dyn FnOnce()>)>> = const { RefCell::new(None) };
         static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
         static SEEN: RefCell<Vec<Change>> = const { RefCell::new(Vec::new()) };
     }
@@ -360,6 +378,12 @@ pub(crate) mod faults {
     pub(crate) fn fail_after(left: Option<usize>) {
         LEFT.set(left);
         SEEN.take();
+        OTHER.take();
+    }
+
+    /// Lets `left` changes pass, then lets another program do its work before the next one.
+    pub(crate) fn run_after(left: usize, work: impl FnOnce() + 'static) {
+        OTHER.set(Some((left, Box::new(work))));
     }
 
     /// The changes asked for since [`fail_after`].
@@ -369,6 +393,11 @@ pub(crate) mod faults {
 
     pub(crate) fn before(change: Change) -> io::Result<()> {
         SEEN.with_borrow_mut(|seen| seen.push(change));
+        match OTHER.take() {
+            Some((0, work)) => work(),
+            Some((left, work)) => OTHER.set(Some((left - 1, work))),
+            None => {}
+        }
         match LEFT.get() {
             None => Ok(()),
             // Only one fails: tidying up afterwards works, as it does on a full disk.
@@ -398,6 +427,7 @@ mod tests {
             ("12:EACCES", fault(12, false, Effect::Fail(Errno::ACCESS))),
             ("3:KILL", fault(3, false, Effect::Kill)),
             ("3:TORN", fault(3, false, Effect::Torn)),
+            ("3:RUN", fault(3, false, Effect::Run)),
             ("0:KILL", None),
             ("-1:KILL", None),
             ("KILL", None),

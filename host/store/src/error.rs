@@ -19,6 +19,13 @@ pub enum StoreError {
         /// The key.
         key: String,
     },
+    /// A symbolic link is on the way to what is to be written or deleted.
+    ThroughLink {
+        /// The key.
+        key: String,
+        /// The link.
+        link: String,
+    },
     /// The file has more bytes than the caller is ready to take.
     TooLarge {
         /// The key.
@@ -52,6 +59,9 @@ impl Diagnose for StoreError {
             Self::LeadsOut { key } => unusable("leads_out", format!("kymhost does not follow {key}"))
                 .why("a symbolic link on the way leads out of the dataset")
                 .help("replace the symbolic link with the file or folder that it points to"),
+            Self::ThroughLink { key, link } => unusable("through_link", format!("cannot write {key}"))
+                .why(format!("{link} is a symbolic link, and kymhost never writes or deletes through one"))
+                .help("replace the symbolic link with the file or folder that it points to, or remove it"),
             Self::TooLarge { key, limit } => unusable("too_large", format!("cannot read {key}"))
                 .why(format!("it has more than {limit} bytes, the limit for such a file")),
             Self::Io { action, key, source } => Diagnosis {
@@ -94,6 +104,12 @@ mod tests {
         for (error, code, says, help) in [
             (StoreError::BadKey { key: "../x".into(), why: "it is empty" }, "bad_key", "'../x'", None),
             (StoreError::LeadsOut { key: "d/k".into() }, "leads_out", "d/k", Some("symbolic link")),
+            (
+                StoreError::ThroughLink { key: "d/l/k".into(), link: "d/l".into() },
+                "through_link",
+                "cannot write d/l/k: d/l is a symbolic link",
+                Some("remove it"),
+            ),
             (StoreError::TooLarge { key: "d/k".into(), limit: 7 }, "too_large", "7 bytes", None),
             (io(io::ErrorKind::StorageFull), "io", "cannot write d/k: ", Some("space")),
             (io(io::ErrorKind::PermissionDenied), "io", "d/k", Some("permissions")),

@@ -4,7 +4,8 @@
 //!
 //! A write is staged in `index/kymhost/tmp/`. If that is another file system, or not ours to write, it is staged next
 //! to its target under a name of [`crate::temporary`]. It is synced and renamed, and then the folder is synced. A key
-//! that is a symbolic link is replaced by a file; what the link points to stays as it is.
+//! that is a symbolic link is replaced by a file; what the link points to stays as it is. A link among the folders
+//! above a key is never written or deleted through.
 
 mod file;
 mod folders;
@@ -16,6 +17,7 @@ pub use tree::StagedTree;
 use crate::disk::{self, Writer};
 use crate::lock::{self, LockGuard};
 use crate::rooted_path::Root;
+use crate::seen::GuardedWrite;
 use crate::store::Store;
 use crate::stored_file::{Entry, Sink, Stat, StoredFile};
 use crate::{Key, StoreError, temporary};
@@ -128,12 +130,15 @@ impl Store for LocalStore {
             self.folders.stage(key, &folder, &mut |file| Writer { file, label: key.as_str() }.write_all(bytes))?;
         disk::sync_file(&file, key.as_str()).map_err(|source| self.folders.io("write", key, source))?;
         let target = self.folders.make_folders(&folder_of(key)?.0, true)?;
-        self.folders.publish(key, staged, &target, true)
+        self.folders.publish(key, staged, &target, true, &|| Ok(true)).map(drop)
     }
 
     fn put_with(&self, key: &Key, write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>) -> Result<Stat, StoreError> {
         let (staged, file) = self.folders.stage_stream(key, write)?;
-        self.folders.publish_file(key, staged, &file)
+        match self.folders.publish_file(key, staged, &file, &|| Ok(true))? {
+            Some(stat) => Ok(stat),
+            None => Err(self.folders.io("write", key, io::Error::other("it was not written"))),
+        }
     }
 
     fn replace_with(
@@ -143,18 +148,18 @@ impl Store for LocalStore {
         write: &mut dyn FnMut(&mut dyn Sink) -> io::Result<()>,
     ) -> Result<Option<Stat>, StoreError> {
         let (staged, file) = self.folders.stage_stream(key, write)?;
-        // Programs that take no lock are seen up to here; nothing waits for a disk between this check and the rename.
-        if self.stat(key)? != expected {
-            return Ok(None);
-        }
-        self.folders.publish_file(key, staged, &file).map(Some)
+        self.folders.publish_file(key, staged, &file, &|| Ok(self.glance(key)? == expected))
     }
 
     fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError> {
+        self.replace_many(&mut items.map(GuardedWrite::from)).map(drop)
+    }
+
+    fn replace_many(&self, items: &mut dyn Iterator<Item = GuardedWrite>) -> Result<Vec<Key>, StoreError> {
         let mut folder: Option<Arc<OwnedFd>> = None;
         let mut staged = Vec::new();
         let mut open_files = Vec::new();
-        for (key, bytes) in items {
+        for GuardedWrite { key, bytes, if_still } in items {
             let folder = match &folder {
                 Some(folder) => folder,
                 None => folder.insert(Arc::new(self.folders.staging_folder(&key)?)),
@@ -166,9 +171,9 @@ impl Store for LocalStore {
             } else if !disk::CAN_SYNC_ALL {
                 disk::sync_file(&file, key.as_str()).map_err(|source| self.folders.io("write", &key, source))?;
             }
-            staged.push((key, item));
+            staged.push((key, item, if_still));
         }
-        let (Some(folder), Some((first, _))) = (folder, staged.first()) else { return Ok(()) };
+        let (Some(folder), Some((first, ..))) = (folder, staged.first()) else { return Ok(Vec::new()) };
         let first = first.clone();
         let at_once = disk::CAN_SYNC_ALL && staged.len() > SMALL_BATCH;
         let sync_all =
@@ -177,7 +182,7 @@ impl Store for LocalStore {
             drop(open_files);
             sync_all()?;
         } else {
-            for (file, (key, _)) in open_files.iter().zip(&staged) {
+            for (file, (key, ..)) in open_files.iter().zip(&staged) {
                 disk::sync_file(file, key.as_str()).map_err(|source| self.folders.io("write", key, source))?;
             }
         }
@@ -189,19 +194,37 @@ impl Store for LocalStore {
             }
             _ => Ok(()),
         };
-        for (key, item) in staged {
+        let mut differing = Vec::new();
+        for (key, item, if_still) in staged {
             let (parent, _) = folder_of(&key)?;
             if target.as_ref().is_none_or(|(open, _)| *open != parent) {
                 sync_target(&target)?;
                 let fd = self.folders.make_folders(&parent, !at_once)?;
                 target = Some((parent, fd));
             }
-            if let Some((_, fd)) = &target {
-                self.folders.publish(&key, item, fd, false)?;
+            let Some((_, fd)) = &target else { continue };
+            let is_due = || {
+                for seen in &if_still {
+                    if !self.is_still(seen)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            };
+            if !self.folders.publish(&key, item, fd, false, &is_due)? {
+                differing.push(key);
             }
         }
         sync_target(&target)?;
-        if at_once { sync_all() } else { Ok(()) }
+        if at_once {
+            sync_all()?;
+        }
+        Ok(differing)
+    }
+
+    fn check_way(&self, key: &Key) -> Result<(), StoreError> {
+        let (parent, _) = folder_of(key)?;
+        self.folders.open_to_change("write", &parent).map(drop)
     }
 
     fn stage_tree(
@@ -218,7 +241,7 @@ impl Store for LocalStore {
 
     fn delete(&self, key: &Key) -> Result<bool, StoreError> {
         let (parent, name) = folder_of(key)?;
-        let Some(folder) = self.folders.open_key("delete", &parent, FOLDER)? else { return Ok(false) };
+        let Some(folder) = self.folders.open_to_change("delete", &parent)? else { return Ok(false) };
         let failed = |source| self.folders.io("delete", key, source);
         match disk::remove(&folder, name, key.as_str()) {
             Ok(()) => disk::sync_folder(&folder, parent.as_str()).map(|()| true).map_err(failed),
@@ -229,7 +252,7 @@ impl Store for LocalStore {
 
     fn delete_tree(&self, folder: &Key) -> Result<bool, StoreError> {
         let (parent, name) = folder_of(folder)?;
-        let Some(above) = self.folders.open_key("delete", &parent, FOLDER)? else { return Ok(false) };
+        let Some(above) = self.folders.open_to_change("delete", &parent)? else { return Ok(false) };
         let failed = |source| self.folders.io("delete", folder, source);
         match rustix::fs::statat(&above, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => {}
@@ -253,7 +276,7 @@ impl Store for LocalStore {
     fn rename(&self, from: &Key, to: &Key) -> Result<bool, StoreError> {
         let ((parent, name), (new_parent, new_name)) = (folder_of(from)?, folder_of(to)?);
         let failed = |source| self.folders.io("rename", from, source);
-        let Some(folder) = self.folders.open_key("rename", &parent, FOLDER)? else { return Ok(false) };
+        let Some(folder) = self.folders.open_to_change("rename", &parent)? else { return Ok(false) };
         let target = self.folders.make_folders(&new_parent, true)?;
         match disk::rename(&folder, name, &target, new_name, to.as_str()) {
             Ok(()) => {}

@@ -2,8 +2,10 @@
 //!
 //! On Linux the kernel keeps this rule (`openat2`, one call). If it cannot (an old kernel, a sandbox that forbids the
 //! call, another Unix), the canonical path is compared with the canonical root first.
+//!
+//! Folders that are to be changed are opened without following any link ([`Root::open_to_change`]).
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,6 +20,8 @@ const RETRIES: usize = 16;
 pub(crate) enum Refusal {
     /// A symbolic link leads out of the root.
     LeadsOut,
+    /// There is a symbolic link where none is followed: this many bytes of the key are the link's own.
+    ThroughLink(usize),
     /// The operating system's word.
     Os(Errno),
 }
@@ -102,6 +106,42 @@ impl Root {
         rustix::fs::openat(&self.fd, &inside, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(Refusal::Os)
     }
 
+    /// Opens a folder that is to be changed: no link is followed, neither on the way nor at its end.
+    pub(crate) fn open_to_change(&self, folder: &str) -> Result<OwnedFd, Refusal> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        #[cfg(all(target_os = "linux", not(feature = "portable")))]
+        if self.kernel_keeps {
+            let key = if folder.is_empty() { "." } else { folder };
+            return kernel_open_with(&self.fd, key, flags, rustix::fs::ResolveFlags::NO_SYMLINKS)
+                .map_err(|errno| self.why_not_to_change(folder, errno));
+        }
+        let mut open = rustix::fs::openat(&self.fd, ".", flags, Mode::empty()).map_err(Refusal::Os)?;
+        for segment in folder.split('/').filter(|segment| !segment.is_empty()) {
+            open = rustix::fs::openat(&open, segment, flags | OFlags::NOFOLLOW, Mode::empty())
+                .map_err(|errno| self.why_not_to_change(folder, errno))?;
+        }
+        Ok(open)
+    }
+
+    /// Names the link if one was in the way: systems differ in what they say of it.
+    fn why_not_to_change(&self, folder: &str, errno: Errno) -> Refusal {
+        if !matches!(errno, Errno::LOOP | Errno::NOTDIR | Errno::MLINK) {
+            return Refusal::Os(errno);
+        }
+        let ends = folder.match_indices('/').map(|(at, _)| at).chain([folder.len()]);
+        let link = ends.into_iter().find(|&end| {
+            let prefix = folder.get(..end).unwrap_or_default();
+            rustix::fs::statat(&self.fd, prefix, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+        });
+        match link {
+            // Out of the root is the worse of the two.
+            Some(_) if self.open_beneath(folder, OFlags::RDONLY).err() == Some(Refusal::LeadsOut) => Refusal::LeadsOut,
+            Some(end) => Refusal::ThroughLink(end),
+            None => Refusal::Os(errno),
+        }
+    }
+
     /// The path below the root, without links, that a key's text leads to.
     fn canonical_below(&self, key: &str) -> Result<PathBuf, Refusal> {
         let asked = self.canonical.join(key);
@@ -139,8 +179,18 @@ fn device_of(fd: &OwnedFd) -> io::Result<u64> {
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 fn kernel_open<P: rustix::path::Arg + Copy>(root: &OwnedFd, key: P, flags: OFlags) -> Result<OwnedFd, Errno> {
+    kernel_open_with(root, key, flags, rustix::fs::ResolveFlags::empty())
+}
+
+#[cfg(all(target_os = "linux", not(feature = "portable")))]
+fn kernel_open_with<P: rustix::path::Arg + Copy>(
+    root: &OwnedFd,
+    key: P,
+    flags: OFlags,
+    more: rustix::fs::ResolveFlags,
+) -> Result<OwnedFd, Errno> {
     use rustix::fs::ResolveFlags;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | more;
     let mut result = rustix::fs::openat2(root, key, flags, Mode::empty(), resolve);
     for _ in 0..RETRIES {
         match result {

@@ -2,10 +2,13 @@
 
 use crate::local::tree::StagedTree;
 use crate::lock::{Holder, LockGuard, MAX_HOLDER_BYTES};
+use crate::seen::{GuardedWrite, Seen};
 use crate::stored_file::{Entry, Sink, Stat, StoredFile};
 use crate::{Key, StoreError};
+use sha2::{Digest, Sha256};
 use std::io;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 /// No JSON document, attribute file or marker of kymhost or kymflow comes near this many bytes.
 pub const MAX_DOCUMENT_BYTES: u64 = 256 << 20;
@@ -14,6 +17,9 @@ pub const MAX_DOCUMENT_BYTES: u64 = 256 << 20;
 ///
 /// Promised: `put*` is atomic for each whole key (a reader sees the old bytes or the new ones), and when it returns
 /// the bytes are on disk. Absent keys are `None`, never an error. Nothing leads out of the root.
+///
+/// Reads may follow symbolic links that stay inside the root. Writes, renames and deletes never go through one: a link
+/// on the way is [`StoreError::ThroughLink`], and a link in the very place is itself replaced or removed.
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// The bytes of a key, at most `limit` of them.
     fn get(&self, key: &Key, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
@@ -21,6 +27,40 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     }
     /// The bytes of a key, at most `limit` of them, and what was known of it right before they were read.
     fn get_with_stat(&self, key: &Key, limit: u64) -> Result<Option<(Vec<u8>, Stat)>, StoreError>;
+    /// As [`Store::get`], with what [`Store::replace_many`] needs to see whether the key was written since.
+    fn get_seen(&self, key: &Key, limit: u64) -> Result<(Option<Vec<u8>>, Seen), StoreError> {
+        let before = SystemTime::now();
+        let found = self.get_with_stat(key, limit)?;
+        let seen = Seen::new(key.clone(), before, found.as_ref().map(|(bytes, stat)| (bytes.as_slice(), *stat)));
+        Ok((found.map(|(bytes, _)| bytes), seen))
+    }
+    /// What a key is now, as [`Store::get_seen`] says it. Bytes are read only if the times cannot say it.
+    fn see(&self, key: &Key) -> Result<Seen, StoreError> {
+        let before = SystemTime::now();
+        let Some(stat) = self.stat(key)? else { return Ok(Seen::new(key.clone(), before, None)) };
+        if Seen::is_young(&stat, before) {
+            match self.get_seen(key, MAX_DOCUMENT_BYTES) {
+                // Its times must do.
+                Err(StoreError::TooLarge { .. }) => {}
+                other => return Ok(other?.1),
+            }
+        }
+        Ok(Seen::by_times(key.clone(), stat))
+    }
+    /// Whether a key is still what it was. Bytes are read only if the times cannot say it.
+    fn is_still(&self, seen: &Seen) -> Result<bool, StoreError> {
+        if self.glance(seen.key())? != seen.stat() {
+            return Ok(false);
+        }
+        let Some(expected) = seen.young_sha256() else { return Ok(true) };
+        match self.get_with_stat(seen.key(), seen.stat().map_or(0, |stat| stat.size)) {
+            Ok(found) => Ok(found.is_some_and(|(bytes, stat)| {
+                Some(stat) == seen.stat() && <[u8; 32]>::from(Sha256::digest(&bytes)) == expected
+            })),
+            Err(StoreError::TooLarge { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
     /// Opens a key for reading at any place.
     fn open(&self, key: &Key) -> Result<Option<Box<dyn StoredFile>>, StoreError>;
     /// What is known of a key without reading it. `None` also for a folder.
@@ -60,6 +100,27 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes many keys, each atomically, with one wait for the disk instead of one per key.
     /// All are staged before the first is published. On an error some may have been published.
     fn put_many(&self, items: &mut dyn Iterator<Item = (Key, Vec<u8>)>) -> Result<(), StoreError>;
+    /// As [`Store::put_many`], but each key only if what its write depends on is still what was read: a store that can
+    /// looks right before it renames. Returns the keys that were left as they are because another program has written
+    /// meanwhile; the caller merges and tries again, or gives up.
+    fn replace_many(&self, items: &mut dyn Iterator<Item = GuardedWrite>) -> Result<Vec<Key>, StoreError> {
+        let (mut same, mut differing) = (Vec::new(), Vec::new());
+        for GuardedWrite { key, bytes, if_still } in items {
+            let mut is_same = true;
+            for seen in &if_still {
+                is_same = is_same && self.is_still(seen)?;
+            }
+            if is_same { same.push((key, bytes)) } else { differing.push(key) }
+        }
+        self.put_many(&mut same.into_iter())?;
+        Ok(differing)
+    }
+    /// Checks that no symbolic link is on the way to a key that is to be written or deleted. Each write checks it
+    /// itself; this is for whoever needs to know it before the first of many.
+    fn check_way(&self, key: &Key) -> Result<(), StoreError> {
+        let _ = key;
+        Ok(())
+    }
     /// Writes a whole folder aside, from keys below it; nobody sees it until it is published.
     fn stage_tree(
         &self,

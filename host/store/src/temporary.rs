@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How temporary names begin; no listing shows them.
-pub(crate) const PREFIX: &str = ".kymhost-tmp-";
+pub const PREFIX: &str = ".kymhost-tmp-";
 /// When a file is left over of which nothing better is known.
 pub(crate) const LEFT_OVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A new name: another one in every process, thread and call.
-pub(crate) fn name() -> String {
+pub fn name() -> String {
     static MAKER: OnceLock<String> = OnceLock::new();
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let maker = MAKER.get_or_init(|| match Process::this() {
@@ -28,7 +28,7 @@ pub(crate) fn name() -> String {
 }
 
 /// Whether nobody will come back for a temporary file of this name and age (since its last change of any sort).
-pub(crate) fn is_left_over(name: &str, age: Duration) -> bool {
+pub fn is_left_over(name: &str, age: Duration) -> bool {
     let Some(rest) = name.strip_prefix(PREFIX) else { return false };
     let maker = rest.rsplit_once('-').and_then(|(maker, _)| Process::parse(maker));
     match maker.and_then(|maker| maker.is_alive()) {

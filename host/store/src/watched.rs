@@ -151,6 +151,7 @@ mod tests {
             watched.put_with(&key("a/b"), &mut |_| Ok(())).err(),
             watched.replace_with(&key("a/b"), None, &mut |_| Ok(())).err(),
             watched.put_many(&mut [(key("a/b"), Vec::new())].into_iter()).err(),
+            watched.replace_many(&mut [(key("a/b"), Vec::new()).into()].into_iter()).err(),
             watched.delete(&key("a/b")).err(),
             watched.delete_tree(&key("a")).err(),
             watched.lock(&key("a/lock"), "").err(),

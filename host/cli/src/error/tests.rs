@@ -111,6 +111,7 @@ fn of_store() -> Vec<CliError> {
     all.extend([
         StoreError::BadKey { key: "../x".into(), why: "it is empty" }.into(),
         StoreError::LeadsOut { key: "k".into() }.into(),
+        StoreError::ThroughLink { key: "l/k".into(), link: "l".into() }.into(),
         CliError::from(StoreError::TooLarge { key: "k".into(), limit: 7 }),
     ]);
     all
@@ -123,6 +124,7 @@ fn of_dataset_and_ingest() -> Vec<CliError> {
         DatasetError::Unreadable { key: "k".into(), table: None, expected: "JSON", found: "x".into() }.into(),
         DatasetError::Unwritable { key: "k".into(), why: "x".into() }.into(),
         DatasetError::Locked { holder: Holder::default(), seconds: 3 }.into(),
+        DatasetError::Busy { key: "k".into(), tries: 5 }.into(),
         IngestError::TooMany { path: path(), limit: 7 }.into(),
         IngestError::Locked { holder: Holder::default() }.into(),
         IngestError::Write { path: path(), why: "x".into() }.into(),

@@ -46,6 +46,11 @@ impl Folders {
     pub(crate) fn refused(&self, action: &'static str, key: &Key, refusal: Refusal) -> StoreError {
         match refusal {
             Refusal::LeadsOut => StoreError::LeadsOut { key: self.describe(key) },
+            Refusal::ThroughLink(end) => {
+                let link = key.as_str().get(..end).unwrap_or_default();
+                let link = self.root.path().join(link).display().to_string();
+                StoreError::ThroughLink { key: self.describe(key), link }
+            }
             Refusal::Os(errno) => self.io(action, key, errno),
         }
     }
@@ -64,6 +69,15 @@ impl Folders {
         }
     }
 
+    /// Opens a folder in which something is to be changed; `None` if there is none. No link is followed.
+    pub(crate) fn open_to_change(&self, action: &'static str, folder: &Key) -> Result<Option<OwnedFd>, StoreError> {
+        match self.root.open_to_change(folder.as_str()) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(refusal) if refusal.is_absent() => Ok(None),
+            Err(refusal) => Err(self.refused(action, folder, refusal)),
+        }
+    }
+
     /// What is known of an open key: `None` for a folder, an error for what is neither file nor folder.
     pub(crate) fn file_stat(&self, action: &'static str, key: &Key, fd: &OwnedFd) -> Result<Option<Stat>, StoreError> {
         let stat = rustix::fs::fstat(fd).map_err(|errno| self.io(action, key, errno))?;
@@ -77,11 +91,11 @@ impl Folders {
         }
     }
 
-    /// Opens a folder; it and those above it are made if they are missing. `synced`: each new one is on disk before
+    /// Opens a folder to change it; it and those above it are made if they are missing. `synced`: each new one is on disk before
     /// anything is put into it.
     pub(crate) fn make_folders(&self, folder: &Key, synced: bool) -> Result<OwnedFd, StoreError> {
         let refused = |refusal| self.refused("create the folder", folder, refusal);
-        match self.root.open_beneath(folder.as_str(), FOLDER) {
+        match self.root.open_to_change(folder.as_str()) {
             Ok(fd) => return Ok(fd),
             Err(Refusal::Os(Errno::NOENT)) => {}
             Err(refusal) => return Err(refused(refusal)),
@@ -92,12 +106,12 @@ impl Folders {
         if disk::make_folder(&parent, name, folder.as_str()).map_err(make)? && synced {
             disk::sync_folder(&parent, above.as_str()).map_err(make)?;
         }
-        self.root.open_beneath(folder.as_str(), FOLDER).map_err(refused)
+        self.root.open_to_change(folder.as_str()).map_err(refused)
     }
 
     /// The folder that writes of `key` are staged in.
     pub(crate) fn staging_folder(&self, key: &Key) -> Result<OwnedFd, StoreError> {
-        if let Ok(fd) = self.root.open_beneath(TEMP_FOLDER, FOLDER)
+        if let Ok(fd) = self.root.open_to_change(TEMP_FOLDER)
             && rustix::fs::accessat(&fd, ".", rustix::fs::Access::WRITE_OK, AtFlags::empty()).is_ok()
         {
             let tmp = Key::new(TEMP_FOLDER)?;

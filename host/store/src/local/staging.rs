@@ -3,7 +3,7 @@
 //! Responsible for: a reader sees the old file or the new one. Never decides where files are staged.
 
 use super::file::stat_of;
-use super::folders::{FOLDER, Folders, folder_of};
+use super::folders::{Folders, folder_of};
 use crate::background_sync::BackgroundSync;
 use crate::disk::{self, Writer};
 use crate::stored_file::{Sink, Stat};
@@ -18,6 +18,9 @@ use std::time::SystemTime;
 
 /// How much a streaming write gathers before it goes to the file.
 pub(crate) const WRITE_BUFFER: usize = 256 << 10;
+
+/// Asked right before a rename: whether the file is still to be put into its place.
+pub(crate) type IsDue<'a> = &'a dyn Fn() -> Result<bool, StoreError>;
 
 /// A temporary file; it is removed unless it was published.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ impl Folders {
         let folder = Arc::new(self.staging_folder(key)?);
         // Large keys are in folders with few entries, so looking for left-over files next to them is cheap.
         let (parent, _) = folder_of(key)?;
-        if let Ok(target) = self.root.open_beneath(parent.as_str(), FOLDER) {
+        if let Ok(target) = self.root.open_to_change(parent.as_str()) {
             self.sweep(&parent, &target, SystemTime::now());
         }
         let (staged, file) = self.stage(key, &folder, &mut |file| {
@@ -81,39 +84,59 @@ impl Folders {
         Ok((staged, file))
     }
 
-    pub(crate) fn publish_file(&self, key: &Key, staged: Staged, file: &File) -> Result<Stat, StoreError> {
+    /// Puts a staged file into its place, and everything on disk; `None` if `is_due` says no.
+    pub(crate) fn publish_file(
+        &self,
+        key: &Key,
+        staged: Staged,
+        file: &File,
+        is_due: IsDue<'_>,
+    ) -> Result<Option<Stat>, StoreError> {
         let target = self.make_folders(&folder_of(key)?.0, true)?;
-        self.publish(key, staged, &target, true)?;
+        if !self.publish(key, staged, &target, true, is_due)? {
+            return Ok(None);
+        }
         // Through the handle: what was just written, whoever else has written that key in the meantime.
-        Ok(stat_of(&rustix::fs::fstat(file).map_err(|errno| self.io("write", key, errno))?))
+        Ok(Some(stat_of(&rustix::fs::fstat(file).map_err(|errno| self.io("write", key, errno))?)))
     }
 
-    /// Puts a staged file into its place. `synced`: both the folder's entry and whatever was made for it are on disk
-    /// when it returns.
+    /// Puts a staged file into its place; `false`, with nothing changed, if `is_due` says no. `synced`: both the folder's
+    /// entry and whatever was made for it are on disk when it returns.
     pub(crate) fn publish(
         &self,
         key: &Key,
         mut staged: Staged,
         target: &OwnedFd,
         synced: bool,
-    ) -> Result<(), StoreError> {
+        is_due: IsDue<'_>,
+    ) -> Result<bool, StoreError> {
         let failed = |source| self.io("write", key, source);
         let (parent, name) = folder_of(key)?;
+        // Programs that take no lock are seen up to here; nothing waits for a disk between this and the rename.
+        if !is_due()? {
+            return Ok(false);
+        }
         match disk::rename(&staged.folder, &staged.name, target, name, key.as_str()) {
             Ok(()) => staged.published = true,
             Err(error) if Errno::from_io_error(&error) == Some(Errno::XDEV) => {
-                return self.publish_across(key, &staged, target);
+                return self.publish_across(key, &staged, target, is_due);
             }
             Err(error) => return Err(failed(error)),
         }
         if synced {
             disk::sync_folder(target, parent.as_str()).map_err(failed)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The target's folder is another file system (a mount inside the dataset): stage once more, next to the target.
-    pub(crate) fn publish_across(&self, key: &Key, staged: &Staged, target: &OwnedFd) -> Result<(), StoreError> {
+    pub(crate) fn publish_across(
+        &self,
+        key: &Key,
+        staged: &Staged,
+        target: &OwnedFd,
+        is_due: IsDue<'_>,
+    ) -> Result<bool, StoreError> {
         let failed = |source| self.io("write", key, source);
         let (parent, name) = folder_of(key)?;
         let mut from = File::from(
@@ -130,9 +153,13 @@ impl Folders {
             io::copy(&mut from, &mut Writer { file, label: key.as_str() }).map(|_| ())
         })?;
         disk::sync_file(&file, key.as_str()).map_err(failed)?;
+        if !is_due()? {
+            return Ok(false);
+        }
         disk::rename(target, &copy.name, target, name, key.as_str()).map_err(failed)?;
         copy.published = true;
-        disk::sync_folder(target, parent.as_str()).map_err(failed)
+        disk::sync_folder(target, parent.as_str()).map_err(failed)?;
+        Ok(true)
     }
 }
 

@@ -296,10 +296,112 @@ fn target_on_other_file_system_is_staged_next_to_it() {
     let (staged, _) =
         store.folders.stage(&key("a/b"), &aside, &mut |file| Writer { file, label: "a/b" }.write_all(b"new")).unwrap();
     // What `publish` does when the kernel says EXDEV, which needs a mount to be seen.
-    store.folders.publish_across(&key("a/b"), &staged, &store.folders.make_folders(&key("a"), true).unwrap()).unwrap();
+    let target = store.folders.make_folders(&key("a"), true).unwrap();
+    assert!(!store.folders.publish_across(&key("a/b"), &staged, &target, &|| Ok(false)).unwrap());
+    assert_eq!(fs::read(root.join("a/b")).unwrap(), b"old");
+    assert!(store.folders.publish_across(&key("a/b"), &staged, &target, &|| Ok(true)).unwrap());
     drop(staged);
     assert_eq!(fs::read(root.join("a/b")).unwrap(), b"new");
     assert_eq!(files(&root), ["a/b"]);
+}
+
+/// Another program writes before each change in turn: its write is kept, until the rename itself begins.
+#[test]
+fn writes_of_others_are_kept_up_to_the_rename() {
+    // In place with another size, in place with the same size, by a rename, by a delete.
+    let others: [fn(&Path); 4] = [
+        |path| fs::write(path, "longer").unwrap(),
+        |path| fs::write(path, "new").unwrap(),
+        |path| {
+            fs::write(path.with_extension("n"), "new").unwrap();
+            fs::rename(path.with_extension("n"), path).unwrap();
+        },
+        |path| fs::remove_file(path).unwrap(),
+    ];
+    for other in others {
+        for at in 0.. {
+            let (_folder, root) = fixture();
+            let store = LocalStore::open(&root).unwrap();
+            // The folder for temporary files is there.
+            store.put(&key("c"), b"").unwrap();
+            let seen = store.get_seen(&key("a/b"), 9).unwrap().1;
+            let path = root.join("a/b");
+            faults::fail_after(None);
+            faults::run_after(at, move || other(&path));
+            let write = GuardedWrite { key: key("a/b"), bytes: b"ours".to_vec(), if_still: vec![seen] };
+            let differing = store.replace_many(&mut [write].into_iter()).unwrap();
+            let seen = faults::seen();
+            faults::fail_after(None);
+            let now = fs::read(root.join("a/b")).ok();
+            match seen.get(at) {
+                None => {
+                    assert!(at > 3, "the hook was never reached");
+                    break;
+                }
+                // After the last look: the window that the documentation names; or after the write.
+                Some(Change::Rename) => assert_eq!((differing.len(), now.as_deref()), (0, Some(&b"ours"[..]))),
+                Some(_) if seen.iter().take(at).any(|change| *change == Change::Rename) => {
+                    assert!(differing.is_empty())
+                }
+                Some(change) => {
+                    assert_eq!(differing, [key("a/b")], "{change:?}");
+                    assert_ne!(now.as_deref(), Some(&b"ours"[..]), "{change:?}");
+                }
+            }
+            assert_eq!(files(&root).iter().filter(|file| file.contains(PREFIX)).count(), 0);
+        }
+    }
+}
+
+/// Measures the window between the last look and the end of the rename: the figures in `docs/concepts/reliability.md`.
+/// `cargo test --release -p kymhost-store --lib -- --ignored --nocapture window_between` (KYMHOST_WINDOW: a folder on the
+/// disk that is to be measured).
+#[test]
+#[ignore = "a measurement"]
+fn window_between_look_and_rename_is_measured() {
+    use std::cell::Cell;
+    use std::time::Instant;
+    let place = std::env::var_os("KYMHOST_WINDOW").map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = tempfile::tempdir_in(place).unwrap();
+    let store = LocalStore::open(folder.path()).unwrap();
+    let at = key("images/0/analysis/metadata.json");
+    let mut taken: Vec<Duration> = (0..2_000)
+        .map(|number| {
+            store.put_many(&mut [(at.clone(), format!("{number}").into_bytes())].into_iter()).unwrap();
+            let seen = store.get_seen(&at, 99).unwrap().1;
+            let stage = Arc::new(store.folders.staging_folder(&at).unwrap());
+            let (staged, file) = store.folders.stage(&at, &stage, &mut |mut file| file.write_all(b"ours")).unwrap();
+            disk::sync_file(&file, at.as_str()).unwrap();
+            let target = store.folders.make_folders(&folder_of(&at).unwrap().0, false).unwrap();
+            // From before the last byte is compared, so that all of the window is in it.
+            let looked = Cell::new(Instant::now());
+            let is_due = || {
+                looked.set(Instant::now());
+                store.is_still(&seen)
+            };
+            assert!(store.folders.publish(&at, staged, &target, false, &is_due).unwrap());
+            looked.get().elapsed()
+        })
+        .collect();
+    taken.sort_unstable();
+    let at = |share: usize| taken[(taken.len() - 1) * share / 1000];
+    println!("half {:?}, 99 % {:?}, 99.9 % {:?}, longest {:?}", at(500), at(990), at(999), at(1000));
+}
+
+/// Two writes of one size within a tick leave the same times and the same inode: only the bytes differ.
+#[test]
+fn young_file_is_compared_by_its_bytes() {
+    let (_folder, root) = fixture();
+    let store = LocalStore::open(&root).unwrap();
+    let (_, seen) = store.get_seen(&key("a/b"), 9).unwrap();
+    assert!(seen.young_sha256().is_some(), "it was just written");
+    fs::write(root.join("a/b"), "new").unwrap();
+    // What a file system with a slow clock would say: the times of before.
+    let now = store.stat(&key("a/b")).unwrap().unwrap();
+    let as_before = crate::Seen::new(key("a/b"), now.changed.unwrap(), Some((b"old", now)));
+    assert_eq!(as_before.stat(), Some(now));
+    assert!(!store.is_still(&as_before).unwrap());
+    assert!(store.is_still(&crate::Seen::new(key("a/b"), now.changed.unwrap(), Some((b"new", now)))).unwrap());
 }
 
 #[test]

@@ -2,15 +2,15 @@
 //!
 //! This file must not know what an edit or a schema means: see [`kymhost_index::params`].
 
-use super::images::{chosen, held};
+use super::images::{HeldToChange, chosen, held, held_to_change};
 use crate::context::Context;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::options::OnePlugin;
 use crate::words::images;
-use crate::{output, plugins};
+use crate::{output, plugins, quantity};
 use clap::Args;
-use kymhost_dataset::{Record, artifact_keys};
+use kymhost_dataset::{MAX_TRIES, Record, artifact_keys};
 use kymhost_index::ParamsError;
 use kymhost_index::params::{Edit, edited};
 use kymhost_index::recorded_artifacts;
@@ -18,7 +18,8 @@ use kymhost_plugin::{IndexerInfo, Plugin, Schema, list_plugins, read_card};
 use kymhost_plugin_api::{Artifact, ArtifactKind, canonical_json};
 use kymhost_store::Class;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -44,6 +45,9 @@ pub struct ParamsSetArgs {
     /// Change every recording
     #[arg(long)]
     pub all: bool,
+    /// Wait up to SECONDS while another command changes params (default: 30)
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
+    pub wait: Option<Duration>,
 }
 
 /// Arguments of `params unset`.
@@ -59,6 +63,9 @@ pub struct ParamsUnsetArgs {
     /// Which recordings.
     #[command(flatten)]
     pub images: ParamsImages,
+    /// Wait up to SECONDS while another command changes params (default: 30)
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = quantity::parse_wait)]
+    pub wait: Option<Duration>,
 }
 
 /// Which recordings' params are changed.
@@ -95,44 +102,72 @@ pub fn set(context: &Context, args: &ParamsSetArgs) -> Result<Exit, CliError> {
         let what = if edits.is_empty() { "KEY=VALUE" } else { "--image ID or --all" };
         return Err(CliError::usage("usage", format!("{what} is missing"), "see `kymhost params set --help`"));
     }
-    change(context, &args.choice, &ids, &edits)
+    change(context, &args.choice, &ids, &edits, args.wait)
 }
 
 /// Does `params unset`.
 pub fn unset(context: &Context, args: &ParamsUnsetArgs) -> Result<Exit, CliError> {
     let edits: Result<Vec<Edit>, ParamsError> = args.edit.iter().map(|text| Edit::unset(text)).collect();
-    change(context, &args.choice, &args.images.image, &edits?)
+    change(context, &args.choice, &args.images.image, &edits?, args.wait)
 }
 
 /// Changes the params of these recordings, or of all recordings if there are none.
-fn change(context: &Context, choice: &OnePlugin, ids: &[String], edits: &[Edit]) -> Result<Exit, CliError> {
+fn change(
+    context: &Context,
+    choice: &OnePlugin,
+    ids: &[String],
+    edits: &[Edit],
+    wait: Option<Duration>,
+) -> Result<Exit, CliError> {
     let dataset = context.open_dataset()?;
     let plugin = plugins::chosen_one(choice)?;
     let indexer = &plugin.indexer;
     let schema = Schema::parse(&indexer.params_schema)?;
     let writers = writers(choice, &plugin)?;
-    let mut prepared = Vec::new();
-    let (mut changed, mut unchanged) = (Vec::new(), 0);
-    for record in chosen(&dataset, ids)? {
-        let (name, before) = held(&record, indexer)?;
-        let key = key_of(&name);
-        // An indexer that is not installed here may have written it.
-        let recorded = recorded_artifacts(&record)?;
-        if let Some(writer) = writers.get(&key).or_else(|| recorded.get(&key)) {
-            return Err(written_by(writer, &name));
+    let mut to_do = chosen(&dataset, ids)?;
+    let mut lock = None;
+    let (mut changed, mut unchanged) = (BTreeSet::new(), 0);
+    for _ in 0..MAX_TRIES {
+        let mut prepared = Vec::new();
+        let mut waiting = Vec::new();
+        for record in to_do {
+            let HeldToChange { name, params: before, seen } = held_to_change(&record, indexer)?;
+            let key = key_of(&name);
+            // An indexer that is not installed here may have written it.
+            let recorded = recorded_artifacts(&record)?;
+            if let Some(writer) = writers.get(&key).or_else(|| recorded.get(&key)) {
+                return Err(written_by(writer, &name));
+            }
+            let after = edited(before.as_ref(), edits).map_err(|error| no_params(error, &record, &name))?;
+            if let Some(schema) = &schema {
+                schema.check(&after)?;
+            }
+            if before.as_ref().is_some_and(|before| canonical_json(before) == canonical_json(&after)) {
+                unchanged += 1;
+                continue;
+            }
+            prepared.push(dataset.prepare_changed_json(record.image_id(), &name, &after, seen)?);
+            waiting.push(record);
         }
-        let after = edited(before.as_ref(), edits).map_err(|error| no_params(error, &record, &name))?;
-        if let Some(schema) = &schema {
-            schema.check(&after)?;
+        if lock.is_none() && !prepared.is_empty() {
+            // What another command wrote before it let go of the lock is seen by the write.
+            lock = Some(dataset.lock_params(&format!("params of {}", indexer.name), wait)?);
         }
-        if before.as_ref().is_some_and(|before| canonical_json(before) == canonical_json(&after)) {
-            unchanged += 1;
-            continue;
+        let differing = dataset.put_json_many(&mut prepared.into_iter())?;
+        // What another program has put there meanwhile is read, and changed as well.
+        let (again, done): (Vec<Record>, Vec<Record>) =
+            waiting.into_iter().partition(|record| differing.contains(record.image_id()));
+        changed.extend(done.iter().map(|record| record.image_id().to_owned()));
+        to_do = again;
+        if to_do.is_empty() {
+            break;
         }
-        prepared.push(dataset.prepare_json(record.image_id(), &name, &after)?);
-        changed.push(record.image_id().to_owned());
     }
-    dataset.put_json_many(&mut prepared.into_iter())?;
+    if let Some(record) = to_do.first() {
+        let (name, _) = held(record, indexer)?;
+        return Err(never_still(&record.describe_artifact(&name, ArtifactKind::Json)));
+    }
+    let changed: Vec<String> = changed.into_iter().collect();
     if context.json {
         output::document(&ParamsSetDocument { indexer: &indexer.name, changed: &changed, unchanged })?;
     }
@@ -152,6 +187,13 @@ fn no_params(error: ParamsError, record: &Record, name: &str) -> CliError {
         return error.into();
     }
     not_params(name, &record.describe_artifact(name, ArtifactKind::Json), &error)
+}
+
+/// The error of an artifact that another program never stops writing.
+fn never_still(file: &str) -> CliError {
+    let help = "try again when the other program has ended; the other recordings are done";
+    CliError::new(Class::Unusable, "unwritable", format!("cannot write {file}"), help)
+        .why(format!("another program wrote it during each of {MAX_TRIES} tries"))
 }
 
 /// The error of an artifact that another indexer writes.
