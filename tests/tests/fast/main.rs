@@ -19,6 +19,7 @@ mod markdown;
 mod metamorphic;
 mod missing_chunks;
 mod nothing_to_do;
+mod other_programs;
 mod params;
 mod program;
 mod real_datasets;
