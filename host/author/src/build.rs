@@ -1,18 +1,14 @@
-//! The libraries of what a user gives to `plugin add`: a library, a folder of libraries, or a folder to be built.
+//! The libraries that `plugin add` installs: a file, the libraries of a folder, or those that a build makes.
 //!
-//! Owns: which tool builds a folder, and which of the files that it made are plugins.
-//! Never: installs anything, runs a plugin.
+//! Responsible for which tool builds a folder, and which of the files that it makes are plugins. It does not install
+//! anything and does not run a plugin.
 
-use crate::error::{BuildError, SourceKind, Tool};
-use kymhost_plugin::{Origin, read_card};
+use crate::error::{BuildError, FileError, SourceKind, Tool};
+use kymhost_plugin::{Origin, PluginError, libraries_in, read_card};
 use serde_json::Value;
-use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// More files than this are not looked at in one folder.
-const MAX_FILES: usize = 10_000;
 
 /// A plugin's library and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +19,11 @@ pub struct Built {
     pub origin: Origin,
 }
 
-/// The plugin libraries of a file or folder, sorted: a file is one itself; a folder with a `Cargo.toml` is built by cargo, one with
-/// a `Makefile` by make; of any other folder, those directly in it.
+/// The plugin libraries of a file or folder, sorted. A file is a library itself. Cargo builds a folder with a `Cargo.toml`,
+/// make one with a `Makefile`; any other folder holds libraries.
 ///
 /// # Errors
-/// [`BuildError`]; a file is not looked into here.
+/// [`BuildError`]; whether a file is a library is not checked here.
 pub fn libraries_of(source: &Path) -> Result<Vec<Built>, BuildError> {
     let real = source
         .canonicalize()
@@ -42,7 +38,7 @@ pub fn libraries_of(source: &Path) -> Result<Vec<Built>, BuildError> {
     if is_makefile {
         make(&real)?;
     }
-    let all = libraries_in(&real).map_err(|source| io_error("list", &real, source))?;
+    let all = libraries_in(&real).map_err(FileError::of("list", &real))?;
     let plugins: Vec<PathBuf> = all.into_iter().filter(|library| may_be_plugin(library)).collect();
     if plugins.is_empty() {
         let kind = if is_makefile { SourceKind::Makefile } else { SourceKind::Folder };
@@ -59,29 +55,14 @@ fn origin(kind: &str, path: &Path) -> Origin {
     Origin::new(kind, path.to_owned())
 }
 
-fn io_error(action: &'static str, path: &Path, source: io::Error) -> BuildError {
-    BuildError::Io { action, path: path.display().to_string(), source }
-}
-
-/// Whether it is worth telling why it is refused: broken plugins count, other libraries do not.
+/// Whether it is a plugin, possibly a broken one: the user gets to know why that is refused.
 fn may_be_plugin(library: &Path) -> bool {
-    !read_card(library).is_err_and(|error| matches!(error.code(), "no_library" | "no_card"))
-}
-
-/// The files in a folder that are named as libraries are here, sorted.
-pub(super) fn libraries_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder)?
-        .take(MAX_FILES)
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|found| found == std::env::consts::DLL_EXTENSION) && path.is_file())
-        .collect();
-    files.sort_unstable();
-    Ok(files)
+    !read_card(library).as_ref().is_err_and(PluginError::is_no_plugin)
 }
 
 fn make(folder: &Path) -> Result<(), BuildError> {
     let mut command = Command::new("make");
-    // What it prints is for people: standard output may be a document's.
+    // Its output is for people. Standard output may have to hold a document.
     command.current_dir(folder).stdin(Stdio::null()).stdout(io::stderr());
     let status = command.status().map_err(|source| BuildError::NoTool { tool: Tool::Make, source })?;
     if status.success() {
@@ -100,11 +81,11 @@ fn cargo(folder: &Path) -> Result<Vec<Built>, BuildError> {
     let mut found: Vec<Built> = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
-            let line = line.map_err(|source| io_error("read the output of cargo in", folder, source))?;
+            let line = line.map_err(FileError::of("read the output of cargo in", folder))?;
             found.extend(artifact(&line, folder));
         }
     }
-    let status = child.wait().map_err(|source| io_error("wait for cargo in", folder, source))?;
+    let status = child.wait().map_err(FileError::of("wait for cargo in", folder))?;
     if !status.success() {
         let folder = folder.display().to_string();
         return Err(BuildError::Failed { tool: Tool::Cargo, folder, status });
@@ -118,7 +99,7 @@ fn cargo(folder: &Path) -> Result<Vec<Built>, BuildError> {
     Ok(found)
 }
 
-/// The library that one line of cargo's messages tells of, where it is a `cdylib` of a crate in this folder.
+/// The library in one line of cargo's messages, if it is a `cdylib` of a crate in this folder.
 fn artifact(line: &str, folder: &Path) -> Option<Built> {
     let message: Value = serde_json::from_str(line).ok()?;
     if message["reason"] != "compiler-artifact" || !Path::new(message["manifest_path"].as_str()?).starts_with(folder) {
@@ -137,8 +118,8 @@ fn artifact(line: &str, folder: &Path) -> Option<Built> {
     Some(Built { library: library.to_owned(), origin })
 }
 
-/// A package's name and version: `path+file:///a/radon#0.1.0`, where the folder has the crate's name, `…#radon@0.1.0`, where
-/// not, or of old `radon 0.1.0 (path+file:///…)`.
+/// A package's name and version: `path+file:///a/radon#0.1.0` if the folder has the crate's name, `...#radon@0.1.0` if not;
+/// from an older cargo `radon 0.1.0 (path+file:///...)`.
 fn package(id: &str, target: &str) -> (String, String) {
     if let Some((place, rest)) = id.rsplit_once('#') {
         return match rest.split_once('@') {
@@ -157,7 +138,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn packages_are_named_in_three_ways() {
+    fn package_reads_all_forms_of_ids() {
         for (id, name, version) in [
             ("path+file:///a/radon#0.1.0", "radon", "0.1.0"),
             ("path+file:///a/b#radon@0.1.0", "radon", "0.1.0"),
@@ -169,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_folders_cdylibs_count() {
+    fn artifact_takes_only_cdylibs_of_the_folder() {
         let library = format!("/a/target/release/libx.{}", std::env::consts::DLL_EXTENSION);
         let message = |reason: &str, manifest: &str, kind: &str| {
             json!({

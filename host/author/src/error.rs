@@ -1,4 +1,4 @@
-//! The errors of this crate, and what each means for its user.
+//! The errors of this crate, and what each means for the user.
 
 use kymhost_dataset::DatasetError;
 use kymhost_plugin::{LockError, PluginError};
@@ -27,27 +27,48 @@ impl Diagnose for NameError {
     }
 }
 
+/// A system call on a file or folder that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.diagnose().message())]
+pub struct FileError {
+    /// What was tried: `read`, `make the folder`, `wait for cargo in` ...
+    pub action: &'static str,
+    /// With which file or folder.
+    pub path: PathBuf,
+    /// The system's error.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// For `map_err`: the error of this action on this path.
+    pub(crate) fn of(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self { action, path, source }
+    }
+}
+
+impl Diagnose for FileError {
+    fn diagnose(&self) -> Diagnosis {
+        Diagnosis::new(Class::Unusable, "io", format!("cannot {} {}", self.action, self.path.display()))
+            .why(&self.source)
+            .help("check that it exists, that you may read and write it, and that there is free space")
+    }
+}
+
 /// Why a new plugin was not created.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.diagnose().message())]
 pub enum NewError {
-    /// Something is in the way.
-    #[error("{}", self.diagnose().message())]
+    /// Something else is in the folder.
     Taken {
         /// The folder.
         folder: PathBuf,
-        /// What is in the way, as a sentence about the folder.
+        /// What, as a sentence about the folder.
         why: &'static str,
     },
-    /// The system refused.
-    #[error("{}", self.diagnose().message())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// With which file or folder.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    /// A file or folder cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 impl Diagnose for NewError {
@@ -58,7 +79,7 @@ impl Diagnose for NewError {
                     .why(why)
                     .help("give --path DIR with a folder that does not exist yet")
             }
-            Self::Io { action, path, source } => io_failure(action, &path.display().to_string(), source),
+            Self::Io(error) => error.diagnose(),
         }
     }
 }
@@ -81,7 +102,7 @@ impl Tool {
     }
 }
 
-/// What a folder given to `plugin add` is.
+/// What the folder given to `plugin add` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
     /// A folder with a `Cargo.toml`.
@@ -94,9 +115,9 @@ pub enum SourceKind {
 
 /// Why no library was found or built.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.diagnose().message())]
 pub enum BuildError {
     /// There is no such file or folder, or it cannot be read.
-    #[error("{}", self.diagnose().message())]
     NoSource {
         /// The file or folder that was given.
         path: String,
@@ -104,25 +125,16 @@ pub enum BuildError {
         source: io::Error,
     },
     /// The tool cannot be started.
-    #[error("{}", self.diagnose().message())]
     NoTool {
         /// Which.
         tool: Tool,
         /// The system's error.
         source: io::Error,
     },
-    /// The system refused.
-    #[error("{}", self.diagnose().message())]
-    Io {
-        /// `list`, `wait for cargo in` ...
-        action: &'static str,
-        /// With which folder.
-        path: String,
-        /// The system's error.
-        source: io::Error,
-    },
+    /// A file or folder cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] FileError),
     /// The tool reported an error.
-    #[error("{}", self.diagnose().message())]
     Failed {
         /// Which.
         tool: Tool,
@@ -131,12 +143,11 @@ pub enum BuildError {
         /// How it ended.
         status: ExitStatus,
     },
-    /// There is no plugin.
-    #[error("{}", self.diagnose().message())]
+    /// The folder has no plugin.
     NoPlugin {
         /// The folder.
         folder: String,
-        /// What sort of folder it is.
+        /// The kind of folder.
         kind: SourceKind,
     },
 }
@@ -150,31 +161,32 @@ impl Diagnose for BuildError {
                 .help("give a plugin's library, a folder with libraries, or the folder of a plugin's source"),
             Self::NoTool { tool, source } => {
                 let (name, help) = match tool {
-                    Tool::Cargo => {
-                        ("cargo", "install Rust (https://rustup.rs), or build the library elsewhere and add the file")
-                    }
+                    Tool::Cargo => (
+                        "cargo",
+                        "install Rust (https://rustup.rs), or build the library on another machine and add the file",
+                    ),
                     Tool::Make => {
                         ("make", "install make and a C compiler, or build the library yourself and add the file")
                     }
                 };
                 unusable("io", format!("cannot start {name}")).why(source).help(help)
             }
-            Self::Io { action, path, source } => io_failure(action, path, source),
+            Self::Io(error) => error.diagnose(),
             Self::Failed { tool, folder, status } => {
                 unusable("build_failed", format!("{} failed in {folder} ({status})", tool.command()))
-                    .why("its messages are above")
-                    .help("fix what it reports, and run `kymhost plugin add` again")
+                    .why("see its messages above")
+                    .help("fix what it reports and run `kymhost plugin add` again")
             }
             Self::NoPlugin { folder, kind } => {
                 let (why, help) = match kind {
                     SourceKind::Crate => (
                         Some("the crate builds, but not as a plugin"),
-                        "a plugin's Cargo.toml has [lib] crate-type = [\"cdylib\"], and its source calls export_plugin!",
+                        "put [lib] crate-type = [\"cdylib\"] into its Cargo.toml and export_plugin! into its source",
                     ),
-                    SourceKind::Makefile => (None, "the Makefile's first target must put the library into its folder"),
+                    SourceKind::Makefile => (None, "make the Makefile's first target put the library into its folder"),
                     SourceKind::Folder => (
                         None,
-                        "give a library's path, or the folder of a crate (with Cargo.toml) or of a C plugin (with Makefile)",
+                        "give the path of a library, or the folder of a crate (with Cargo.toml) or of a C plugin (with Makefile)",
                     ),
                 };
                 let said = unusable("no_plugin", format!("there is no plugin library in {folder}"));
@@ -186,11 +198,12 @@ impl Diagnose for BuildError {
 
 /// Why plugins could not be installed, removed or trusted.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.diagnose().message())]
 pub enum InstallError {
-    /// The library is refused.
+    /// A library is refused.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// It could not be built, or nothing was found.
+    /// Nothing was built or found.
     #[error(transparent)]
     Build(#[from] BuildError),
     /// A lock file cannot be read or changed.
@@ -199,11 +212,9 @@ pub enum InstallError {
     /// The folder of a lock file cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is no place for plugins.
-    #[error("{}", self.diagnose().message())]
+    /// The system has no folder for plugins.
     NoDataFolder,
     /// Another library has an indexer of this name.
-    #[error("{}", self.diagnose().message())]
     NameTaken {
         /// The indexer.
         name: String,
@@ -217,29 +228,22 @@ pub enum InstallError {
         new_version: String,
     },
     /// No installed library has such an indexer.
-    #[error("{}", self.diagnose().message())]
     NotInstalled {
         /// The indexer.
         name: String,
         /// The installed indexers.
         found: String,
     },
-    /// An indexer's name cannot be a file's.
-    #[error("{}", self.diagnose().message())]
+    /// An indexer's name cannot be the name of a file.
     BadName {
         /// The name.
         name: String,
+        /// Why, as a sentence about the name.
+        why: &'static str,
     },
-    /// The system refused.
-    #[error("{}", self.diagnose().message())]
-    Io {
-        /// `read`, `write` ...
-        action: &'static str,
-        /// With which file or folder.
-        path: String,
-        /// The system's error.
-        source: io::Error,
-    },
+    /// A file or folder cannot be read or written.
+    #[error(transparent)]
+    Io(#[from] FileError),
 }
 
 impl Diagnose for InstallError {
@@ -250,7 +254,7 @@ impl Diagnose for InstallError {
             Self::Lock(error) => error.diagnose(),
             Self::Store(error) => error.diagnose(),
             Self::NoDataFolder => {
-                Diagnosis::new(Class::Unusable, "no_data_folder", "this system names no data folder for this user")
+                Diagnosis::new(Class::Unusable, "no_data_folder", "cannot find the data folder of this user")
                     .help("set HOME, or XDG_DATA_HOME to an absolute path")
             }
             Self::NameTaken { name, version, library, new, new_version } => Diagnosis::new(
@@ -258,51 +262,47 @@ impl Diagnose for InstallError {
                 "name_taken",
                 format!("the indexer '{name}' ({version}) is already in {library}; {new} has {new_version}"),
             )
-            .help(format!("kymhost plugin add --replace '{new}' replaces it by the new one")),
+            .help(format!("to replace it: kymhost plugin add --replace '{new}'")),
             Self::NotInstalled { name, found } => Diagnosis::new(
                 Class::Unusable,
                 "not_installed",
-                format!("no indexer '{name}' is installed; there is {found}"),
+                format!("no indexer '{name}' is installed; installed: {found}"),
             )
-            .help("kymhost plugin list shows all indexers that can be used"),
-            Self::BadName { name } => Diagnosis::new(
-                Class::Unusable,
-                "bad_name",
-                format!("the indexer '{name}' has a name that is not allowed: a-z, 0-9 and _, at most 200"),
-            )
-            .help("rename it and build the plugin again"),
-            Self::Io { action, path, source } => io_failure(action, path, source),
+            .help("`kymhost plugin list` lists all indexers that can be used"),
+            Self::BadName { name, why } => {
+                Diagnosis::new(Class::Unusable, "bad_name", format!("'{name}' cannot name an indexer"))
+                    .why(why)
+                    .help("rename it and build the plugin again")
+            }
+            Self::Io(error) => error.diagnose(),
         }
     }
 }
 
 /// Why nothing could be checked.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.diagnose().message())]
 pub enum CheckError {
     /// The library cannot be read.
-    #[error("{}", self.diagnose().message())]
     NoLibrary {
         /// Its path.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
     },
-    /// A folder, file or process of the suite's own.
-    #[error("{}", self.diagnose().message())]
+    /// The suite cannot make its folders, files or processes.
     Io {
         /// What was tried.
         what: String,
         /// The system's error.
         source: io::Error,
     },
-    /// The dataset that was given, or the one with made-up records.
+    /// The given dataset or the one with made-up records cannot be used.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// The dataset that was given has no images.
-    #[error("{}", self.diagnose().message())]
+    /// The given dataset has no images.
     NoImages(String),
     /// The library has no such indexer.
-    #[error("{}", self.diagnose().message())]
     UnknownIndexer {
         /// The library's file.
         library: String,
@@ -311,8 +311,7 @@ pub enum CheckError {
         /// The indexers that it has.
         found: String,
     },
-    /// It was told to stop.
-    #[error("{}", self.diagnose().message())]
+    /// The user interrupted it.
     Interrupted,
 }
 
@@ -345,19 +344,12 @@ impl Diagnose for CheckError {
             Self::UnknownIndexer { library, indexer, found } => Diagnosis::new(
                 Class::Unusable,
                 "unknown_plugin",
-                format!("{library} has no indexer '{indexer}', it has: {found}"),
+                format!("{library} has no indexer '{indexer}'; it has: {found}"),
             )
             .help("give one of these names"),
             Self::Interrupted => Diagnosis::new(Class::Interrupted, "interrupted", "the checks were interrupted"),
         }
     }
-}
-
-/// A system call that failed.
-fn io_failure(action: &str, path: &str, source: &io::Error) -> Diagnosis {
-    Diagnosis::new(Class::Unusable, "io", format!("cannot {action} {path}"))
-        .why(source)
-        .help("check that it exists, that you may read and write it, and that there is free space")
 }
 
 #[cfg(test)]

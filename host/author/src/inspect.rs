@@ -1,57 +1,58 @@
-//! `plugin inspect`: what a library's file says of itself and whether this host would load it, without running any of it.
+//! `plugin inspect`: what a library's file says and whether this host would load it. None of its code runs.
 //!
-//! Owns: what is told of a file, the keys of cards beyond those that this host knows. Never: loads or changes anything.
+//! Responsible for what is reported about a file, also for keys of the card that this host does not know. It does not load
+//! or change anything.
 
 use kymhost_plugin::{CardFile, PluginError, Trust, library_sha256, read_card_file, refusal_of_file};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// The keys of a card, and of one of its indexers, that have fields of their own in our documents.
+/// The keys of a card and of one of its indexers that have their own fields in our documents.
 const CARD_KEYS: [&str; 8] = ["card", "api", "needs_api", "door", "sdk", "rustc", "target", "indexers"];
 const INDEXER_KEYS: [&str; 7] =
     ["name", "analysis_version", "marker", "params_artifacts", "writes", "reads", "params_schema"];
 
-/// A library's file, looked at.
+/// What was found in a library's file.
 #[derive(Debug)]
 pub struct Inspection {
-    /// The file, as it really is.
+    /// The file, without links.
     pub library: PathBuf,
-    /// How long it is.
+    /// Its size.
     pub size_bytes: u64,
     /// The SHA-256 of its bytes, lower-case hex.
     pub sha256: String,
     /// Its platforms and card.
     pub file: CardFile,
-    /// What its card has that this host gives no meaning to.
+    /// What its card has beyond API 1.0.
     pub extra: ExtraKeys,
-    /// Why this host would not load it; `None` where it would.
+    /// Why this host would not load it; `None` if it would.
     pub refusal: Option<PluginError>,
 }
 
-/// What a card says beyond API 1.0, as it stands in the card.
+/// What a card has beyond API 1.0, as it is in the card.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExtraKeys {
-    /// Keys of the card that no host of this version knows, sorted.
+    /// Keys of the card that this version does not know, sorted.
     pub other_keys: Vec<String>,
     /// Each indexer's, in the card's order.
     pub indexers: Vec<ExtraIndexerKeys>,
 }
 
-/// What a card says of one indexer beyond API 1.0.
+/// What a card has about one indexer beyond API 1.0.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExtraIndexerKeys {
-    /// The artifacts that it writes, where the card says.
+    /// The artifacts that it writes, if the card has them.
     pub writes: Option<Value>,
-    /// The artifacts that it reads, where the card says.
+    /// The artifacts that it reads, if the card has them.
     pub reads: Option<Value>,
-    /// The JSON schema of its params, where the card says.
+    /// The JSON Schema of its params, if the card has one.
     pub params_schema: Option<Value>,
-    /// Keys that no host of this version knows, sorted.
+    /// Keys that this version does not know, sorted.
     pub other_keys: Vec<String>,
 }
 
 impl ExtraKeys {
-    /// Those of a card's JSON text; none where it is not such.
+    /// Those of a card's JSON text; none if it is not a card.
     pub fn of(card_json: &str) -> Self {
         let Ok(Value::Object(card)) = serde_json::from_str(card_json) else { return Self::default() };
         let indexers = card.get("indexers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -75,11 +76,11 @@ fn others(keys: &Map<String, Value>, known: &[&str]) -> Vec<String> {
     others
 }
 
-/// Looks at a library's file. `trust`: the user's lock file, or why there is none to go by.
+/// Looks at a library's file. `trust`: the user's lock file, or why it cannot be used.
 ///
 /// # Errors
-/// [`PluginError::Refused`] where there is no card in it: `unreadable`, `no_library`, `truncated`, `no_card`, `bad_card`; or
-/// `changed` where it was written to meanwhile.
+/// [`PluginError::Refused`] if the file has no card (`unreadable`, `no_library`, `truncated`, `no_card`, `bad_card`), or if it
+/// changes meanwhile (`changed`).
 pub fn inspect(path: &Path, trust: Result<Trust, PluginError>) -> Result<Inspection, PluginError> {
     let library = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let file = read_card_file(&library)?;
@@ -98,7 +99,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn keys_beyond_the_first_api_are_kept() {
+    fn extra_keys_have_what_api_1_0_lacks() {
         let card = json!({
             "card": 1, "api": "1.9", "licence": "MIT", "author": {"name": "x"},
             "indexers": [
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_card_has_no_keys() {
+    fn extra_keys_are_empty_without_a_card() {
         for text in ["", "[]", "{", "{}", r#"{"indexers": 3}"#] {
             assert_eq!(ExtraKeys::of(text), ExtraKeys::default(), "{text}");
         }

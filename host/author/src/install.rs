@@ -1,13 +1,13 @@
-//! `plugin add`, `remove` and `trust`: libraries in the user's plugin folder, and their entries in the lock files.
+//! `plugin add`, `remove` and `trust`: the libraries in the user's plugin folder, and the entries of lock files.
 //!
-//! Owns: what is built and copied where, which names may be taken, what is written into a lock file.
-//! Never: runs a plugin's code (building one runs its build tools), asks questions (the program does).
+//! Responsible for what is copied where, which names are free, and what a lock file gets. It does not run a plugin's code
+//! (except that building a plugin runs its build tools), and does not ask questions: the program does.
 
 use crate::build::{Built, libraries_of};
-use crate::error::InstallError;
+use crate::error::{FileError, InstallError};
 use kymhost_plugin::{
-    LockFile, Locked, LockedIndexer, Origin, Place, Refusal, SearchPath, library_sha256, locate, read_card_file,
-    vet_unpinned,
+    LockFile, Locked, Origin, Place, Refusal, SearchPath, fault_of_declared_name, libraries_in, library_sha256, locate,
+    read_card_file, vet_unpinned,
 };
 use kymhost_store::{LocalStore, Store};
 use serde_json::Value;
@@ -15,15 +15,10 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// The folder of plugins in kymhost's data folder.
+/// The folder for plugins in kymhost's data folder.
 const PLUGINS: &str = "plugins";
-/// What is being copied there begins so, and does not end as a library does.
+/// The start of the name of an unfinished copy there. The copy does not have the suffix of a library.
 const TEMPORARY: &str = ".adding-";
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InstallError {
-    let path = path.display().to_string();
-    move |source| InstallError::Io { action, path, source }
-}
 
 /// kymhost's data folder of one user.
 #[derive(Debug, Clone)]
@@ -38,7 +33,7 @@ pub struct Installed {
     pub entry: Locked,
     /// Where it is.
     pub library: PathBuf,
-    /// Those whose place it took.
+    /// The libraries that it replaces.
     pub replaced: Vec<Locked>,
 }
 
@@ -47,50 +42,50 @@ pub struct Installed {
 pub struct Removed {
     /// Its indexers' names.
     pub names: Vec<String>,
-    /// Where it was, or is.
+    /// Its file, which may be deleted.
     pub library: PathBuf,
-    /// Whether the file was deleted: files outside the folder of plugins are left, and those that are another plugin by now.
+    /// Whether the file was deleted. It stays if it is outside of the plugin folder, or if it is another plugin now.
     pub is_deleted: bool,
 }
 
-/// What trusting a library would mean.
+/// What changes if a library is trusted.
 #[derive(Debug)]
 pub struct Change {
     /// The library.
     pub library: PathBuf,
-    /// The entry that it has, if any.
+    /// The current entry, if there is one.
     pub before: Option<Locked>,
-    /// The entry that it would have.
+    /// The new entry.
     pub after: Locked,
-    /// What is not the same in both cards.
+    /// What differs between their cards.
     pub differences: Vec<Difference>,
 }
 
 impl Change {
-    /// Whether there is nothing to trust anew.
+    /// Whether the library is trusted already.
     pub fn is_known(&self) -> bool {
         self.before.as_ref().is_some_and(|before| before.sha256 == self.after.sha256)
     }
 }
 
-/// One thing that a card says otherwise.
+/// One key that differs between two cards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Which: `api`, `radon: analysis_version`.
+    /// The key: `api`, `radon: analysis_version`.
     pub what: String,
-    /// What it said; none where nothing.
+    /// The old value, if there was one.
     pub before: Option<String>,
-    /// What it says; none where nothing.
+    /// The new value, if there is one.
     pub after: Option<String>,
 }
 
 impl Home {
-    /// Of kymhost's data folder, which need not exist.
+    /// kymhost's data folder, which need not exist.
     pub fn new(data: PathBuf) -> Self {
         Self { data }
     }
 
-    /// The folder of plugins.
+    /// The folder for plugins.
     pub fn plugins(&self) -> PathBuf {
         self.data.join(PLUGINS)
     }
@@ -105,20 +100,21 @@ impl Home {
         Ok(LocalStore::create(&self.data)?)
     }
 
-    /// Makes a folder that others may read and only this user write to, whatever the umask leaves.
+    /// Makes a folder that everybody can read and only this user can write to, whatever the umask is.
     fn make_folder(&self, folder: &Path) -> Result<(), InstallError> {
         use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
         if folder.is_dir() {
             return Ok(());
         }
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(failed("make", folder))?;
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(failed("make", folder))
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(FileError::of("make", folder))?;
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(FileError::of("make", folder))?;
+        Ok(())
     }
 
-    /// Builds and installs every plugin library of a file or folder. What comes before one that fails stays installed.
+    /// Builds and installs every plugin library of a file or folder. If one fails, those before it stay installed.
     ///
     /// # Errors
-    /// [`InstallError`]; of the library that it is about, nothing is changed then.
+    /// [`InstallError`]; nothing is changed for the library that failed.
     pub fn add(
         &self,
         source: &Path,
@@ -131,21 +127,24 @@ impl Home {
 
     fn install(&self, built: Built, replace: bool, dataset: Option<&dyn Store>) -> Result<Installed, InstallError> {
         let Built { library: source, origin } = built;
-        let source = source.canonicalize().map_err(failed("read", &source))?;
+        let source = source.canonicalize().map_err(FileError::of("read", &source))?;
         let file = read_card_file(&source)?;
         vet_unpinned(&source, &file)?;
         for indexer in &file.card.indexers {
-            check_name(&indexer.name)?;
+            // Its name becomes the name of a file.
+            if let Some(why) = fault_of_declared_name(&indexer.name) {
+                return Err(InstallError::BadName { name: indexer.name.clone(), why });
+            }
         }
         let first = file.card.indexers.first().map(|indexer| indexer.name.clone()).unwrap_or_default();
         let folder = self.plugins();
         self.make_folder(&self.data)?;
         self.make_folder(&folder)?;
-        let folder = folder.canonicalize().map_err(failed("read", &folder))?;
+        let folder = folder.canonicalize().map_err(FileError::of("read", &folder))?;
         use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
         let target = folder.join(format!("{DLL_PREFIX}{first}{DLL_SUFFIX}"));
         let copy = copy_of(&source, &folder)?;
-        // What is installed is what was looked at: the copy, which nobody else writes to.
+        // The copy is checked again, because nobody else writes to it.
         let copied = read_card_file(copy.path())?;
         if copied != file {
             let refusal =
@@ -153,7 +152,7 @@ impl Home {
             return Err(refusal.of(&source).about(&file.card).into());
         }
         let (sha256, _) = library_sha256(copy.path())?;
-        let entry = entry_of(&file.card_json, &file.card, sha256, Some(target.clone()), origin);
+        let entry = Locked::new(&file, sha256, target.clone(), origin);
         let store = self.store()?;
         let replaced = Place::of_user(&store).update(|lock| {
             let taken = self.taken(lock, &entry, &target, &folder)?;
@@ -168,8 +167,8 @@ impl Home {
                     new_version: version_of(&entry, name),
                 });
             }
-            let permanent = copy.persist(&target).map_err(|error| failed("write", &target)(error.error))?;
-            permanent.sync_all().map_err(failed("write", &target))?;
+            let permanent = copy.persist(&target).map_err(|error| FileError::of("write", &target)(error.error))?;
+            permanent.sync_all().map_err(FileError::of("write", &target))?;
             sync_folder(&folder)?;
             let mut replaced: Vec<Locked> = Vec::new();
             for (_, old, library) in taken {
@@ -190,8 +189,8 @@ impl Home {
         Ok(Installed { entry, library: target, replaced })
     }
 
-    /// What has one of the entry's names now, or its file's: from the lock file and from the cards in the folder of plugins. The
-    /// very same bytes under the same file name are not another library.
+    /// The libraries that have one of the entry's names now, or its file: from the lock file and from the plugin folder. The
+    /// same bytes in the same file are not another library.
     fn taken(
         &self,
         lock: &LockFile,
@@ -204,19 +203,19 @@ impl Home {
             let Some(file) = &old.file else { continue };
             let is_target = file == target;
             let shared = old.indexers.iter().find(|indexer| entry.has(&indexer.name));
-            // One whose file is gone holds no name.
+            // An entry without a file does not hold its names.
             let Some(shared) = shared.or(old.indexers.first().filter(|_| is_target)) else { continue };
             if !file.exists() || is_target && old.sha256 == entry.sha256 && has_digest(file, &entry.sha256) {
                 continue;
             }
             taken.push((shared.name.clone(), old.clone(), file.clone()));
         }
-        for library in libraries_in(folder)? {
+        for library in libraries_in(folder).map_err(FileError::of("list", folder))? {
             if taken.iter().any(|(_, _, known)| *known == library) {
                 continue;
             }
             let Ok(file) = read_card_file(&library) else { continue };
-            let there = entry_of(&file.card_json, &file.card, String::new(), Some(library.clone()), Origin::default());
+            let there = Locked::new(&file, String::new(), library.clone(), Origin::default());
             let shared = there.indexers.iter().find(|indexer| entry.has(&indexer.name));
             let Some(shared) = shared.or(there.indexers.first().filter(|_| library == *target)) else { continue };
             if library == *target && has_digest(&library, &entry.sha256) {
@@ -236,37 +235,30 @@ impl Home {
         let folder = self.plugins();
         let folder = folder.canonicalize().unwrap_or(folder);
         if !self.data.is_dir() {
-            return Err(InstallError::NotInstalled { name: name.to_owned(), found: "none".to_owned() });
+            return Err(not_installed(name, Vec::new()));
         }
         let store = self.store()?;
         Place::of_user(&store).update(|lock| {
-            let by_hand = || {
-                let all = libraries_in(&folder).unwrap_or_default();
-                let with_names = all.into_iter().filter_map(|library| {
-                    let file = read_card_file(&library).ok()?;
-                    let names = file.card.indexers.iter().map(|indexer| indexer.name.clone()).collect();
-                    Some((library, names))
-                });
-                with_names.collect::<Vec<(PathBuf, Vec<String>)>>()
+            // Somebody may have copied a library into the folder by hand.
+            let by_hand = || -> Vec<(PathBuf, Vec<String>)> {
+                let all = libraries_in(&folder).unwrap_or_default().into_iter();
+                all.filter_map(|library| {
+                    let names = read_card_file(&library).ok()?.card.indexers.into_iter().map(|indexer| indexer.name);
+                    Some((library, names.collect()))
+                })
+                .collect()
             };
-            let (library, names) = match lock.named(name) {
-                Some(entry) => {
-                    let names = entry.indexers.iter().map(|indexer| indexer.name.clone()).collect();
-                    (entry.file.clone().unwrap_or_default(), names)
-                }
-                None => match by_hand().into_iter().find(|(_, names)| names.iter().any(|other| other == name)) {
-                    Some(found) => found,
-                    None => {
-                        let mut known: Vec<String> = lock.plugins.iter().map(Locked::names).collect();
-                        known.extend(by_hand().into_iter().map(|(_, names)| names.join(", ")));
-                        known.sort_unstable();
-                        known.dedup();
-                        let found = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                        return Err(InstallError::NotInstalled { name: name.to_owned(), found });
-                    }
-                },
-            };
-            // What was put in its place, and is another plugin by now, is not what is to go.
+            let locked = lock.named(name).map(|entry| {
+                let names = entry.indexers.iter().map(|indexer| indexer.name.clone()).collect();
+                (entry.file.clone().unwrap_or_default(), names)
+            });
+            let found =
+                locked.or_else(|| by_hand().into_iter().find(|(_, names)| names.iter().any(|other| other == name)));
+            let (library, names): (PathBuf, Vec<String>) = found.ok_or_else(|| {
+                let by_hand = by_hand().into_iter().map(|(_, names)| names.join(", "));
+                not_installed(name, lock.plugins.iter().map(Locked::names).chain(by_hand).collect())
+            })?;
+            // If the file is another plugin now, it stays.
             let is_another = read_card_file(&library)
                 .is_ok_and(|file| !file.card.indexers.iter().any(|indexer| names.contains(&indexer.name)));
             let is_deleted = library.starts_with(&folder) && library.symlink_metadata().is_ok() && !is_another;
@@ -279,10 +271,10 @@ impl Home {
         })
     }
 
-    /// What trusting a library as it is now would mean. `spec`: an indexer's name, or a library's path.
+    /// What changes if a library is trusted as it is now. `spec`: an indexer's name, or a library's path.
     ///
     /// # Errors
-    /// [`kymhost_plugin::PluginError::Refused`] where it could not be loaded even then.
+    /// [`kymhost_plugin::PluginError::Refused`] if it cannot be loaded even then.
     pub fn examine(&self, spec: &str, search: &SearchPath) -> Result<Change, InstallError> {
         let library = match search.trust.named(spec).and_then(|entry| entry.file.clone()) {
             Some(library) => library,
@@ -297,7 +289,7 @@ impl Home {
             || Origin { kind: "in_place".to_owned(), ..Origin::default() },
             |before| before.origin.clone(),
         );
-        let after = entry_of(&file.card_json, &file.card, sha256, Some(library.clone()), origin);
+        let after = Locked::new(&file, sha256, library.clone(), origin);
         let taken =
             search.trust.entries().iter().find(|other| Some(*other) != before.as_ref() && shares_name(other, &after));
         if let Some(other) = taken {
@@ -316,10 +308,10 @@ impl Home {
         Ok(Change { library, before, after, differences })
     }
 
-    /// Makes a library's digest, as it was when it was examined, the one that counts.
+    /// Trusts the digest that a library had when it was examined.
     ///
     /// # Errors
-    /// Where a lock file cannot be changed.
+    /// If a lock file cannot be changed.
     pub fn trust(&self, change: &Change) -> Result<(), InstallError> {
         let store = self.store()?;
         Place::of_user(&store).update(|lock| {
@@ -330,13 +322,13 @@ impl Home {
     }
 }
 
-/// Makes a library's digest the one that a dataset asks for, for each of its indexers.
+/// Makes a dataset ask for a library's digest, for each of its indexers.
 ///
 /// # Errors
-/// Where the dataset's lock file cannot be changed.
+/// If the dataset's lock file cannot be changed.
 pub fn pin(dataset: &dyn Store, entry: &Locked) -> Result<(), InstallError> {
     let mut entry = entry.clone();
-    // They mean nothing on another machine.
+    // Paths mean nothing on another machine.
     entry.file = None;
     entry.origin.path = None;
     Place::of_dataset(dataset).update(|lock| {
@@ -346,27 +338,25 @@ pub fn pin(dataset: &dyn Store, entry: &Locked) -> Result<(), InstallError> {
     })
 }
 
-/// Takes an indexer's library out of a dataset's lock file.
+/// Removes an indexer's library from a dataset's lock file.
 ///
 /// # Errors
-/// [`InstallError::NotInstalled`] where it is not in it.
+/// [`InstallError::NotInstalled`] if it is not in there.
 pub fn unpin(dataset: &dyn Store, name: &str) -> Result<Locked, InstallError> {
     Place::of_dataset(dataset).update(|lock| {
         let Some(entry) = lock.named(name).cloned() else {
-            let found: Vec<String> = lock.plugins.iter().map(Locked::names).collect();
-            let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
-            return Err(InstallError::NotInstalled { name: name.to_owned(), found });
+            return Err(not_installed(name, lock.plugins.iter().map(Locked::names).collect()));
         };
         lock.plugins.retain(|old| *old != entry);
         Ok(entry)
     })
 }
 
-fn check_name(name: &str) -> Result<(), InstallError> {
-    let is_allowed = !name.is_empty()
-        && name.len() <= 200
-        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
-    if is_allowed { Ok(()) } else { Err(InstallError::BadName { name: name.to_owned() }) }
+fn not_installed(name: &str, mut installed: Vec<String>) -> InstallError {
+    installed.sort_unstable();
+    installed.dedup();
+    let found = if installed.is_empty() { "none".to_owned() } else { installed.join(", ") };
+    InstallError::NotInstalled { name: name.to_owned(), found }
 }
 
 fn version_of(entry: &Locked, name: &str) -> String {
@@ -382,54 +372,36 @@ fn has_digest(library: &Path, sha256: &str) -> bool {
     library_sha256(library).is_ok_and(|(found, _)| found == sha256)
 }
 
-fn entry_of(
-    card_json: &str,
-    card: &kymhost_plugin_api::card::Card,
-    sha256: String,
-    file: Option<PathBuf>,
-    origin: Origin,
-) -> Locked {
-    let indexer = |indexer: &kymhost_plugin_api::card::CardIndexer| {
-        LockedIndexer::new(indexer.name.clone(), indexer.analysis_version.clone())
-    };
-    Locked::new(card.indexers.iter().map(indexer).collect(), sha256, file, origin, card_json)
-}
-
-/// A copy of a library in a folder, on disk, readable by all and writable by its owner.
-fn copy_of(source: &Path, folder: &Path) -> Result<tempfile::NamedTempFile, InstallError> {
+/// Copies a library into a folder. Everybody can read the copy, only its owner can write to it.
+fn copy_of(source: &Path, folder: &Path) -> Result<tempfile::NamedTempFile, FileError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let mut from = fs::File::open(source).map_err(failed("read", source))?;
-    let length = from.metadata().map_err(failed("read", source))?.len();
+    let mut from = fs::File::open(source).map_err(FileError::of("read", source))?;
+    let length = from.metadata().map_err(FileError::of("read", source))?.len();
     let mut make = || {
         let permissions = fs::Permissions::from_mode(0o755);
         let mut copy = tempfile::Builder::new().prefix(TEMPORARY).permissions(permissions).tempfile_in(folder)?;
-        // One that grows as fast as it is read would never end.
+        // A file that grows as fast as it is read would never end.
         io::copy(&mut (&mut from).take(length), copy.as_file_mut())?;
         copy.as_file_mut().flush()?;
         copy.as_file().set_permissions(fs::Permissions::from_mode(0o755))?;
         copy.as_file().sync_all()?;
         Ok(copy)
     };
-    make().map_err(failed("copy the library to", folder))
+    make().map_err(FileError::of("copy the library to", folder))
 }
 
-fn remove_file(library: &Path) -> Result<(), InstallError> {
+fn remove_file(library: &Path) -> Result<(), FileError> {
     match fs::remove_file(library) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("delete", library)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FileError::of("delete", library)(error)),
         _ => Ok(()),
     }
 }
 
-fn sync_folder(folder: &Path) -> Result<(), InstallError> {
-    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync", folder))
+fn sync_folder(folder: &Path) -> Result<(), FileError> {
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(FileError::of("sync", folder))
 }
 
-/// The files in a folder that are named as libraries are here, sorted.
-fn libraries_in(folder: &Path) -> Result<Vec<PathBuf>, InstallError> {
-    crate::build::libraries_in(folder).map_err(failed("list", folder))
-}
-
-/// What two cards do not say alike, key by key; an indexer's keys by its name.
+/// What differs between two cards, key by key. Indexers are compared by name.
 fn differences(before: &Value, after: &Value) -> Vec<Difference> {
     let mut found = Vec::new();
     if before.is_null() {
@@ -482,7 +454,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn cards_are_compared_key_by_key() {
+    fn differences_are_found_key_by_key() {
         let card = |api: &str, version: &str, more: Value| {
             let mut indexers =
                 vec![json!({"name": "a", "analysis_version": version, "marker": "m", "params_artifacts": ["p"]})];
@@ -517,15 +489,5 @@ mod tests {
         for (before, after, expected) in cases {
             assert_eq!(differences(&before, &after), expected, "{before} {after}");
         }
-    }
-
-    #[test]
-    fn which_names_become_files() {
-        for (name, allowed) in
-            [("radon", true), ("a_1", true), ("", false), ("../x", false), ("A", false), ("a b", false)]
-        {
-            assert_eq!(check_name(name).is_ok(), allowed, "{name}");
-        }
-        assert!(check_name(&"x".repeat(201)).is_err());
     }
 }

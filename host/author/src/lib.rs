@@ -1,7 +1,7 @@
-//! What serves those who write or install plugins: new, check, inspect, add, trust.
+//! Tools for people who write or install plugins: new, check, inspect, add, trust.
 //!
-//! Owns: the templates of new plugins, the conformance suite, the lock file of installed plugins.
-//! Never: takes part in a normal run but for the look at the lock file when a library is found.
+//! Responsible for the templates of new plugins, for the conformance suite, and for installed libraries and their lock file.
+//! A normal run uses none of it.
 
 pub mod build;
 pub mod check;
@@ -10,4 +10,4 @@ pub mod inspect;
 pub mod install;
 pub mod new;
 
-pub use error::{BuildError, CheckError, InstallError, NameError, NewError, SourceKind, Tool};
+pub use error::{BuildError, CheckError, FileError, InstallError, NameError, NewError, SourceKind, Tool};

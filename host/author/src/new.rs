@@ -1,19 +1,18 @@
-//! New plugins: which files one begins with.
+//! The files of a new plugin.
 //!
-//! Owns: the templates and what is filled in, which of them a language takes, the commands that come next, and
-//! writing it all as a whole or not at all. Never: builds anything, or touches a folder that holds something.
+//! Responsible for the templates and what is filled in, for the commands that come next, and for writing all files or none.
+//! It does not build anything and does not touch a folder that holds something.
 //!
-//! What a new plugin is made of is a function of its name and its language alone. The templates are real files in
-//! `templates/`; a word in double braces in them is filled in, and nothing else is. plugin-api comes along in
-//! `vendor/`, inside of the plugin's own folder: so a folder can be moved, given away and kept in version
-//! control, and several plugins in one place do not share anything.
+//! The files depend only on the plugin's name and language. The templates are real files in `templates/`; only words in
+//! double braces are filled in. plugin-api is copied to `vendor/` inside the plugin's folder, so that the folder can be
+//! moved, given away and kept in version control, and several plugins do not share anything.
 
 pub mod carried;
 mod name;
 
 pub use name::{MAX_CHARS, PluginName};
 
-use crate::error::NewError;
+use crate::error::{FileError, NewError};
 use std::borrow::Cow;
 use std::fs;
 use std::io;
@@ -30,10 +29,10 @@ pub enum Language {
 }
 
 impl Language {
-    /// Every one.
+    /// All languages.
     pub const ALL: [Self; 2] = [Self::Rust, Self::C];
 
-    /// As it is written in a sentence.
+    /// Its name in a sentence.
     pub fn title(self) -> &'static str {
         match self {
             Self::Rust => "Rust",
@@ -45,16 +44,16 @@ impl Language {
 /// One file of a new plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewFile {
-    /// Where, within the plugin's folder; `/` separates.
+    /// Its path in the plugin's folder, with `/`.
     pub path: String,
-    /// What is in it.
+    /// Its content.
     pub bytes: Cow<'static, [u8]>,
 }
 
-/// plugin-api within a Rust plugin's folder.
+/// plugin-api in a Rust plugin's folder.
 const VENDORED_API: &str = "vendor/kymhost-plugin-api";
 
-/// The headers within a C plugin's folder.
+/// The headers in a C plugin's folder.
 const VENDORED_HEADERS: &str = "vendor/kymhost";
 
 macro_rules! templates {
@@ -63,8 +62,8 @@ macro_rules! templates {
     };
 }
 
-/// A Rust plugin's files, with names to be filled in. A template is not called as what it becomes where tools would take
-/// it for that.
+/// A Rust plugin's files, with names to be filled in. Some templates have other names than their files, because tools would
+/// read them as what they become.
 const RUST: &[(&str, &str)] = templates!("rust":
     ".gitignore" <- "gitignore",
     "Cargo.toml" <- "Cargo.toml.in",
@@ -116,7 +115,7 @@ pub fn files(name: &PluginName, language: Language) -> Vec<NewFile> {
     files
 }
 
-/// The lock file of a new crate: the very versions that this program was built with.
+/// The lock file of a new crate: the versions that this program was built with.
 fn lock(name: &PluginName) -> String {
     let mut packages: Vec<(&str, String)> =
         carried::LOCKED.iter().map(|(name, entry)| (*name, (*entry).to_owned())).collect();
@@ -134,7 +133,7 @@ fn lock(name: &PluginName) -> String {
     text
 }
 
-/// The library that a release build makes, within the plugin's folder.
+/// The library that a release build makes, by its path in the plugin's folder.
 pub fn library(name: &PluginName, language: Language) -> String {
     use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
     match language {
@@ -143,24 +142,20 @@ pub fn library(name: &PluginName, language: Language) -> String {
     }
 }
 
-/// What to type in the plugin's folder, in this order, to build and test it.
+/// The commands that build and test it, in order, in the plugin's folder.
 pub fn build_commands(language: Language) -> &'static [&'static str] {
     match language {
-        // The tests of a release build need the same dependencies as the library: they are built once.
+        // With --release the tests use the same dependencies as the library, so these are built once.
         Language::Rust => &["cargo build --release", "cargo test --release"],
         Language::C => &["make", "make test"],
     }
 }
 
-/// Writes a new plugin's folder: all of it, or nothing. It is made beside, under another name, and renamed.
+/// Writes a new plugin's folder completely or not at all: it is made next to it under another name, and renamed.
 ///
 /// # Errors
-/// [`NewError::Taken`] where there is a file, or a folder with anything in it; [`NewError::Io`].
+/// [`NewError::Taken`] if there is a file, or a folder with anything in it; [`NewError::Io`].
 pub fn write(folder: &Path, files: &[NewFile]) -> Result<(), NewError> {
-    let io_error = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| NewError::Io { action, path, source }
-    };
     let taken = |why| NewError::Taken { folder: folder.to_owned(), why };
     match fs::read_dir(folder) {
         Ok(mut entries) => {
@@ -174,39 +169,39 @@ pub fn write(folder: &Path, files: &[NewFile]) -> Result<(), NewError> {
                 return Err(taken("it is a symbolic link that leads nowhere"));
             }
         }
-        Err(error) => return Err(io_error("read", folder)(error)),
+        Err(error) => return Err(FileError::of("read", folder)(error).into()),
     }
-    // Where an empty folder is given as a link, the folder that it leads to is meant.
+    // If a link to an empty folder is given, that folder is meant.
     let target = match folder.canonicalize() {
         Ok(target) => target,
-        Err(_) => std::path::absolute(folder).map_err(io_error("find", folder))?,
+        Err(_) => std::path::absolute(folder).map_err(FileError::of("find", folder))?,
     };
     let parent = target.parent().ok_or_else(|| taken("it is the root of the file system"))?;
-    fs::create_dir_all(parent).map_err(io_error("make the folder", parent))?;
+    fs::create_dir_all(parent).map_err(FileError::of("make the folder", parent))?;
     let made = tempfile::Builder::new()
         .prefix(".kymhost-new-")
-        // As any new folder: the user's umask decides.
+        // As for any new folder, the user's umask decides.
         .permissions(fs::Permissions::from_mode(0o777))
         .tempdir_in(parent)
-        .map_err(io_error("make a folder in", parent))?;
+        .map_err(FileError::of("make a folder in", parent))?;
     for file in files {
         let path = made.path().join(&file.path);
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(io_error("make the folder", folder))?;
+            fs::create_dir_all(folder).map_err(FileError::of("make the folder", folder))?;
         }
-        fs::write(&path, &file.bytes).map_err(io_error("write", &path))?;
+        fs::write(&path, &file.bytes).map_err(FileError::of("write", &path))?;
     }
-    // Replaces an empty folder and no other: what came in the meantime stays.
+    // This replaces only an empty folder: files that appeared in the meantime stay.
     match fs::rename(made.path(), &target) {
         Ok(()) => {
-            // It is no longer there to be removed.
+            // The temporary folder does not exist any more.
             let _ = made.keep();
             Ok(())
         }
         Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory) => {
             Err(taken("another program has just created it"))
         }
-        Err(error) => Err(io_error("make the folder", &target)(error)),
+        Err(error) => Err(FileError::of("make the folder", &target)(error).into()),
     }
 }
 

@@ -54,6 +54,11 @@ impl CardFile {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.card.indexers.iter().any(|indexer| plain_name(&indexer.name) == plain_name(name))
     }
+
+    /// Refuses a library that this system's loader cannot load.
+    pub(crate) fn check_platform(&self) -> Result<(), Refusal> {
+        check_platform(self.format, &self.platforms, &self.card.target)
+    }
 }
 
 /// The card of a library's file, of any platform. Nothing of it is run.
@@ -84,11 +89,9 @@ pub fn read_card_file(library: &Path) -> Result<CardFile, PluginError> {
 /// # Errors
 /// As [`read_card`], and `platform`.
 pub(crate) fn read_native(library: &Path) -> Result<Card, PluginError> {
-    let CardFile { format, platforms, card, .. } = read_card_file(library)?;
-    match check_platform(format, &platforms, &card.target) {
-        Ok(()) => Ok(card),
-        Err(refusal) => Err(refusal.of(library).about(&card)),
-    }
+    let file = read_card_file(library)?;
+    file.check_platform().map_err(|refusal| refusal.of(library).about(&file.card))?;
+    Ok(file.card)
 }
 
 /// The card in a library's bytes.

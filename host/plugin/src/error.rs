@@ -9,7 +9,7 @@ use std::path::Path;
 /// Why a library is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// A stable word for scripts, e.g. `api_major`.
+    /// A stable word for scripts, such as `api_major`.
     pub code: &'static str,
     /// What is wrong with the library. One to four lines.
     pub why: String,
@@ -23,7 +23,7 @@ impl Refusal {
         Self { code, why: why.into(), help: help.into() }
     }
 
-    /// A library that the system does not let us read.
+    /// For a library that cannot be read.
     pub(crate) fn unreadable(error: &std::io::Error) -> Self {
         Self::new("unreadable", error.to_string(), "check that the file exists and that you may read it")
     }
@@ -34,10 +34,10 @@ impl Refusal {
     }
 }
 
-/// What the card of a refused library says about its versions.
+/// What a library's card says, for errors about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CardSummary {
-    /// The names of its indexers.
+    /// The names of the indexers.
     pub indexers: Vec<String>,
     /// The plugin API that it was built with.
     pub plugin_api: ApiVersion,
@@ -57,9 +57,9 @@ impl From<&Card> for CardSummary {
 
 /// Why a plugin cannot be used at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.diagnose().message())]
 pub enum PluginError {
     /// No library has such an indexer.
-    #[error("{}", self.diagnose().message())]
     NotFound {
         /// The name asked for.
         name: String,
@@ -71,7 +71,6 @@ pub enum PluginError {
         similar: Option<String>,
     },
     /// The library cannot be used.
-    #[error("{}", self.diagnose().message())]
     Refused {
         /// The file.
         library: String,
@@ -80,12 +79,11 @@ pub enum PluginError {
         /// What its card says, if the card could be read.
         card: Option<Box<CardSummary>>,
     },
-    /// Workers cannot be started, or do not speak our protocol.
-    #[error("{}", self.diagnose().message())]
+    /// Workers cannot be started, or do not follow the protocol.
     Worker {
         /// What went wrong.
         why: String,
-        /// What to do about it, if there is something special to do.
+        /// What to do about it, if this error needs special advice.
         help: Option<String>,
     },
 }
@@ -103,6 +101,11 @@ impl PluginError {
             Self::Refused { refusal, .. } => refusal.code,
             Self::Worker { .. } => "worker",
         }
+    }
+
+    /// Whether the library has nothing to do with kymhost.
+    pub fn is_no_plugin(&self) -> bool {
+        matches!(self.code(), "no_library" | "no_card")
     }
 
     /// The same error, with what the library's card says.
@@ -130,7 +133,9 @@ impl Diagnose for PluginError {
             Self::NotFound { name, searched, found, similar } => {
                 let help = match similar {
                     Some(similar) => format!("did you mean '{similar}'?"),
-                    None => "give a library's path, or its folder with --plugin-dir or KYMHOST_PLUGIN_PATH".to_owned(),
+                    None => {
+                        "give the path of a library, or its folder with --plugin-dir or KYMHOST_PLUGIN_PATH".to_owned()
+                    }
                 };
                 unusable(format!("there is no indexer '{name}'"))
                     .why(format!("searched: {searched}\nfound: {found}"))
@@ -150,18 +155,18 @@ impl Diagnose for PluginError {
 /// Why a lock file could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// It is broken.
+    /// The file is broken.
     #[error(transparent)]
     Broken(PluginError),
-    /// The store refused.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Another process has been changing it all the while.
+    /// Another process keeps changing it.
     #[error("{path} is being changed by {holder}")]
     Busy {
         /// The lock file.
         path: String,
-        /// Who.
+        /// The process that changes it.
         holder: Holder,
     },
 }
@@ -172,7 +177,7 @@ impl Diagnose for LockError {
             Self::Broken(error) => error.diagnose(),
             Self::Store(error) => error.diagnose(),
             Self::Busy { .. } => {
-                Diagnosis::new(Class::Locked, "locked", self).help("try again when the other process has ended")
+                Diagnosis::new(Class::Locked, "locked", self).help("try again after the other process has ended")
             }
         }
     }
@@ -182,12 +187,12 @@ impl Diagnose for SchemaError {
     fn diagnose(&self) -> Diagnosis {
         match self {
             Self::Bad(why) => {
-                Diagnosis::new(Class::Unusable, "bad_schema", "the plugin's schema of its parameters cannot be used")
+                Diagnosis::new(Class::Unusable, "bad_schema", "the plugin's PARAMS_SCHEMA is not a valid JSON Schema")
                     .why(why)
                     .help("report it to the plugin's author; `kymhost plugin info` shows the schema")
             }
             Self::Invalid(violations) => {
-                Diagnosis::new(Class::Usage, "params_invalid", "the parameters would not match the plugin's schema")
+                Diagnosis::new(Class::Usage, "params_invalid", "these parameters do not match the plugin's schema")
                     .why(violations.join("; "))
                     .help("nothing was written; `kymhost params show` lists the parameters that can be set")
             }

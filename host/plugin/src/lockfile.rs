@@ -1,23 +1,26 @@
 //! The lock file of plugins: which libraries were installed or trusted, by name and digest.
 //!
-//! Owns: its form, reading it, changing it under a lock. Never: decides what a digest that differs means (see `trust`).
+//! Responsible for its form, for reading it, and for changing it under a lock. What a different digest means is decided in
+//! `trust`.
 //!
-//! There is one for each user, `plugins.lock.json` in kymhost's data folder, and there may be one in a dataset,
-//! `index/kymhost/plugins.lock.json`. Fields are only ever added; those that this reader does not know are kept.
+//! Each user has one, `plugins.lock.json` in kymhost's data folder. A dataset can have one, too:
+//! `index/kymhost/plugins.lock.json`. Later versions only add fields; unknown fields are kept.
 
+use crate::card_file::CardFile;
 use crate::error::{LockError, Refusal};
 use crate::names::plain_name;
+use kymhost_plugin_api::card::CardIndexer;
 use kymhost_store::{Holder, Key, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// The form of the file. Raised only where an old reader would read it wrongly.
+/// The format of the file. It is raised only if an old reader would read the file wrongly.
 const FORMAT: u32 = 1;
-/// More bytes than this are no lock file.
+/// No lock file has more bytes.
 const MAX_BYTES: u64 = 16 << 20;
-/// How long a change waits for another process's.
+/// How long a change waits for that of another process.
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -26,9 +29,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct LockFile {
     /// 1.
     pub format: u32,
-    /// One for each library.
+    /// One entry per library.
     pub plugins: Vec<Locked>,
-    /// What a later kymhost keeps there.
+    /// The fields of later versions.
     #[serde(flatten)]
     pub others: Map<String, Value>,
 }
@@ -40,7 +43,7 @@ pub struct Locked {
     pub indexers: Vec<LockedIndexer>,
     /// The SHA-256 of its bytes, lower-case hex.
     pub sha256: String,
-    /// Where it is; none in a dataset's lock file, which holds for every machine.
+    /// Its file; `None` in a dataset's lock file, which is the same on all machines.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
     /// Where it came from.
@@ -50,7 +53,7 @@ pub struct Locked {
     /// Its card.
     #[serde(default)]
     pub card: Value,
-    /// What a later kymhost keeps there.
+    /// The fields of later versions.
     #[serde(flatten)]
     pub others: Map<String, Value>,
 }
@@ -67,9 +70,9 @@ pub struct LockedIndexer {
 /// Where a library came from.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Origin {
-    /// `file`, `crate`, `makefile`; or `in_place` where it was trusted where it is.
+    /// `file`, `crate`, `makefile`; or `in_place` if it was trusted without a copy.
     pub kind: String,
-    /// The file or folder that was given; none in a dataset's lock file.
+    /// The file or folder that was given; `None` in a dataset's lock file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
     /// The crate that it was built from.
@@ -80,36 +83,34 @@ pub struct Origin {
     pub version: Option<String>,
 }
 
-impl LockedIndexer {
-    /// An indexer of a library.
-    pub fn new(name: String, analysis_version: String) -> Self {
-        Self { name, analysis_version }
-    }
-}
-
 impl Origin {
-    /// A file or folder that was given.
+    /// The origin of a given file or folder.
     pub fn new(kind: &str, path: PathBuf) -> Self {
         Self { kind: kind.to_owned(), path: Some(path), ..Self::default() }
     }
 }
 
 impl Locked {
-    /// A library as it is now.
-    pub fn new(
-        indexers: Vec<LockedIndexer>,
-        sha256: String,
-        file: Option<PathBuf>,
-        origin: Origin,
-        card_json: &str,
-    ) -> Self {
+    /// A library as it is now: its card, digest and file.
+    pub fn new(card: &CardFile, sha256: String, file: PathBuf, origin: Origin) -> Self {
         let now = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second()).unwrap_or_default();
-        // What is no JSON to serde (Python's NaN) is kept as its text.
-        let card = serde_json::from_str(card_json).unwrap_or_else(|_| Value::String(card_json.to_owned()));
-        Self { indexers, sha256, file, origin, locked_utc: now.to_string(), card, others: Map::new() }
+        let indexer = |indexer: &CardIndexer| LockedIndexer {
+            name: indexer.name.clone(),
+            analysis_version: indexer.analysis_version.clone(),
+        };
+        Self {
+            indexers: card.card.indexers.iter().map(indexer).collect(),
+            sha256,
+            file: Some(file),
+            origin,
+            locked_utc: now.to_string(),
+            // Cards may have what serde does not read as JSON (Python's NaN): then it is kept as text.
+            card: serde_json::from_str(&card.card_json).unwrap_or_else(|_| card.card_json.as_str().into()),
+            others: Map::new(),
+        }
     }
 
-    /// Its indexers' names, for people.
+    /// The names of its indexers, for people.
     pub fn names(&self) -> String {
         self.indexers.iter().map(|indexer| indexer.name.as_str()).collect::<Vec<_>>().join(", ")
     }
@@ -130,27 +131,27 @@ impl LockFile {
     /// Reads a lock file's bytes.
     ///
     /// # Errors
-    /// What is wrong with them, and what to do, in words.
+    /// Why they are wrong, and what to do.
     fn parse(bytes: &[u8]) -> Result<Self, (String, &'static str)> {
-        const ANEW: &str = "look at it, mend it or move it away, and `kymhost plugin add` its plugins anew";
-        let value: Value = serde_json::from_slice(bytes).map_err(|error| (format!("it is no JSON: {error}"), ANEW))?;
+        const ANEW: &str = "fix it or move it away, then install its plugins again with `kymhost plugin add`";
+        let value: Value = serde_json::from_slice(bytes).map_err(|error| (format!("it is not JSON: {error}"), ANEW))?;
         match value.get("format").and_then(Value::as_u64) {
             Some(format) if format == u64::from(FORMAT) => {}
             Some(format) if format > u64::from(FORMAT) => {
                 let why = format!("it has format {format}, this kymhost reads format {FORMAT}");
-                return Err((why, "upgrade kymhost to the one that wrote it"));
+                return Err((why, "upgrade kymhost to the version that wrote it"));
             }
-            _ => return Err(("its 'format' should be 1".to_owned(), ANEW)),
+            _ => return Err(("its 'format' is not 1".to_owned(), ANEW)),
         }
         let file: Self = serde_json::from_value(value).map_err(|error| (format!("it is damaged: {error}"), ANEW))?;
         for (place, entry) in file.plugins.iter().enumerate() {
             let is_digest =
                 entry.sha256.len() == 64 && entry.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
             if !is_digest {
-                return Err((format!("'sha256' of its entry {place} is no SHA-256 in lower-case hex"), ANEW));
+                return Err((format!("'sha256' of entry {place} is not a SHA-256 in lower-case hex"), ANEW));
             }
             if entry.indexers.is_empty() {
-                return Err((format!("its entry {place} has no indexer"), ANEW));
+                return Err((format!("entry {place} has no indexer"), ANEW));
             }
         }
         Ok(file)
@@ -168,32 +169,32 @@ impl LockFile {
     }
 }
 
-/// A lock file's place.
+/// Where a lock file is.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
-    /// What holds it.
+    /// The store with the file.
     pub store: &'a dyn Store,
     /// `plugins.lock.json`, or below a dataset's `index/kymhost/`.
     key: &'static str,
 }
 
 impl<'a> Place<'a> {
-    /// The user's, in kymhost's data folder.
+    /// The user's lock file, in kymhost's data folder.
     pub fn of_user(store: &'a dyn Store) -> Self {
         Self { store, key: USER_KEY }
     }
 
-    /// A dataset's.
+    /// A dataset's lock file.
     pub fn of_dataset(store: &'a dyn Store) -> Self {
         Self { store, key: DATASET_KEY }
     }
 
-    /// Where it is, for people.
+    /// Its path, for people.
     pub fn path(&self) -> PathBuf {
         self.store.root().join(self.key)
     }
 
-    /// What is in it; nothing where there is no such file.
+    /// Its content; empty if there is no such file.
     ///
     /// # Errors
     /// [`LockError::Broken`] (code `bad_lock`), [`LockError::Store`].
@@ -205,10 +206,10 @@ impl<'a> Place<'a> {
         })
     }
 
-    /// Changes it, whole or not at all, while no other process of kymhost does.
+    /// Changes it completely or not at all, while no other process of kymhost changes it.
     ///
     /// # Errors
-    /// As [`Place::read`], [`LockError::Busy`], and what `change` gives: then nothing is changed.
+    /// As [`Place::read`], [`LockError::Busy`], and the error of `change`; then nothing is changed.
     pub fn update<T, E: From<LockError>>(&self, change: impl FnOnce(&mut LockFile) -> Result<T, E>) -> Result<T, E> {
         let _guard = self.hold()?;
         let mut file = self.read()?;
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_lock_file() {
+    fn parse_rejects_broken_files() {
         let mut bad_digest = entry("a", 'a');
         bad_digest["sha256"] = json!("A".repeat(64));
         let mut nameless = entry("a", 'a');
@@ -272,11 +273,11 @@ mod tests {
             (json!({"format": 1, "plugins": []}), Ok(0)),
             (json!({"format": 1, "plugins": [entry("a", 'a'), entry("b", '0')], "more": 1}), Ok(2)),
             (json!({"format": 2, "plugins": 7}), Err("format 2")),
-            (json!({"format": 0, "plugins": []}), Err("'format' should be 1")),
-            (json!({"plugins": []}), Err("'format' should be 1")),
-            (json!([]), Err("'format' should be 1")),
+            (json!({"format": 0, "plugins": []}), Err("'format' is not 1")),
+            (json!({"plugins": []}), Err("'format' is not 1")),
+            (json!([]), Err("'format' is not 1")),
             (json!({"format": 1}), Err("plugins")),
-            (json!({"format": 1, "plugins": [bad_digest]}), Err("entry 0 is no SHA-256")),
+            (json!({"format": 1, "plugins": [bad_digest]}), Err("entry 0 is not a SHA-256")),
             (json!({"format": 1, "plugins": [nameless]}), Err("no indexer")),
         ];
         for (value, expected) in cases {
@@ -292,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_later_versions_are_kept() {
+    fn parse_keeps_fields_of_later_versions() {
         let mut later = entry("a", 'a');
         later["signed_by"] = json!("x");
         let text = json!({"format": 1, "plugins": [later], "policy": {"strict": true}}).to_string();
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_fails_changes_nothing_and_many_changes_are_all_kept() {
+    fn update_keeps_all_changes_and_no_failed_one() {
         let folder = tempfile::tempdir().unwrap();
         let store = LocalStore::open(folder.path()).unwrap();
         let place = Place::of_user(&store);
@@ -337,7 +338,7 @@ mod tests {
         };
         assert_eq!(code, "bad_lock");
         assert!(place.update(|_| Ok::<_, LockError>(())).is_err());
-        assert_eq!(std::fs::read(place.path()).unwrap(), b"{", "a broken one is left for its user to look at");
+        assert_eq!(std::fs::read(place.path()).unwrap(), b"{", "a broken file stays for the user to look at");
     }
 
     fn folder_of<'a>(place: &Place<'a>) -> &'a std::path::Path {
@@ -346,12 +347,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_lock_file_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn parse_survives_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = LockFile::parse(&bytes);
         }
 
         #[test]
-        fn any_damage_is_a_lock_file_or_an_error(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        fn parse_survives_any_damage(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
             let mut bytes = json!({"format": 1, "plugins": [entry("a", 'a')]}).to_string().into_bytes();
             let at = at.index(bytes.len());
             bytes[at] = byte;

@@ -3,12 +3,13 @@
 //! Owns: how many there are, what each is given, when one is ended and replaced: one loop around one `poll`.
 //! Never: loads a library itself; never runs on without bound (see `schedule`).
 
+use crate::death::{Death, said};
 use crate::error::{PluginError, Refusal};
 use crate::failure::{Failure, FailureKind};
 use crate::identity::Identity;
 use crate::indexer::Plugin;
 use crate::job::{self, Answer, Drive, Job, check_version, threads_per_extraction};
-use crate::process::{Death, Heard, Process};
+use crate::process::{Heard, Process};
 use crate::protocol::{self, Item, PROTOCOL, Reply, Request, Start};
 use crate::schedule::{Batch, Schedule};
 use crate::workforce::{Extracted, PoolOptions};
@@ -452,12 +453,12 @@ impl Processes {
         // A process that cannot be waited for is no reason to stop: it was killed.
         let _ = worker.process.end();
         worker.process.listen();
-        let (tail, words) = (worker.process.tail(), worker.process.last_words());
-        tracing::debug!(?death, words, "a worker ended");
+        let tail = worker.process.tail();
+        let said = said(&tail);
+        tracing::debug!(?death, said, "a worker ended");
         if worker.stage != Stage::Ready {
             self.failed_starts += 1;
             let (_, what) = death.describe(&tail);
-            let said = if words.is_empty() { String::new() } else { format!("; it said: {words}") };
             // One may have been killed by somebody.
             if self.failed_starts >= MAX_FAILED_STARTS {
                 let program = self.program.display();
@@ -474,7 +475,7 @@ impl Processes {
         } else if let Some((batch, _)) = worker.queue.pop_front() {
             let blame = worker.answered == 0 || death.is_the_image_s();
             if let Some(image) = ledger.died(batch, blame) {
-                let failure = death.failure(&tail, &words, &format!("in {}", job.describe(image)));
+                let failure = death.failure(&tail, &format!("in {}", job.describe(image)));
                 ledger.answer(image, Answer::Failed(failure), 0);
             }
         }

@@ -1,31 +1,32 @@
-//! One worker process as the host sees it: its pipes, its memory, its words, its death.
+//! One worker process as the host sees it: its pipes, its memory and its log.
 //!
-//! Owns: starting, reading, writing and ending one process. Never: what is sent or why; never waits for a plugin.
+//! Responsible for starting, reading, writing and ending one process. It does not decide what is sent, and never waits for a
+//! plugin.
 
-use crate::failure::{Failure, FailureKind};
 use crate::protocol::{FrameReader, ProtocolError, Reply};
 use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+use tracing::Level;
 
-/// Set in every worker, so that a program which is not kymhost does not start itself for ever.
+/// Set in every worker, so that a program that is not kymhost does not start itself without end.
 pub(crate) const INSIDE: &str = "KYMHOST_WORKER";
 /// A longer line of a plugin is cut.
 const MAX_LINE: usize = 4 << 10;
-/// How much of what a worker said last is kept.
+/// How much of a worker's last output is kept, in bytes.
 const TAIL: usize = 4 << 10;
 /// Reads in a row of one worker's pipe before the others get their turn.
 const MAX_READS: usize = 16;
 /// How long a worker that closed its pipe may take to be gone.
 const LAST_BREATH: Duration = Duration::from_secs(1);
 
-/// What reading a worker's pipe came to.
+/// The result of reading a worker's pipe.
 #[derive(Debug)]
 pub(crate) enum Heard {
     /// A message.
@@ -34,11 +35,11 @@ pub(crate) enum Heard {
     Nothing,
     /// The pipe is closed.
     End,
-    /// What came is no message.
+    /// The bytes are not a message.
     Garbage(String),
 }
 
-/// A worker process. Dropping it ends it, with all that its plugin started in its group.
+/// A worker process. Dropping it ends it, with all processes of its group.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -84,7 +85,7 @@ impl Process {
         if let Some(stderr) = &process.stderr {
             rustix::io::ioctl_fionbio(stderr, true)?;
         }
-        // A larger pipe lets a worker go on while the host is busy. Without it all works.
+        // With a larger pipe a worker goes on while the host is busy. All works without it.
         #[cfg(all(target_os = "linux", not(feature = "portable")))]
         let _ = rustix::pipe::fcntl_setpipe_size(&process.stdout, 1 << 20);
         Ok(process)
@@ -97,13 +98,13 @@ impl Process {
         [Some((self.stdout.as_fd(), PollFlags::IN)), stdin, stderr].into_iter().flatten()
     }
 
-    /// Sends a frame, as far as the pipe takes it now; [`Process::write`] sends the rest.
+    /// Sends as much of a frame as the pipe takes now; [`Process::write`] sends the rest.
     pub(crate) fn send(&mut self, frame: &[u8]) {
         self.outgoing.extend(frame);
         self.write();
     }
 
-    /// Sends what waits, as far as the pipe takes it now. A closed pipe shows when reading.
+    /// Sends as much of what waits as the pipe takes now. Reading finds out that a pipe is closed.
     pub(crate) fn write(&mut self) {
         while !self.outgoing.is_empty() {
             match self.stdin.write(self.outgoing.as_slices().0) {
@@ -133,7 +134,7 @@ impl Process {
             }
             self.reads += 1;
             match self.reader.fill(&mut self.stdout) {
-                // Also in the middle of an answer: the images in it are not answered then.
+                // Possibly in the middle of an answer: its images have no answer then.
                 Ok(0) => return Heard::End,
                 Ok(_) => self.heard = Instant::now(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -143,7 +144,7 @@ impl Process {
         }
     }
 
-    /// When part of an answer came last, if an answer has begun and not ended.
+    /// When the last part of an answer came, if the answer is not complete.
     pub(crate) fn answering_since(&self) -> Option<Instant> {
         (!self.reader.is_empty()).then_some(self.heard)
     }
@@ -172,34 +173,28 @@ impl Process {
         }
     }
 
-    /// What it says from here on belongs to what it does next.
+    /// Forgets its last words: what it says from now on belongs to its next task.
     pub(crate) fn forget_words(&mut self) {
         self.words.tail.clear();
     }
 
-    /// Its last words, in one line.
-    pub(crate) fn last_words(&self) -> String {
-        self.words.last()
-    }
-
-    /// All of the last words, for telling one death from another.
+    /// The end of its output.
     pub(crate) fn tail(&self) -> String {
-        let bytes: Vec<u8> = self.words.tail.iter().copied().collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+        self.words.tail()
     }
 
     fn pid(&self) -> Option<Pid> {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
     }
 
-    /// Whether the process is gone. Leaves its entry in the process table, and so its group's number, alone.
+    /// Whether the process is gone. It stays in the process table, so that nobody else gets its group's number.
     pub(crate) fn is_gone(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         self.status.is_some()
             || self.pid().is_none_or(|pid| !matches!(rustix::process::waitid(WaitId::Pid(pid), options), Ok(None)))
     }
 
-    /// Waits a moment for a process that has closed its pipe; whether it is gone by itself.
+    /// Waits a moment for a process that has closed its pipe. Returns whether it ended by itself.
     pub(crate) fn dies(&self) -> bool {
         let deadline = Instant::now() + LAST_BREATH;
         while !self.is_gone() {
@@ -211,7 +206,7 @@ impl Process {
         true
     }
 
-    /// Ends the process and its group, if they are not gone already, and tells how the process ended.
+    /// Ends the process and its group if they still run. Returns how the process ended.
     pub(crate) fn end(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.status {
             return Ok(status);
@@ -225,7 +220,7 @@ impl Process {
         Ok(status)
     }
 
-    /// Bytes of resident memory, where the platform tells.
+    /// Bytes of resident memory, if the platform reports them.
     #[cfg(all(any(target_os = "linux", target_os = "android"), not(feature = "portable")))]
     pub(crate) fn resident(&self) -> Option<u64> {
         let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).ok()?;
@@ -233,7 +228,7 @@ impl Process {
         pages.checked_mul(rustix::param::page_size() as u64)
     }
 
-    /// Bytes of resident memory, where the platform tells.
+    /// Bytes of resident memory, if the platform reports them.
     #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(feature = "portable"))))]
     pub(crate) fn resident(&self) -> Option<u64> {
         None
@@ -248,7 +243,7 @@ impl Drop for Process {
     }
 }
 
-/// What a worker says on standard error: passed on to the log line by line, its end kept.
+/// What a worker writes to standard error: each line goes to the log, the end is kept.
 #[derive(Debug)]
 struct Words {
     pid: u32,
@@ -279,7 +274,7 @@ impl Words {
         self.tail.drain(..surplus);
     }
 
-    /// Passes on the line begun.
+    /// Passes the current line on to the log.
     fn end(&mut self) {
         if self.line.is_empty() {
             return;
@@ -287,130 +282,29 @@ impl Words {
         let text = String::from_utf8_lossy(&self.line);
         let text = text.trim_end();
         let pid = self.pid;
-        match level(text) {
-            Some((tracing::Level::ERROR, rest)) => tracing::error!(target: "plugin", pid, "{rest}"),
-            Some((tracing::Level::WARN, rest)) => tracing::warn!(target: "plugin", pid, "{rest}"),
-            Some((tracing::Level::DEBUG, rest)) => tracing::debug!(target: "plugin", pid, "{rest}"),
-            Some((tracing::Level::TRACE, rest)) => tracing::trace!(target: "plugin", pid, "{rest}"),
-            Some((_, rest)) => tracing::info!(target: "plugin", pid, "{rest}"),
-            None => tracing::info!(target: "plugin", pid, "{text}"),
+        let (level, text) = level(text).unwrap_or((Level::INFO, text));
+        match level {
+            Level::ERROR => tracing::error!(target: "plugin", pid, "{text}"),
+            Level::WARN => tracing::warn!(target: "plugin", pid, "{text}"),
+            Level::INFO => tracing::info!(target: "plugin", pid, "{text}"),
+            Level::DEBUG => tracing::debug!(target: "plugin", pid, "{text}"),
+            Level::TRACE => tracing::trace!(target: "plugin", pid, "{text}"),
         }
         self.line.clear();
     }
 
-    fn last(&self) -> String {
-        const LINES: usize = 3;
-        const CHARACTERS: usize = 500;
+    fn tail(&self) -> String {
         let bytes: Vec<u8> = self.tail.iter().copied().collect();
-        let text = String::from_utf8_lossy(&bytes);
-        let said = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("note: "));
-        let lines: Vec<&str> = said.collect();
-        let kept = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("; ");
-        let cut = kept.chars().count().saturating_sub(CHARACTERS);
-        kept.chars().skip(cut).map(|c| if c.is_control() { ' ' } else { c }).collect()
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
 /// The level that a line of a worker's log begins with, and the rest of the line.
-fn level(line: &str) -> Option<(tracing::Level, &str)> {
+fn level(line: &str) -> Option<(Level, &str)> {
     let (word, rest) = line.trim_start().split_once(' ')?;
-    let level = match word {
-        "ERROR" => tracing::Level::ERROR,
-        "WARN" => tracing::Level::WARN,
-        "INFO" => tracing::Level::INFO,
-        "DEBUG" => tracing::Level::DEBUG,
-        "TRACE" => tracing::Level::TRACE,
-        _ => return None,
-    };
+    let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+    let level = levels.into_iter().find(|level| level.as_str() == word)?;
     Some((level, rest.trim_start()))
-}
-
-/// How a worker came to its end.
-#[derive(Debug)]
-pub(crate) enum Death {
-    /// By itself.
-    Ended(ExitStatus),
-    /// Ended by us: it answered nothing for so long.
-    Timeout(Duration),
-    /// Ended by us: it used so many bytes of so many allowed.
-    Memory { used: u64, allowed: u64 },
-    /// Ended by us: it lives, but does not speak as it should.
-    Mute(String),
-}
-
-impl Death {
-    /// Whether the image in hand is guilty whatever the worker did before.
-    pub(crate) fn is_the_image_s(&self) -> bool {
-        matches!(self, Self::Timeout(_))
-    }
-
-    /// The failure of the image that the worker had in hand. `tail` is what it said last, `words` that in one line.
-    pub(crate) fn failure(&self, tail: &str, words: &str, doing: &str) -> Failure {
-        let (kind, what) = self.describe(tail);
-        let said = if words.is_empty() { String::new() } else { format!("; it said: {words}") };
-        Failure::new(kind, format!("the plugin {what} {doing}{said}"))
-    }
-
-    /// What sort of end, and what happened, as in "the plugin …".
-    pub(crate) fn describe(&self, tail: &str) -> (FailureKind, String) {
-        match self {
-            Self::Timeout(limit) => {
-                (FailureKind::Timeout, format!("took longer than the {} s of --timeout", limit.as_secs_f64()))
-            }
-            Self::Memory { used, allowed } => {
-                let (used, allowed) = (used >> 20, allowed >> 20);
-                let what = format!("used {used} MiB of memory, more than the {allowed} MiB of --max-memory,");
-                (FailureKind::Memory, what)
-            }
-            Self::Mute(why) => (FailureKind::Error, format!("spoiled the worker's answers ({why})")),
-            Self::Ended(status) => match status.signal() {
-                Some(number) if number == Signal::ABORT.as_raw() => abort(tail),
-                Some(number) if number == Signal::KILL.as_raw() => {
-                    let what = "was killed by SIGKILL (by somebody, or by the system when memory ran out)";
-                    (FailureKind::Signal, what.to_owned())
-                }
-                Some(number) => (FailureKind::Signal, format!("was killed by {}", signal_name(number))),
-                None => {
-                    (FailureKind::Exit, format!("ended the process with exit code {}", status.code().unwrap_or(-1)))
-                }
-            },
-        }
-    }
-}
-
-fn abort(tail: &str) -> (FailureKind, String) {
-    let out_of_memory =
-        tail.contains("std::bad_alloc") || tail.contains("memory allocation of") && tail.contains("failed");
-    if out_of_memory {
-        (FailureKind::Memory, "asked for more memory than it may have and aborted".into())
-    } else if tail.contains("has overflowed its stack") {
-        (FailureKind::Abort, "overflowed its stack (SIGABRT)".into())
-    } else {
-        (FailureKind::Abort, "aborted (SIGABRT)".into())
-    }
-}
-
-fn signal_name(number: i32) -> String {
-    const NAMES: [(Signal, &str); 16] = [
-        (Signal::SEGV, "SIGSEGV (it touched memory that is not its own)"),
-        (Signal::BUS, "SIGBUS (it touched memory that is not there)"),
-        (Signal::ILL, "SIGILL (an instruction that this processor does not have)"),
-        (Signal::FPE, "SIGFPE (a division that cannot be done)"),
-        (Signal::TRAP, "SIGTRAP"),
-        (Signal::SYS, "SIGSYS"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::INT, "SIGINT"),
-        (Signal::HUP, "SIGHUP"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::PIPE, "SIGPIPE"),
-        (Signal::ALARM, "SIGALRM"),
-        (Signal::USR1, "SIGUSR1"),
-        (Signal::USR2, "SIGUSR2"),
-        (Signal::XCPU, "SIGXCPU (its processor time ran out)"),
-        (Signal::XFSZ, "SIGXFSZ (a file grew too large)"),
-    ];
-    let known = NAMES.iter().find(|(signal, _)| signal.as_raw() == number);
-    known.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }
 
 #[cfg(test)]
@@ -418,31 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_end_has_its_kind() {
-        let ended = |raw| Death::Ended(ExitStatus::from_raw(raw));
-        let cases = [
-            (ended(6), "", FailureKind::Abort, "aborted"),
-            (ended(6), "thread 'main' has overflowed its stack\nfatal", FailureKind::Abort, "overflowed its stack"),
-            (ended(6), "memory allocation of 800 bytes failed", FailureKind::Memory, "more memory"),
-            (ended(6), "terminate called after throwing an instance of 'std::bad_alloc'", FailureKind::Memory, "mem"),
-            (ended(11), "", FailureKind::Signal, "SIGSEGV"),
-            (ended(9), "", FailureKind::Signal, "SIGKILL"),
-            (ended(63), "", FailureKind::Signal, "signal 63"),
-            (ended(7 << 8), "", FailureKind::Exit, "exit code 7"),
-            (ended(0), "", FailureKind::Exit, "exit code 0"),
-            (Death::Timeout(Duration::from_millis(1500)), "", FailureKind::Timeout, "1.5 s"),
-            (Death::Memory { used: 300 << 20, allowed: 200 << 20 }, "", FailureKind::Memory, "300 MiB"),
-            (Death::Mute("x".into()), "", FailureKind::Error, "x"),
-        ];
-        for (death, tail, kind, part) in cases {
-            let (got, what) = death.describe(tail);
-            assert_eq!(got, kind, "{death:?}");
-            assert!(what.contains(part), "{what}");
-        }
-    }
-
-    #[test]
-    fn words_are_bounded_and_the_last_are_kept() {
+    fn words_are_bounded_and_keep_the_end() {
         let mut words = Words::new(1);
         for _ in 0..10 {
             words.take(&[b'x'; 3000]);
@@ -450,16 +320,14 @@ mod tests {
         assert!(words.line.len() <= MAX_LINE);
         words.take(b"\none\n\n two \nnote: run with backtrace\nthr\x07ee");
         assert_eq!(words.tail.len(), TAIL);
-        assert_eq!(words.last(), "one; two; thr ee");
-        words.take("é".repeat(2000).as_bytes());
-        assert!(words.last().chars().count() <= 500);
+        assert!(words.tail().ends_with("thr\x07ee"));
     }
 
     #[test]
-    fn levels_are_recognised() {
+    fn level_reads_the_first_word() {
         for (line, expected) in [
-            (" WARN odd", Some((tracing::Level::WARN, "odd"))),
-            ("ERROR  bad", Some((tracing::Level::ERROR, "bad"))),
+            (" WARN odd", Some((Level::WARN, "odd"))),
+            ("ERROR  bad", Some((Level::ERROR, "bad"))),
             ("WARNING odd", None),
             ("plain", None),
             ("", None),

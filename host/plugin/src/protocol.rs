@@ -430,14 +430,14 @@ impl FrameReader {
 }
 
 /// Appends rows to a body as one Arrow IPC stream.
-pub(crate) fn write_rows(rows: &RecordBatch, body: &mut Vec<u8>) -> Result<(), ArrowError> {
+pub fn write_rows(rows: &RecordBatch, body: &mut Vec<u8>) -> Result<(), ArrowError> {
     let mut writer = StreamWriter::try_new(body, &rows.schema())?;
     writer.write(rows)?;
     writer.finish()
 }
 
 /// Reads one Arrow IPC stream: whole, and nothing after it.
-pub(crate) fn read_rows(stream: Buffer) -> Result<RecordBatch, ArrowError> {
+pub fn read_rows(stream: Buffer) -> Result<RecordBatch, ArrowError> {
     // Arrow's reader checks values, but asserts on some damaged offsets. A plugin may spoil its worker's memory.
     catch_unwind(|| decode(stream)).unwrap_or_else(|_| Err(ArrowError::IpcError("the stream is damaged".into())))
 }

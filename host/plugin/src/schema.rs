@@ -28,12 +28,11 @@ pub struct Schema {
 
 /// Why a schema cannot be used, or why params do not match it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.diagnose().message())]
 pub enum SchemaError {
     /// The text that the plugin declares is not a JSON Schema: what is wrong, and where.
-    #[error("{}", self.diagnose().message())]
     Bad(String),
     /// The params do not match the schema: one sentence each.
-    #[error("{}", self.diagnose().message())]
     Invalid(Vec<String>),
 }
 

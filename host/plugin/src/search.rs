@@ -1,11 +1,11 @@
-//! Finding libraries by an indexer's name or a path: cards only, nothing is run.
+//! Finds libraries by an indexer's name or a path. It reads cards only and runs nothing.
 //!
-//! Owns: the search path, what a `--plugin` text means. Which files are safe to take code from is `trust`'s.
-//! Never: loads a library; never looks into the dataset or, unless told by a path, the working folder.
+//! Responsible for the search path and for what a `--plugin` text means; `trust` decides which files are safe to load. It
+//! never loads a library, and never looks into the dataset or, unless a path leads there, into the working folder.
 //!
-//! Of the files in a folder those count that have the platform's suffix and our section. A library whose card cannot
-//! be read, or that is cut off, is nobody's in [`find_plugin`] (its names are unknown) and listed with its error by
-//! [`list_plugins`]; libraries without our section are not ours in either.
+//! The libraries in a folder are the files with the platform's suffix and our section. If a card cannot be read,
+//! [`find_plugin`] skips the library, because its indexers' names are unknown, and [`list_plugins`] lists it with its error.
+//! Both skip libraries without our section.
 
 use crate::card_file::{CardFile, read_card_file};
 use crate::error::{CardSummary, PluginError, Refusal};
@@ -14,42 +14,42 @@ use crate::indexer::{IndexerInfo, Plugin};
 use crate::library::check_card;
 use crate::lockfile::Locked;
 use crate::names::plain_name;
-use crate::platform::check_platform;
 use crate::trust::{Trust, Writers, check_writers};
 use kymhost_plugin_api::card::Card;
 use kymhost_store::text::{self, one_line, path_text};
 use std::collections::HashSet;
 use std::fs::Metadata;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The platform's own suffix of dynamic libraries.
 const SUFFIX: &str = std::env::consts::DLL_EXTENSION;
-/// Every platform's: such a text is a path, never a name.
+/// The suffixes of all platforms: a text that ends with one is a path, never a name.
 const SUFFIXES: [&str; 3] = ["so", "dylib", "dll"];
-/// More files than this are not looked at in one folder.
+/// No more files of one folder are looked at.
 const MAX_FILES: usize = 10_000;
-/// More names or folders than this are not listed in one message.
+/// A message lists no more names or folders.
 const MAX_LISTED: usize = 20;
 
-/// Where libraries are sought, in order; built by the program from its arguments and environment.
+/// Where libraries are searched for, in order. The program makes it from its arguments and environment.
 #[derive(Debug, Clone, Default)]
 pub struct SearchPath {
     /// Folders, in order.
     pub folders: Vec<PathBuf>,
-    /// What the user's lock file says.
+    /// The user's lock file.
     pub trust: Trust,
 }
 
 /// A library on the search path.
 struct Candidate {
     library: PathBuf,
-    /// The folder of the search path, which need not be the one that it really is in.
+    /// The folder of the search path. A link may lead to the library from there.
     folder: PathBuf,
     file: Result<CardFile, PluginError>,
 }
 
 impl Candidate {
-    /// What may be used of it.
+    /// Its card and digest, if it may be used.
     fn vet(&self, trust: &Trust) -> Result<(&CardFile, Option<Pin>), PluginError> {
         let pinned = || {
             let real = self.folder.canonicalize().unwrap_or_else(|_| self.folder.clone());
@@ -59,10 +59,15 @@ impl Candidate {
             check_file(&self.library, file)?;
             Ok((file, pin))
         };
-        pinned().map_err(|error: PluginError| match &self.file {
+        pinned().map_err(|error: PluginError| self.name_indexers(error))
+    }
+
+    /// The error with what the card says, if it can be read.
+    fn name_indexers(&self, error: PluginError) -> PluginError {
+        match &self.file {
             Ok(file) => error.about(&file.card),
             Err(_) => error,
-        })
+        }
     }
 }
 
@@ -74,7 +79,7 @@ pub fn find_plugin(spec: &str, search: &SearchPath) -> Result<Plugin, PluginErro
     }
 }
 
-/// Every library on the search path: what its card lists, or why it cannot be used.
+/// Every library on the search path, with the indexers on its card or the reason why it cannot be used.
 pub fn list_plugins(search: &SearchPath) -> Vec<(PathBuf, Result<Vec<Plugin>, PluginError>)> {
     let list = |candidate: Candidate| {
         let plugins = candidate.vet(&search.trust).map(|(file, pin)| plugins(&candidate.library, &file.card, &pin));
@@ -83,7 +88,7 @@ pub fn list_plugins(search: &SearchPath) -> Vec<(PathBuf, Result<Vec<Plugin>, Pl
     candidates(search).into_iter().map(list).collect()
 }
 
-/// Why a library that its user names would not be loaded; all that can be said without running it.
+/// Why a library that the user names would not be loaded, as far as its file shows.
 pub fn refusal_of_file(library: &Path, file: &CardFile, trust: &Trust) -> Option<PluginError> {
     vet_path(library, file, trust).err()
 }
@@ -97,13 +102,13 @@ fn vet_path(library: &Path, file: &CardFile, trust: &Trust) -> Result<Option<Pin
     pinned().map_err(|error: PluginError| error.about(&file.card))
 }
 
-/// A library that is to be installed or trusted, whatever its digest and whichever group may write to it.
+/// Checks a library that the user installs or trusts. Any digest and any writing group are allowed.
 pub fn vet_unpinned(library: &Path, file: &CardFile) -> Result<(), PluginError> {
     let checked = writers(library, Given::Path).and_then(|_| check_file(library, file));
     checked.map_err(|error| error.about(&file.card))
 }
 
-/// The library that a `--plugin` text means, whatever its digest and whichever group may write to it.
+/// The library that a `--plugin` text means. Any digest and any writing group are allowed.
 pub fn locate(spec: &str, search: &SearchPath) -> Result<PathBuf, PluginError> {
     match Spec::of(spec) {
         Spec::Path(path, _) => real_path(path),
@@ -118,11 +123,10 @@ pub fn locate(spec: &str, search: &SearchPath) -> Result<PathBuf, PluginError> {
     }
 }
 
-/// What can be said against a library from its file alone.
+/// Refuses a library for what its file shows.
 fn check_file(library: &Path, file: &CardFile) -> Result<(), PluginError> {
-    check_platform(file.format, &file.platforms, &file.card.target)
-        .map_err(|refusal| refusal.of(library))
-        .and_then(|()| check_card(library, &file.card))
+    file.check_platform().map_err(|refusal| refusal.of(library))?;
+    check_card(library, &file.card)
 }
 
 /// What a `--plugin` text means.
@@ -152,7 +156,7 @@ fn is_path(text: &str) -> bool {
             .is_some_and(|found| SUFFIXES.iter().any(|suffix| found.eq_ignore_ascii_case(suffix)))
 }
 
-/// Where a file really is counts, for what may be changed by whom, and for the loader.
+/// The path without links: who may change the library depends on it.
 fn real_path(path: &Path) -> Result<PathBuf, PluginError> {
     let help = "give an indexer's name, or the path of a plugin's library";
     path.canonicalize().map_err(|error| Refusal::new("unreadable", error.to_string(), help).of(path))
@@ -172,13 +176,13 @@ fn find_path(path: &Path, name: Option<&str>, trust: &Trust) -> Result<Plugin, P
     match <[Plugin; 1]>::try_from(chosen) {
         Ok([plugin]) => Ok(plugin),
         Err(chosen) if chosen.is_empty() => {
-            let why = format!("it has no indexer '{}', but {names}", one_line(name.unwrap_or_default()));
-            refused("no_indexer", why, "give the name of an indexer that the library has".to_owned())
+            let why = format!("it has no indexer '{}', only {names}", one_line(name.unwrap_or_default()));
+            refused("no_indexer", why, "give the name of one of its indexers".to_owned())
         }
         Err(_) => refused(
             "several_indexers",
             format!("it has several indexers: {names}"),
-            format!("name one of them, as in {}:NAME", path_text(path)),
+            format!("add the name of one of them: {}:NAME", path_text(path)),
         ),
     }
 }
@@ -194,8 +198,8 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
             holders.push(candidate);
         }
     }
-    // A folder may hold builds for several platforms: ours is meant.
-    let is_native = |holder: &&Candidate| holder.file.as_ref().is_ok_and(is_for_this_platform);
+    // A folder may hold builds for several platforms. The one for this platform counts.
+    let is_native = |holder: &&Candidate| holder.file.as_ref().is_ok_and(|file| file.check_platform().is_ok());
     if holders.iter().any(&is_native) {
         holders.retain(is_native);
     }
@@ -210,10 +214,7 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
             let why = format!("the indexer '{name}' is also in {}", listed(&others));
             let error = Refusal::new("two_libraries", why, "give the path of one of them, or remove the other")
                 .of(&first.library);
-            return Err(match &first.file {
-                Ok(file) => error.about(&file.card),
-                Err(_) => error,
-            });
+            return Err(first.name_indexers(error));
         }
     };
     let (file, pin) = holder.vet(&search.trust)?;
@@ -223,14 +224,14 @@ fn find_name(name: &str, search: &SearchPath) -> Result<Plugin, PluginError> {
         .ok_or_else(|| not_found(name, search, known, 0))
 }
 
-/// Why an indexer that was installed is in no library now: its file is gone, broken, or another one.
+/// Why an installed indexer was not found: its file is gone, broken, or has other indexers now.
 fn installed_but_unusable(name: &str, search: &SearchPath) -> Result<(), PluginError> {
     let Some(entry) = search.trust.named(name) else { return Ok(()) };
     let Some(library) = entry.file.as_deref() else { return Ok(()) };
     if let Some(missing) = missing(entry) {
         return Err(missing);
     }
-    // A file that is whole and in none of the folders that are searched is no reason.
+    // A good file in a folder that is not searched is no reason.
     let real = real_path(library)?;
     let file = read_card_file(&real)?;
     vet_path(&real, &file, &search.trust).map(|_| ())
@@ -248,13 +249,9 @@ pub fn missing(entry: &Locked) -> Option<PluginError> {
         Some(path) => format!("install it again: kymhost plugin add '{}'", path_text(path)),
         None => "install it again with kymhost plugin add".to_owned(),
     };
-    let why = format!("{names} was installed, but the file no longer exists");
+    let why = format!("{names} was installed, but its file no longer exists");
     let help = format!("{again}; or forget it: kymhost plugin remove {first}");
     Some(Refusal::new("missing", why, help).of(library))
-}
-
-fn is_for_this_platform(file: &CardFile) -> bool {
-    check_platform(file.format, &file.platforms, &file.card.target).is_ok()
 }
 
 fn not_found(name: &str, search: &SearchPath, mut known: Vec<&str>, unreadable: usize) -> PluginError {
@@ -277,35 +274,41 @@ fn not_found(name: &str, search: &SearchPath, mut known: Vec<&str>, unreadable: 
     }
 }
 
-/// The libraries on the search path that are ours, in order, each once however it is reached.
+/// The libraries on the search path that are plugins, in order. Each comes once, also if several links lead to it.
 fn candidates(search: &SearchPath) -> Vec<Candidate> {
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for folder in search.folders.iter().filter(|folder| !folder.as_os_str().is_empty()) {
-        let Ok(entries) = std::fs::read_dir(folder) else { continue };
-        let mut files: Vec<PathBuf> = entries
-            .take(MAX_FILES)
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.extension().is_some_and(|found| found == SUFFIX))
-            .collect();
-        files.sort_unstable();
-        for file in files {
+        for file in libraries_in(folder).unwrap_or_default() {
             let Ok(library) = file.canonicalize() else { continue };
             let Ok(metadata) = library.metadata() else { continue };
-            if !metadata.is_file() || !seen.insert(identity(&library, &metadata)) {
+            if !seen.insert(identity(&library, &metadata)) {
                 continue;
             }
             let card_file = read_card_file(&library);
-            // What was installed is ours, whatever has become of it.
-            if card_file.as_ref().is_err_and(|error| matches!(error.code(), "no_library" | "no_card"))
-                && search.trust.entry_of(&library).is_none()
-            {
+            // What was installed is ours, whatever happened to it since.
+            let is_ours = || search.trust.entry_of(&library).is_some();
+            if card_file.as_ref().is_err_and(PluginError::is_no_plugin) && !is_ours() {
                 continue;
             }
             found.push(Candidate { library, folder: folder.clone(), file: card_file });
         }
     }
     found
+}
+
+/// The files in a folder that are named like libraries of this platform, sorted.
+///
+/// # Errors
+/// If the folder cannot be listed.
+pub fn libraries_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?
+        .take(MAX_FILES)
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|found| found == SUFFIX) && path.is_file())
+        .collect();
+    files.sort_unstable();
+    Ok(files)
 }
 
 fn plugins(library: &Path, card: &Card, pin: &Option<Pin>) -> Vec<Plugin> {
@@ -322,31 +325,31 @@ fn names_of(plugins: &[Plugin]) -> String {
     listed(plugins.iter().map(|plugin| plugin.indexer.name.as_str()))
 }
 
-/// How a library came to be considered.
+/// How a library was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Given {
-    /// Its user named it.
+    /// The user gave its path.
     Path,
-    /// It was in a folder.
+    /// It is in a folder of the search path.
     Folder,
 }
 
-/// That nobody but this user and root can have put the code there, but for groups, which are told.
+/// Refuses a library if anybody but this user and root could have written the code. Returns a group that could.
 fn writers(library: &Path, given: Given) -> Result<Writers, PluginError> {
     let file = check_writers(library, false)?;
     let folder = library.parent().unwrap_or(library);
-    // A sticky folder such as /tmp lets others add files, not replace this user's: enough for a file that was named.
+    // In a sticky folder such as /tmp others can add files, but not replace this user's. If the user gave the path, that is enough.
     Ok(file.and(check_writers(folder, given == Given::Path)?))
 }
 
-/// The same for every way to one file, hard links included.
+/// Equal for all paths of one file, also for hard links.
 #[cfg(unix)]
 fn identity(_library: &Path, metadata: &Metadata) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino())
 }
 
-/// The same for every way to one file.
+/// Equal for all paths of one file.
 #[cfg(not(unix))]
 fn identity(library: &Path, _metadata: &Metadata) -> PathBuf {
     library.to_owned()
@@ -360,7 +363,7 @@ fn listed<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
     }
 }
 
-/// How many letters must be added, left out, changed or swapped with their neighbour, ignoring case and what is long.
+/// How many letters differ, ignoring case and the end of long names. Two swapped letters count once.
 fn distance(one: &str, other: &str) -> usize {
     let start = |text: &str| text.chars().take(64).flat_map(char::to_lowercase).collect::<String>();
     strsim::osa_distance(&start(one), &start(other))
@@ -371,7 +374,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_text_means() {
+    fn spec_is_name_or_path() {
         let path = |path, name| Spec::Path(Path::new(path), name);
         for (text, expected) in [
             ("velocity_events", Spec::Name("velocity_events")),
@@ -391,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn near_names() {
+    fn distance_counts_letters() {
         for (one, other, expected) in [
             ("radon", "radon", 0),
             ("Radon", "radon", 0),

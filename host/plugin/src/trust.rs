@@ -1,12 +1,12 @@
-//! Which libraries code may be taken from: who may write to them, and whether their bytes are those that were installed.
+//! Which libraries may be loaded: who may write to them, and whether their bytes are those that were installed.
 //!
-//! Owns: those rules. Never: changes the lock file (see `author::install`), loads a library.
+//! It does not change a lock file (see `author::install`) and does not load a library. The rules:
 //!
-//! - What everybody may write to, or what belongs to neither this user nor root, is refused.
-//! - What a group may write to is taken where its digest is in the user's lock file, or where the group is the user's own:
-//!   the primary group of this user, of which nobody else is a member as `/etc/passwd` and `/etc/group` say.
-//! - A library that is in the user's lock file must have the digest that stands there.
-//! - An indexer that is in the dataset's lock file must come from a library with the digest that stands there.
+//! - A file or folder is refused if everybody may write to it, or if it belongs to neither this user nor root.
+//! - If a group may write to it, its digest must be in the user's lock file; except if the group is the user's own, that is,
+//!   the primary group of this user without other members in `/etc/passwd` and `/etc/group`.
+//! - A library that is in the user's lock file must have the digest in it.
+//! - An indexer that is in the dataset's lock file must come from a library with the digest in it.
 
 use crate::error::{LockError, PluginError, Refusal};
 use crate::identity::{Pin, hash};
@@ -15,9 +15,10 @@ use crate::lockfile::{LockFile, Locked, Place};
 use kymhost_dataset::Dataset;
 use kymhost_store::LocalStore;
 use kymhost_store::text::{one_line, path_text};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-/// What the user's lock file says.
+/// The user's lock file.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     path: PathBuf,
@@ -25,27 +26,20 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Of the lock file in a data folder; of none where there is no such folder.
+    /// Reads the lock file in a data folder; nothing is in it if there is no such folder.
     ///
     /// # Errors
-    /// [`PluginError::Refused`] where it cannot be read, is broken (code `bad_lock`), or others may write to it or to the folder.
+    /// [`PluginError::Refused`] if it cannot be read or is broken (code `bad_lock`), or if others may write to it or to the
+    /// folder.
     pub fn of_user(data: &Path) -> Result<Self, PluginError> {
         if !data.is_dir() {
             return Ok(Self::default());
         }
-        let refused = |error: &dyn std::fmt::Display| {
-            let why = format!("the lock file of plugins cannot be read: {error}");
-            Refusal::new("bad_lock", why, "check its owner and permissions").of(&data.join("plugins.lock.json"))
-        };
+        let refused = |error: &dyn Display| unreadable_lock(&data.join("plugins.lock.json"), error);
         let store = LocalStore::open(data).map_err(|error| refused(&error))?;
         let place = Place::of_user(&store);
-        let path = place.path();
-        let file = match place.read() {
-            Ok(file) => file,
-            Err(LockError::Broken(error)) => return Err(error),
-            Err(error) => return Err(refused(&error)),
-        };
-        // Whoever may write to it, or put another in its place, could say what is trusted.
+        let (path, file) = (place.path(), read_lock(&place)?);
+        // Whoever may write to it, or replace it, decides what is trusted.
         if !file.plugins.is_empty() {
             check_no_group(check_writers(&path, false)?)?;
         }
@@ -74,7 +68,7 @@ impl Trust {
         self.file.named(name)
     }
 
-    /// Whether a library may be loaded, as far as its bytes and who may change them go. The digest is told where it had to be known.
+    /// Refuses a library for its digest or for who may change it. Returns the digest if the rules needed it.
     pub(crate) fn check(&self, library: &Path, writers: &Writers) -> Result<Option<Pin>, PluginError> {
         let entry = self.entry_of(library);
         if entry.is_none() && writers.group_may_write.is_none() {
@@ -82,7 +76,7 @@ impl Trust {
         }
         let (file, sha256) = hash(library)?;
         if let Some(entry) = entry {
-            check_digest(library, entry, &sha256, &Whose::User(&self.path))?;
+            check_digest(library, entry, &sha256, Whose::User, &self.path)?;
         } else if let Some((path, gid)) = &writers.group_may_write
             && !self.file.plugins.iter().any(|entry| entry.sha256 == sha256)
         {
@@ -98,7 +92,7 @@ impl Trust {
     }
 }
 
-/// What only this user and root may write to, whatever is trusted.
+/// Refuses a group that may write, whatever is trusted.
 pub(crate) fn check_no_group(writers: Writers) -> Result<(), PluginError> {
     let Some((path, gid)) = writers.group_may_write else { return Ok(()) };
     let why =
@@ -107,48 +101,39 @@ pub(crate) fn check_no_group(writers: Writers) -> Result<(), PluginError> {
     Err(Refusal::new("group_writable", why, help).of(&path))
 }
 
-enum Whose<'a> {
-    User(&'a Path),
-    Dataset(&'a Path),
+/// Whose lock file has an entry.
+#[derive(Clone, Copy)]
+enum Whose {
+    User,
+    Dataset,
 }
 
-fn check_digest(library: &Path, entry: &Locked, found: &str, whose: &Whose<'_>) -> Result<(), PluginError> {
+fn check_digest(library: &Path, entry: &Locked, found: &str, whose: Whose, lock: &Path) -> Result<(), PluginError> {
     if entry.sha256 == found {
         return Ok(());
     }
-    let name = entry.indexers.first().map_or("NAME", |indexer| indexer.name.as_str());
-    let name = one_line(name);
-    let (lock, help) = match whose {
-        Whose::User(path) => {
-            (path, format!("see what changed and, if the change is wanted, trust it: kymhost plugin trust {name}"))
-        }
-        Whose::Dataset(path) => (
-            path,
+    let name = one_line(entry.indexers.first().map_or("NAME", |indexer| indexer.name.as_str()));
+    let (what, help) = match whose {
+        Whose::User => (
+            format!("'{name}' is not the library that was installed at {}", one_line(&entry.locked_utc)),
+            format!("see what changed and, if you want the change, trust it: kymhost plugin trust {name}"),
+        ),
+        Whose::Dataset => (
+            format!("'{name}' is not the library that this dataset asks for"),
             format!(
                 "get the library with that digest; or, if all users of the dataset should use this one: \
                  kymhost plugin trust {name} --dataset-lock"
             ),
         ),
     };
-    let what = match whose {
-        Whose::User(_) => format!("'{name}' is not the library that was installed at {}", one_line(&entry.locked_utc)),
-        Whose::Dataset(_) => format!("'{name}' is not the library that this dataset asks for"),
-    };
     let why = format!("{what} ({})\nits SHA-256 is {found}\nit was           {}", path_text(lock), entry.sha256);
     Err(Refusal::new("digest_changed", why, help).of(library))
 }
 
-/// Holds a plugin against the dataset's lock file, where there is one. What comes back is the plugin with the digest that was seen.
+/// Checks a plugin by the dataset's lock file, if there is one. Returns the plugin with the digest that was found.
 pub(crate) fn for_dataset(plugin: &Plugin, dataset: &Dataset) -> Result<Plugin, PluginError> {
     let place = Place::of_dataset(dataset.store().as_ref());
-    let file = match place.read() {
-        Ok(file) => file,
-        Err(LockError::Broken(error)) => return Err(error),
-        Err(error) => {
-            let why = format!("the dataset's lock file of plugins cannot be read: {error}");
-            return Err(Refusal::new("bad_lock", why, "check its owner and permissions").of(&place.path()));
-        }
-    };
+    let file = read_lock(&place)?;
     let mut plugin = plugin.clone();
     let Some(entry) = file.named(&plugin.indexer.name) else { return Ok(plugin) };
     let pin = match plugin.pin.take() {
@@ -158,16 +143,28 @@ pub(crate) fn for_dataset(plugin: &Plugin, dataset: &Dataset) -> Result<Plugin, 
             Pin { file, sha256 }
         }
     };
-    check_digest(&plugin.library, entry, &pin.sha256, &Whose::Dataset(&place.path()))
+    check_digest(&plugin.library, entry, &pin.sha256, Whose::Dataset, &place.path())
         .map_err(|error| error.with_card(&plugin.card))?;
     plugin.pin = Some(pin);
     Ok(plugin)
 }
 
-/// Who but this user and root may write to a library or the folders on the way to it.
+fn read_lock(place: &Place<'_>) -> Result<LockFile, PluginError> {
+    place.read().map_err(|error| match error {
+        LockError::Broken(error) => error,
+        other => unreadable_lock(&place.path(), &other),
+    })
+}
+
+fn unreadable_lock(path: &Path, error: &dyn Display) -> PluginError {
+    let why = format!("the lock file of plugins cannot be read: {error}");
+    Refusal::new("bad_lock", why, "check its owner and permissions").of(path)
+}
+
+/// A group that may write to a library or to its folders.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Writers {
-    /// A path and the group that may write to it, which is not the user's own.
+    /// A path and the group that may write to it. It is not the user's own group.
     group_may_write: Option<(PathBuf, u32)>,
 }
 
@@ -183,8 +180,8 @@ impl Writers {
     }
 }
 
-/// Refuses a file or folder that anybody may write to, or that another user owns. `sticky_is_safe`: a sticky folder lets others
-/// add files, not replace this user's.
+/// Refuses a file or folder if anybody may write to it or if another user owns it. `sticky_is_safe`: in a sticky folder
+/// others can add files, but not replace this user's.
 #[cfg(unix)]
 pub(crate) fn check_writers(path: &Path, sticky_is_safe: bool) -> Result<Writers, PluginError> {
     use std::os::unix::fs::MetadataExt;
@@ -215,7 +212,7 @@ pub(crate) fn check_writers(_path: &Path, _sticky_is_safe: bool) -> Result<Write
     Ok(Writers::default())
 }
 
-/// Whether a group is this user's own; asked of the system once.
+/// Whether a group is this user's own. The system is asked once.
 #[cfg(unix)]
 fn is_own_group(gid: u32) -> bool {
     use std::sync::OnceLock;
@@ -227,7 +224,7 @@ fn is_own_group(gid: u32) -> bool {
     *own == Some(gid)
 }
 
-/// The primary group of a user, where nobody else is a member of it.
+/// The primary group of a user, if nobody else is a member of it.
 #[cfg(unix)]
 fn own_group(uid: u32, passwd: &str, group: &str) -> Option<u32> {
     // name:password:uid:gid:…
@@ -260,7 +257,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)]
-    fn whose_a_group_is() {
+    fn own_group_has_no_other_member() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\n\
                       bob:x:1001:100::/home/bob:/bin/sh\ncleo:x:1002:100::/home/cleo:/bin/sh\n\
                       dan:x:1003:1003::/:/bin/sh\nbroken line\nodd:x:y:z\n";

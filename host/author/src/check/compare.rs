@@ -1,25 +1,26 @@
-//! The rules of the suite that are functions over values: what differs, what is another value, what is steady.
-//! Owns: those. Never: I/O, calls of a plugin.
+//! The rules of the suite over values: how tables differ, which values are other ones, whether memory is steady.
+//!
+//! Pure functions: no I/O, no calls of a plugin.
 
 use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::{DataType, Schema};
 use arrow::util::display::array_value_to_string;
 use kymhost_plugin_api::Json;
 
-/// Leaves of one document that are tried one by one, at most.
+/// No more leaves of one document are tried one by one.
 const MAX_LEAVES: usize = 32;
-/// Extractions over which memory is to be steady.
+/// Extractions for the memory check.
 pub(crate) const CALLS: u64 = 10_000;
-/// Memory that grows by more than this over [`CALLS`] extractions is kept by the plugin: some 105 bytes a call.
+/// If memory grows by more over [`CALLS`] extractions, the plugin keeps it: about 105 bytes per call.
 const LEAK_BYTES: u64 = 1 << 20;
-/// Less than this seen to grow is no proof of that: an allocator takes memory from the system in pieces of 128 KiB.
+/// Growth must also exceed this to prove it: an allocator takes memory from the system in pieces of 128 KiB.
 const LEAK_SEEN_BYTES: u64 = 256 << 10;
-/// Memory that grows by more than this should be looked at: some 26 bytes a call. Less than one small allocation each is nobody's habit.
+/// If memory grows by more, somebody should look at it: about 26 bytes per call, one small allocation each.
 const DRIFT_BYTES: u64 = 256 << 10;
-/// The same for what is to be looked at.
+/// Growth must also exceed this for that.
 const DRIFT_SEEN_BYTES: u64 = 64 << 10;
 
-/// The first difference between two tables; `None` where they are the same, `NaN` being itself.
+/// The first difference between two tables; `None` if they are the same. `NaN` equals itself.
 pub(crate) fn difference(first: &RecordBatch, second: &RecordBatch) -> Option<String> {
     if let Some(why) = schema_difference(&first.schema(), &second.schema()) {
         return Some(why);
@@ -39,7 +40,7 @@ pub(crate) fn difference(first: &RecordBatch, second: &RecordBatch) -> Option<St
     None
 }
 
-/// The first difference between two schemas, in the order of columns too; whether cells may be missing does not count.
+/// The first difference between two schemas. The order of columns counts, whether cells may be null does not.
 fn schema_difference(first: &Schema, second: &Schema) -> Option<String> {
     let names = |schema: &Schema| -> Vec<String> { schema.fields().iter().map(|field| field.name().clone()).collect() };
     let (one, two) = (names(first), names(second));
@@ -52,18 +53,18 @@ fn schema_difference(first: &Schema, second: &Schema) -> Option<String> {
         .map(|(one, two)| format!("column '{}' is {}, then {}", one.name(), one.data_type(), two.data_type()))
 }
 
-/// What keeps two images' columns from being those of one table. A column without a type of its own (all null) fits any.
+/// Why two images' columns cannot be those of one table. A column without a type of its own (all null) fits any.
 ///
-/// `may_lack`: the second has no rows and may lack columns, for the indexer passes on those of a table artifact that is missing.
+/// `may_lack`: the second schema may lack columns, because they may be those of a table artifact that is missing.
 pub(crate) fn schema_conflict(first: &Schema, second: &Schema, may_lack: bool) -> Option<String> {
     for field in second.fields() {
         let Some((_, known)) = first.column_with_name(field.name()) else {
-            return Some(format!("there is a column '{}', which other images lack", field.name()));
+            return Some(format!("there is a column '{}', which other images do not have", field.name()));
         };
         let has_none = [known, field].iter().any(|field| *field.data_type() == DataType::Null);
         if !has_none && family(known.data_type()) != family(field.data_type()) {
             return Some(format!(
-                "column '{}' is {}, in other images {}",
+                "column '{}' is {}, but {} in other images",
                 field.name(),
                 field.data_type(),
                 known.data_type()
@@ -77,7 +78,7 @@ pub(crate) fn schema_conflict(first: &Schema, second: &Schema, may_lack: bool) -
     lacks.map(|field| format!("there is no column '{}', which other images have", field.name()))
 }
 
-/// The one of several types that tables keep alike.
+/// One type for all that tables store in the same way.
 fn family(data_type: &DataType) -> DataType {
     match data_type {
         DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
@@ -86,7 +87,7 @@ fn family(data_type: &DataType) -> DataType {
     }
 }
 
-/// The document with every leaf another value of the same kind.
+/// The document with another value of the same type in every leaf.
 pub(crate) fn all_changed(value: &Json) -> Json {
     match value {
         Json::Array(items) if !items.is_empty() => Json::Array(items.iter().map(all_changed).collect()),
@@ -97,7 +98,7 @@ pub(crate) fn all_changed(value: &Json) -> Json {
     }
 }
 
-/// Another value of the same kind.
+/// Another value of the same type.
 fn other_leaf(leaf: &Json) -> Json {
     match leaf {
         Json::Null => 1_i64.into(),
@@ -111,7 +112,7 @@ fn other_leaf(leaf: &Json) -> Json {
     }
 }
 
-/// The document with one leaf changed, once for each leaf; with the leaf's path.
+/// For each leaf: its path, and the document with only this leaf changed.
 pub(crate) fn one_changed(value: &Json) -> Vec<(String, Json)> {
     let mut all = Vec::new();
     each_leaf(value, &mut String::new(), &|changed| changed, &mut all);
@@ -160,25 +161,25 @@ fn each_leaf(value: &Json, path: &mut String, whole: &dyn Fn(Json) -> Json, all:
 /// How memory grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Growth {
-    /// By so much it grew over a third of the calls.
+    /// The growth that was measured, over a third of the calls.
     pub seen_bytes: u64,
-    /// That for [`CALLS`] calls.
+    /// The same for [`CALLS`] calls.
     pub of_all_bytes: u64,
 }
 
-/// What growing memory says of a plugin.
+/// What growing memory says about a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
-    /// It does not grow, or by no more than allocators do.
+    /// It does not grow more than an allocator explains.
     Steady,
-    /// It grows by little: an allocator may do so, or a leak of a few bytes.
+    /// It grows a little: because of an allocator, or of a leak of a few bytes.
     Drifts,
-    /// The plugin keeps memory of each extraction.
+    /// The plugin keeps memory from each extraction.
     Leaks,
 }
 
 impl Growth {
-    /// What it says.
+    /// The verdict.
     pub(crate) fn verdict(self) -> Memory {
         let is_beyond = |of_all, seen| self.of_all_bytes > of_all && self.seen_bytes > seen;
         if is_beyond(LEAK_BYTES, LEAK_SEEN_BYTES) {
@@ -191,8 +192,8 @@ impl Growth {
     }
 }
 
-/// How memory grows from one extraction to another: the median of the last third of the measurements less that of the second
-/// third. What is allocated once, in the first third, does not count.
+/// How memory grows: the median of the last third of the measurements minus that of the second third. What is allocated in
+/// the first third does not count.
 pub(crate) fn growth(measured: &[u64], calls: u64) -> Option<Growth> {
     let third = measured.len() / 3;
     if third == 0 || calls == 0 {
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_difference_is_told() {
+    fn difference_gives_the_first() {
         let base = batch(&[("a", floats(&[1.0, f64::NAN])), ("b", ints(&[1, 2]))]);
         let cases = [
             (batch(&[("a", floats(&[1.0, f64::NAN])), ("b", ints(&[1, 2]))]), None),
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn schemas_of_one_table() {
+    fn schema_conflict_allows_nulls_and_missing_tables() {
         let full = batch(&[("a", floats(&[1.0])), ("b", ints(&[1]))]).schema();
         let null: ArrayRef = Arc::new(NullArray::new(1));
         let cases = [
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn every_leaf_changes_once() {
+    fn one_changed_changes_every_leaf_once() {
         let value = Json::parse(br#"{"a": 1, "b": {"c": [true, "x"], "d": {}}, "e": 0.5, "f": null}"#).unwrap();
         let changed = one_changed(&value);
         let paths: Vec<&str> = changed.iter().map(|(path, _)| path.as_str()).collect();
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_judged_by_what_goes_on_growing() {
+    fn growth_ignores_early_allocations() {
         let line = |each: u64| -> Vec<u64> { (0..30).map(|step| (50 << 20) + step * each).collect() };
         // 30 measurements over 10,000 calls: one leaks 1,000 bytes a call.
         let leak = growth(&line(1000 * 10_000 / 30), 10_000).unwrap().of_all_bytes;
@@ -292,7 +293,7 @@ mod tests {
         // The same leak in a tenth of the calls is the same growth.
         let fewer = growth(&line(1000 * 1_000 / 30), 1_000).unwrap().of_all_bytes;
         assert!((9_000_000..11_000_000).contains(&fewer), "{fewer}");
-        // A large allocation at the beginning is none.
+        // A large allocation at the beginning is not growth.
         let mut warm = vec![10 << 20; 5];
         warm.extend(vec![200 << 20; 25]);
         assert_eq!(growth(&warm, 10_000), Some(Growth { seen_bytes: 0, of_all_bytes: 0 }));
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leak_is_told_from_an_allocators_habits() {
+    fn verdict_tells_leaks_from_drift() {
         for (bytes_a_call, calls, expected) in [
             (4096, 10_000, Memory::Leaks),
             (300, 10_000, Memory::Leaks),
@@ -309,7 +310,7 @@ mod tests {
             (32, 10_000, Memory::Drifts),
             (16, 10_000, Memory::Steady),
             (0, 10_000, Memory::Steady),
-            // Of few calls less is seen.
+            // Few calls show less.
             (4096, 300, Memory::Leaks),
             (300, 1_000, Memory::Drifts),
             (300, 300, Memory::Steady),
@@ -325,7 +326,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn memory_that_shrinks_or_stays_is_steady(mut measured in prop::collection::vec(any::<u32>(), 3..60), calls in 1..20_000u64) {
+        fn growth_is_zero_if_memory_shrinks(mut measured in prop::collection::vec(any::<u32>(), 3..60), calls in 1..20_000u64) {
             measured.sort_unstable_by(|a, b| b.cmp(a));
             let measured: Vec<u64> = measured.into_iter().map(u64::from).collect();
             prop_assert_eq!(growth(&measured, calls).map(|growth| growth.of_all_bytes), Some(0));

@@ -1,12 +1,12 @@
-//! The conformance suite of `plugin check`: what every indexer must do, tried on the library itself.
+//! The conformance suite of `plugin check`: tries on a library what every indexer must do.
 //!
-//! The plugin is never trusted: each check has a process, a folder and a time limit of its own. For authors:
+//! It never trusts the plugin: each check has its own process, folder and time limit. For authors:
 //! `docs/authors/plugin-check.md`.
 //!
-//! - `suite` starts a process for each check, with a `sandbox` and `samples`; `child` is what runs in it.
+//! - `suite` starts a process for each check, with a `sandbox` and `samples`; `child` runs in that process.
 //! - `judge` finds the function of a check: those in `checks` look at what an indexer does, those in `damage` at what it
-//!   does with broken images.
-//! - `compare` holds rules over values, `writes` finds what is written outside of the sandbox.
+//!   does with damaged images.
+//! - `compare` has the rules over values; `writes` finds what is written outside of the sandbox.
 
 mod check_list;
 mod checks;

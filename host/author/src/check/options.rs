@@ -1,4 +1,4 @@
-//! What is checked, and how: the options of a run of the suite.
+//! The options of a run of the suite.
 
 use crate::check::check_list::Check;
 use crate::check::compare;
@@ -12,23 +12,23 @@ use std::time::Duration;
 pub struct Options {
     /// The library's file.
     pub library: PathBuf,
-    /// This indexer alone.
+    /// Check only this indexer.
     pub indexer: Option<String>,
     /// The seed of the made-up records.
     pub seed: u64,
-    /// These checks alone; all where there is none. Those of the library are always done, for the others need them.
+    /// Do only these checks; all if it is empty. Those of the library are always done, because the others need them.
     pub only: Vec<Check>,
-    /// The longest that one check may take.
+    /// How long one check may take.
     pub timeout: Duration,
-    /// Processes at most.
+    /// The most processes at a time.
     pub jobs: usize,
-    /// Extractions over which memory is to be steady.
+    /// Extractions for the memory check.
     pub calls: u64,
-    /// Images of this dataset instead of made-up records; it is read, never written.
+    /// Use images of this dataset as records. It is read, never written.
     pub dataset: Option<PathBuf>,
-    /// The program that serves as child when started with [`CHILD`].
+    /// The program that serves as the process of a check when it is started with [`CHILD`].
     pub program: PathBuf,
-    /// Once true, no more checks are begun, and those that run are ended.
+    /// Once true, no check is started any more, and those that run are ended.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -50,11 +50,11 @@ impl Options {
     }
 }
 
-/// The longest that one check may take, unless told otherwise.
+/// How long one check may take by default.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Extractions over which memory is to be steady, unless told otherwise.
+/// Extractions for the memory check by default.
 pub const DEFAULT_CALLS: u64 = compare::CALLS;
 
-/// The hidden subcommand that a check's process is started with.
+/// The hidden subcommand that the process of a check is started with.
 pub const CHILD: &str = "plugin-check-one";

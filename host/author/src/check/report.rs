@@ -1,4 +1,4 @@
-//! How checks ended: the results that a report is made of.
+//! The results of checks, and the report that they make.
 
 use crate::check::check_list::Check;
 use serde::{Deserialize, Serialize};
@@ -8,20 +8,20 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// It holds.
+    /// The indexer does what the check demands.
     Passed,
-    /// It does not.
+    /// It does not do so.
     Failed,
-    /// It holds, but something should be looked at.
+    /// It does so, but somebody should look at something.
     Warned,
-    /// It could not be tried; the message says why.
+    /// The check could not be done; the message says why.
     Skipped,
-    /// The process that tried it died or did not end.
+    /// The process of the check died or did not end.
     Crashed,
 }
 
 impl Status {
-    /// Its name, as `--json` has it.
+    /// Its name in `--json`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -38,12 +38,12 @@ impl Status {
     }
 }
 
-/// What a check came to, and why.
+/// The result of a check, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// How it ended.
     pub status: Status,
-    /// For people; one line or a few.
+    /// One line or a few, for people.
     pub message: String,
 }
 
@@ -64,7 +64,7 @@ impl Outcome {
         Self { status: Status::Skipped, message: message.into() }
     }
 
-    /// A library that kymhost refuses.
+    /// For a library that kymhost refuses.
     pub(crate) fn refused(code: &str, why: &str, help: &str) -> Self {
         Self::failed(format!("{why} [{code}]\n{help}"))
     }
@@ -77,9 +77,9 @@ impl Outcome {
 /// A check that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checked {
-    /// Which.
+    /// Which check.
     pub check: Check,
-    /// What it came to.
+    /// Its result.
     pub outcome: Outcome,
     /// How long it took, in seconds.
     pub seconds: f64,
@@ -94,18 +94,18 @@ pub struct IndexerReport {
     pub checks: Vec<Checked>,
 }
 
-/// All that was found out about a library.
+/// The results of all checks of a library.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// Its file.
     pub library: PathBuf,
     /// The seed of the made-up records.
     pub seed: u64,
-    /// Whether it can be loaded at all.
+    /// Whether it can be loaded.
     pub is_loaded: bool,
     /// Checks of the library as a whole.
     pub checks: Vec<Checked>,
-    /// Checks of its indexers; none where it cannot be loaded.
+    /// Checks of its indexers; empty if it cannot be loaded.
     pub indexers: Vec<IndexerReport>,
 }
 
@@ -115,7 +115,7 @@ impl Report {
         self.checks.iter().chain(self.indexers.iter().flat_map(|indexer| &indexer.checks))
     }
 
-    /// How many ended so.
+    /// How many checks ended with this status.
     pub fn count(&self, status: Status) -> usize {
         self.all().filter(|checked| checked.outcome.status == status).count()
     }

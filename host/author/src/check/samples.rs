@@ -1,14 +1,16 @@
 //! Made-up records, and copies of real ones.
 //!
-//! Owns: what is in them; the same seed gives the same. Never: runs a plugin. The contents in words: `docs/authors/plugin-check.md`.
+//! Responsible for their contents, which depend only on the seed. It does not run a plugin. For authors:
+//! `docs/authors/plugin-check.md`.
 //!
-//! Which artifacts an unknown indexer reads is not known: the suite has it run, and makes what it looked for in vain
+//! Nobody knows in advance which artifacts an indexer reads. So the suite runs it and makes what it did not find
 //! ([`Samples::make_sought`]), until it looks for nothing new.
 
 use crate::check::sandbox::copy_tree;
 use crate::error::CheckError;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, LargeStringArray, RecordBatch};
 use arrow::datatypes::{Field, Schema};
+use arrow::util::display::array_value_to_string;
 use fastrand::Rng;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -17,17 +19,16 @@ use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_store::Key;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Images of a real dataset that are copied, at most.
+/// No more images of a real dataset are copied.
 const MAX_REAL_IMAGES: usize = 8;
-/// Rows of a made-up table.
+/// Rows of each made-up table.
 const ROWS: usize = 12;
 
-/// The dataset that checks get copies of.
+/// The dataset that each check gets a copy of.
 pub(crate) struct Samples {
     dataset: Dataset,
     seed: u64,
@@ -55,7 +56,7 @@ impl Samples {
         Ok(Self { dataset, seed, images, made: BTreeSet::new(), is_real: false })
     }
 
-    /// Copies of the first images of a dataset that is left as it is.
+    /// Copies of the first images of a dataset, which is only read.
     pub(crate) fn of_dataset(folder: &Path, real: &Path) -> Result<Self, CheckError> {
         let source = Dataset::open(real)?;
         let mut images = source.image_ids()?;
@@ -65,38 +66,37 @@ impl Samples {
         }
         let dataset = Dataset::create(folder)?;
         for id in &images {
-            let (from, to) = (real.join("images").join(id), folder.join("images").join(id));
-            copy_tree(&from, &to).map_err(|error| CheckError::io(format!("copy {}", from.display()), error))?;
+            copy_image(real, id, folder, id)?;
         }
         Ok(Self { dataset, seed: 0, images, made: BTreeSet::new(), is_real: true })
     }
 
-    /// Whether an indexer's run may tell what else to make.
+    /// Whether artifacts may be added.
     pub(crate) fn are_made_up(&self) -> bool {
         !self.is_real
     }
 
-    /// A second dataset in a new folder: the same image ids, each with the contents of the next.
+    /// A second dataset in a new folder: the same image ids, each with the contents of the next one.
     pub(crate) fn rotate_into(&self, folder: &Path) -> Result<(), CheckError> {
         Dataset::create(folder)?;
         for (number, id) in self.images.iter().enumerate() {
             let Some(next) = self.images.get((number + 1) % self.images.len()) else { continue };
-            let (from, to) = (self.dataset.path().join("images").join(next), folder.join("images").join(id));
-            copy_tree(&from, &to).map_err(|error| CheckError::io(format!("copy {}", from.display()), error))?;
+            copy_image(&self.dataset.path(), next, folder, id)?;
         }
         Ok(())
     }
 
-    /// Makes what an indexer looked for in vain (keys below an image's group); whether any of it was new.
+    /// Makes artifacts that an indexer looked for and did not find, by their keys below an image's group. Returns whether any
+    /// of them is new.
     ///
-    /// Of a table that is looked for as Parquet and as CSV, the last image gets the CSV, the others the Parquet.
+    /// If a table is looked for as Parquet and as CSV, the last image gets the CSV, the others the Parquet.
     pub(crate) fn make_sought(&mut self, sought: &BTreeSet<String>) -> Result<bool, CheckError> {
         let new: Vec<String> = sought.difference(&self.made).cloned().collect();
         for (number, id) in self.images.iter().enumerate() {
             let is_last = number + 1 == self.images.len();
             let record = self.dataset.record(id)?;
             for key in &new {
-                // The contents depend on seed, image and key alone, not on the order in which keys were learned.
+                // The contents depend on seed, image and key alone, not on the order of the keys.
                 let mut rng = Rng::with_seed(self.seed ^ fold(id) ^ fold(key).rotate_left(17));
                 self.make_one(&record, id, key, is_last, sought, &mut rng)?;
             }
@@ -105,7 +105,7 @@ impl Samples {
         Ok(!new.is_empty())
     }
 
-    /// Puts params into an artifact of every image: those that a schema asks for, none where there is no schema.
+    /// Puts params into an artifact of every image: those that a schema asks for, or an empty object without a schema.
     pub(crate) fn make_params(&self, name: &str, schema: &str) -> Result<(), CheckError> {
         let params = params_by_schema(schema).unwrap_or_else(|| Json::object::<&str>([]));
         for id in &self.images {
@@ -148,11 +148,16 @@ impl Samples {
     }
 }
 
-fn impossible(id: &str, why: kymhost_plugin_api::Error) -> CheckError {
-    CheckError::io(format!("make pixels of {id} up"), std::io::Error::other(why.message().to_owned()))
+fn copy_image(from: &Path, from_id: &str, to: &Path, to_id: &str) -> Result<(), CheckError> {
+    let (from, to) = (from.join("images").join(from_id), to.join("images").join(to_id));
+    copy_tree(&from, &to).map_err(|error| CheckError::io(format!("copy {}", from.display()), error))
 }
 
-/// A text as a number, for seeds (FNV-1a).
+fn impossible(id: &str, why: kymhost_plugin_api::Error) -> CheckError {
+    CheckError::io(format!("make up the pixels of {id}"), std::io::Error::other(why.message().to_owned()))
+}
+
+/// A number from a text, for seeds (FNV-1a).
 fn fold(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -175,7 +180,7 @@ fn kymograph(dtype: DType, lines: usize, places: usize, rng: &mut Rng) -> kymhos
     pixels(dtype, vec![lines, places], &values)
 }
 
-/// An array of these values, as near as the dtype has them.
+/// An array of these values, each cast to the dtype.
 pub(crate) fn pixels(dtype: DType, shape: Vec<usize>, values: &[f64]) -> kymhost_plugin_api::Result<Array> {
     let axes = ["time", "space", "z", "channel", "trial"].map(str::to_owned);
     let axes: Vec<String> = axes.into_iter().take(shape.len()).collect();
@@ -194,7 +199,7 @@ fn series(rng: &mut Rng) -> kymhost_plugin_api::Result<Array> {
     Array::from_elements(&values, vec![24], vec!["time".to_owned()])
 }
 
-/// As kymflow keeps it, with two ROIs side by side.
+/// The metadata as kymflow stores it, with two ROIs side by side.
 fn metadata(lines: usize, places: usize, rng: &mut Rng) -> Json {
     let roi = |number: i64, left: usize, right: usize| {
         Json::object([
@@ -236,7 +241,8 @@ fn metadata(lines: usize, places: usize, rng: &mut Rng) -> Json {
     ])
 }
 
-/// Params by a JSON Schema: each property's default, example, first of its enum, or a value of its type. `None` where it has none.
+/// Params by a JSON Schema: each property's default, first example, first of its enum, or a value of its type. `None` if it
+/// has no properties.
 fn params_by_schema(schema: &str) -> Option<Json> {
     let schema = Json::parse(schema.as_bytes()).ok()?;
     let properties = schema.get("properties")?.as_object()?;
@@ -258,7 +264,7 @@ fn by_schema(property: &Json) -> Option<Json> {
     })
 }
 
-/// A JSON artifact of which nothing but the name is known.
+/// A JSON artifact, if only its name is known.
 fn document(rng: &mut Rng) -> Json {
     let numbers = |count: usize, rng: &mut Rng| -> Json {
         Json::Array((0..count).map(|_| Json::from((rng.f64() * 1000.0).round() / 8.0)).collect())
@@ -282,16 +288,16 @@ fn document(rng: &mut Rng) -> Json {
     ])
 }
 
-/// A table artifact of which nothing but the name is known.
+/// A table artifact, if only its name is known.
 fn table(rng: &mut Rng) -> RecordBatch {
-    // Never a whole number: CSV would make another type of it.
+    // Never a whole number, which CSV would read as an integer.
     let mut floats = |from: f64, step: f64| -> ArrayRef {
         let value = |row: usize| from + step * row as f64 + 0.001 + 0.01 * rng.f64();
         Arc::new(Float64Array::from((0..ROWS).map(value).collect::<Vec<f64>>()))
     };
     let ints =
         |of: &dyn Fn(usize) -> i64| -> ArrayRef { Arc::new(Int64Array::from((0..ROWS).map(of).collect::<Vec<i64>>())) };
-    // As CSV is read.
+    // The type that CSV is read with.
     let labels = LargeStringArray::from((0..ROWS).map(|row| format!("label {row}")).collect::<Vec<_>>());
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("roi_id", ints(&|row| 1 + (row / (ROWS / 2)) as i64)),
@@ -312,64 +318,46 @@ fn table(rng: &mut Rng) -> RecordBatch {
     RecordBatch::try_new(Arc::clone(&schema), columns).unwrap_or_else(|_| RecordBatch::new_empty(schema))
 }
 
-/// The table as text; its columns are of the three types that [`table`] makes.
+/// The table as CSV.
 fn csv(rows: &RecordBatch) -> String {
-    let mut text = rows.schema().fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(",");
-    text.push('\n');
-    for row in 0..rows.num_rows() {
-        for (number, column) in rows.columns().iter().enumerate() {
-            if number > 0 {
-                text.push(',');
-            }
-            let any = column.as_any();
-            let _ = if let Some(values) = any.downcast_ref::<Int64Array>() {
-                write!(text, "{}", values.value(row))
-            } else if let Some(values) = any.downcast_ref::<Float64Array>() {
-                write!(text, "{}", values.value(row))
-            } else if let Some(values) = any.downcast_ref::<LargeStringArray>() {
-                write!(text, "{}", values.value(row))
-            } else {
-                Ok(())
-            };
-        }
-        text.push('\n');
-    }
-    text
+    let names = rows.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>().join(",");
+    let cell = |column: &ArrayRef, row| array_value_to_string(column, row).unwrap_or_default();
+    let line = |row| rows.columns().iter().map(|column| cell(column, row)).collect::<Vec<_>>().join(",");
+    [names].into_iter().chain((0..rows.num_rows()).map(line)).map(|line| line + "\n").collect()
 }
 
-/// Packed, as CSV artifacts are kept.
+/// Packs bytes with gzip, as CSV artifacts are stored.
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let _ = encoder.write_all(bytes);
     encoder.finish().unwrap_or_default()
 }
 
-/// The bytes of all files of a dataset's image, for tests of sameness.
-#[cfg(test)]
-fn contents(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(contents(&path));
-        } else if path.file_name().is_some_and(|name| name != ".zattrs") {
-            found.push((path.clone(), std::fs::read(&path).unwrap()));
-        }
-    }
-    found.sort();
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All files below a folder with their bytes.
+    fn contents(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                found.extend(contents(&path));
+            } else if path.file_name().is_some_and(|name| name != ".zattrs") {
+                found.push((path.clone(), std::fs::read(&path).unwrap()));
+            }
+        }
+        found.sort();
+        found
+    }
 
     fn sought(keys: &[&str]) -> BTreeSet<String> {
         keys.iter().map(|key| (*key).to_owned()).collect()
     }
 
     #[test]
-    fn one_seed_gives_one_dataset_however_it_is_learned() {
+    fn samples_depend_on_the_seed_only() {
         let folder = tempfile::tempdir().unwrap();
         let keys = ["analysis/p.json", "analysis/a/t.parquet", "analysis/a/t.csv.gz", "analysis_arrays/s/data"];
         let make = |name: &str, seed: u64, steps: &[&[&str]]| {
@@ -390,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn params_follow_a_schema() {
+    fn params_by_schema_uses_defaults_and_types() {
         let schema = r#"{"properties": {"a": {"type": "number", "default": 2.5}, "b": {"enum": ["up", "down"]},
             "c": {"type": "integer", "minimum": 3}, "d": {"type": "string"}, "e": {}, "f": {"type": "number", "examples": [7]}}}"#;
         let params = params_by_schema(schema).map(|params| params.to_string());
@@ -401,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_the_same_to_read_as_parquet_and_as_csv() {
+    fn csv_and_parquet_tables_read_alike() {
         let folder = tempfile::tempdir().unwrap();
         let mut samples = Samples::made_up(&folder.path().join("d"), 3).unwrap();
         let keys = sought(&["analysis/t.csv.gz", "analysis/t.parquet"]);

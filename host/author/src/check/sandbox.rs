@@ -1,5 +1,6 @@
-//! The folders that a check's process lives in, and what it changed there.
-//! Owns: making, copying and comparing them. Never: knows what a dataset is.
+//! The folders that a check's process runs in, and the changes that it makes there.
+//!
+//! Responsible for making, copying and comparing folders. It does not know what a dataset is.
 
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -7,9 +8,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Folders below it, at most: what a plugin leaves may be anything.
+/// How deep folders may nest: a plugin can leave anything.
 const MAX_DEPTH: usize = 64;
-/// Files that are looked at, at most.
+/// No more files are looked at.
 const MAX_FILES: usize = 100_000;
 
 /// The folders of one check.
@@ -19,12 +20,12 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Those below `root`, whether they are there or not.
+    /// The folders below `root`, whether they exist or not.
     pub(crate) fn at(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
 
-    /// Makes them: a copy of the datasets, and empty folders.
+    /// Makes the folders: copies of the datasets, and empty ones.
     pub(crate) fn make(root: &Path, dataset: &Path, other: &Path) -> io::Result<Self> {
         let sandbox = Self::at(root);
         for folder in [sandbox.work(), sandbox.home(), sandbox.temporary(), sandbox.out()] {
@@ -35,7 +36,7 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// Itself.
+    /// The folder that holds the others.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -65,22 +66,22 @@ impl Sandbox {
         self.root.join("other.zarr")
     }
 
-    /// What the suite itself writes.
+    /// The folder for files of the suite itself.
     pub(crate) fn out(&self) -> PathBuf {
         self.root.join("out")
     }
 
-    /// What the process printed on standard output.
+    /// The file with what the process printed on standard output.
     pub(crate) fn printed(&self) -> PathBuf {
         self.out().join("printed")
     }
 
-    /// What it said on standard error.
+    /// The file with what it wrote to standard error.
     pub(crate) fn said(&self) -> PathBuf {
         self.out().join("said")
     }
 
-    /// All files that a plugin has no business to change.
+    /// All files that a plugin must not change.
     pub(crate) fn snapshot(&self) -> io::Result<Snapshot> {
         let mut files = BTreeMap::new();
         for folder in [self.work(), self.home(), self.temporary(), self.dataset(), self.other()] {
@@ -90,14 +91,14 @@ impl Sandbox {
     }
 }
 
-/// Files and folders with what is in them, by their path below the sandbox.
+/// Files and folders with their contents, by their path below the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
 impl Snapshot {
-    /// What became of the files since: one line each.
+    /// The changes since then, one line each: `made work/a`.
     pub(crate) fn changes(&self, now: &Self) -> Vec<String> {
         let mut changes = Vec::new();
         for (path, content) in &now.files {
@@ -128,7 +129,7 @@ fn collect(root: &Path, folder: &Path, depth: usize, files: &mut BTreeMap<PathBu
         };
         files.insert(name, content);
         if files.len() > MAX_FILES || depth > MAX_DEPTH {
-            return Err(io::Error::other("it left more files than can be looked at"));
+            return Err(io::Error::other("it left too many files to look at"));
         }
         if kind.is_dir() {
             collect(root, &path, depth + 1, files)?;
@@ -137,7 +138,7 @@ fn collect(root: &Path, folder: &Path, depth: usize, files: &mut BTreeMap<PathBu
     Ok(())
 }
 
-/// Copies a folder with its files and folders; links and other things are left behind.
+/// Copies a folder with its files and folders, without links and other things.
 pub(crate) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_change_is_seen() {
+    fn snapshot_sees_every_change() {
         let folder = tempfile::tempdir().unwrap();
         let (one, two) = (folder.path().join("one"), folder.path().join("two"));
         fs::create_dir_all(one.join("a/b")).unwrap();

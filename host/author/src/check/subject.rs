@@ -1,62 +1,65 @@
 //! The indexer that is checked, and the records that it is checked with.
 //!
-//! Responsible for opening the records, for asking the indexer, and for what is said if it takes none of them. The checks
-//! themselves stand in `checks`.
+//! Responsible for opening the records, for asking the indexer, and for the message if it accepts none of them. The checks
+//! themselves stand in `checks` and `damage`.
 
 use crate::check::compare::difference;
 use crate::check::report::Outcome;
-use crate::check::sandbox::{Sandbox, copy_tree};
+use crate::check::sandbox::copy_tree;
+use crate::check::task::Order;
 use arrow::array::RecordBatch;
 use kymhost_dataset::{Dataset, DatasetError, Input, InputState, Record};
 use kymhost_plugin::{Failure, FailureCause, FailureKind, Indexer, IndexerInfo};
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
 
-/// What the checks are done with.
+/// What the checks work with.
 #[derive(Clone, Copy)]
 pub(crate) struct Subject<'a> {
     pub indexer: &'static dyn Indexer,
-    pub program: &'a Path,
-    pub library: &'a Path,
-    pub sandbox: &'a Sandbox,
-    pub seed: u64,
-    pub timeout: Duration,
-    /// Extractions over which memory is to be steady.
-    pub calls: u64,
+    pub order: &'a Order,
     /// The other indexers of the library.
     pub others: &'a [IndexerInfo],
 }
 
-/// An outcome on either side: `?` ends a check early.
-pub(crate) type Judged = Result<Outcome, Outcome>;
+/// The result of a check: the message of one that passed, or another outcome. So `?` ends a check early.
+pub(crate) type Judged = Result<String, Outcome>;
 
 impl From<DatasetError> for Outcome {
     fn from(error: DatasetError) -> Self {
-        Self::skipped(format!("kymhost could not make the check ready: {error}"))
+        Self::skipped(format!("kymhost could not prepare the check: {error}"))
     }
 }
 
 impl From<io::Error> for Outcome {
     fn from(error: io::Error) -> Self {
-        Self::skipped(format!("kymhost could not make the check ready: {error}"))
+        Self::skipped(format!("kymhost could not prepare the check: {error}"))
     }
 }
 
-/// A table that the indexer made of an ordinary record.
-pub(crate) struct Ordinary {
-    pub record: Record,
-    pub rows: RecordBatch,
+/// What the author can do if the indexer does not accept the records.
+pub(crate) const GIVE_DATASET: &str = "give records that it accepts with --dataset PATH";
+
+/// The marker name of no indexer: a record that is watched with it shows every read.
+const NO_MARKER: &str = "kymhost-check/none";
+
+/// What an indexer answers for one record.
+pub(crate) struct Answers {
+    pub hash: Result<String, Failure>,
+    pub rows: Result<RecordBatch, Failure>,
 }
 
-/// What the author can do about records that the indexer does not take.
-pub(crate) const GIVE_DATASET: &str = "give records that it takes with --dataset PATH";
+impl Answers {
+    pub(crate) fn failures(&self) -> impl Iterator<Item = &Failure> {
+        self.hash.as_ref().err().into_iter().chain(self.rows.as_ref().err())
+    }
+}
 
 impl Subject<'_> {
     pub(crate) fn open(&self) -> Result<Dataset, Outcome> {
-        Ok(Dataset::open(&self.sandbox.dataset())?)
+        Ok(Dataset::open(&self.order.sandbox.dataset())?)
     }
 
     pub(crate) fn records(&self) -> Result<Vec<Record>, Outcome> {
@@ -71,79 +74,113 @@ impl Subject<'_> {
         self.indexer.extract_rows(record, 1, &|| false)
     }
 
-    /// What hash, params and rows read of an image, or looked for; never its own run marker.
+    /// Asks for all that an indexer has to say about a record.
+    pub(crate) fn ask(&self, record: &Record) -> Answers {
+        let hash = self.hash(record);
+        let _ = self.indexer.params(record);
+        Answers { hash, rows: self.rows(record) }
+    }
+
+    /// What the indexer reads of an image, or looks for; never its own run marker.
     pub(crate) fn inputs(&self, record: &Record) -> Vec<Input> {
         let watched = record.watched(&self.indexer.info().marker_name);
-        let _ = self.hash(&watched);
-        let _ = self.indexer.params(&watched);
-        let _ = self.rows(&watched);
+        self.ask(&watched);
         watched.inputs().unwrap_or_default()
     }
 
-    /// The ordinary records that rows can be made of, at least one.
-    pub(crate) fn ordinary(&self) -> Result<Vec<Ordinary>, Outcome> {
-        let mut ordinary = Vec::new();
-        let mut why = None;
+    /// As [`Subject::inputs`], with what the indexer itself writes; and its answers.
+    pub(crate) fn all_inputs(&self, record: &Record) -> (Vec<Input>, Answers) {
+        let watched = record.watched(NO_MARKER);
+        let answers = self.ask(&watched);
+        (watched.inputs().unwrap_or_default(), answers)
+    }
+
+    /// The answers for all records that the indexer accepts, at least one. The check fails at a failure that is its `fault`.
+    pub(crate) fn accepted<T>(
+        &self,
+        is_fault: impl Fn(&Failure) -> bool,
+        ask: impl Fn(&Record) -> Result<T, Failure>,
+    ) -> Result<Vec<(Record, T)>, Outcome> {
+        let mut accepted = Vec::new();
+        let mut first_failure = None;
         for record in self.records()? {
-            match self.rows(&record) {
-                Ok(rows) => ordinary.push(Ordinary { record, rows }),
-                Err(failure) => drop(why.get_or_insert(failure)),
+            match ask(&record) {
+                Ok(answer) => accepted.push((record, answer)),
+                Err(failure) if is_fault(&failure) => {
+                    return Err(Outcome::failed(format!("image {}: {}", record.image_id(), failure.message)));
+                }
+                Err(failure) => drop(first_failure.get_or_insert(failure)),
             }
         }
-        match why {
-            Some(failure) if ordinary.is_empty() => Err(no_rows(&failure)),
-            _ => Ok(ordinary),
+        match first_failure {
+            Some(failure) if accepted.is_empty() => Err(none_accepted(&failure)),
+            _ => Ok(accepted),
         }
     }
 
-    /// Ordinary records of which at least one gives rows.
-    pub(crate) fn ordinary_with_rows(&self) -> Result<Vec<Ordinary>, Outcome> {
+    /// The records that the indexer accepts, with their rows; at least one.
+    pub(crate) fn ordinary(&self) -> Result<Vec<(Record, RecordBatch)>, Outcome> {
+        self.accepted(|_| false, |record| self.rows(record))
+    }
+
+    /// As [`Subject::ordinary`]; at least one record has a row.
+    pub(crate) fn ordinary_with_rows(&self) -> Result<Vec<(Record, RecordBatch)>, Outcome> {
         let ordinary = self.ordinary()?;
-        if ordinary.iter().all(|one| one.rows.num_rows() == 0) {
+        if ordinary.iter().all(|(_, rows)| rows.num_rows() == 0) {
             return Err(Outcome::skipped(format!("no record gives a row; {GIVE_DATASET}")));
         }
         Ok(ordinary)
     }
 
-    /// Ordinary records whose rows are the same when they are extracted once more.
-    pub(crate) fn repeating(&self) -> Result<Vec<Ordinary>, Outcome> {
+    /// As [`Subject::ordinary_with_rows`]; the rows are the same when they are extracted again.
+    pub(crate) fn repeating(&self) -> Result<Vec<(Record, RecordBatch)>, Outcome> {
         let ordinary = self.ordinary_with_rows()?;
-        for one in &ordinary {
-            if !matches!(self.rows(&one.record), Ok(rows) if difference(&one.rows, &rows).is_none()) {
-                return Err(Outcome::skipped("rows are not the same twice: see rows_repeat"));
-            }
+        if ordinary.iter().any(|one| self.rows_change(one).is_some()) {
+            return Err(Outcome::skipped("rows differ when they are extracted twice: see rows_repeat"));
         }
         Ok(ordinary)
     }
 
-    /// Records with their params hashes, at least one.
+    /// The records that the indexer accepts, with their params hashes; at least one.
     pub(crate) fn hashes(&self) -> Result<Vec<(Record, String)>, Outcome> {
-        let mut hashes = Vec::new();
-        let mut why = None;
-        for record in self.records()? {
-            match self.hash(&record) {
-                Ok(hash) => hashes.push((record, hash)),
-                Err(failure) => drop(why.get_or_insert(failure)),
-            }
-        }
-        match why {
-            Some(failure) if hashes.is_empty() => Err(no_hash(&failure)),
-            _ => Ok(hashes),
-        }
+        self.accepted(|_| false, |record| self.hash(record))
     }
 
-    /// Records whose params hashes are the same when they are asked for once more.
+    /// As [`Subject::hashes`]; the hashes are the same when they are asked for again.
     pub(crate) fn repeating_hashes(&self) -> Result<Vec<(Record, String)>, Outcome> {
         let hashes = self.hashes()?;
-        if hashes.iter().any(|(record, hash)| self.hash(record).ok().as_ref() != Some(hash)) {
-            return Err(Outcome::skipped("params_hash is not the same twice: see hash_repeats"));
+        if hashes.iter().any(|one| self.hash_change(one).is_some()) {
+            return Err(Outcome::skipped("params_hash differs when it is asked for twice: see hash_repeats"));
         }
         Ok(hashes)
+    }
+
+    /// How the rows of a record differ now.
+    pub(crate) fn rows_change(&self, (record, before): &(Record, RecordBatch)) -> Option<String> {
+        let why = match self.rows(record) {
+            Ok(rows) => difference(before, &rows)?,
+            Err(failure) => format!("rows, then {}: {}", failure.kind, failure.message),
+        };
+        Some(format!("image {}: {why}", record.image_id()))
+    }
+
+    /// How the params hash of a record differs now.
+    pub(crate) fn hash_change(&self, (record, before): &(Record, String)) -> Option<String> {
+        let now = self.hash(record).unwrap_or_else(|failure| failure.message);
+        (now != *before).then(|| format!("image {}: {before}, then {now}", record.image_id()))
     }
 }
 
 pub(crate) fn records(dataset: &Dataset) -> Result<Vec<Record>, Outcome> {
     dataset.image_ids()?.iter().map(|id| Ok(dataset.record(id)?)).collect()
+}
+
+pub(crate) fn is_panic(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Panic
+}
+
+pub(crate) fn is_bad_table(failure: &Failure) -> bool {
+    failure.kind == FailureKind::BadTable
 }
 
 pub(crate) fn is_undeclared(failure: &Failure) -> bool {
@@ -154,25 +191,19 @@ pub(crate) fn is_bad_hash(failure: &Failure) -> bool {
     matches!(failure.cause, Some(FailureCause::BadHash { .. }))
 }
 
-pub(crate) fn no_rows(failure: &Failure) -> Outcome {
-    let see = match failure.kind {
-        FailureKind::Panic => "see extracts".to_owned(),
-        FailureKind::BadTable => "see proper_table".to_owned(),
-        _ if is_undeclared(failure) => "see artifacts".to_owned(),
-        _ => GIVE_DATASET.to_owned(),
+/// Why nothing can be checked, and which check looks for that.
+fn none_accepted(failure: &Failure) -> Outcome {
+    let help = match failure {
+        _ if is_panic(failure) => "see extracts",
+        _ if is_bad_table(failure) => "see proper_table",
+        _ if is_undeclared(failure) => "see artifacts",
+        _ if is_bad_hash(failure) => "see hash_form",
+        _ => GIVE_DATASET,
     };
-    Outcome::skipped(format!("it takes no record ({}: {}); {see}", failure.kind, failure.message))
+    Outcome::skipped(format!("it accepts none of the records ({}: {}); {help}", failure.kind, failure.message))
 }
 
-pub(crate) fn no_hash(failure: &Failure) -> Outcome {
-    if is_bad_hash(failure) {
-        return Outcome::skipped("it gives no proper params hash: see hash_form");
-    }
-    let see = if failure.kind == FailureKind::Panic { "see extracts" } else { GIVE_DATASET };
-    Outcome::skipped(format!("no record has a params hash ({}: {}); {see}", failure.kind, failure.message))
-}
-
-/// The JSON artifacts among inputs, by name.
+/// The names of the JSON artifacts among inputs.
 pub(crate) fn json_artifacts(inputs: &[Input]) -> Vec<String> {
     let there = inputs.iter().filter(|input| matches!(input.found, InputState::File { .. }));
     let name = |key: &str| {
@@ -182,11 +213,19 @@ pub(crate) fn json_artifacts(inputs: &[Input]) -> Vec<String> {
     there.filter_map(|input| name(&input.key)).collect()
 }
 
-pub(crate) fn on_a_thread<T: Send>(work: impl Fn() -> Option<T> + Sync) -> Option<T> {
-    thread::scope(|scope| scope.spawn(&work).join()).ok().flatten()
+/// Looks for a change in every record, in reverse order: here, and on another thread.
+pub(crate) fn repeats<T: Sync>(records: &[T], change: impl Fn(&T) -> Option<String> + Sync) -> Judged {
+    let again = || records.iter().rev().find_map(&change);
+    if let Some(why) = again() {
+        return Err(Outcome::failed(why));
+    }
+    match thread::scope(|scope| scope.spawn(again).join()) {
+        Ok(Some(why)) => Err(Outcome::failed(format!("on another thread: {why}"))),
+        _ => Ok(format!("{} records, three times", records.len())),
+    }
 }
 
-/// An image's folder, and a copy of it by which damage is undone.
+/// An image's folder, and a copy of it to undo damage.
 pub(crate) struct Scratch {
     folder: PathBuf,
     copy: PathBuf,
@@ -196,8 +235,9 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// The image of a record of the sandbox's dataset.
     pub(crate) fn new(subject: &Subject<'_>, record: &Record) -> Result<Self, Outcome> {
-        let folder = subject.sandbox.dataset().join("images").join(record.image_id());
-        let copy = subject.sandbox.out().join("as-it-was");
+        let sandbox = &subject.order.sandbox;
+        let folder = sandbox.dataset().join("images").join(record.image_id());
+        let copy = sandbox.out().join("as-it-was");
         let _ = fs::remove_dir_all(&copy);
         copy_tree(&folder, &copy)?;
         Ok(Self { folder, copy, record: record.clone() })

@@ -1,6 +1,7 @@
-//! The suite as a whole: one process for each check, so many at once, and a report of how they ended.
+//! The suite as a whole: a process for each check, several at a time, and a report of their results.
 //!
-//! Owns: what is done in which order, times, what a process's death means. Never: loads the library itself.
+//! Responsible for the order of checks, for time limits, and for what the death of a process means. It never loads the
+//! library itself.
 
 use crate::check::check_list::Check;
 use crate::check::options::Options;
@@ -9,61 +10,59 @@ use crate::check::samples::Samples;
 use crate::check::sandbox::{Sandbox, Snapshot};
 use crate::check::task::{Answer, Order, Started, Task, listen};
 use crate::error::CheckError;
-use kymhost_plugin::{PluginError, check_versions, read_card};
+use kymhost_plugin::{PluginError, check_versions, exit_text, fault_of_declared_name, last_words, read_card};
 use kymhost_plugin_api::card::{Card, CardIndexer};
+use kymhost_store::text::listed;
 use rustix::process::{Pid, Signal};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::Path;
-use std::process::{Command, ExitStatus};
-use std::sync::Mutex;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Rounds in which it is learned what an indexer reads, at most.
+/// How often an indexer is run, at most, to learn what it reads.
 const MAX_ROUNDS: usize = 12;
-/// How often is looked whether to stop, or whether a process has ended.
+/// How often the suite looks whether it has to stop and whether a process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long a process may take to end after its answer, where that is what is checked.
+/// How long a process may take to end after its answer, if the check is about that.
 const LAST_BREATH: Duration = Duration::from_secs(5);
-/// How much of what a process said is shown.
-const LAST_WORDS: usize = 300;
+/// How much of a process's output is read for its last words, in bytes.
+const MAX_TAIL_BYTES: usize = 4096;
 
-/// Checks a library. `tell` hears of each check as it ends, in the order of the report; first of those of the library, which
-/// belong to no indexer.
+/// Checks a library. `report_one` gets each check as it ends, in the order of the report: first those of the library, which
+/// have no indexer.
 ///
 /// # Errors
-/// Where the suite itself cannot work: no room for its folders, no such dataset or indexer, an interrupt.
-pub fn run(options: &Options, tell: &mut dyn FnMut(Option<&str>, &Checked)) -> Result<Report, CheckError> {
-    let mut report = Report {
-        library: options.library.clone(),
-        seed: options.seed,
-        is_loaded: false,
-        checks: Vec::new(),
-        indexers: Vec::new(),
-    };
+/// If the suite itself cannot work: no room for its folders, no such dataset or indexer, an interrupt.
+pub fn run(options: &Options, report_one: &mut dyn FnMut(Option<&str>, &Checked)) -> Result<Report, CheckError> {
     let folder = tempfile::Builder::new()
         .prefix("kymhost-check-")
         .tempdir()
         .map_err(|error| CheckError::io("make a temporary folder", error))?;
     let library =
         std::path::absolute(&options.library).map_err(|error| CheckError::no_library(&options.library, error))?;
-    let suite = Suite { options, library: &library, folder: folder.path(), made: AtomicUsize::new(0) };
+    let suite = Suite { options, library, folder: folder.path(), made: AtomicUsize::new(0) };
 
     let (card, checks) = suite.library_checks()?;
     for checked in &checks {
-        tell(None, checked);
+        report_one(None, checked);
     }
-    report.is_loaded = checks.iter().all(|checked| checked.outcome.status == Status::Passed);
-    report.checks = checks;
+    let mut report = Report {
+        library: options.library.clone(),
+        seed: options.seed,
+        is_loaded: checks.iter().all(|checked| checked.outcome.status == Status::Passed),
+        checks,
+        indexers: Vec::new(),
+    };
     let Some(card) = card.filter(|_| report.is_loaded) else { return Ok(report) };
     for indexer in suite.chosen(&card)? {
         let name = &indexer.name;
-        let checks = suite.indexer_checks(indexer, &mut |checked| tell(Some(name), checked))?;
+        let checks = suite.indexer_checks(indexer, &mut |checked| report_one(Some(name), checked))?;
         report.indexers.push(IndexerReport { indexer: name.clone(), checks });
     }
     Ok(report)
@@ -71,20 +70,26 @@ pub fn run(options: &Options, tell: &mut dyn FnMut(Option<&str>, &Checked)) -> R
 
 struct Suite<'a> {
     options: &'a Options,
-    library: &'a Path,
+    library: PathBuf,
     folder: &'a Path,
-    /// Sandboxes so far.
+    /// How many folders were made so far.
     made: AtomicUsize,
 }
 
 /// How a process ended.
 enum End {
-    /// With an answer; and how it ended after it, where that was waited for.
+    /// With an answer; and how it ended after it, if the suite waited for that.
     Answer(Answer, Option<Result<ExitStatus, Duration>>),
-    /// Without one.
+    /// Without an answer.
     Died(ExitStatus),
     /// Not in time.
     TimedOut,
+}
+
+/// The datasets with the records of one indexer.
+struct Datasets {
+    dataset: PathBuf,
+    other: PathBuf,
 }
 
 impl Suite<'_> {
@@ -92,68 +97,59 @@ impl Suite<'_> {
         if self.options.stop.load(Ordering::Relaxed) { Err(CheckError::Interrupted) } else { Ok(()) }
     }
 
-    /// The card, and the checks of the library as a whole, each only where the one before it holds.
+    /// The card, and the checks of the library as a whole. Each needs the one before.
     fn library_checks(&self) -> Result<(Option<Card>, Vec<Checked>), CheckError> {
         let mut checks = Vec::new();
-        let mut add = |check: Check, outcome: Outcome, start: Instant| {
+        let mut start = Instant::now();
+        let mut add = |check: Check, outcome: Outcome| {
             checks.push(Checked { check, outcome, seconds: start.elapsed().as_secs_f64() });
+            start = Instant::now();
         };
-        let start = Instant::now();
-        let card = match read_card(self.library) {
-            Ok(card) => {
-                let names: Vec<&str> = card.indexers.iter().map(|indexer| indexer.name.as_str()).collect();
-                add(Check::Card, Outcome::passed(format!("lists {}", names.join(", "))), start);
-                Some(card)
-            }
-            Err(error) => {
-                add(Check::Card, refused(&error), start);
-                None
-            }
-        };
-        let start = Instant::now();
-        let fits = card.as_ref().map(|card| check_versions(self.library, card));
-        match (&fits, &card) {
-            (Some(Ok(())), Some(card)) => {
-                add(Check::Api, Outcome::passed(format!("plugin API {}, door {}", card.api, card.door)), start);
-            }
-            (Some(Err(error)), _) => add(Check::Api, refused(error), start),
-            _ => add(Check::Api, Outcome::skipped("there is no card"), start),
-        }
-        let start = Instant::now();
-        if !matches!(fits, Some(Ok(()))) {
+        let card = read_card(&self.library);
+        add(
+            Check::Card,
+            match &card {
+                Ok(card) => Outcome::passed(format!("lists {}", names(card))),
+                Err(error) => refused(error),
+            },
+        );
+        let fits = card.as_ref().map(|card| check_versions(&self.library, card));
+        add(
+            Check::Api,
+            match (&card, &fits) {
+                (Ok(card), Ok(Ok(()))) => Outcome::passed(format!("plugin API {}, door {}", card.api, card.door)),
+                (_, Ok(Err(error))) => refused(error),
+                _ => Outcome::skipped("there is no card"),
+            },
+        );
+        let (Ok(card), Ok(Ok(()))) = (&card, fits) else {
             for check in [Check::Load, Check::CardAgrees] {
-                add(check, Outcome::skipped("it is not loaded: see the checks before"), start);
+                add(check, Outcome::skipped("the library is not loaded: see the checks before"));
             }
             return Ok((None, checks));
-        }
-        let empty = self.folder.join("empty");
-        fs::create_dir_all(&empty).map_err(|error| CheckError::io("make a folder", error))?;
-        let (end, sandbox) = self.process(Task::Load, "", &empty, &empty, false)?;
-        let (load, agrees) = match end {
-            End::Answer(Answer::Loaded, _) => (Outcome::passed("loaded"), Outcome::passed("as its card says")),
+        };
+        let empty = self.empty_folder()?;
+        let sandbox = self.sandbox(&Datasets { dataset: empty.clone(), other: empty })?;
+        let not_loaded = || Outcome::skipped("the library is not loaded: see load");
+        let (load, agrees) = match self.process(Task::Load, "", &sandbox, false)? {
+            End::Answer(Answer::Loaded, _) => (Outcome::passed("loaded"), Outcome::passed("matches its card")),
             End::Answer(Answer::Refused { code, why, help }, _) if code == "card_mismatch" => {
                 (Outcome::passed("loaded"), Outcome::refused(&code, &why, &help))
             }
-            End::Answer(Answer::Refused { code, why, help }, _) => {
-                (Outcome::refused(&code, &why, &help), Outcome::skipped("it is not loaded: see load"))
-            }
-            end => (self.crashed(end, &sandbox), Outcome::skipped("it is not loaded: see load")),
+            End::Answer(Answer::Refused { code, why, help }, _) => (Outcome::refused(&code, &why, &help), not_loaded()),
+            end => (self.crashed(end, &sandbox), not_loaded()),
         };
-        add(Check::Load, load, start);
-        add(Check::CardAgrees, agrees, start);
-        Ok((card, checks))
+        add(Check::Load, load);
+        add(Check::CardAgrees, agrees);
+        Ok((Some(card.clone()), checks))
     }
 
     fn chosen<'c>(&self, card: &'c Card) -> Result<Vec<&'c CardIndexer>, CheckError> {
         let Some(name) = &self.options.indexer else { return Ok(card.indexers.iter().collect()) };
         let found: Vec<_> = card.indexers.iter().filter(|indexer| indexer.name == *name).collect();
         if found.is_empty() {
-            let names: Vec<&str> = card.indexers.iter().map(|indexer| indexer.name.as_str()).collect();
-            return Err(CheckError::UnknownIndexer {
-                library: self.options.library.display().to_string(),
-                indexer: name.clone(),
-                found: names.join(", "),
-            });
+            let library = self.options.library.display().to_string();
+            return Err(CheckError::UnknownIndexer { library, indexer: name.clone(), found: names(card) });
         }
         Ok(found)
     }
@@ -161,168 +157,159 @@ impl Suite<'_> {
     fn indexer_checks(
         &self,
         indexer: &CardIndexer,
-        tell: &mut dyn FnMut(&Checked),
+        report_one: &mut dyn FnMut(&Checked),
     ) -> Result<Vec<Checked>, CheckError> {
-        let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let (dataset, other) =
-            (self.folder.join(format!("samples-{number}")), self.folder.join(format!("others-{number}")));
-        let mut samples = match &self.options.dataset {
-            Some(real) => Samples::of_dataset(&dataset, real)?,
-            None => Samples::made_up(&dataset, self.options.seed)?,
-        };
-        if samples.are_made_up() {
-            let named = indexer.params_artifacts.iter().map(|name| format!("analysis/{name}.json"));
-            samples.make_sought(&named.collect())?;
-            let has_schema = !indexer.params_schema.is_empty();
-            // Params that are not known may be refused as unknown: then there are none but those of the schema.
-            if has_schema || !self.learn(&indexer.name, &dataset, &mut samples)? {
-                for name in &indexer.params_artifacts {
-                    samples.make_params(name, &indexer.params_schema)?;
-                }
-                self.learn(&indexer.name, &dataset, &mut samples)?;
-            }
-        }
-        samples.rotate_into(&other)?;
-
-        let wanted = |check: &Check| {
+        let datasets = self.make_samples(indexer)?;
+        let is_wanted = |check: &Check| {
             !check.is_of_library() && (self.options.only.is_empty() || self.options.only.contains(check))
         };
-        let checks: Vec<Check> = Check::ALL.iter().copied().filter(wanted).collect();
+        let checks: Vec<Check> = Check::ALL.iter().copied().filter(is_wanted).collect();
         let next = AtomicUsize::new(0);
-        let failure = Mutex::new(None);
+        let mut failure = None;
         let mut done: Vec<Option<Checked>> = vec![None; checks.len()];
-        let mut told = 0;
+        let mut reported = 0;
         thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
             for _ in 0..self.options.jobs.clamp(1, checks.len().max(1)) {
                 let sender = sender.clone();
-                let (next, checks, failure, dataset, other) = (&next, &checks, &failure, &dataset, &other);
+                let (next, checks, datasets) = (&next, &checks, &datasets);
                 scope.spawn(move || {
-                    while let Some(&check) = checks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        match self.check(check, indexer, dataset, other) {
-                            Ok(checked) => drop(sender.send(checked)),
-                            Err(error) => {
-                                failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
-                                next.store(checks.len(), Ordering::Relaxed);
-                            }
-                        }
+                    loop {
+                        let place = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(&check) = checks.get(place) else { break };
+                        let _ = sender.send((place, self.check(check, indexer, datasets)));
                     }
                 });
             }
             drop(sender);
-            for checked in receiver {
-                if let Some(place) = checks.iter().position(|check| *check == checked.check) {
-                    done[place] = Some(checked);
+            for (place, checked) in receiver {
+                match checked {
+                    Ok(checked) => done[place] = Some(checked),
+                    Err(error) => {
+                        next.store(checks.len(), Ordering::Relaxed);
+                        failure.get_or_insert(error);
+                    }
                 }
-                while let Some(Some(checked)) = done.get(told) {
-                    tell(checked);
-                    told += 1;
+                while let Some(Some(checked)) = done.get(reported) {
+                    report_one(checked);
+                    reported += 1;
                 }
             }
         });
-        match failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-            Some(error) => Err(error),
-            None => Ok(done.into_iter().flatten().collect()),
-        }
+        failure.map_or_else(|| Ok(done.into_iter().flatten().collect()), Err)
     }
 
-    /// Has the indexer run over the made-up records, and makes what it looks for, until it looks for nothing new. Whether it
-    /// takes any of them then, or dies of them.
-    fn learn(&self, indexer: &str, dataset: &Path, samples: &mut Samples) -> Result<bool, CheckError> {
-        let mut takes = true;
+    /// Makes the datasets for the checks of an indexer.
+    fn make_samples(&self, indexer: &CardIndexer) -> Result<Datasets, CheckError> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let folder = |name: &str| self.folder.join(format!("{name}-{number}"));
+        let datasets = Datasets { dataset: folder("samples"), other: folder("others") };
+        let mut samples = match &self.options.dataset {
+            Some(real) => Samples::of_dataset(&datasets.dataset, real)?,
+            None => Samples::made_up(&datasets.dataset, self.options.seed)?,
+        };
+        if samples.are_made_up() {
+            let params = indexer.params_artifacts.iter().map(|name| format!("analysis/{name}.json"));
+            samples.make_sought(&params.collect())?;
+            let has_schema = !indexer.params_schema.is_empty();
+            // The indexer may refuse params that it does not know: then there are only those of the schema.
+            if has_schema || !self.learn(&indexer.name, &datasets, &mut samples)? {
+                for name in &indexer.params_artifacts {
+                    samples.make_params(name, &indexer.params_schema)?;
+                }
+                self.learn(&indexer.name, &datasets, &mut samples)?;
+            }
+        }
+        samples.rotate_into(&datasets.other)?;
+        Ok(datasets)
+    }
+
+    /// Runs the indexer over the made-up records and makes what it looks for, until it looks for nothing new. Returns whether
+    /// it accepts any of them then, or dies.
+    fn learn(&self, indexer: &str, datasets: &Datasets, samples: &mut Samples) -> Result<bool, CheckError> {
+        let mut accepts = true;
         let mut sought = BTreeSet::new();
-        let empty = self.folder.join("empty");
+        let datasets = Datasets { dataset: datasets.dataset.clone(), other: self.empty_folder()? };
         for _ in 0..MAX_ROUNDS {
-            let (end, _) = self.process(Task::Seek, indexer, dataset, &empty, false)?;
-            // One that dies is judged by the checks.
+            let end = self.process(Task::Seek, indexer, &self.sandbox(&datasets)?, false)?;
+            // If it dies, the checks report that.
             let End::Answer(Answer::Sought { keys, taken }, _) = end else { return Ok(true) };
-            takes = taken > 0;
+            accepts = taken > 0;
             sought.extend(keys);
             if !samples.make_sought(&sought)? {
                 break;
             }
         }
-        Ok(takes)
+        Ok(accepts)
     }
 
-    fn check(&self, check: Check, indexer: &CardIndexer, dataset: &Path, other: &Path) -> Result<Checked, CheckError> {
+    fn check(&self, check: Check, indexer: &CardIndexer, datasets: &Datasets) -> Result<Checked, CheckError> {
         let start = Instant::now();
         let outcome = match check {
             Check::Name => name_rule(&indexer.name),
             Check::Version => version_rule(&indexer.analysis_version),
-            _ => self.check_in_process(check, &indexer.name, dataset, other)?,
+            _ => self.check_in_process(check, &indexer.name, datasets)?,
         };
         Ok(Checked { check, outcome, seconds: start.elapsed().as_secs_f64() })
     }
 
-    fn check_in_process(
-        &self,
-        check: Check,
-        indexer: &str,
-        dataset: &Path,
-        other: &Path,
-    ) -> Result<Outcome, CheckError> {
-        let sandbox = self.sandbox(dataset, other)?;
-        let looked = |when: &str| {
-            sandbox.snapshot().map_err(|error| CheckError::io(format!("look at the folders {when} a check"), error))
-        };
-        let before: Option<Snapshot> = (check == Check::WritesNothing).then(|| looked("before")).transpose()?;
-        let end = self.process_in(Task::Check(check), indexer, &sandbox, is_ended_by_itself(check))?;
-        let outcome = match end {
+    fn check_in_process(&self, check: Check, indexer: &str, datasets: &Datasets) -> Result<Outcome, CheckError> {
+        let sandbox = self.sandbox(datasets)?;
+        let snapshot = || sandbox.snapshot().map_err(|error| CheckError::io("read the folders of a check", error));
+        let before: Option<Snapshot> = (check == Check::WritesNothing).then(snapshot).transpose()?;
+        // What is buffered is printed when the process ends by itself.
+        let ends_by_itself = matches!(check, Check::Ends | Check::PrintsNothing);
+        let mut outcome = match self.process(Task::Check(check), indexer, &sandbox, ends_by_itself)? {
             End::Answer(Answer::Checked(outcome), end) => match end {
-                Some(_) | None if check != Check::Ends => outcome,
-                None => outcome,
-                Some(Ok(status)) if status.success() => outcome,
-                Some(Ok(status)) => Outcome::crashed(format!("after its work the process {}", died(status))),
-                Some(Err(waited)) => Outcome::crashed(format!(
+                Some(Ok(status)) if check == Check::Ends && !status.success() => {
+                    Outcome::crashed(format!("after its work the plugin {}", exit_text(status, &tail(&sandbox.said()))))
+                }
+                Some(Err(waited)) if check == Check::Ends => Outcome::crashed(format!(
                     "after its work the process did not end within {} s",
                     waited.as_secs_f64()
                 )),
+                _ => outcome,
             },
-            End::Answer(other, _) => Outcome::crashed(format!("the process gave another answer: {other:?}")),
             end => self.crashed(end, &sandbox),
         };
-        let outcome = match before {
-            Some(before) if outcome.status == Status::Passed => wrote(&before.changes(&looked("after")?), outcome),
-            _ if check == Check::PrintsNothing && outcome.status == Status::Passed => printed(&sandbox, outcome),
-            _ => outcome,
-        };
+        if outcome.status == Status::Passed {
+            if let Some(before) = before {
+                outcome = wrote(&before.changes(&snapshot()?)).unwrap_or(outcome);
+            } else if check == Check::PrintsNothing {
+                outcome = printed(&sandbox).unwrap_or(outcome);
+            }
+        }
         let _ = fs::remove_dir_all(sandbox.root());
         Ok(outcome)
     }
 
-    fn sandbox(&self, dataset: &Path, other: &Path) -> Result<Sandbox, CheckError> {
+    fn empty_folder(&self) -> Result<PathBuf, CheckError> {
+        let empty = self.folder.join("empty");
+        fs::create_dir_all(&empty).map_err(|error| CheckError::io("make a folder", error))?;
+        Ok(empty)
+    }
+
+    fn sandbox(&self, datasets: &Datasets) -> Result<Sandbox, CheckError> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let root = self.folder.join(format!("check-{number}"));
-        Sandbox::make(&root, dataset, other).map_err(|error| CheckError::io("make a folder for a check", error))
+        Sandbox::make(&root, &datasets.dataset, &datasets.other)
+            .map_err(|error| CheckError::io("make a folder for a check", error))
     }
 
-    fn process(
-        &self,
-        task: Task,
-        indexer: &str,
-        dataset: &Path,
-        other: &Path,
-        wait: bool,
-    ) -> Result<(End, Sandbox), CheckError> {
-        let sandbox = self.sandbox(dataset, other)?;
-        Ok((self.process_in(task, indexer, &sandbox, wait)?, sandbox))
-    }
-
-    /// Runs a process to its answer, and ends it; `wait`: has it end by itself.
-    fn process_in(&self, task: Task, indexer: &str, sandbox: &Sandbox, wait: bool) -> Result<End, CheckError> {
+    /// Runs a process to its answer, and ends it. `ends_by_itself`: first waits for its end.
+    fn process(&self, task: Task, indexer: &str, sandbox: &Sandbox, ends_by_itself: bool) -> Result<End, CheckError> {
         self.stopped()?;
         let failed = |error: io::Error| CheckError::io("start a process for a check", error);
         let order = Order {
-            program: &self.options.program,
-            library: self.library,
-            sandbox,
-            indexer,
+            program: self.options.program.clone(),
+            library: self.library.clone(),
+            sandbox: sandbox.clone(),
+            indexer: indexer.to_owned(),
             seed: self.options.seed,
             timeout: self.options.timeout,
             calls: self.options.calls,
         };
-        let mut command: Command = order.command(task);
+        let mut command = order.command(task);
         command.process_group(0).stderr(File::create(sandbox.said()).map_err(failed)?);
         let mut started = Started::new(&mut command).map_err(failed)?;
         let group = i32::try_from(started.child.id()).ok().and_then(Pid::from_raw);
@@ -335,7 +322,7 @@ impl Suite<'_> {
                 Ok(answer) => break Some(answer),
                 Err(RecvTimeoutError::Disconnected) => break Some(None),
                 Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => break None,
-                // What the plugin started may hold the pipe open.
+                // A process that the plugin started may hold the pipe open.
                 Err(RecvTimeoutError::Timeout) if matches!(started.child.try_wait(), Ok(Some(_))) => {
                     break Some(receiver.recv_timeout(LAST_BREATH).ok().flatten());
                 }
@@ -352,7 +339,7 @@ impl Suite<'_> {
         };
         let end = match answer {
             Some(Some(answer)) => {
-                let ended = wait.then(|| wait_for(&mut started, LAST_BREATH.min(self.options.timeout)));
+                let ended = ends_by_itself.then(|| wait_for(&mut started, LAST_BREATH.min(self.options.timeout)));
                 let _ = end_now(&mut started);
                 End::Answer(answer, ended)
             }
@@ -373,35 +360,34 @@ impl Suite<'_> {
     }
 
     fn crashed(&self, end: End, sandbox: &Sandbox) -> Outcome {
+        let tail = tail(&sandbox.said());
         let how = match end {
-            End::Died(status) => format!("the process {}", died(status)),
+            End::Died(status) => format!("the plugin {}", exit_text(status, &tail)),
             End::TimedOut => {
                 format!("the process did not end within {} s (--timeout)", self.options.timeout.as_secs_f64())
             }
-            End::Answer(answer, _) => format!("the process gave another answer: {answer:?}"),
+            End::Answer(answer, _) => format!("the process gave an unexpected answer: {answer:?}"),
         };
-        let said = last_words(&sandbox.said());
-        Outcome::crashed(if said.is_empty() { how } else { format!("{how}; it said last: {said}") })
+        let said = last_words(&tail);
+        Outcome::crashed(if said.is_empty() { how } else { format!("{how}; it said: {said}") })
     }
 }
 
-/// Whether the process of a check has to end by itself: what is buffered is printed then.
-fn is_ended_by_itself(check: Check) -> bool {
-    matches!(check, Check::Ends | Check::PrintsNothing)
+/// The names of a card's indexers.
+fn names(card: &Card) -> String {
+    card.indexers.iter().map(|indexer| indexer.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn printed(sandbox: &Sandbox, outcome: Outcome) -> Outcome {
-    match fs::metadata(sandbox.printed()) {
-        Ok(file) if file.len() > 0 => Outcome::warned(format!(
-            "it printed {} bytes, which go to standard error: {}",
-            file.len(),
-            last_words(&sandbox.printed())
-        )),
-        _ => outcome,
-    }
+/// The warning for a process that has printed something.
+fn printed(sandbox: &Sandbox) -> Option<Outcome> {
+    let bytes = fs::metadata(sandbox.printed()).map_or(0, |file| file.len());
+    (bytes > 0).then(|| {
+        let said = last_words(&tail(&sandbox.printed()));
+        Outcome::warned(format!("it prints {bytes} bytes, which users see on standard error: {said}"))
+    })
 }
 
-/// Waits for a process to end by itself; how long it was waited where it did not.
+/// Waits until a process ends by itself; how long, if it does not.
 fn wait_for(started: &mut Started, patience: Duration) -> Result<ExitStatus, Duration> {
     let deadline = Instant::now() + patience;
     loop {
@@ -415,26 +401,11 @@ fn wait_for(started: &mut Started, patience: Duration) -> Result<ExitStatus, Dur
     }
 }
 
-fn died(status: ExitStatus) -> String {
-    match (status.signal(), status.code()) {
-        (Some(signal), _) => {
-            let name = [(4, "SIGILL"), (6, "SIGABRT"), (7, "SIGBUS"), (8, "SIGFPE"), (9, "SIGKILL"), (11, "SIGSEGV")];
-            let name = name.iter().find(|(number, _)| *number == signal).map_or("", |(_, name)| name);
-            format!("died of signal {signal} {name}").trim_end().to_owned()
-        }
-        (None, Some(code)) => format!("ended with exit code {code}"),
-        (None, None) => "ended".to_owned(),
-    }
-}
-
-/// The end of what a process said, as one line.
-fn last_words(file: &Path) -> String {
+/// The end of a process's output.
+fn tail(file: &Path) -> String {
     let said = fs::read(file).unwrap_or_default();
-    let said = String::from_utf8_lossy(said.get(said.len().saturating_sub(4096)..).unwrap_or_default()).into_owned();
-    let line: Vec<&str> = said.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
-    let line = line.join(" ");
-    let skip = line.chars().count().saturating_sub(LAST_WORDS);
-    line.chars().skip(skip).collect()
+    let start = said.len().saturating_sub(MAX_TAIL_BYTES);
+    String::from_utf8_lossy(said.get(start..).unwrap_or_default()).into_owned()
 }
 
 fn refused(error: &PluginError) -> Outcome {
@@ -446,37 +417,27 @@ fn refused(error: &PluginError) -> Outcome {
 
 /// Which names indexers may have.
 fn name_rule(name: &str) -> Outcome {
-    if name.is_empty() || name.len() > 200 {
-        return Outcome::failed(format!("the name has {} characters, expected 1 to 200", name.len()));
+    match fault_of_declared_name(name) {
+        Some(why) => Outcome::failed(format!("'{name}' cannot name an indexer: {why}")),
+        None => Outcome::passed(format!("its table is tables/kym_{name}.parquet")),
     }
-    if let Some(odd) = name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '_')) {
-        return Outcome::failed(format!("'{name}' has the character {odd:?}, expected a-z, 0-9 and _"));
-    }
-    if name.starts_with("kym_") {
-        return Outcome::failed(format!("'{name}' begins with kym_, which kymhost puts before it; leave that off"));
-    }
-    Outcome::passed(format!("its table is tables/kym_{name}.parquet"))
 }
 
-/// Which analysis versions can be told apart, by people too.
+/// Which analysis versions a person can tell apart.
 fn version_rule(version: &str) -> Outcome {
     if version.trim() != version || version.is_empty() {
-        return Outcome::failed(format!("'{version}' has blanks around it, or nothing in it"));
+        return Outcome::failed(format!("'{version}' is empty, or begins or ends with a blank"));
     }
     if !version.chars().any(|c| c.is_ascii_digit()) {
-        return Outcome::failed(format!("'{version}' has no number that a later version could raise"));
+        return Outcome::failed(format!("'{version}' has no number for a later version to raise"));
     }
     Outcome::passed(version)
 }
 
-fn wrote(changes: &[String], outcome: Outcome) -> Outcome {
-    match changes {
-        [] => outcome,
-        [first, rest @ ..] => {
-            let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
-            Outcome::failed(format!("it {first}{more}; what is to be kept is handed to the host"))
-        }
-    }
+/// The failure for a plugin that has changed its folders.
+fn wrote(changes: &[String]) -> Option<Outcome> {
+    let changes = (!changes.is_empty()).then(|| listed(changes, 1))?;
+    Some(Outcome::failed(format!("it {changes}; to keep something, hand it to kymhost as an artifact")))
 }
 
 #[cfg(test)]
@@ -484,7 +445,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_of_names_and_versions() {
+    fn name_and_version_rules_accept_plain_ones() {
         for (name, fits) in
             [("stalls", true), ("a_1", true), ("", false), ("Stalls", false), ("a-b", false), ("kym_a", false)]
         {

@@ -2,7 +2,7 @@ use super::*;
 use kymhost_plugin::Refusal;
 use std::os::unix::process::ExitStatusExt as _;
 
-/// What every error promises: help, no help inside the message, and no stray blanks.
+/// Every error has help, no help inside the message, and no stray blanks.
 #[track_caller]
 fn check(error: &dyn Diagnose, code: &str) {
     let said = error.diagnose();
@@ -19,11 +19,12 @@ fn check(error: &dyn Diagnose, code: &str) {
 #[test]
 fn errors_have_help_and_no_stray_blanks() {
     let io = || io::Error::other("no");
+    let file = || FileError { action: "write", path: "/f".into(), source: io() };
     check(&crate::new::PluginName::new("kym_a").unwrap_err(), "bad_name");
     check(&NewError::Taken { folder: "/f".into(), why: "it is not empty" }, "not_empty");
-    check(&NewError::Io { action: "write", path: "/f".into(), source: io() }, "io");
+    check(&NewError::from(file()), "io");
     check(&BuildError::NoSource { path: "/f".into(), source: io() }, "io");
-    check(&BuildError::Io { action: "list", path: "/f".into(), source: io() }, "io");
+    check(&BuildError::from(file()), "io");
     for tool in [Tool::Cargo, Tool::Make] {
         check(&BuildError::NoTool { tool, source: io() }, "io");
         check(&BuildError::Failed { tool, folder: "/f".into(), status: ExitStatus::from_raw(256) }, "build_failed");
@@ -43,8 +44,8 @@ fn errors_have_help_and_no_stray_blanks() {
     };
     check(&taken, "name_taken");
     check(&InstallError::NotInstalled { name: "a".into(), found: "none".into() }, "not_installed");
-    check(&InstallError::BadName { name: "A".into() }, "bad_name");
-    check(&InstallError::Io { action: "read", path: "/f".into(), source: io() }, "io");
+    check(&InstallError::BadName { name: "A".into(), why: "it is odd" }, "bad_name");
+    check(&InstallError::from(file()), "io");
     check(&CheckError::no_library(Path::new("/l.so"), io()), "internal");
     check(&CheckError::io("make a folder", io()), "internal");
     check(&CheckError::NoImages("/d".into()), "no_images");

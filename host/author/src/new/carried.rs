@@ -1,4 +1,3 @@
-//! plugin-api as the program carries it: its files, and the versions of what they need.
-//! Owns: nothing but what `host/build.rs` lists. Never: written by hand.
+//! plugin-api inside this program: its files, and the versions of its dependencies. `build.rs` makes the list.
 
 include!(concat!(env!("OUT_DIR"), "/carried.rs"));

@@ -1,17 +1,16 @@
-//! Which names a new plugin may have: an indexer's, a crate's and a file's name at once.
-//! Owns: that rule, and a name that would do instead. Never: I/O.
+//! Which names a new plugin may have: its indexer, crate and library share it.
+//!
+//! Pure rules, and the suggestion of another name.
 
 use super::carried;
 use crate::error::NameError;
+use kymhost_plugin::TABLE_PREFIX;
 use std::fmt;
 
-/// The longest name: templates stay well formatted with it.
+/// The longest name. Templates stay well formatted with it.
 pub const MAX_CHARS: usize = 40;
 
-/// What tables begin with.
-const PREFIX: &str = "kym_";
-
-/// What Rust keeps for itself, now or later.
+/// Words that Rust reserves.
 const KEYWORDS: [&str; 51] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
     "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
@@ -22,10 +21,10 @@ const KEYWORDS: [&str; 51] = [
 /// Crates that come with Rust.
 const RUSTS_OWN: [&str; 5] = ["alloc", "core", "proc_macro", "std", "test"];
 
-/// Names that a file of the templates has, or that stand for what a build makes.
+/// Names of cargo's own folders and of a file of the templates.
 const TAKEN: [&str; 4] = ["build", "deps", "examples", "incremental"];
 
-/// Types that a new one of the same name would hide in the template.
+/// Types of the template that a new type of the same name would hide.
 const TYPES: [&str; 20] = [
     "Array",
     "Artifact",
@@ -49,15 +48,15 @@ const TYPES: [&str; 20] = [
     "Vec",
 ];
 
-/// The name of a new plugin: what its indexer, its crate and its library are called.
+/// The name of a new plugin, of its indexer, its crate and its library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginName(String);
 
 impl PluginName {
-    /// A name that an indexer, a crate and a library can have: a letter, then letters, digits and single `_`, in lower case.
+    /// A name that an indexer, a crate and a library can have: a letter, then letters, digits and single `_`, all in lower case.
     ///
     /// # Errors
-    /// [`NameError`], with a name that would do.
+    /// [`NameError`], with a name that is allowed.
     pub fn new(name: &str) -> Result<Self, NameError> {
         match fault(name) {
             None => Ok(Self(name.to_owned())),
@@ -70,7 +69,7 @@ impl PluginName {
         &self.0
     }
 
-    /// The indexer's type in Rust: `my_stalls` is `MyStalls`.
+    /// The name of the indexer's type in Rust: `MyStalls` for `my_stalls`.
     pub fn type_name(&self) -> String {
         let mut name: String = self.0.split('_').map(capitalised).collect();
         if TYPES.contains(&name.as_str()) {
@@ -91,23 +90,23 @@ fn capitalised(word: &str) -> String {
     characters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(characters).collect()
 }
 
-/// Why a name cannot be.
+/// Why a name is not allowed.
 fn fault(name: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let why = if name.is_empty() {
         "it is empty"
     } else if let Some(other) = name.chars().find(|c| !plain(*c)) {
         return Some(format!("it has the character {other:?}; only a-z, 0-9 and _ are allowed"));
-    } else if name.starts_with(PREFIX) {
-        "it begins with 'kym_', which kymhost puts before an indexer's name to name its table"
+    } else if name.starts_with(TABLE_PREFIX) {
+        "it begins with 'kym_', which kymhost itself adds to name the indexer's table"
     } else if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
         "it does not begin with a letter"
     } else if name.contains("__") || name.ends_with('_') {
-        "it has a '_' that separates nothing"
+        "it ends with '_' or has two of them in a row"
     } else if name.len() > MAX_CHARS {
         return Some(format!("it has {} characters; at most {MAX_CHARS} are allowed", name.len()));
     } else if KEYWORDS.contains(&name) {
-        "it is a keyword of Rust"
+        "it is a Rust keyword"
     } else if RUSTS_OWN.contains(&name) {
         "Rust has a crate of this name"
     } else if TAKEN.contains(&name) {
@@ -120,7 +119,7 @@ fn fault(name: &str) -> Option<String> {
     Some(why.to_owned())
 }
 
-/// The nearest name that can be.
+/// The nearest name that is allowed.
 fn suggestion(name: &str) -> String {
     let mut words = String::new();
     let mut before = ' ';
@@ -153,7 +152,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn names() {
+    fn names_are_accepted_or_another_is_suggested() {
         let longest = "a".repeat(MAX_CHARS);
         for good in
             ["a", "stalls", "my_stalls", "velocity_2", "a_1_b", "kymograph", "kym", "testing", "static_noise", &longest]
@@ -161,7 +160,7 @@ mod tests {
             assert_eq!(PluginName::new(good).as_ref().map(PluginName::as_str), Ok(good));
         }
         let long = "a".repeat(MAX_CHARS + 1);
-        // (name, what is said of it, what is suggested)
+        // (name, words of the reason, suggestion)
         let bad = [
             ("", "empty", "my_indexer"),
             ("My-Stalls", "'M'", "my_stalls"),
@@ -180,8 +179,8 @@ mod tests {
             ("2p_stalls", "letter", "my_2p_stalls"),
             ("_", "letter", "my_indexer"),
             ("_a", "letter", "a"),
-            ("a_", "separates", "a"),
-            ("a__b", "separates", "a_b"),
+            ("a_", "ends with '_'", "a"),
+            ("a__b", "in a row", "a_b"),
             ("fn", "keyword", "my_fn"),
             ("self", "keyword", "my_self"),
             ("Type", "'T'", "my_type"),
@@ -204,7 +203,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_suggestion_can_be_taken(name in ".{0,60}") {
+        fn suggestion_is_accepted(name in ".{0,60}") {
             if let Err(error) = PluginName::new(&name) {
                 let taken = PluginName::new(&error.suggestion).map(|name| name.to_string());
                 prop_assert_eq!(taken, Ok(error.suggestion));
@@ -213,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_in_camel_case_and_hide_nothing() {
+    fn type_names_are_camel_case_and_hide_nothing() {
         for (name, expected) in [
             ("stalls", "Stalls"),
             ("my_stalls", "MyStalls"),

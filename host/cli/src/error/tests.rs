@@ -6,7 +6,7 @@ use crate::interrupt::Interrupt;
 use crate::reference::codes::{REFUSALS, codes};
 use crate::{dataset_choice, demo, output, plugins, program};
 use clap::Parser;
-use kymhost_author::{BuildError, SourceKind, Tool};
+use kymhost_author::{BuildError, FileError, SourceKind, Tool};
 use kymhost_dataset::Dataset;
 use kymhost_index::MassRemoval;
 use kymhost_ingest::FileErrorKind;
@@ -136,6 +136,7 @@ fn of_plugins() -> Vec<CliError> {
     let path = || Path::new("p").to_owned();
     let not_found = |similar| PluginError::NotFound { name: text(), searched: text(), found: text(), similar };
     let build = |error: BuildError| CliError::from(InstallError::from(error));
+    let file_error = |action| FileError { action, path: path(), source: io_error() };
     vec![
         not_found(None).into(),
         not_found(Some(text())).into(),
@@ -144,11 +145,11 @@ fn of_plugins() -> Vec<CliError> {
         LockError::Broken(Refusal::new("bad_lock", "w", "h").of(Path::new("l"))).into(),
         SchemaError::Bad(text()).into(),
         SchemaError::Invalid(vec![text(), text()]).into(),
-        NewError::Io { action: "create", path: path(), source: io_error() }.into(),
+        NewError::from(file_error("create")).into(),
         build(BuildError::NoSource { path: text(), source: io_error() }),
         build(BuildError::NoTool { tool: Tool::Cargo, source: io_error() }),
         build(BuildError::NoTool { tool: Tool::Make, source: io_error() }),
-        build(BuildError::Io { action: "list", path: text(), source: io_error() }),
+        build(file_error("list").into()),
         build(BuildError::Failed { tool: Tool::Make, folder: text(), status: ExitStatus::from_raw(256) }),
         build(BuildError::NoPlugin { folder: text(), kind: SourceKind::Crate }),
         build(BuildError::NoPlugin { folder: text(), kind: SourceKind::Makefile }),
@@ -157,8 +158,8 @@ fn of_plugins() -> Vec<CliError> {
         InstallError::NameTaken { name: text(), version: text(), library: text(), new: text(), new_version: text() }
             .into(),
         InstallError::NotInstalled { name: text(), found: text() }.into(),
-        InstallError::BadName { name: text() }.into(),
-        InstallError::Io { action: "read", path: text(), source: io_error() }.into(),
+        InstallError::BadName { name: text(), why: "it is odd" }.into(),
+        InstallError::from(file_error("read")).into(),
         CheckError::NoLibrary { path: path(), source: io_error() }.into(),
         CheckError::Io { what: text(), source: io_error() }.into(),
         CheckError::NoImages(text()).into(),

@@ -4,7 +4,7 @@ use crate::trust::{check_no_group, check_writers};
 use kymhost_plugin_api::card::API;
 use std::io;
 
-/// What every error promises: help, no help inside the message, and no stray blanks.
+/// Every error has help, no help inside the message, and no stray blanks.
 #[track_caller]
 fn check(error: &dyn Diagnose, code: &str) {
     let said = error.diagnose();
@@ -37,7 +37,7 @@ fn errors_have_help_and_no_stray_blanks() {
     check(&SchemaError::Invalid(vec!["why".into()]), "params_invalid");
 }
 
-/// The bug that made errors data: this help was lost because the text that held it could not be taken apart.
+/// The help of this error was lost once, when messages and help were one text.
 #[test]
 #[cfg(unix)]
 fn group_writable_lock_file_has_help() {
@@ -55,13 +55,12 @@ fn group_writable_lock_file_has_help() {
 
 #[test]
 fn missing_library_has_help() {
-    let entry = |origin| {
-        let mut entry = Locked::new(Vec::new(), "0".repeat(64), Some("/no/such/l.so".into()), origin, "{}");
-        entry.indexers.push(crate::LockedIndexer::new("a".into(), "a@1".into()));
-        entry
-    };
     for origin in [Origin::default(), Origin::new("file", "/o/l.so".into())] {
-        check(&crate::missing(&entry(origin)).unwrap(), "missing");
+        let entry = serde_json::from_value::<Locked>(serde_json::json!({
+            "indexers": [{"name": "a", "analysis_version": "a@1"}], "sha256": "0".repeat(64), "file": "/no/such/l.so",
+            "origin": origin, "locked_utc": "2026-01-01T00:00:00Z"
+        }));
+        check(&crate::missing(&entry.unwrap()).unwrap(), "missing");
     }
 }
 

@@ -8,10 +8,10 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A cancelled extraction that goes on for longer is too slow to stop, unless it takes less than half of the time that was left.
+/// A cancelled extraction that goes on for longer is too slow to stop, unless it saves more than half of the time left.
 const TO_STOP: Duration = Duration::from_secs(1);
 
-/// It is waited at least so long for one.
+/// How long the check waits for one, at least.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// When an extraction is cancelled.
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 enum Moment {
     /// Before it begins.
     Start,
-    /// When half of its time is over, or it has asked half as often as it does.
+    /// After half of its time, or when it has asked half as often as it does otherwise.
     Middle,
 }
 
@@ -34,49 +34,49 @@ impl Moment {
 
 pub(crate) fn cancel(subject: &Subject<'_>) -> Judged {
     let mut longest: Option<(Duration, u64, Record)> = None;
-    for one in subject.ordinary()? {
+    for (record, _) in subject.ordinary()? {
         let asked = AtomicU64::new(0);
         let start = Instant::now();
         let never = || {
             asked.fetch_add(1, Ordering::Relaxed);
             false
         };
-        let _ = subject.indexer.extract_rows(&one.record, 1, &never);
+        let _ = subject.indexer.extract_rows(&record, 1, &never);
         let took = start.elapsed();
         if longest.as_ref().is_none_or(|(most, _, _)| took > *most) {
-            longest = Some((took, asked.into_inner(), one.record));
+            longest = Some((took, asked.into_inner(), record));
         }
     }
     let Some((took, asks, record)) = longest else { return Err(Outcome::skipped("there is no record")) };
-    let patience = PATIENCE.max(took * 2).min(subject.timeout / 3);
-    let mut says = format!("it takes {} s and asks {asks} times", seconds(took));
-    let mut slow = None;
+    let patience = PATIENCE.max(took * 2).min(subject.order.timeout / 3);
+    let mut message = format!("it takes {} s and asks {asks} times", seconds(took));
+    let mut is_slow = false;
     for moment in [Moment::Start, Moment::Middle] {
         let left = if moment == Moment::Start { took } else { took / 2 };
         let words = moment.words();
         match cancelled(subject, record.clone(), moment, took, asks, patience) {
             Some(after) if after > TO_STOP && after > left / 2 => {
-                return Ok(Outcome::failed(format!(
-                    "{says}; cancelled {words} it goes on for {} s: ask run.cancelled() now and then",
+                return Err(Outcome::failed(format!(
+                    "{message}; cancelled {words} it goes on for {} s: call run.cancelled() more often",
                     seconds(after)
                 )));
             }
             Some(after) => {
-                says = format!("{says}; cancelled {words} it goes on for {} s", seconds(after));
-                slow = slow.or((after > TO_STOP).then_some(moment));
+                message = format!("{message}; cancelled {words} it goes on for {} s", seconds(after));
+                is_slow |= after > TO_STOP;
             }
             None => {
-                return Ok(Outcome::failed(format!(
-                    "{says}; cancelled {words} it did not return within {} s",
+                return Err(Outcome::failed(format!(
+                    "{message}; cancelled {words} it did not return within {} s: call run.cancelled() more often",
                     seconds(patience)
                 )));
             }
         }
     }
-    Ok(if slow.is_some() { Outcome::warned(says) } else { Outcome::passed(says) })
+    if is_slow { Err(Outcome::warned(message)) } else { Ok(message) }
 }
 
-/// How long an extraction goes on after it is cancelled; `None` where it does not return in time.
+/// How long an extraction goes on after it is cancelled; `None` if it does not return in time.
 fn cancelled(
     subject: &Subject<'_>,
     record: Record,
@@ -91,7 +91,7 @@ fn cancelled(
         Moment::Start => (Duration::ZERO, 0),
         Moment::Middle => (took / 2, (asks / 2).max(1)),
     };
-    // Not waited for: it may never return, and this process ends soon.
+    // Nobody joins this thread: it may never return, and this process ends soon.
     thread::spawn(move || {
         let (asked, since) = (AtomicU64::new(0), OnceLock::new());
         let start = Instant::now();
@@ -103,7 +103,7 @@ fn cancelled(
             is_time
         };
         let _ = indexer.extract_rows(&record, 1, &is_cancelled);
-        // One that does not ask is cancelled all the same.
+        // It is cancelled at this moment also if it does not ask.
         let since = since.get().copied().unwrap_or(start + half).min(start + half);
         let _ = sender.send(since.elapsed());
     });

@@ -5,37 +5,37 @@ use crate::check::report::Outcome;
 use crate::check::subject::{Judged, Subject};
 use std::time::Instant;
 
-/// Fewer extractions say nothing.
+/// Fewer extractions prove nothing.
 const LEAST_CALLS: u64 = 100;
 
-/// Where so much was added, it is not waited for more: the machine is others' too.
+/// At this growth the check ends: others need the machine, too.
 const ENOUGH_BYTES: u64 = 512 << 20;
 
 pub(crate) fn memory_steady(subject: &Subject<'_>) -> Judged {
     let ordinary = subject.ordinary()?;
     let Some(first) = resident_bytes() else {
-        return Err(Outcome::skipped("this system does not tell how much memory a process has"));
+        return Err(Outcome::skipped("this system does not report how much memory a process uses"));
     };
-    let limit = subject.timeout / 2;
+    let limit = subject.order.timeout / 2;
     let deadline = Instant::now() + limit;
     let mut measured = Vec::new();
     let mut calls = 0;
-    for one in ordinary.iter().cycle() {
-        if calls >= subject.calls || Instant::now() >= deadline {
+    let wanted = subject.order.calls;
+    for (record, _) in ordinary.iter().cycle() {
+        if calls >= wanted || Instant::now() >= deadline {
             break;
         }
-        let _ = subject.hash(&one.record);
-        let _ = subject.rows(&one.record);
+        let _ = subject.hash(record);
+        let _ = subject.rows(record);
         calls += 1;
         measured.extend(resident_bytes());
         let grown = measured.last().map_or(0, |now| now.saturating_sub(first));
         if calls >= LEAST_CALLS && grown > ENOUGH_BYTES {
-            return Ok(Outcome::failed(format!("it keeps memory: {} MiB after {calls} extractions", grown >> 20)));
+            return Err(Outcome::failed(format!("it keeps memory: {} MiB after {calls} extractions", grown >> 20)));
         }
     }
-    let wanted = subject.calls;
     let cut_short = match calls < wanted {
-        true => format!(" of {wanted}, which is what {} s (half of --timeout) were enough for", limit.as_secs_f64()),
+        true => format!(" of {wanted} (all that took {} s, half of --timeout)", limit.as_secs_f64()),
         false => String::new(),
     };
     if calls < LEAST_CALLS.min(wanted) {
@@ -44,16 +44,16 @@ pub(crate) fn memory_steady(subject: &Subject<'_>) -> Judged {
         )));
     }
     let Some(growth) = growth(&measured, calls) else { return Err(Outcome::skipped("too few measurements")) };
-    let says = format!(
-        "{calls} extractions{cut_short}, {} KiB more for each {CALLS}, {} bytes each",
+    let message = format!(
+        "{calls} extractions{cut_short}, {} KiB more per {CALLS}, {} bytes each",
         growth.of_all_bytes >> 10,
         growth.of_all_bytes / CALLS
     );
-    Ok(match growth.verdict() {
-        Memory::Leaks => Outcome::failed(format!("it keeps memory: {says}")),
-        Memory::Drifts => Outcome::warned(format!("it may keep memory: {says}")),
-        Memory::Steady => Outcome::passed(says),
-    })
+    match growth.verdict() {
+        Memory::Leaks => Err(Outcome::failed(format!("it keeps memory: {message}"))),
+        Memory::Drifts => Err(Outcome::warned(format!("it may keep memory: {message}"))),
+        Memory::Steady => Ok(message),
+    }
 }
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]

@@ -1,6 +1,6 @@
-//! The checks that need the indexer in hand, by subject.
+//! The checks that use the loaded indexer, by subject.
 //!
-//! Each looks for one fault only: a check that finds another check's fault is skipped and names that check.
+//! Each looks for one fault only. A check that meets the fault of another check is skipped and names that check.
 
 pub(crate) mod artifacts;
 pub(crate) mod cancel;

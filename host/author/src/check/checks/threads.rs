@@ -1,4 +1,4 @@
-//! The check that no more threads are used than were given.
+//! The check that an extraction uses no more threads than it may.
 
 use crate::check::report::Outcome;
 use crate::check::subject::{Judged, Subject};
@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long threads that end may take to be gone.
+/// How long a thread may take to end after the extractions.
 const TO_BE_GONE: Duration = Duration::from_millis(500);
 
 pub(crate) fn threads(subject: &Subject<'_>) -> Judged {
     let (stop, most) = (AtomicBool::new(false), AtomicUsize::new(0));
-    // The threads by which kymhost itself reads arrays are not the plugin's.
+    // This starts the threads that kymhost itself needs to read arrays.
     for record in subject.records()? {
         let _ = record.pixels();
     }
     let Some(alone) = thread_count() else {
-        return Err(Outcome::skipped("this system does not tell how many threads a process has"));
+        return Err(Outcome::skipped("this system does not report how many threads a process has"));
     };
     let ordinary = subject.ordinary()?;
-    // The one that counts is not the plugin's.
+    // One more thread counts them.
     let own = alone + 1;
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -27,8 +27,8 @@ pub(crate) fn threads(subject: &Subject<'_>) -> Judged {
                 most.fetch_max(thread_count().unwrap_or_default(), Ordering::Relaxed);
             }
         });
-        for one in ordinary.iter().cycle().take(20.max(ordinary.len())) {
-            let _ = subject.rows(&one.record);
+        for (record, _) in ordinary.iter().cycle().take(20.max(ordinary.len())) {
+            let _ = subject.rows(record);
         }
         stop.store(true, Ordering::Relaxed);
     });
@@ -38,13 +38,13 @@ pub(crate) fn threads(subject: &Subject<'_>) -> Judged {
     }
     let left = thread_count().unwrap_or_default().saturating_sub(alone);
     let more = most.load(Ordering::Relaxed).saturating_sub(own);
-    Ok(if left > 0 {
-        Outcome::warned(format!("{left} threads are left running after the extractions"))
+    if left > 0 {
+        Err(Outcome::warned(format!("{left} threads still run after the extractions")))
     } else if more > 0 {
-        Outcome::warned(format!("it starts {more} threads where run.threads() is 1"))
+        Err(Outcome::warned(format!("it starts {more} threads although run.threads() is 1")))
     } else {
-        Outcome::passed("no thread of its own where run.threads() is 1")
-    })
+        Ok("it starts no threads".to_owned())
+    }
 }
 
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
