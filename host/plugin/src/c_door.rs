@@ -1,10 +1,10 @@
 //! The C door: a library's `kymhost_plugin`, and its indexers behind [`Foreign`].
 //!
-//! Owns: the exported function, the checks of the structs that it leads to, the calls. Never: judges rows, params and
-//! markers (see `foreign`).
+//! Responsible for the exported function, for checking the structs that it gives, and for the calls. It does not judge rows,
+//! params and markers: see `foreign`.
 //!
-//! A struct of a plugin is read up to its `struct_size`, which is at least what 1.0 had: what a later header appended is
-//! looked at only where the plugin has it.
+//! A plugin's struct is read up to its `struct_size`, which is at least that of 1.0. Members that a later header appended are
+//! used only if the plugin has them.
 #![allow(unsafe_code)]
 
 use crate::card_rules::{check_loaded_card, rebuild_help};
@@ -21,16 +21,16 @@ use libloading::Library;
 use std::ffi::c_char;
 use std::mem::{align_of, size_of, zeroed};
 
-/// What a card calls this door.
+/// The name of this door in a card.
 pub(crate) const NAME: &str = DOOR;
 
-/// No struct of the header will ever have as many bytes.
+/// No struct of the header will ever have more bytes.
 const MAX_STRUCT_BYTES: usize = 64 << 10;
-/// More indexers than any card has room for.
+/// No card has room for more indexers.
 const MAX_INDEXERS: usize = 10_000;
-/// How long a name, version or marker may be, in bytes, as in the card.
+/// The longest name, version or marker, in bytes, as in the card.
 const MAX_TEXT_BYTES: usize = 256;
-/// How long the list of the params artifacts may be, in bytes.
+/// The longest list of artifacts, in bytes.
 const MAX_LIST_BYTES: usize = 64 << 10;
 /// The card's magic bytes and length.
 const CARD_HEADER: usize = 12;
@@ -46,7 +46,7 @@ pub(crate) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>
         )
     })?;
     let bad = |what: String| Refusal::new("bad_door", what, rebuild_help(card));
-    // SAFETY: any thread may call it, once; what it gives lives as long as the process.
+    // SAFETY: any thread may call it, once; its result lives as long as the process.
     let plugin = unsafe { entry() };
     // SAFETY: the header has it be null or a struct that lives as long as the process.
     let plugin = unsafe { whole(plugin, PLUGIN_1_0_BYTES) }.map_err(|why| bad(format!("its kymhost_plugin {why}")))?;
@@ -63,13 +63,13 @@ pub(crate) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>
     if plugin.card.is_null() || !(CARD_HEADER..=CARD_HEADER + MAX_CARD_BYTES).contains(&plugin.card_length) {
         return Err(bad(format!("its kymhost_plugin has no card, or one of {} bytes", plugin.card_length)));
     }
-    // SAFETY: not null, of a bounded length that the plugin itself tells, and constant for the life of the process.
+    // SAFETY: not null, of a bounded length that the plugin itself gives, and constant for the life of the process.
     let loaded = unsafe { std::slice::from_raw_parts(plugin.card.cast::<u8>(), plugin.card_length) };
     check_loaded_card(loaded, card)?;
     if plugin.n_indexers > MAX_INDEXERS || plugin.indexers.is_null() || !plugin.indexers.is_aligned() {
         return Err(bad(format!("its kymhost_plugin has no list of indexers, or {} of them", plugin.n_indexers)));
     }
-    // SAFETY: not null, aligned, of a bounded length that the plugin itself tells.
+    // SAFETY: not null, aligned, of a bounded length that the plugin itself gives.
     let indexers = unsafe { std::slice::from_raw_parts(plugin.indexers, plugin.n_indexers) };
     indexers
         .iter()
@@ -81,7 +81,7 @@ pub(crate) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>
         .collect()
 }
 
-/// A plugin's struct, after its size was judged.
+/// A plugin's struct, after its size is checked.
 ///
 /// # Safety
 /// `pointer` is null, or a struct that begins with its size lives there. All zero is a value of `T`, one of the structs of the header.
@@ -95,11 +95,11 @@ unsafe fn whole<T>(pointer: *const T, least: usize) -> Result<T, String> {
     // SAFETY: every struct begins with its size; it is aligned.
     let size = unsafe { *pointer.cast::<usize>() };
     if !(least..=MAX_STRUCT_BYTES).contains(&size) {
-        return Err(format!("has struct_size {size}, expected {least} at least (plugin API {API})"));
+        return Err(format!("has struct_size {size}, expected at least {least} (plugin API {API})"));
     }
     let mut ours = std::mem::MaybeUninit::<T>::zeroed();
-    // SAFETY: so many bytes are there on both sides. What an older plugin lacks stays zero, and zero is a value of all
-    // that these structs hold: numbers, pointers, and functions that may be missing.
+    // SAFETY: both sides have as many bytes. Members that an older plugin lacks stay zero, and zero is a valid value of all
+    // members: numbers, pointers, and functions that may be missing.
     unsafe {
         std::ptr::copy_nonoverlapping(pointer.cast::<u8>(), ours.as_mut_ptr().cast::<u8>(), size.min(size_of::<T>()));
         Ok(ours.assume_init())
@@ -115,27 +115,30 @@ unsafe fn listed(indexer: *const c::Indexer) -> Result<Listed, String> {
         // SAFETY: the header has it be null or zero-terminated, for the life of the process.
         unsafe { given_text(text, most) }.map(str::to_owned).map_err(|why| format!("'s {what} {why}"))
     };
+    let optional = |what: &str, list: *const c_char| match list.is_null() {
+        true => Ok(None),
+        false => text(what, list, MAX_LIST_BYTES).map(Some),
+    };
     let name = text("name", indexer.name, MAX_TEXT_BYTES)?;
     let list = text("params_artifacts", indexer.params_artifacts, MAX_LIST_BYTES)?;
     let info = IndexerInfo {
         analysis_version: text("analysis_version", indexer.analysis_version, MAX_TEXT_BYTES)?,
         marker_name: text("marker_name", indexer.marker_name, MAX_TEXT_BYTES)?,
-        params_artifacts: names(&list).ok_or("'s params_artifacts are no JSON list of texts (use KYMHOST_NAMES)")?,
+        params_artifacts: names(&list).ok_or("'s params_artifacts is not a JSON list of texts (use KYMHOST_NAMES)")?,
         name,
-        writes: match indexer.writes.is_null() {
-            true => Vec::new(),
-            false => artifacts(&text("writes", indexer.writes, MAX_LIST_BYTES)?)
-                .ok_or("'s writes are no JSON list of names and kinds (use KYMHOST_WRITES)")?,
+        writes: match optional("writes", indexer.writes)? {
+            None => Vec::new(),
+            Some(list) => {
+                artifacts(&list).ok_or("'s writes is not a JSON list of names and kinds (use KYMHOST_WRITES)")?
+            }
         },
-        reads: match indexer.reads.is_null() {
-            true => Vec::new(),
-            false => names(&text("reads", indexer.reads, MAX_LIST_BYTES)?)
-                .ok_or("'s reads are no JSON list of texts (use KYMHOST_NAMES)")?,
+        reads: match optional("reads", indexer.reads)? {
+            None => Vec::new(),
+            Some(list) => names(&list).ok_or("'s reads is not a JSON list of texts (use KYMHOST_NAMES)")?,
         },
-        params_schema: match indexer.params_schema.is_null() {
-            true => String::new(),
-            false => schema_text(&text("params_schema", indexer.params_schema, MAX_LIST_BYTES)?)
-                .ok_or("'s params_schema is no JSON object")?,
+        params_schema: match optional("params_schema", indexer.params_schema)? {
+            None => String::new(),
+            Some(text) => schema_text(&text).ok_or("'s params_schema is not a JSON object")?,
         },
     };
     let missing = |function: &str| format!(" ('{}') has no function {function}: it is NULL", info.name.escape_debug());
@@ -148,12 +151,12 @@ unsafe fn listed(indexer: *const c::Indexer) -> Result<Listed, String> {
     Ok((info, Box::new(foreign)))
 }
 
-/// The list as a card has it: kinds that this host does not know are left out.
+/// The list in the form of a card, without kinds that this host does not know.
 fn artifacts(list: &str) -> Option<Vec<Artifact>> {
     writes_of(&Json::parse(list.as_bytes()).ok()?).ok()
 }
 
-/// The schema as a card gives it that has it as an object.
+/// The schema in the form of a card.
 fn schema_text(text: &str) -> Option<String> {
     schema_of(&Json::parse(text.as_bytes()).ok()?)
 }
@@ -172,15 +175,14 @@ struct CIndexer {
 }
 
 impl CIndexer {
-    /// What a function writes of a record.
+    /// What a function writes about a record.
     fn of_record(&self, function: FromRecord, what: &str, record: &dyn HostRecord) -> Result<Vec<u8>, Error> {
         let record = CRecord::new(record);
         let mut out = COut::new();
         // SAFETY: both live until the call has returned.
         let status = unsafe { function(record.as_ptr(), out.as_ptr()) };
-        out.finish(status)?.ok_or_else(|| {
-            Error::msg(format!("the indexer's {what} said that there is none (status 1), which it may not"))
-        })
+        out.finish(status)?
+            .ok_or_else(|| Error::msg(format!("the indexer's {what} returned status 1 (nothing), which it must not")))
     }
 }
 
@@ -195,8 +197,8 @@ impl Foreign for CIndexer {
             return String::from_utf8(hash).map_err(|_| Error::msg("the indexer's params hash is not UTF-8"));
         }
         let params = self.params(record)?;
-        let params = Json::parse(&params)
-            .map_err(|error| Error::msg(format!("the params that the indexer gave are no JSON: {error}")))?;
+        let params =
+            Json::parse(&params).map_err(|error| Error::msg(format!("the indexer's params are not JSON: {error}")))?;
         Ok(params_hash(&params))
     }
 
@@ -208,10 +210,10 @@ impl Foreign for CIndexer {
         let status = unsafe {
             (self.extract_rows)(record.as_ptr(), run.as_ptr(), &mut table.array, &mut table.schema, out.as_ptr())
         };
-        // Dropping the table releases what was filled, also where it comes with an error.
+        // Dropping the table releases what was filled in, also if there is an error.
         if out.finish(status)?.is_none() {
             return Err(Error::msg(
-                "the indexer's extract_rows said that there are none (status 1); give zero rows instead",
+                "the indexer's extract_rows returned status 1 (nothing); return a table without rows instead",
             ));
         }
         let missing = |what| Error::new(ErrorKind::BadTable, format!("extract_rows did not fill in the {what}"));
@@ -227,7 +229,7 @@ impl Foreign for CIndexer {
     fn read_old_marker(&self, payload: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         let Some(function) = self.read_old_marker else { return Ok(None) };
         Json::parse(payload)
-            .map_err(|error| Error::new(ErrorKind::Unreadable, format!("the marker is no JSON: {error}")))?;
+            .map_err(|error| Error::new(ErrorKind::Unreadable, format!("the marker is not JSON: {error}")))?;
         let mut text = payload.to_vec();
         text.push(0);
         let mut out = COut::new();

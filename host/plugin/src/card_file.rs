@@ -1,7 +1,7 @@
-//! Reading a library's card from its file, without running anything.
+//! Reads a library's card from its file, without running anything.
 //!
-//! Owns: finding the section in any platform's library, and what platform that is.
-//! Never: loads the library, reads more of it than it must.
+//! Responsible for finding the section in a library of any platform, and for which platform that is. It does not load the
+//! library and reads no more of it than it must.
 
 use crate::error::{PluginError, Refusal};
 use crate::names::plain_name;
@@ -15,19 +15,19 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
 
-/// What is told of a library that is none of ours.
+/// The help for a library that is not a plugin.
 const HELP: &str = "give the library of a kymhost plugin, or rebuild or reinstall the plugin";
-/// The section may be padded beyond the card, not by more than this.
+/// The longest section: there may be padding after the card.
 const MAX_SECTION_BYTES: u64 = 2 * MAX_CARD_BYTES as u64;
-/// No library has near as many bytes of names.
+/// No library has nearly as many bytes of names.
 const MAX_NAMES_BYTES: u64 = 16 << 20;
-/// No library is for near as many architectures.
+/// No library is for nearly as many architectures.
 const MAX_ARCHES: usize = 64;
 
 /// Why a file gives no card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NoCard {
-    /// `no_library`: no dynamic library at all; `truncated`; `no_card`: a library, but no plugin; `bad_card`.
+    /// `no_library`: not a dynamic library; `truncated`; `no_card`: a library, but not a plugin; `bad_card`.
     pub(crate) code: &'static str,
     why: String,
 }
@@ -36,16 +36,16 @@ fn no_card(code: &'static str, why: impl Into<String>) -> NoCard {
     NoCard { code, why: why.into() }
 }
 
-/// What a plugin's file is for and says.
+/// What a plugin's file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CardFile {
     /// The form of the file.
     pub format: FileFormat,
-    /// The architectures that it has code for; several in a fat file only.
+    /// The architectures that it has code for; only a fat file has several.
     pub platforms: Vec<Platform>,
-    /// The card; of a fat file's, the one for this architecture, else the first.
+    /// The card; in a fat file the one for this architecture, or else the first one.
     pub card: Card,
-    /// The card's JSON text as it stands in the file, with the keys that this reader does not know.
+    /// The card's JSON text as it is in the file, with unknown keys.
     pub card_json: String,
 }
 
@@ -61,7 +61,7 @@ impl CardFile {
     }
 }
 
-/// The card of a library's file, of any platform. Nothing of it is run.
+/// The card of a library's file for any platform. None of its code runs.
 ///
 /// # Errors
 /// [`PluginError::Refused`] with code `unreadable`, `no_library`, `truncated`, `no_card` or `bad_card`.
@@ -69,14 +69,14 @@ pub fn read_card(library: &Path) -> Result<Card, PluginError> {
     read_card_file(library).map(|file| file.card)
 }
 
-/// The card of a library's file, and which platforms that file is for.
+/// The card of a library's file, and the platforms that the file is for.
 ///
 /// # Errors
 /// As [`read_card`].
 pub fn read_card_file(library: &Path) -> Result<CardFile, PluginError> {
     let refused = |code, why: String| Refusal::new(code, why, HELP).of(library);
     let unreadable = |error: std::io::Error| refused("unreadable", error.to_string());
-    // Before it is opened, which waits for ever where it is a named pipe.
+    // Before it is opened: opening a named pipe may never return.
     if !library.metadata().map_err(unreadable)?.is_file() {
         return Err(refused("no_library", "it is not a file".to_owned()));
     }
@@ -97,7 +97,7 @@ pub(crate) fn read_native(library: &Path) -> Result<Card, PluginError> {
 /// The card in a library's bytes.
 pub(crate) fn card_of(library: impl Read + Seek) -> Result<CardFile, NoCard> {
     let cache = ReadCache::new(library);
-    let length = (&cache).len().map_err(|()| no_card("unreadable", "its length cannot be told"))?;
+    let length = (&cache).len().map_err(|()| no_card("unreadable", "its length is unknown"))?;
     let data = Bounded { data: &cache, length };
     if length == 0 {
         return Err(no_card("truncated", "it is empty"));
@@ -106,17 +106,18 @@ pub(crate) fn card_of(library: impl Read + Seek) -> Result<CardFile, NoCard> {
         Ok(FileKind::MachOFat32) => card_in_fat(&cache, length, MachOFatFile32::parse(data).map(|fat| fat.arches())),
         Ok(FileKind::MachOFat64) => card_in_fat(&cache, length, MachOFatFile64::parse(data).map(|fat| fat.arches())),
         Ok(kind) => card_in(&cache, kind, length),
-        Err(_) => Err(no_card("no_library", "it is no dynamic library of any known platform")),
+        Err(_) => Err(no_card("no_library", "it is not a dynamic library (ELF, Mach-O or PE)")),
     }
 }
 
-/// A Mach-O file for several architectures holds a library for each: ours first, else any.
+/// A Mach-O file for several architectures holds a library for each. Ours is read, or else the first one.
 fn card_in_fat<R: ReadCacheOps>(
     cache: &ReadCache<R>,
     length: u64,
     arches: object::Result<&[impl FatArch]>,
 ) -> Result<CardFile, NoCard> {
-    let arches = arches.map_err(|error| no_card("truncated", format!("its list of architectures: {error}")))?;
+    let arches =
+        arches.map_err(|error| no_card("truncated", format!("its list of architectures cannot be read: {error}")))?;
     if arches.len() > MAX_ARCHES {
         return Err(no_card("no_library", format!("it claims to be for {} architectures", arches.len())));
     }
@@ -130,9 +131,9 @@ fn card_in_fat<R: ReadCacheOps>(
     }
     let (offset, size) = arch.file_range();
     let slice = cache.range(offset, size);
-    let kind = FileKind::parse(slice).map_err(|_| no_card("no_library", "a part of it is no library"))?;
+    let kind = FileKind::parse(slice).map_err(|_| no_card("no_library", "a part of it is not a library"))?;
     let file = card_in(slice, kind, size)?;
-    // The list says which there are; what is in the other parts is not looked at.
+    // The list names the architectures; the other parts are not read.
     let platform = |arch: &_| {
         let arch = FatArch::architecture(arch);
         let is_64 = arch.address_size().is_some_and(|size| size.bytes() == 8);
@@ -155,9 +156,9 @@ fn card_in<'data>(data: impl ReadRef<'data>, kind: FileKind, length: u64) -> Res
         FileKind::MachO32 | FileKind::MachO64 => FileFormat::MachO,
         FileKind::Pe32 | FileKind::Pe64 => FileFormat::Pe,
         FileKind::Archive => {
-            return Err(no_card("no_library", "it is an archive (static library), which is not loaded"));
+            return Err(no_card("no_library", "it is an archive (static library), not a dynamic library"));
         }
-        _ => return Err(no_card("no_library", "it is no dynamic library of any known platform")),
+        _ => return Err(no_card("no_library", "it is not a dynamic library (ELF, Mach-O or PE)")),
     };
     let promised = match kind {
         FileKind::Elf32 => elf_length::<object::elf::FileHeader32<Endianness>>(data),
@@ -172,7 +173,7 @@ fn card_in<'data>(data: impl ReadRef<'data>, kind: FileKind, length: u64) -> Res
         return Err(truncated(promised, length));
     }
     let file = object::File::parse(data)
-        .map_err(|error| no_card("no_library", format!("it is no dynamic library, or cut off: {error}")))?;
+        .map_err(|error| no_card("no_library", format!("it is not a dynamic library, or it is cut off: {error}")))?;
     for segment in file.segments() {
         let (offset, size) = segment.file_range();
         if size > 0 && offset.checked_add(size).is_none_or(|end| end > length) {
@@ -192,7 +193,7 @@ fn card_in<'data>(data: impl ReadRef<'data>, kind: FileKind, length: u64) -> Res
     let section = file
         .sections()
         .find(|section| section.name().is_ok_and(ours))
-        .ok_or_else(|| no_card("no_card", "it is no kymhost plugin: it has no card"))?;
+        .ok_or_else(|| no_card("no_card", "it is not a kymhost plugin: it has no card"))?;
     if section.size() > MAX_SECTION_BYTES {
         return Err(no_card("bad_card", format!("its card's section has {} bytes", section.size())));
     }
@@ -206,7 +207,7 @@ fn card_in<'data>(data: impl ReadRef<'data>, kind: FileKind, length: u64) -> Res
     })
 }
 
-/// The JSON of a section that was found to hold a card.
+/// The JSON of a section that holds a card.
 fn json_of(section: &[u8]) -> &str {
     let text = || {
         let (length, rest) = section.get(MAGIC.len()..)?.split_first_chunk::<4>()?;
@@ -216,7 +217,7 @@ fn json_of(section: &[u8]) -> &str {
     text().unwrap_or_default()
 }
 
-/// How long an ELF file must be for its header to be true: `object` reports a missing table, not that the file was cut.
+/// The least length of an ELF file by its header. `object` would report a missing table and not that the file is cut off.
 fn elf_length<'data, H: FileHeader<Endian = Endianness>>(data: impl ReadRef<'data>) -> Option<u64> {
     let Ok(header) = H::parse(data) else { return Some(size_of::<H>() as u64) };
     let endian = header.endian().ok()?;
@@ -226,7 +227,7 @@ fn elf_length<'data, H: FileHeader<Endian = Endianness>>(data: impl ReadRef<'dat
     Some(sections.max(segments))
 }
 
-/// How long a Mach-O file must be for its load commands to be there.
+/// The least length of a Mach-O file with all of its load commands.
 fn macho_length<'data, H: MachHeader<Endian = Endianness>>(data: impl ReadRef<'data>) -> Option<u64> {
     let header_bytes = size_of::<H>() as u64;
     let Ok(header) = H::parse(data, 0) else { return Some(header_bytes) };
@@ -234,7 +235,7 @@ fn macho_length<'data, H: MachHeader<Endian = Endianness>>(data: impl ReadRef<'d
     Some(header_bytes + u64::from(header.sizeofcmds(endian)))
 }
 
-/// Refuses reads that no header of an honest library asks for, before memory is taken for them.
+/// Refuses reads that are too long for any real library before memory is allocated for them.
 #[derive(Debug, Clone, Copy)]
 struct Bounded<R> {
     data: R,
@@ -275,7 +276,7 @@ mod tests {
         bytes
     }
 
-    /// How a file writes its numbers.
+    /// The width and byte order of a file's numbers.
     #[derive(Debug, Clone, Copy)]
     struct Shape {
         is_64: bool,

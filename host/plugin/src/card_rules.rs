@@ -30,7 +30,7 @@ pub(crate) fn check_api(card: &Card, host: ApiVersion) -> Result<(), Refusal> {
         return Err(Refusal::new(
             "api_minor",
             format!(
-                "it needs plugin API {needs_api} at least (built with kymhost-plugin-api {sdk}), this kymhost has plugin API {host}"
+                "it needs at least plugin API {needs_api} (built with kymhost-plugin-api {sdk}), this kymhost has plugin API {host}"
             ),
             upgrade_kymhost(&format!("{needs_api} or a later {}.x", host.major)),
         ));
@@ -38,7 +38,7 @@ pub(crate) fn check_api(card: &Card, host: ApiVersion) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether its indexers have names that tables can have; no run would take them else.
+/// Whether all of its indexers have names that tables can have; no run accepts others.
 pub(crate) fn check_names(card: &Card) -> Result<(), Refusal> {
     for indexer in &card.indexers {
         if let Some(why) = fault_of_name(&indexer.name) {
@@ -53,7 +53,7 @@ pub(crate) fn check_names(card: &Card) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The card that a loaded library has must be its file's.
+/// The card of a loaded library must be that of its file.
 pub(crate) fn check_loaded_card(loaded: &[u8], card: &Card) -> Result<(), Refusal> {
     if Card::parse(loaded).as_ref() == Ok(card) {
         return Ok(());
@@ -102,19 +102,19 @@ pub(crate) fn upgrade_kymhost(api: &str) -> String {
 pub(crate) fn upgrade_plugin(card: &Card, api: &str) -> String {
     let build = if card.door == c_door::DOOR {
         format!(
-            "replace kymhost_plugin.h by the one of plugin API {api} \
+            "replace kymhost_plugin.h with that of plugin API {api} \
              (`kymhost plugin new NAME --lang c` unpacks this kymhost's), make"
         )
     } else {
         format!(
-            "replace kymhost-plugin-api by version {api} (`kymhost plugin new NAME` unpacks this kymhost's into vendor/), \
+            "replace kymhost-plugin-api with version {api} (`kymhost plugin new NAME` unpacks this kymhost's into vendor/), \
              cargo update -p kymhost-plugin-api && cargo build --release"
         )
     };
     format!("upgrade the plugin: in the folder of its source, {build}, then kymhost plugin add . --replace")
 }
 
-/// Advice if a library does not match what its card or its door promises.
+/// Advice if a library does not match its card or its door.
 pub(crate) fn rebuild_help(card: &Card) -> String {
     if card.api > API { upgrade_kymhost(&card.api.to_string()) } else { upgrade_plugin(card, &API.to_string()) }
 }
@@ -136,9 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn the_version_rules() {
+    fn check_api_follows_the_version_rules() {
         type Case<'a> = ((u32, u32), &'a str, &'a str, Option<(&'a str, &'a str)>);
-        // host, plugin's api, its needs_api, the code and the words of the refusal
+        // host, the plugin's api and needs_api, the code and words of the refusal
         let cases: &[Case<'_>] = &[
             ((1, 0), "1.0", "1.0", None),
             ((1, 3), "1.0", "1.0", None),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn no_card_is_good_whose_indexers_no_run_would_take() {
+    fn check_names_rejects_what_no_run_accepts() {
         for (name, word) in [
             ("a", None),
             (" A", None),

@@ -1,6 +1,6 @@
-//! Why one image could not be done.
+//! Why one image failed.
 //!
-//! Responsible for the kinds of failures and for making foreign text safe. It does not decide what a run does about them.
+//! Responsible for the kinds of failures and for making foreign text safe. It does not decide how a run reacts to them.
 
 use kymhost_dataset::Input;
 use kymhost_plugin_api::{Error, ErrorKind};
@@ -74,11 +74,11 @@ impl std::fmt::Display for FailureKind {
     }
 }
 
-/// A fault of an indexer that kymhost itself found.
+/// A fault of an indexer that kymhost itself finds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case")]
 pub enum FailureCause {
-    /// It tried to hand over an artifact that it does not declare, and then failed.
+    /// It tried to write an artifact that it does not declare, and then failed.
     Undeclared {
         /// The artifact's name.
         artifact: String,
@@ -92,16 +92,16 @@ pub enum FailureCause {
     NoReason,
 }
 
-/// Why one image could not be done.
+/// Why one image failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What sort.
+    /// The kind of failure.
     pub kind: FailureKind,
     /// For people.
     pub message: String,
-    /// More about it, if kymhost itself found the fault.
+    /// The fault, if kymhost itself found it.
     pub cause: Option<FailureCause>,
-    /// What had been read of the image by then; empty where that is not known (the worker died).
+    /// What it had read of the image by then; empty if that is unknown because the worker died.
     pub inputs: Vec<Input>,
 }
 
@@ -112,10 +112,10 @@ impl Failure {
     }
 }
 
-/// How long a failure's text may be, in bytes.
+/// The longest text of a failure, in bytes.
 const MAX_FAILURE_BYTES: usize = 4 << 10;
 
-/// A plugin's own text as a failure's: of bounded length, and nothing in it that a terminal would obey.
+/// A plugin's text for a failure: of bounded length, and without control characters for a terminal.
 pub(crate) fn failure_text(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_FAILURE_BYTES);
     let mut kept = printable_lines(text.get(..end).unwrap_or_default());
@@ -125,7 +125,7 @@ pub(crate) fn failure_text(text: &str) -> String {
     kept
 }
 
-/// An error that an indexer returned, as its image's failure.
+/// The failure of an image for an error that the indexer returned.
 pub(crate) fn failure_of(error: Error) -> Failure {
     let kind = match error.kind() {
         ErrorKind::Panicked => FailureKind::Panic,

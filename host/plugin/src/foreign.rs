@@ -1,7 +1,7 @@
 //! A foreign indexer behind the [`Indexer`] trait, whichever door it came through.
 //!
-//! Responsible for what a plugin is shown of a record and for checking what comes back. It does not load libraries, has no
-//! `unsafe`, and does not know the door.
+//! Responsible for what a plugin sees of a record and for checking its answers. It does not load libraries, has no `unsafe`,
+//! and does not know the door.
 
 use crate::failure::{Failure, FailureCause, FailureKind, failure_of};
 use crate::indexer::{Indexer, IndexerInfo, Produced};
@@ -12,12 +12,12 @@ use kymhost_plugin_api::array::Array;
 use kymhost_plugin_api::ffi::{ArrowTable, HostRecord, HostRun};
 use kymhost_plugin_api::{Artifact, ArtifactKind, Error, ErrorKind, Json, LogLevel, RunMarker, Table};
 
-/// How long a params hash may be, in bytes.
+/// The longest params hash, in bytes.
 const MAX_HASH_BYTES: usize = 1024;
 
-/// One loaded indexer as its door hands it over: its answers are not judged yet. Called from any thread.
+/// One loaded indexer behind its door, with unchecked answers. Any thread may call it.
 ///
-/// Each door implements it; what holds for both is in [`Checked`].
+/// Each door implements it; [`Checked`] has what is the same for both.
 pub(crate) trait Foreign: Send + Sync {
     /// The params, JSON.
     fn params(&self, record: &dyn HostRecord) -> Result<Vec<u8>, Error>;
@@ -25,14 +25,14 @@ pub(crate) trait Foreign: Send + Sync {
     fn params_hash(&self, record: &dyn HostRecord) -> Result<String, Error>;
     /// The image's rows.
     fn extract_rows(&self, record: &dyn HostRecord, run: &dyn HostRun) -> Result<ArrowTable, Error>;
-    /// An old marker as one of version `"1"`, JSON; none where it is no such marker.
+    /// An old marker as the JSON of one with version `"1"`; `None` if it is not a marker.
     fn read_old_marker(&self, payload: &[u8]) -> Result<Option<Vec<u8>>, Error>;
 }
 
-/// An indexer as a door gives it: what it says of itself, and itself.
+/// An indexer behind its door, and what it says about itself.
 pub(crate) type Listed = (IndexerInfo, Box<dyn Foreign>);
 
-/// An indexer of either door, whose answers are judged.
+/// An indexer of either door, with checked answers.
 pub(crate) struct Checked {
     info: IndexerInfo,
     foreign: Box<dyn Foreign>,
@@ -78,7 +78,7 @@ impl Indexer for Checked {
         let run = ExtractionRun::new(&self.info, record, threads, cancelled);
         let rows = self.foreign.extract_rows(&self.serve(record), &run).map_err(|error| {
             let failure = failure_of(error);
-            // The indexer was told, and gave up.
+            // The indexer got that error and failed because of it.
             let undeclared = run.made.undeclared().map(|artifact| FailureCause::Undeclared { artifact });
             Failure { cause: undeclared.or(failure.cause), ..failure }
         })?;
@@ -88,16 +88,19 @@ impl Indexer for Checked {
     fn read_old_marker(&self, payload: &[u8]) -> Result<Option<RunMarker>, Failure> {
         let Some(marker) = self.foreign.read_old_marker(payload).map_err(failure_of)? else { return Ok(None) };
         let marker = Json::parse(&marker).map_err(|error| {
-            Failure::new(FailureKind::Error, format!("the indexer made no JSON of an old marker: {error}"))
+            Failure::new(
+                FailureKind::Error,
+                format!("the indexer read an old marker, but did not return JSON: {error}"),
+            )
         })?;
         Ok(RunMarker::from_json(&marker))
     }
 }
 
-/// A dataset's record as plugins see it.
+/// A dataset's record for a plugin.
 struct RecordHost<'a> {
     record: &'a Record,
-    /// What the indexer itself leaves there, which no listing shows it.
+    /// What the indexer itself writes there. It is left out of listings.
     own: Own<'a>,
 }
 
@@ -147,7 +150,7 @@ impl HostRecord for RecordHost<'_> {
     }
 }
 
-/// One extraction as plugins see it.
+/// One extraction for a plugin.
 struct ExtractionRun<'a> {
     indexer: &'a str,
     image_id: &'a str,
@@ -187,7 +190,7 @@ impl HostRun for ExtractionRun<'_> {
         }
     }
 
-    // Progress is shown by images.
+    // The program shows progress per image.
     fn progress(&self, _fraction: f64) {}
 
     fn put_json(&self, name: &str, text: &[u8]) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! Which file a library is: what tells one file from another, and the digest of its bytes.
+//! The identity of a library's file: its size, times and inode, and the digest of its bytes.
 //!
 //! It does not load libraries and does not decide which digest is trusted.
 
@@ -9,10 +9,10 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// How much of a library is hashed at once.
+/// How many bytes of a library are hashed at a time.
 const HASH_BUFFER: usize = 256 << 10;
 
-/// What identifies a library's file without reading it.
+/// Identifies a library's file without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LibraryFile {
     pub size: u64,
@@ -40,7 +40,7 @@ impl LibraryFile {
             .map_err(|error| Refusal::unreadable(&error).of(library))
     }
 
-    /// Whether it can be the same file with nothing but its links changed, which moves the ctime.
+    /// Whether it can be the same file with another link: that changes the ctime only.
     pub(crate) fn is_linked_anew(&self, other: &Self) -> bool {
         Self { ctime_ns: other.ctime_ns, ..*self } == *other
     }
@@ -51,14 +51,14 @@ pub(crate) fn replaced(library: &Path, when: &str) -> PluginError {
     Refusal::new("changed", why, "run again when the file is complete").of(library)
 }
 
-/// A library's file and digest, as they were when it was found.
+/// A library's file and digest when it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     pub(crate) file: LibraryFile,
     pub(crate) sha256: String,
 }
 
-/// Which library a pool runs: one, whoever looks at it first.
+/// Which library a pool runs: always the one that it saw first.
 #[derive(Debug)]
 pub(crate) struct Identity {
     file: Option<LibraryFile>,
@@ -66,17 +66,17 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Of a library whose digest was seen already, or not.
+    /// Of a library whose digest may be known already.
     pub(crate) fn of(pin: Option<&Pin>) -> Self {
         Self { file: pin.map(|pin| pin.file), sha256: pin.map(|pin| pin.sha256.clone()) }
     }
 
-    /// The file and digest, where both are known.
+    /// The file and digest, if both are known.
     pub(crate) fn pin(&self) -> Option<Pin> {
         Some(Pin { file: self.file?, sha256: self.sha256.clone()? })
     }
 
-    /// The SHA-256 of the file, lower-case hex; read once.
+    /// The SHA-256 of the file, lower-case hex. The file is read once.
     pub(crate) fn sha256(&mut self, library: &Path) -> Result<String, PluginError> {
         if let Some(sha256) = &self.sha256 {
             return Ok(sha256.clone());
@@ -90,17 +90,17 @@ impl Identity {
         Ok(sha256)
     }
 
-    /// Refuses a library that was loaded and is another one than was hashed, or loaded before.
+    /// Refuses a loaded library if it is not the one that was hashed or loaded before.
     pub(crate) fn check(&mut self, library: &Path, loaded: LibraryFile) -> Result<(), PluginError> {
         let is_known = match (self.file, &self.sha256) {
             (None, _) => true,
             (Some(known), _) if known == loaded || known.is_linked_anew(&loaded) => true,
-            // The same bytes put there again are the same library.
+            // Another file with the same bytes is the same library.
             (Some(_), Some(sha256)) => hash(library)? == (loaded, sha256.clone()),
             (Some(_), None) => false,
         };
         if !is_known {
-            return Err(replaced(library, "between two looks of this run"));
+            return Err(replaced(library, "during this run"));
         }
         self.file = Some(loaded);
         Ok(())
@@ -112,7 +112,7 @@ pub fn library_sha256(library: &Path) -> Result<(String, u64), PluginError> {
     hash(library).map(|(file, sha256)| (sha256, file.size))
 }
 
-/// A file and the SHA-256 of its bytes, which were the same from beginning to end.
+/// A file and the SHA-256 of its bytes. It must not change meanwhile.
 pub(crate) fn hash(library: &Path) -> Result<(LibraryFile, String), PluginError> {
     let failed = |error: std::io::Error| Refusal::unreadable(&error).of(library);
     let mut file = std::fs::File::open(library).map_err(failed)?;
@@ -125,7 +125,7 @@ pub(crate) fn hash(library: &Path) -> Result<(LibraryFile, String), PluginError>
             Ok(0) => break,
             Ok(count) => {
                 hasher.update(buffer.get(..count).unwrap_or_default());
-                // One that grows as fast as it is read would never end.
+                // A file that grows as fast as it is read would never end.
                 let Some(rest) = left.checked_sub(count as u64) else { break };
                 left = rest;
             }

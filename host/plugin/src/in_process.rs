@@ -1,7 +1,7 @@
 //! A workforce of threads of this process: for plugins under a debugger.
 //!
-//! Owns: loading the library here and sharing images out to threads. Never: saves the program from a plugin that
-//! crashes, hangs or eats memory; that is what worker processes are for.
+//! Responsible for loading the library here and for giving images to threads. It does not protect the program from a plugin
+//! that crashes, hangs or uses all memory: worker processes do.
 
 use crate::error::PluginError;
 use crate::failure::{Failure, FailureKind};
@@ -18,9 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Images that a thread takes at once where there is little to do for each.
+/// How many images a thread takes at a time if each is little work.
 const PORTION: usize = 64;
-/// How often to look whether to stop.
+/// How often it checks whether to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Threads for one indexer over one dataset.
@@ -28,14 +28,14 @@ pub(crate) struct Threads {
     plugin: Plugin,
     dataset: Dataset,
     options: PoolOptions,
-    /// What one extraction may use; asked for once, for the answer takes the system a dozen calls.
+    /// Threads for one extraction. Computed once, because it takes a dozen system calls.
     threads: usize,
     indexer: Option<Box<dyn Indexer>>,
     identity: Identity,
 }
 
 impl Threads {
-    /// Nothing is loaded yet.
+    /// Loads nothing yet.
     pub(crate) fn new(plugin: Plugin, dataset: Dataset, options: PoolOptions) -> Self {
         if options.timeout.is_some() || options.max_memory.is_some() {
             tracing::warn!("--timeout and --max-memory have no effect with --in-process: a thread cannot be ended");
@@ -79,7 +79,7 @@ impl Threads {
             Ok(None) => {
                 Answer::Failed(Failure::new(FailureKind::Error, format!("there is no {}", job.describe(index))))
             }
-            // The plugin's own panics are caught on its side: this one is the host's.
+            // A panic of the plugin is caught on its side, so this is one of the host.
             Err(_) => {
                 let message = format!("kymhost itself panicked in {}", job.describe(index));
                 Answer::Failed(Failure::new(FailureKind::Panic, message))
@@ -88,7 +88,7 @@ impl Threads {
     }
 }
 
-/// What the threads of one call share.
+/// The state that the threads of one call share.
 struct Shared {
     ledger: Mutex<Schedule<Answer>>,
     changed: Condvar,
@@ -104,12 +104,12 @@ impl Shared {
         self.changed.wait(ledger).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nobody wakes a thread when a signal says to stop.
+    /// A signal that sets the stop flag wakes no thread.
     fn wait_a_little<'a>(&self, ledger: MutexGuard<'a, Schedule<Answer>>) -> MutexGuard<'a, Schedule<Answer>> {
         self.changed.wait_timeout(ledger, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// The calling thread's part: passes answers on in order until all are, or it is told to stop.
+    /// The part of the calling thread: passes answers on in order, until all are passed on or it has to stop.
     fn deliver(&self, stop: &AtomicBool, deliver: &mut dyn FnMut(usize, Answer) -> bool) {
         let mut ledger = self.ledger();
         while !ledger.is_done() {
@@ -121,7 +121,7 @@ impl Shared {
                 continue;
             }
             drop(ledger);
-            // Those that wait because too much was held back.
+            // Wakes those that wait because too many answers were held back.
             self.changed.notify_all();
             for (index, answer) in answers {
                 if !deliver(index, answer) && !stop.load(Ordering::Relaxed) {
@@ -133,12 +133,12 @@ impl Shared {
     }
 }
 
-/// Stops the threads also when the sink panics.
+/// Stops the threads, also if the sink panics.
 struct StopOnDrop<'a>(&'a Shared);
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
-        // Under the lock, so that no thread is between looking and waiting.
+        // Under the lock, so that no thread is between its check and its wait.
         let _ledger = self.0.ledger();
         self.0.cancelled.store(true, Ordering::Relaxed);
         self.0.changed.notify_all();
@@ -181,7 +181,7 @@ impl Drive for Threads {
                     }
                     answers.push((index, self.answer(indexer, &job, index, &shared.cancelled)));
                 }
-                // Together: waking the other side for each would cost more than the least images do.
+                // All together: waking the other side for each answer costs more than a small image.
                 ledger = shared.ledger();
                 for (index, answer) in answers {
                     let bytes = answer.bytes();

@@ -1,6 +1,4 @@
-//! An indexer: what its card says of it, and what a loaded one can be asked.
-//!
-//! Holds types only. How an indexer is found, loaded and run stands in other files.
+//! The types of an indexer: what its card says, and what a loaded one can be asked.
 
 use crate::error::CardSummary;
 use crate::failure::Failure;
@@ -11,7 +9,7 @@ use kymhost_plugin_api::card::CardIndexer;
 use kymhost_plugin_api::{Artifact, Json, RunMarker};
 use std::path::PathBuf;
 
-/// What a library says of one of its indexers.
+/// What a library says about one of its indexers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IndexerInfo {
     /// Its name: `[a-z0-9_]+`.
@@ -22,16 +20,16 @@ pub struct IndexerInfo {
     pub marker_name: String,
     /// The JSON artifacts that hold its params.
     pub params_artifacts: Vec<String>,
-    /// The artifacts that it may hand to the host, by name and kind.
+    /// The artifacts that it may write, by name and kind.
     pub writes: Vec<Artifact>,
-    /// The artifacts that it reads and another indexer may write.
+    /// The artifacts of other indexers that it reads.
     pub reads: Vec<String>,
-    /// The JSON Schema of its params, as text; empty where it declares none.
+    /// The JSON Schema of its params; empty if it declares none.
     pub params_schema: String,
 }
 
 impl IndexerInfo {
-    /// What it leaves in a record itself.
+    /// What it writes into a record itself.
     pub fn own(&self) -> Own<'_> {
         Own { marker_name: &self.marker_name, writes: &self.writes }
     }
@@ -51,35 +49,35 @@ impl From<&CardIndexer> for IndexerInfo {
     }
 }
 
-/// An indexer that was found: which library, and what its card says.
+/// An indexer that was found: its library and what the card says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plugin {
     /// The library's file.
     pub library: PathBuf,
     /// The indexer in it.
     pub indexer: IndexerInfo,
-    /// The digest that was seen when it was found, where it had to be known: no other file is loaded.
+    /// The library's digest when it was found, if the rules needed it. No other file is loaded then.
     pub pin: Option<Pin>,
-    /// What the library's card says, for errors.
+    /// The library's card, for errors.
     pub card: CardSummary,
 }
 
-/// One loaded indexer, whichever door it came through. Called from any thread.
+/// One loaded indexer of either door. Any thread may call it.
 pub trait Indexer: Send + Sync {
-    /// What it says of itself.
+    /// What it says about itself.
     fn info(&self) -> &IndexerInfo;
     /// The image's params hash.
     fn params_hash(&self, record: &Record) -> Result<String, Failure>;
-    /// The image's params; `None` if the indexer gives none, or no JSON.
+    /// The image's params; `None` if the indexer gives an error or no JSON.
     fn params(&self, record: &Record) -> Option<Json>;
-    /// The image's rows, and the artifacts handed over on the way; `cancelled` is asked by the plugin now and then.
+    /// The image's rows and artifacts. The plugin calls `cancelled` now and then.
     fn extract(
         &self,
         record: &Record,
         threads: usize,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Produced, Failure>;
-    /// The image's rows alone.
+    /// Only the image's rows.
     fn extract_rows(
         &self,
         record: &Record,
@@ -92,16 +90,16 @@ pub trait Indexer: Send + Sync {
     fn read_old_marker(&self, payload: &[u8]) -> Result<Option<RunMarker>, Failure>;
 }
 
-/// An artifact that an extraction handed over.
+/// An artifact that an extraction made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Made {
-    /// Its name, as the indexer said it.
+    /// Its name, as the indexer gave it.
     pub name: String,
-    /// What it is.
+    /// Its content.
     pub payload: Payload,
 }
 
-/// What an extraction gave.
+/// The result of an extraction.
 #[derive(Debug, Clone)]
 pub struct Produced {
     /// The rows.

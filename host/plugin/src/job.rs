@@ -1,6 +1,7 @@
-//! What a pool is asked to do, and what comes back: the same for processes and threads.
+//! The jobs of a pool and their answers, the same for processes and threads.
 //!
-//! Owns: the questions, their answers, how one image is done with an indexer in hand. Never: processes, threads, order.
+//! Responsible for how a loaded indexer is asked about one image. It knows nothing of processes, threads and the order of
+//! images.
 
 use crate::error::{PluginError, Refusal};
 use crate::failure::{Failure, FailureKind, failure_text};
@@ -14,19 +15,19 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
-/// How long the end of an extraction waits, at most, for files that were written right before it: as long as the times
-/// of a file system that keeps fractions of seconds need to be trusted.
+/// The longest wait at the end of an extraction for files that were written right before it. On a file system with fractions
+/// of seconds, times can be trusted after that.
 const MOST_WAIT: Duration = Duration::from_millis(20);
-/// So many keys are named in a message.
+/// A message names no more keys.
 const NAMED_KEYS: usize = 5;
 
 /// One call to a pool.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Job<'a> {
-    /// The params hashes of images; and the params themselves, if true.
+    /// The params hashes of images; with the params themselves if true.
     Params(&'a [String], bool),
     OldMarker(&'a [Vec<u8>]),
-    /// The rows of images, some with their params as they were read a moment ago.
+    /// The rows of images, for some of them with the params that were just read.
     Extract(&'a [String], &'a Readings),
 }
 
@@ -38,7 +39,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// The part of it that a batch covers.
+    /// The part of it for a batch.
     pub(crate) fn part(&self, range: &Range<usize>) -> Self {
         match self {
             Self::Params(images, with_params) => {
@@ -49,7 +50,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// What a failure message calls the thing at `index`.
+    /// What a message calls the item at `index`.
     pub(crate) fn describe(&self, index: usize) -> String {
         match self {
             Self::Params(images, _) | Self::Extract(images, _) => {
@@ -70,7 +71,7 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// Roughly how much memory it holds.
+    /// About how much memory it uses.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Rows(extracted) => {
@@ -95,7 +96,7 @@ fn inputs_bytes(inputs: &[Input]) -> usize {
     inputs.iter().map(|input| size_of::<Input>() + input.key.len() + 128).sum()
 }
 
-/// What runs a job: answers each index once, in rising order, until it is told to stop (`false`).
+/// Runs a job: answers each index once, in rising order, until `deliver` returns `false`.
 pub(crate) trait Drive: Send {
     /// The artifacts that the indexer may make.
     fn declared(&self) -> &[Artifact];
@@ -104,18 +105,17 @@ pub(crate) trait Drive: Send {
     fn drive(&mut self, job: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError>;
 }
 
-/// What is known of images' params, by image id.
+/// Known params of images, by image id.
 pub(crate) type Readings = HashMap<String, ParamsReading>;
 
-/// How much memory the readings of a plan may take until they are used. For an image whose reading does not fit, the
-/// extraction asks for the hash again.
+/// How much memory the readings of a plan may use. If a reading does not fit, the extraction asks for the hash again.
 const MAX_READING_BYTES: usize = 128 << 20;
-/// A reading of more inputs is not handed on: what is sent to a worker at once must stay far below the bound of a frame.
+/// Readings with more inputs are not passed on: a request to a worker must stay far below the limit of a frame.
 const MAX_READING_INPUTS: usize = 500;
 
-/// The face that the engine sees of anything that runs jobs.
+/// The [`Workforce`] of anything that runs jobs.
 ///
-/// It hands what a plan has read of an image's params to the extraction. See [`extract`] for why two evaluations of
+/// It passes the params that a plan has read on to the extraction. See [`extract`] for why two evaluations of
 /// `params` are enough for a stale image.
 pub(crate) struct Pool<D> {
     drive: D,
@@ -223,25 +223,25 @@ impl<D: Drive> Workforce for Pool<D> {
     }
 }
 
-/// Threads that one extraction may use when so many run at once.
+/// Threads for one extraction if `jobs` of them run at a time.
 pub(crate) fn threads_per_extraction(jobs: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     (cores / jobs.max(1)).max(1)
 }
 
-/// The indexer that was asked for among those that a library holds.
+/// The indexer with this name among those of a library.
 pub(crate) fn pick(
     indexers: Vec<Box<dyn Indexer>>,
     library: &std::path::Path,
     name: &str,
 ) -> Result<Box<dyn Indexer>, PluginError> {
     indexers.into_iter().find(|indexer| indexer.info().name == name).ok_or_else(|| {
-        let why = format!("it has no indexer '{name}' when loaded: it was replaced after its card was read");
+        let why = format!("the loaded library has no indexer '{name}': it was replaced after its card was read");
         Refusal::new("no_indexer", why, "run again").of(library)
     })
 }
 
-/// The error for a library that is another one than its card was when the indexer was found.
+/// Refuses a library that is not the one whose card was read when the indexer was found.
 pub(crate) fn check_version(plugin: &Plugin, name: &str, analysis_version: &str) -> Result<(), PluginError> {
     if plugin.indexer.name == name && plugin.indexer.analysis_version == analysis_version {
         return Ok(());
@@ -261,11 +261,11 @@ fn record(dataset: &Dataset, image: &str) -> Result<Record, Failure> {
     dataset.record(image).map_err(|error| unreadable(&error))
 }
 
-/// Why an image has no answer yet.
+/// Why an image has no answer.
 enum Halt {
-    /// For good.
+    /// It failed.
     Failed(Failure),
-    /// What is read of it changed meanwhile: these keys. It may be tried again.
+    /// These keys changed meanwhile, so it may be tried again.
     Moved(Vec<String>, Vec<Input>),
 }
 
@@ -275,7 +275,7 @@ impl From<Failure> for Halt {
     }
 }
 
-/// One image's params hash; with the params themselves if they are wanted.
+/// One image's params hash, with the params themselves if `with_params`.
 pub(crate) fn params(
     indexer: &dyn Indexer,
     dataset: &Dataset,
@@ -295,17 +295,17 @@ pub(crate) fn params(
 /// One image's rows, and its params, whose hash held all the time.
 ///
 /// `known` is what was read of the params before, by the plan. It is used if nothing that it was made from has changed
-/// since; else the hash is asked for now.
+/// since; otherwise the hash is asked for now.
 ///
 /// For a stale image an indexer whose params hash is the hash of its params is asked for its params only twice: once by
 /// the plan for the hash, once here, after the extraction, for the params themselves. Two are enough:
 ///
 /// - The first one must come before the extraction, since the plan decides by it.
 /// - The second one must come after it. It finds a hash that depends on more than the record, and it gives the value that
-///   is kept. That it has the same hash is seen without asking for the hash: the host hashes the value itself. Only if
-///   that is another hash the indexer is asked, because it may have a hash of its own.
-/// - Whatever changes in between is found without the indexer: at the end all inputs of both answers and of the rows are
-///   looked at again. What has the same content then as when it was read, gave the same answer all the time.
+///   is kept. The host hashes that value itself. It asks the indexer for a hash only if the two hashes differ, because the
+///   indexer may compute its own.
+/// - A change in between is found without the indexer: at the end all inputs of both answers and of the rows are checked
+///   again. If an input has the same content as when it was read, the answers still hold.
 pub(crate) fn extract(
     indexer: &dyn Indexer,
     dataset: &Dataset,
@@ -326,7 +326,7 @@ pub(crate) fn extract(
     })
 }
 
-/// Tries once more what failed because something moved.
+/// Tries a second time if an input changed.
 fn steadily<T>(
     cancelled: &(dyn Fn() -> bool + Sync),
     mut attempt: impl FnMut() -> Result<T, Halt>,
@@ -340,7 +340,7 @@ fn steadily<T>(
         Halt::Failed(failure) => failure,
         Halt::Moved(keys, inputs) => {
             let message = format!(
-                "{} changed while the image was done, and again when it was tried once more; run again when no other program writes to it",
+                "{} changed during the extraction, twice; run again when no other program writes to the dataset",
                 listed(&keys, NAMED_KEYS)
             );
             Failure { inputs, ..Failure::new(FailureKind::InputChanged, message) }
@@ -348,7 +348,7 @@ fn steadily<T>(
     })
 }
 
-/// Asks the indexer for a hash and params, and takes note of what it reads for them.
+/// Asks the indexer for a hash and params, and records what it reads for them.
 fn read(
     indexer: &dyn Indexer,
     record: &Record,
@@ -363,7 +363,7 @@ fn read(
     }
 }
 
-/// Params as they are kept, if they are not too long.
+/// Params as text, if they are not too long to be kept.
 fn kept(params: &Json) -> Option<String> {
     let text = canonical_json(params);
     (text.len() <= MAX_PARAMS_BYTES).then_some(text)
@@ -376,7 +376,7 @@ fn inputs_of(watched: &Record) -> Result<Vec<Input>, Halt> {
     })
 }
 
-/// A failure is the inputs' where they did not hold still.
+/// Decides whether a failure may come from inputs that changed.
 fn blame(indexer: &dyn Indexer, record: &Record, failure: Failure) -> Halt {
     let mut now = failure.inputs.clone();
     match look_again(indexer, record, &mut now) {
@@ -415,15 +415,15 @@ fn extract_once(
     });
     let after = match after {
         Ok(after) => after,
-        // What moved may be seen in the first answer only.
+        // Perhaps only the inputs of the first answer show a change.
         Err(Halt::Failed(failure)) => {
             let read = union(&union(&before.inputs, &inputs), &failure.inputs);
             return Err(blame(indexer, record, Failure { inputs: read, ..failure }));
         }
         Err(moved) => return Err(moved),
     };
-    // What the second answer was made from is compared with the first one by looking at both now: two that are as
-    // they are now are alike.
+    // The inputs of both answers are compared with the files as they are now. If both are the same as now, they are the same
+    // as each other.
     let (mut earlier, mut later) = (before.inputs, after.inputs);
     let mut moved = look_again(indexer, record, &mut earlier);
     moved.extend(look_again(indexer, record, &mut inputs));
@@ -440,7 +440,7 @@ fn extract_once(
     let params_inputs = union(&earlier, &later);
     if after.hash != before.hash {
         let message = format!(
-            "params_hash gave two answers over the same inputs: {}, then {}; it must depend on nothing but the record",
+            "params_hash gave two answers for the same inputs: {}, then {}; it must depend only on the record",
             before.hash, after.hash
         );
         let failure = Failure::new(FailureKind::Error, failure_text(&message));
@@ -450,7 +450,7 @@ fn extract_once(
     Ok(Extracted { rows, params, inputs, artifacts })
 }
 
-/// Two lists sorted by key as one; where both have a key, the first one's.
+/// Merges two lists that are sorted by key. If both have a key, the first one counts.
 pub(crate) fn union(first: &[Input], second: &[Input]) -> Vec<Input> {
     let more = |input: &&Input| first.binary_search_by(|known| known.key.cmp(&input.key)).is_err();
     let mut all: Vec<Input> = first.iter().chain(second.iter().filter(more)).cloned().collect();
@@ -458,7 +458,7 @@ pub(crate) fn union(first: &[Input], second: &[Input]) -> Vec<Input> {
     all
 }
 
-/// Looks at inputs again: which have another content now. The others are as they would be recorded now.
+/// Checks inputs again. Returns the keys with other content now, and updates the record of the others.
 fn look_again(indexer: &dyn Indexer, record: &Record, inputs: &mut [Input]) -> Vec<String> {
     let mut moved = Vec::new();
     for input in inputs {
@@ -471,7 +471,7 @@ fn look_again(indexer: &dyn Indexer, record: &Record, inputs: &mut [Input]) -> V
     moved
 }
 
-/// Waits until the times of what was written a moment ago can be trusted, if that is soon; whether there was any such thing.
+/// If files were written a moment ago, waits until their times can be trusted, if that is soon. Returns whether it waited.
 fn wait_for_young(record: &Record, inputs: [&Vec<Input>; 2]) -> bool {
     let young = inputs.into_iter().flatten().filter_map(|input| settles_in(record, input));
     match young.filter(|wait| *wait <= MOST_WAIT).max() {

@@ -1,7 +1,7 @@
-//! Loading a library: card, versions, layout, and what it lists, each checked before the next.
+//! Loads a library, after checking its card and versions and before its layout and list of indexers.
 //!
 //! Responsible for opening the library and for comparing it with its card. It does not search for libraries and does not
-//! call indexers; how a door is built stands in `rust_door` and `c_door`.
+//! call indexers; `rust_door` and `c_door` have the two doors.
 //! A loaded library is never unloaded: its vtables and Arrow release callbacks live as long as the process.
 #![allow(unsafe_code)]
 
@@ -19,13 +19,13 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
-/// How much of a foreign text is shown, in characters.
+/// How many characters of a foreign text are shown.
 const MAX_SHOWN: usize = 200;
 
-/// Opens one door of a library: what it lists, in any order.
+/// Opens one door of a library. Returns its indexers in any order.
 type OpenDoor = fn(&'static Library, &Card) -> Result<Vec<Listed>, Refusal>;
 
-/// The doors that this host has, by their names in the card. One is retired by taking its line out.
+/// The doors of this host, by their names in the card. To retire one, remove its line.
 const DOORS: [(&str, OpenDoor); 2] = [(rust_door::NAME, rust_door::open), (c_door::NAME, c_door::open)];
 
 fn check_door(card: &Card) -> Result<OpenDoor, Refusal> {
@@ -36,7 +36,7 @@ fn check_door(card: &Card) -> Result<OpenDoor, Refusal> {
     Err(Refusal::new(
         "door",
         format!(
-            "it speaks the binary contract '{}' (plugin API {}), this kymhost {} (plugin API {API})",
+            "it has the door '{}' (plugin API {}), this kymhost has {} (plugin API {API})",
             card.door,
             card.api,
             ours.join(" and ")
@@ -45,22 +45,22 @@ fn check_door(card: &Card) -> Result<OpenDoor, Refusal> {
     ))
 }
 
-/// Opens a library after checking its card, layout and what it lists. It stays loaded for the life of the process.
+/// Loads a library and checks its card, layout and indexers. It stays loaded as long as the process.
 ///
 /// # Errors
-/// [`PluginError::Refused`] where any of these is not as it must be.
+/// [`PluginError::Refused`] if any of these is wrong.
 pub fn load_library(library: &Path) -> Result<Vec<Box<dyn Indexer>>, PluginError> {
     let card = read_native(library)?;
     load(library, &card).map_err(|refusal| refusal.of(library).about(&card))
 }
 
-/// What can be said against a library from its card alone.
+/// Refuses a library for what its card shows.
 pub(crate) fn check_card(library: &Path, card: &Card) -> Result<(), PluginError> {
     check_versions(library, card)?;
     check_names(card).map_err(|refusal| refusal.of(library).about(card))
 }
 
-/// Whether its API and its door are ones that this host has.
+/// Refuses a library whose API or door this host does not have.
 pub fn check_versions(library: &Path, card: &Card) -> Result<(), PluginError> {
     let checked = check_api(card, API).and_then(|()| check_door(card)).map(drop);
     checked.map_err(|refusal| refusal.of(library).about(card))
@@ -98,28 +98,28 @@ fn load(library: &Path, card: &Card) -> Result<Vec<Box<dyn Indexer>>, Refusal> {
     }
 }
 
-/// Opens a library's file, for ever.
+/// Opens a library's file and never closes it.
 fn open(library: &Path, card: &Card) -> Result<&'static Library, Refusal> {
     let cannot_open = |why: String| {
         Refusal::new(
             "open",
             format!("it cannot be opened: {}", one_line_start(&why, MAX_SHOWN)),
             format!(
-                "it was built for {}, this kymhost runs on {}; where they agree, reinstall or rebuild the plugin",
+                "it was built for {}, this kymhost runs on {}; if they match, reinstall or rebuild the plugin",
                 card.target,
                 kymhost_plugin_api::card::TARGET
             ),
         )
     };
-    // A bare file name would be sought in the system's folders.
+    // The system would search its own folders for a bare file name.
     let path = std::path::absolute(library).map_err(|error| cannot_open(error.to_string()))?;
-    // SAFETY: its constructors run now. The card says that it is a plugin; that a plugin may be trusted is its user's word.
+    // SAFETY: its constructors run now. The card says that it is a plugin, and the user trusts it.
     let handle = unsafe { Library::new(&path) }.map_err(|error| cannot_open(with_sources(&error)))?;
     // Functions, release callbacks and thread-locals of the library must stay.
     Ok(Box::leak(Box::new(handle)))
 }
 
-/// libloading's own text leaves out why.
+/// The text of an error with its causes, which libloading's own text leaves out.
 fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -130,7 +130,7 @@ fn with_sources(error: &dyn Error) -> String {
     text
 }
 
-/// Loads a library as [`load_library`] does, and tells which file that was. One that is not as pinned is not opened.
+/// As [`load_library`], and returns which file that was. A file other than the pinned one is not opened.
 pub(crate) fn load_identified(
     library: &Path,
     pin: Option<&Pin>,

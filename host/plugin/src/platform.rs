@@ -1,13 +1,13 @@
-//! Which systems and processors a library's file is for, and whether this one is among them.
+//! The systems and processors that a library's file is for, and whether this host is one of them.
 //!
-//! Owns: the names of formats and architectures, the comparison with this host. Never: reads files.
+//! Pure rules: it does not read files.
 
 use crate::error::Refusal;
 use kymhost_plugin_api::card::TARGET;
 use object::{Architecture, Endianness};
 use std::fmt;
 
-/// The form of a library's file.
+/// The format of a library's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileFormat {
     /// Linux and most other Unix systems.
@@ -31,7 +31,7 @@ impl FileFormat {
         }
     }
 
-    /// Its name and the systems that load it, for people.
+    /// Its name for people, with the systems that load it.
     pub fn words(self) -> &'static str {
         match self {
             Self::Elf => "ELF (Linux and other Unix)",
@@ -53,7 +53,7 @@ impl FileFormat {
 /// A processor architecture that a library has code for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
-    /// As Rust's target triples call it (`x86_64`, `aarch64`, `powerpc64`); `unknown` where it is none that we know.
+    /// Its name in Rust's target triples (`x86_64`, `aarch64`, `powerpc64`); `unknown` if we do not know it.
     pub arch: String,
     /// 32 or 64.
     pub bits: u8,
@@ -72,7 +72,7 @@ impl Platform {
         Self { arch, bits: if is_64 { 64 } else { 32 }, is_big_endian: endian == Endianness::Big }
     }
 
-    /// This process's own.
+    /// The platform of this process.
     pub fn native() -> Self {
         Self {
             arch: std::env::consts::ARCH.to_owned(),
@@ -89,7 +89,7 @@ impl fmt::Display for Platform {
     }
 }
 
-/// Refuses a library that this system's loader could not take.
+/// Refuses a library that this system's loader cannot load.
 pub(crate) fn check_platform(format: FileFormat, platforms: &[Platform], target: &str) -> Result<(), Refusal> {
     let native = Platform::native();
     if format.is_native() && platforms.contains(&native) {
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_loaders_own_kind_passes() {
+    fn check_platform_accepts_only_native_libraries() {
         let native_format = if cfg!(target_vendor = "apple") { FileFormat::MachO } else { FileFormat::Elf };
         let native = Platform::native();
         let swapped = Platform { is_big_endian: !native.is_big_endian, ..native.clone() };

@@ -1,7 +1,7 @@
-//! A workforce of worker processes.
+//! A workforce of worker processes: one loop around one `poll`.
 //!
-//! Owns: how many there are, what each is given, when one is ended and replaced: one loop around one `poll`.
-//! Never: loads a library itself; never runs on without bound (see `schedule`).
+//! Responsible for the number of workers, for what each gets, and for when one is ended and replaced. It does not load a
+//! library itself. `schedule` says why a call always ends.
 
 use crate::death::{Death, said};
 use crate::error::{PluginError, Refusal};
@@ -24,19 +24,19 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Images in one request, at most.
+/// No request has more images.
 const MAX_BATCH: usize = 256;
-/// A batch that took less is doubled, one that took more than four times as much is halved.
+/// If a batch takes less, the next one is twice as large; if it takes over four times as much, half as large.
 const SHORT: Duration = Duration::from_millis(5);
-/// A worker gets a second batch ahead while its batches take less than this.
+/// A worker gets a second batch ahead if its batches take less.
 const AHEAD_BELOW: Duration = Duration::from_millis(20);
-/// How often the memory of busy workers is looked at.
+/// How often the memory of busy workers is checked.
 const MEMORY_EVERY: Duration = Duration::from_millis(15);
-/// How often busy workers are looked at that may have died with their pipe held open by a child.
+/// How often it checks whether busy workers have died: a child may hold their pipe open.
 const DEATH_EVERY: Duration = Duration::from_millis(100);
-/// From a worker's start until its library is loaded.
+/// How long a worker may take to load its library.
 const LOAD_WITHIN: Duration = Duration::from_secs(60);
-/// Workers in a row that may die while loading the library.
+/// After this many workers in a row that died while loading the library, the run ends.
 const MAX_FAILED_STARTS: u32 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,19 +50,19 @@ enum Stage {
 struct Worker {
     process: Process,
     stage: Stage,
-    /// What it has been sent and has not answered, the oldest first; a batch's range shrinks as answers come.
+    /// Batches that it has not fully answered, the oldest first. Their ranges shrink as answers come.
     queue: VecDeque<(Batch, usize)>,
-    /// Images and requests answered in its life.
+    /// How many images and requests it has answered.
     answered: u64,
     done: u64,
-    /// When it could begin with what it has in hand.
+    /// When it could begin with its current batch.
     since: Instant,
-    /// What the batch in hand has taken so far, and what the last one took.
+    /// How long its current batch has taken so far, and how long the last one took.
     spent: Duration,
     last: Option<Duration>,
 }
 
-/// How many images to send at once, for each sort of job.
+/// How many images to send at a time, for each kind of job.
 #[derive(Debug)]
 struct Sizes {
     params_hash: usize,
@@ -90,7 +90,7 @@ pub(crate) struct Processes {
     workers: Vec<Worker>,
     sizes: Sizes,
     failed_starts: u32,
-    /// Workers that the system lets us have.
+    /// How many workers the system allows.
     most: usize,
     identity: Identity,
 }
@@ -98,7 +98,7 @@ pub(crate) struct Processes {
 type Ledger = Schedule<Answer>;
 
 impl Processes {
-    /// No process is started yet.
+    /// Starts no process yet.
     pub(crate) fn new(plugin: Plugin, dataset: PathBuf, program: PathBuf, options: PoolOptions) -> Self {
         let sizes = Sizes { params_hash: 16, old_marker: 16, extract: 1 };
         let identity = Identity::of(plugin.pin.as_ref());
@@ -123,9 +123,9 @@ impl Processes {
         refusal.of(&self.plugin.library).with_card(&self.plugin.card)
     }
 
-    /// The advice for a library that cannot be loaded by a worker.
+    /// The advice for a library that a worker cannot load.
     fn check_help(&self) -> String {
-        format!("see what its loading does: kymhost plugin check '{}'", path_text(&self.plugin.library))
+        format!("find out why: kymhost plugin check '{}'", path_text(&self.plugin.library))
     }
 
     fn start_worker(&mut self) -> Result<(), PluginError> {
@@ -133,8 +133,8 @@ impl Processes {
         let mut process = match Process::start(&self.program) {
             Ok(process) => process,
             Err(error) if !self.workers.is_empty() => {
-                // The system has no more processes or files for us: those that run do the work.
-                tracing::warn!("no more than {} workers can be started: {error}", self.workers.len());
+                // The system allows no more processes or files: the workers that run do the work.
+                tracing::warn!("cannot start more than {} workers: {error}", self.workers.len());
                 self.most = self.workers.len();
                 return Ok(());
             }
@@ -168,27 +168,27 @@ impl Processes {
         Ok(())
     }
 
-    /// How many images to send now, so that none takes too long and the last ones are shared out.
+    /// How many images to send now, so that no batch takes too long and the last images go to several workers.
     fn batch_size(&mut self, job: &Job<'_>, ledger: &Ledger) -> usize {
         let share = ledger.remaining() / (2 * self.jobs());
         (*self.sizes.of(job)).min(share.max(1))
     }
 
-    /// Gives workers what there is to do: first those without any, then one batch ahead to those that are quick.
+    /// Gives work to workers: first to those without any, then one batch ahead to quick ones.
     fn assign(&mut self, job: &Job<'_>, ledger: &mut Ledger) -> Result<(), PluginError> {
         for index in 0..self.workers.len() {
             self.give(index, 0, job, ledger)?;
         }
         while ledger.has_work() {
             let idle = self.workers.iter().position(|worker| worker.queue.is_empty());
-            // Marginal work is left to the workers there are.
+            // For a little work no worker is started.
             let portion = match job {
                 Job::Extract(..) => *self.sizes.of(job),
                 Job::Params(..) | Job::OldMarker(_) => *self.sizes.of(job) * 4,
             };
             let enough = self.workers.len() >= self.jobs().min(job.len().div_ceil(portion.max(1)));
             match idle {
-                // What is left is for a worker that has done nothing else: this one makes room for it.
+                // The rest needs a fresh worker, so this one is ended.
                 Some(index) if ledger.wants_fresh() => drop(self.workers.remove(index)),
                 Some(_) => break,
                 None if !enough || self.workers.is_empty() => {}
@@ -208,7 +208,7 @@ impl Processes {
         Ok(())
     }
 
-    /// Sends a batch to a worker that has exactly `depth` of them, if it may have one more and there is one for it.
+    /// Sends a batch to a worker that has exactly `depth` of them, if it may get one more and there is one.
     fn give(&mut self, index: usize, depth: usize, job: &Job<'_>, ledger: &mut Ledger) -> Result<(), PluginError> {
         let limit = self.batch_size(job, ledger);
         let Some(worker) = self.workers.get_mut(index) else { return Ok(()) };
@@ -228,7 +228,7 @@ impl Processes {
         Ok(())
     }
 
-    /// Waits until a worker says something, or somebody must be looked at.
+    /// Waits until a worker answers or one has to be checked.
     fn wait(&self) -> Result<(), PluginError> {
         let now = Instant::now();
         let mut timeout = DEATH_EVERY;
@@ -253,15 +253,15 @@ impl Processes {
         }
     }
 
-    /// When a busy worker has taken too long.
+    /// The deadline of a busy worker.
     fn deadline(&self, worker: &Worker) -> Option<Instant> {
         let limit = if worker.stage == Stage::Ready { self.options.timeout? } else { LOAD_WITHIN };
-        // An answer may be long, but must go on.
+        // A long answer may take time, but its parts must keep coming.
         let since = worker.process.answering_since().map_or(worker.since, |heard| heard.max(worker.since));
         since.checked_add(limit)
     }
 
-    /// Takes all that one worker has to say. The death it came to, if it did.
+    /// Reads all answers of one worker. Returns how it died, if it did.
     fn attend(&mut self, index: usize, job: &Job<'_>, ledger: &mut Ledger) -> Result<Option<Death>, PluginError> {
         let Some(worker) = self.workers.get_mut(index) else { return Ok(None) };
         worker.process.turn();
@@ -289,7 +289,7 @@ impl Processes {
         }
     }
 
-    /// Takes one message. `Some` is why it cannot be one.
+    /// Takes one message. `Some` is why the message is wrong.
     fn take_reply(
         &mut self,
         index: usize,
@@ -304,9 +304,12 @@ impl Processes {
                 if protocol != PROTOCOL {
                     let program = self.program.display();
                     let why = format!(
-                        "{program} (version {version}) speaks worker protocol {protocol}, this host {PROTOCOL}"
+                        "{program} (version {version}) has worker protocol {protocol}, this host has {PROTOCOL}"
                     );
-                    return Err(PluginError::Worker { why, help: Some("use one version of kymhost for both".into()) });
+                    return Err(PluginError::Worker {
+                        why,
+                        help: Some("use the same version of kymhost for both".into()),
+                    });
                 }
                 worker.stage = Stage::Loading;
             }
@@ -314,7 +317,7 @@ impl Processes {
                 worker.stage = Stage::Ready;
                 worker.since = Instant::now();
                 self.failed_starts = 0;
-                // Each image would fail for what none of them did.
+                // Otherwise every image would fail, and none is to blame.
                 if let (Some(allowed), Some(used)) = (self.options.max_memory, worker.process.resident())
                     && used > allowed
                 {
@@ -335,7 +338,7 @@ impl Processes {
             (Reply::Results { request, from, micros, items }, Stage::Ready) => {
                 let expected = worker.queue.front().map(|(batch, length)| (worker.done, length - batch.range.len()));
                 if expected != Some((request, from)) {
-                    return Ok(Some("an answer to another question".into()));
+                    return Ok(Some("an answer to another request".into()));
                 }
                 return Ok(self.take_results(index, Duration::from_micros(micros), items, body, job, ledger).err());
             }
@@ -357,7 +360,7 @@ impl Processes {
         let body = Buffer::from_vec(body);
         let mut offset = 0;
         for item in items {
-            let (batch, _) = worker.queue.front_mut().ok_or("an answer that nobody asked for")?;
+            let (batch, _) = worker.queue.front_mut().ok_or("an answer without a request")?;
             let image = batch.range.next().ok_or("more answers than images")?;
             let answer = match (item, job) {
                 (Item::Hash(reading), Job::Params(..)) => Answer::Params(protocol::checked(reading)),
@@ -398,7 +401,7 @@ impl Processes {
                 }
                 (Item::Hash(_) | Item::Marker(_) | Item::Rows { .. }, _) => {
                     batch.range.start = image;
-                    return Err("an answer to another question".into());
+                    return Err("an answer to another request".into());
                 }
             };
             let bytes = answer.bytes();
@@ -425,7 +428,7 @@ impl Processes {
         Ok(())
     }
 
-    /// What is wrong with a worker that has said nothing.
+    /// Why a silent worker has to be ended.
     fn examine(&mut self, index: usize, now: Instant) -> Result<Option<Death>, PluginError> {
         let Some(worker) = self.workers.get(index).filter(|worker| !worker.queue.is_empty()) else { return Ok(None) };
         if let (Some(allowed), Some(used)) = (self.options.max_memory, worker.process.resident())
@@ -439,7 +442,7 @@ impl Processes {
         let late = self.deadline(worker).is_some_and(|deadline| now > deadline);
         if late {
             if worker.stage != Stage::Ready {
-                let why = format!("a worker did not finish loading it within {} s", LOAD_WITHIN.as_secs());
+                let why = format!("a worker did not load it within {} s", LOAD_WITHIN.as_secs());
                 return Err(self.refused(Refusal::new("load_timeout", why, self.check_help())));
             }
             return Ok(self.options.timeout.map(Death::Timeout));
@@ -447,10 +450,10 @@ impl Processes {
         Ok(None)
     }
 
-    /// A worker is at its end: what it had in hand is run again, or fails.
+    /// Removes a dead worker. Its current image fails or is run again.
     fn bury(&mut self, index: usize, death: &Death, job: &Job<'_>, ledger: &mut Ledger) -> Result<(), PluginError> {
         let mut worker = self.workers.remove(index);
-        // A process that cannot be waited for is no reason to stop: it was killed.
+        // An error here is harmless: the process was killed.
         let _ = worker.process.end();
         worker.process.listen();
         let tail = worker.process.tail();
@@ -459,7 +462,7 @@ impl Processes {
         if worker.stage != Stage::Ready {
             self.failed_starts += 1;
             let (_, what) = death.describe(&tail);
-            // One may have been killed by somebody.
+            // The first one may have been killed from outside.
             if self.failed_starts >= MAX_FAILED_STARTS {
                 let program = self.program.display();
                 return Err(match worker.stage {
@@ -483,7 +486,7 @@ impl Processes {
         Ok(())
     }
 
-    /// Passes on what has come, in order; `false` when told to stop. Time spent here is nobody's.
+    /// Passes answers on in order; `false` if it has to stop. Workers are not charged for the time.
     fn deliver(&mut self, ledger: &mut Ledger, sink: &mut dyn FnMut(usize, Answer) -> bool) -> bool {
         let Some(mut next) = ledger.next_answer() else { return true };
         let before = Instant::now();
@@ -506,7 +509,7 @@ impl Processes {
     fn run(&mut self, job: Job<'_>, sink: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {
         let mut ledger = Ledger::new(job.len());
         let mut looked = Instant::now();
-        // How quick it was with params hashes says nothing of extraction: an image sent ahead would wait behind a slow one.
+        // Quick params hashes do not mean quick extractions: an image that is sent ahead could wait behind a slow one.
         self.workers.iter_mut().for_each(|worker| worker.last = None);
         while !ledger.is_done() && !self.options.stop.load(Ordering::Relaxed) {
             self.assign(&job, &mut ledger)?;
@@ -516,9 +519,9 @@ impl Processes {
             if look_for_deaths {
                 looked = now;
             }
-            // From the end, since the dead are taken out.
+            // From the end, because dead workers are removed.
             for index in (0..self.workers.len()).rev() {
-                // Before its pipe is read: what it said before it died is in the pipe then.
+                // Before its pipe is read, so that the pipe has all that it wrote before it died.
                 let gone = look_for_deaths && self.workers.get(index).is_some_and(|worker| worker.process.is_gone());
                 let mut death = self.attend(index, &job, &mut ledger)?;
                 if death.is_none() {
@@ -535,7 +538,7 @@ impl Processes {
                 return Ok(());
             }
             if self.options.stop.load(Ordering::Relaxed) {
-                // Nobody waits for those that are missing any more. The sink has no say: it would stop, too.
+                // The missing answers are given up. The result of the sink does not matter any more.
                 for (index, answer) in ledger.stop() {
                     sink(index, answer);
                 }
@@ -556,7 +559,7 @@ impl Drive for Processes {
 
     fn drive(&mut self, job: Job<'_>, deliver: &mut dyn FnMut(usize, Answer) -> bool) -> Result<(), PluginError> {
         let result = self.run(job, deliver);
-        // Stopped or failed: what still runs is cancelled. Workers only read, so nothing is lost.
+        // After a stop or a failure, running work is cancelled. Workers only read, so nothing is lost.
         if result.is_err() {
             self.workers.clear();
         }
@@ -587,7 +590,7 @@ fn request(job: &Job<'_>) -> Result<Vec<u8>, PluginError> {
     frame.map_err(|error| PluginError::worker(format!("cannot send a request to a worker: {error}")))
 }
 
-/// The error for a limit that no worker could keep.
+/// The error for a limit that no worker can keep.
 fn too_little_memory(used: u64, allowed: u64) -> PluginError {
     let why = format!(
         "--max-memory allows {} MiB, but a worker with the plugin loaded uses {} MiB before its first image",
@@ -597,7 +600,7 @@ fn too_little_memory(used: u64, allowed: u64) -> PluginError {
     PluginError::Worker { why, help: Some("give a larger --max-memory".into()) }
 }
 
-/// The codes of refusals that a worker may report.
+/// The codes of refusals that a worker may send.
 const REFUSAL_CODES: [&str; 19] = [
     "unreadable",
     "no_library",
@@ -620,7 +623,7 @@ const REFUSAL_CODES: [&str; 19] = [
     "plugin",
 ];
 
-/// The codes that travel in `refused`, as this program's own.
+/// The code of a worker's refusal, which a spoiled worker may have made up.
 fn known_code(code: &str) -> &'static str {
     REFUSAL_CODES.iter().copied().find(|known| *known == code).unwrap_or("refused")
 }

@@ -1,6 +1,6 @@
-//! Artifacts that an extraction hands to the host: taken, checked, held until the extraction ends.
+//! The artifacts that an extraction hands over: checked, and held until it ends.
 //!
-//! Owns: what is taken and what refused. Never: writes them (the commit's), reads records.
+//! Responsible for which artifacts are accepted. It does not write them, which the commit does, and does not read records.
 
 use crate::failure::{Failure, FailureCause, FailureKind, failure_text};
 use crate::indexer::Made;
@@ -12,24 +12,24 @@ use kymhost_plugin_api::{Artifact, ArtifactKind, Error, ErrorKind, Json, Table};
 use kymhost_store::MAX_DOCUMENT_BYTES;
 use std::sync::{Mutex, PoisonError};
 
-/// What one image's artifacts may hold together, in bytes: as much as its rows.
+/// The most bytes of all artifacts of one image: as many as its rows may have.
 const MAX_BYTES: usize = 2 << 30;
 
-/// Takes what one extraction of one indexer hands over, from any of its threads.
+/// Collects what one extraction hands over, from any of its threads.
 pub(crate) struct Collector<'a> {
     declared: &'a [Artifact],
     taken: Mutex<Vec<Made>>,
-    /// The first artifact that was refused because it is not declared.
+    /// The first artifact that was refused because the indexer does not declare it.
     undeclared: Mutex<Option<String>>,
 }
 
 impl<'a> Collector<'a> {
-    /// For an indexer that declares to write these.
+    /// For an indexer that declares these artifacts.
     pub(crate) fn new(declared: &'a [Artifact]) -> Self {
         Self { declared, taken: Mutex::default(), undeclared: Mutex::default() }
     }
 
-    /// What was handed over, in the order of the declaration, so that it does not depend on threads.
+    /// The artifacts in the order of the declaration, so that the order does not depend on threads.
     pub(crate) fn into_made(self) -> Vec<Made> {
         let mut taken = std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner));
         let place = |made: &Made| self.place(&made.name, made.payload.kind());
@@ -46,27 +46,27 @@ impl<'a> Collector<'a> {
         place(self.declared, name, kind)
     }
 
-    /// A JSON artifact's text, any that Python reads; kept as Python writes it.
+    /// A JSON artifact: any text that Python reads. It is stored as Python writes it.
     pub(crate) fn json(&self, name: &str, text: &[u8]) -> Result<(), Error> {
         self.check_declared(name, ArtifactKind::Json)?;
         let value = Json::parse(text)
-            .map_err(|error| Error::msg(format!("the artifact '{name}' that it hands over is no JSON: {error}")))?;
+            .map_err(|error| Error::msg(format!("the artifact '{name}' that it hands over is not JSON: {error}")))?;
         let text = value.to_file_text().into_bytes();
         if text.len() as u64 > MAX_DOCUMENT_BYTES {
             return Err(Error::msg(format!(
-                "the artifact '{name}' has {} bytes as JSON, at most {MAX_DOCUMENT_BYTES} are kept; hand it over as a table or an array",
+                "the artifact '{name}' has {} bytes as JSON, but {MAX_DOCUMENT_BYTES} is the limit; hand it over as a table or an array",
                 text.len()
             )));
         }
         self.take(name, Payload::Json(text))
     }
 
-    /// A table artifact, checked as rows are.
+    /// A table artifact, with the same checks as rows.
     pub(crate) fn table(&self, name: &str, table: Table) -> Result<(), Error> {
         self.check_declared(name, ArtifactKind::Parquet)?;
         let (array, schema) = table.into_c_data();
         let rows = import(ArrowTable { array, schema }).map_err(|failure| {
-            Error::new(ErrorKind::BadTable, format!("the artifact '{name}' is no proper table: {}", failure.message))
+            Error::new(ErrorKind::BadTable, format!("the artifact '{name}' is not a valid table: {}", failure.message))
         })?;
         self.take(name, Payload::Table(rows))
     }
@@ -97,7 +97,7 @@ impl<'a> Collector<'a> {
         let held: usize = taken.iter().map(|made| made.payload.bytes()).sum();
         if held.saturating_add(payload.bytes()) > MAX_BYTES {
             return Err(Error::msg(format!(
-                "the artifacts that it hands over have more than {MAX_BYTES} bytes together, '{name}' included"
+                "the artifacts that it hands over have more than {MAX_BYTES} bytes together with '{name}'"
             )));
         }
         taken.push(Made { name: name.to_owned(), payload });
@@ -105,11 +105,11 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// Holds what a pool gives for one image against what the indexer declares. A [`Collector`] has done so where the extraction ran; but that
-/// may have been in a worker, whose memory the plugin can spoil.
+/// Checks the artifacts of one image by the declaration of the indexer. A [`Collector`] has done so in the process of the
+/// extraction; but that may be a worker, whose memory the plugin can spoil.
 ///
 /// # Errors
-/// Where an artifact is not declared, or comes twice.
+/// If an artifact is not declared, or comes twice.
 pub(crate) fn check(declared: &[Artifact], made: &[Made]) -> Result<(), Failure> {
     let mut places = Vec::with_capacity(made.len());
     for Made { name, payload } in made {
@@ -122,13 +122,13 @@ pub(crate) fn check(declared: &[Artifact], made: &[Made]) -> Result<(), Failure>
                 continue;
             }
         };
-        let message = format!("the worker's answer cannot be right: {wrong}");
+        let message = format!("the worker's answer is wrong: {wrong}");
         return Err(Failure { cause, ..Failure::new(FailureKind::Error, message) });
     }
     Ok(())
 }
 
-/// Which of the declared artifacts it is.
+/// Its place in the declaration.
 fn place(declared: &[Artifact], name: &str, kind: ArtifactKind) -> Option<usize> {
     let is_it = |artifact: &Artifact| {
         artifact.kind == kind && (artifact.name == name || same_key(artifact, &Artifact::new(name, kind)))
@@ -144,7 +144,7 @@ fn twice(name: &str, kind: ArtifactKind) -> String {
     format!("it hands over the {} artifact '{name}' twice", words(kind))
 }
 
-/// Names that are made safe alike are one.
+/// Two names with the same key are the same artifact.
 fn same_key(one: &Artifact, other: &Artifact) -> bool {
     match (artifact_keys(one), artifact_keys(other)) {
         (Ok(one), Ok(other)) => one == other,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_declared_is_taken_once_and_the_rest_refused() {
+    fn collector_takes_declared_artifacts_once() {
         let declared = [
             Artifact::new("a/array", ArtifactKind::Array),
             Artifact::new("a/table", ArtifactKind::Parquet),
@@ -190,10 +190,10 @@ mod tests {
         refused(collector.json("a/array", b"{}"), "does not name");
         refused(collector.table("a/params", table(1)), "table artifact 'a/params'");
         refused(collector.array("a/table", array()), "does not name");
-        refused(collector.json("a/params", b"{"), "'a/params' that it hands over is no JSON");
+        refused(collector.json("a/params", b"{"), "'a/params' that it hands over is not JSON");
         assert_eq!(said(collector.json("a/params", b"{\"x\":NaN,\"x\":1}")), Ok(()));
         refused(collector.json("a/params", b"1"), "JSON artifact 'a/params' twice");
-        // Made safe, it is the same name.
+        // Its key is the same.
         refused(collector.json(" /a/params/ ", b"1"), "twice");
         assert_eq!(said(collector.table("a/table", table(0))), Ok(()));
         assert_eq!(said(collector.json("a/table", b"[]")), Ok(()));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_kept_as_python_writes_it() {
+    fn collector_keeps_json_as_python_writes_it() {
         let declared = [Artifact::new("p", ArtifactKind::Json)];
         let collector = Collector::new(&declared);
         collector.json("p", "{\"ä\":[1e16,-0]}".as_bytes()).unwrap();

@@ -1,7 +1,7 @@
-//! What host and worker say to each other: frames of a JSON header and a body of bytes.
+//! The messages between host and worker: frames with a JSON header and a body of bytes.
 //!
-//! Owns: the messages, their form on the wire, the bounds on them. Never: processes, pipes, scheduling.
-//! The protocol in words: `docs/reference/worker-protocol.md`.
+//! Responsible for the messages, their form and their limits; not for processes, pipes and scheduling. For readers:
+//! `docs/reference/worker-protocol.md`.
 
 use crate::failure::{Failure, FailureCause, FailureKind};
 use crate::identity::{LibraryFile, Pin};
@@ -22,19 +22,19 @@ use std::io::{self, Read};
 use std::panic::catch_unwind;
 use std::sync::Arc;
 
-/// The version that both sides must name.
+/// The version, which both sides send.
 pub(crate) const PROTOCOL: u32 = 3;
 /// Four bytes of header length, eight of body length, both little-endian.
 const PREFIX: usize = 12;
-/// No header of ours is longer: what one image has read takes at most half of it (100,000 inputs for its params and as many for its rows, of
-/// some 200 bytes each, and their keys), and answers are sent off long before.
+/// The longest header. The inputs of one image take at most half of it: 100,000 for its params and as many for its rows, of
+/// about 200 bytes each, and their keys. Answers are sent long before it is full.
 const MAX_HEADER: u32 = 128 << 20;
-/// The rows of one image, or of one batch, at most.
+/// The longest body: the rows of one image or of one batch.
 pub(crate) const MAX_BODY: u64 = 4 << 30;
-/// How much is asked of a pipe at once, at least and at most.
+/// How many bytes are read from a pipe at a time, at least and at most.
 const READ_SIZES: (usize, usize) = (64 << 10, 4 << 20);
 
-/// Why bytes are no frame, or a frame no message.
+/// Why bytes are not a frame, or a frame is not a message.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProtocolError {
     #[error("a frame has a {part} of {length} bytes, more than the {limit} allowed")]
@@ -53,21 +53,21 @@ pub(crate) enum ProtocolError {
 pub(crate) enum Request {
     /// Load this indexer. The body is the library's path followed by the dataset's, as bytes of the platform.
     Start(Start),
-    /// The params hash of each image.
+    /// Ask for the params hash of each image.
     ParamsHash {
         images: Vec<String>,
-        /// Whether the params themselves are wanted, too.
+        /// Whether to send the params themselves, too.
         #[serde(default)]
         with_params: bool,
     },
-    /// The rows of each image.
+    /// Ask for the rows of each image.
     Extract {
         images: Vec<String>,
-        /// What is known of each image's params, if anything; empty if nothing is known of any.
+        /// The known params of each image; empty if there are none.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         known: Vec<Option<ParamsReading>>,
     },
-    /// What the indexer makes of old markers; the body is their texts, one after the other.
+    /// Ask what the indexer reads in old markers. The body has their texts, one after the other.
     OldMarker { lengths: Vec<usize> },
 }
 
@@ -85,9 +85,9 @@ pub(crate) struct Start {
     /// Whether plugins get fill values for missing chunks, as kymflow gives them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub fill_missing: bool,
-    /// The least urgent level that the host wants logged: `off`, `error`, `warn`, `info`, `debug`, `trace`.
+    /// The lowest level that the host logs: `off`, `error`, `warn`, `info`, `debug`, `trace`.
     pub log: String,
-    /// The library's file and digest as the host saw them: another one is not opened.
+    /// The library's file and digest as the host saw them. No other file is opened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,
 }
@@ -96,13 +96,13 @@ pub(crate) struct Start {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Reply {
-    /// First of all, before anything is loaded.
+    /// The first message, before anything is loaded.
     Hello { protocol: u32, version: String },
     /// The indexer is loaded and the dataset open.
     Ready {
         indexer: String,
         analysis_version: String,
-        /// The file that was loaded, as it was then.
+        /// The file that was loaded.
         library: LibraryFile,
     },
     /// The worker cannot serve this library or dataset, and ends.
@@ -113,10 +113,10 @@ pub(crate) enum Reply {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         help: Option<String>,
     },
-    /// Answers to the oldest request that is not fully answered, in its order: all of them or the next few.
+    /// Answers to the oldest request without all answers, in its order: all of them or the next few.
     Results {
-        /// Which request they answer, counted from 0 since [`Reply::Ready`], and which of its images the first one: a
-        /// plugin that forks its worker must not answer for another image.
+        /// The request, counted from 0 since [`Reply::Ready`], and the place of the first image in it: a plugin that forks
+        /// its worker must not answer for another image.
         request: u64,
         from: usize,
         /// How long they took.
@@ -133,10 +133,10 @@ pub(crate) enum Item {
     /// The next `bytes` of the body are an Arrow IPC stream.
     Rows {
         params: ParamsReading,
-        /// What the rows were made from.
+        /// The inputs of the rows.
         inputs: Vec<Input>,
         bytes: usize,
-        /// What follows the rows in the body, one after the other.
+        /// The artifacts, which follow the rows in the body.
         #[serde(default)]
         artifacts: Vec<WireArtifact>,
     },
@@ -144,17 +144,17 @@ pub(crate) enum Item {
     Failed {
         kind: String,
         message: String,
-        /// More about it, if the worker itself found the fault.
+        /// The fault, if the worker itself found it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<FailureCause>,
-        /// What had been read by then.
+        /// What it had read by then.
         #[serde(default)]
         inputs: Vec<Input>,
     },
 }
 
-/// An artifact that an extraction handed over: its next `bytes` of the body are JSON text, an Arrow IPC stream, or an
-/// array's elements in C order and native byte order.
+/// An artifact. The next `bytes` of the body are JSON text, an Arrow IPC stream, or an array's elements in C order and
+/// native byte order.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WireArtifact {
     name: String,
@@ -196,11 +196,11 @@ impl WireArtifact {
         Ok(Self { name: made.name, bytes: body.len() - before, form })
     }
 
-    /// The artifact of these bytes, which a spoilt worker may have sent.
+    /// The artifact of these bytes, which may come from a spoiled worker.
     pub(crate) fn read(self, bytes: Buffer) -> Result<Made, String> {
         let payload = match self.form {
             WireForm::Json => {
-                Json::check(&bytes).map_err(|error| format!("the artifact '{}' is no JSON: {error}", self.name))?;
+                Json::check(&bytes).map_err(|error| format!("the artifact '{}' is not JSON: {error}", self.name))?;
                 Payload::Json(bytes.to_vec())
             }
             WireForm::Table => {
@@ -208,10 +208,10 @@ impl WireArtifact {
                 Payload::Table(rows.map_err(|error| format!("the artifact '{}' cannot be read: {error}", self.name))?)
             }
             WireForm::Array { dtype, shape, axes } => {
-                let dtype =
-                    DType::from_name(&dtype).ok_or_else(|| format!("the artifact '{}' is of no dtype", self.name))?;
+                let dtype = DType::from_name(&dtype)
+                    .ok_or_else(|| format!("the artifact '{}' has an unknown dtype", self.name))?;
                 let array = Array::new(dtype, shape, axes, bytes.to_vec());
-                Payload::Array(array.map_err(|error| format!("the artifact '{}' is no array: {error}", self.name))?)
+                Payload::Array(array.map_err(|error| format!("the artifact '{}' is not an array: {error}", self.name))?)
             }
         };
         Ok(Made { name: self.name, payload })
@@ -226,7 +226,7 @@ impl WireArtifact {
     }
 }
 
-/// Inputs as the host promises them, whatever a worker sends: sorted, each key once.
+/// Sorts inputs and drops repeated keys, whatever a worker sends.
 pub(crate) fn sorted(mut inputs: Vec<Input>) -> Vec<Input> {
     inputs.sort_unstable();
     inputs.dedup_by(|later, earlier| later.key == earlier.key);
@@ -243,7 +243,7 @@ pub(crate) fn reading_bytes(reading: &ParamsReading) -> usize {
     reading.hash.len() + reading.value.as_ref().map_or(0, String::len) + inputs_bytes(&reading.inputs)
 }
 
-/// A reading as the host promises it, whatever a worker sends.
+/// A reading with sorted inputs, whatever a worker sends.
 pub(crate) fn checked(reading: ParamsReading) -> ParamsReading {
     ParamsReading { inputs: sorted(reading.inputs), ..reading }
 }
@@ -268,7 +268,7 @@ impl Item {
     }
 }
 
-/// A failure as it came over the wire; a kind that we do not know counts as `error`.
+/// A failure that a worker sent. An unknown kind counts as `error`.
 pub(crate) fn failure(kind: &str, message: String) -> Failure {
     Failure::new(FailureKind::from_name(kind).unwrap_or(FailureKind::Error), message)
 }
@@ -327,7 +327,7 @@ pub(crate) fn frame(header: &impl Serialize, body: &[u8]) -> Result<Vec<u8>, Pro
     Ok(bytes)
 }
 
-/// Puts frames together from a stream, however it is cut. Memory grows with what has come, not with what is announced.
+/// Reads frames from a stream that may be cut anywhere. Memory grows with the bytes that came, not with announced lengths.
 #[derive(Debug, Default)]
 pub(crate) struct FrameReader {
     buffer: Vec<u8>,
@@ -336,7 +336,7 @@ pub(crate) struct FrameReader {
 }
 
 impl FrameReader {
-    /// One read of the source. `0` is its end.
+    /// Reads from the source once. `0` is its end.
     pub(crate) fn fill(&mut self, source: &mut impl Read) -> io::Result<usize> {
         if self.from > 0 {
             self.buffer.copy_within(self.from..self.to, 0);
@@ -356,7 +356,7 @@ impl FrameReader {
         Ok(read)
     }
 
-    /// The next message and its body, once it has come whole.
+    /// The next message and its body, if all of it has come.
     pub(crate) fn next<H: DeserializeOwned>(&mut self) -> Result<Option<(H, Vec<u8>)>, ProtocolError> {
         let Some((header, body)) = self.lengths()? else { return Ok(None) };
         let start = self.from + PREFIX;
@@ -369,7 +369,7 @@ impl FrameReader {
         let message = serde_json::from_slice(header_bytes).map_err(ProtocolError::Header)?;
         let end = start + header + body;
         if body >= READ_SIZES.1 && end == self.to {
-            // Many rows: the buffer becomes the body, so that they are in memory once.
+            // For many rows the buffer becomes the body, so that they are in memory only once.
             let mut buffer = std::mem::take(&mut self.buffer);
             buffer.truncate(end);
             buffer.drain(..start + header);
@@ -387,7 +387,7 @@ impl FrameReader {
         Ok(Some((message, body_bytes)))
     }
 
-    /// Reads until a message has come; `None` where the stream ends between frames.
+    /// Reads until a message has come; `None` if the stream ends between frames.
     pub(crate) fn wait<H: DeserializeOwned>(
         &mut self,
         source: &mut impl Read,
@@ -436,9 +436,9 @@ pub fn write_rows(rows: &RecordBatch, body: &mut Vec<u8>) -> Result<(), ArrowErr
     writer.finish()
 }
 
-/// Reads one Arrow IPC stream: whole, and nothing after it.
+/// Reads one Arrow IPC stream with nothing after it.
 pub fn read_rows(stream: Buffer) -> Result<RecordBatch, ArrowError> {
-    // Arrow's reader checks values, but asserts on some damaged offsets. A plugin may spoil its worker's memory.
+    // Arrow's reader checks values, but panics at some damaged offsets, and a plugin may spoil its worker's memory.
     catch_unwind(|| decode(stream)).unwrap_or_else(|_| Err(ArrowError::IpcError("the stream is damaged".into())))
 }
 
@@ -465,7 +465,7 @@ mod tests {
     use kymhost_dataset::InputState;
     use proptest::prelude::*;
 
-    /// Gives its bytes in pieces of the sizes told, over and over.
+    /// Gives its bytes in pieces of the given sizes, again and again.
     struct Pieces<'a>(&'a [u8], Vec<usize>, usize);
     impl Read for Pieces<'_> {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
@@ -494,7 +494,7 @@ mod tests {
         RecordBatch::try_from_iter(columns).unwrap()
     }
 
-    /// An item with every form of input.
+    /// An item with every kind of input.
     fn hash(length: usize) -> Item {
         let times = Some(kymhost_dataset::Times { mtime_ns: -1, ctime_ns: i64::MAX });
         let sha256 = || "ab".repeat(32);
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_most_still_fits_a_header() {
+    fn largest_item_fits_a_header() {
         let input = |number: usize| Input {
             key: format!("{number:06}{}", "k".repeat(80)),
             found: InputState::Array {
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_come_sorted_and_once() {
+    fn sorted_drops_repeated_inputs() {
         let input = |key: &str| Input { key: key.to_owned(), found: InputState::Absent };
         assert_eq!(sorted(["b", "a", "b", "c", "a"].map(input).to_vec()), ["a", "b", "c"].map(input));
     }
@@ -590,7 +590,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_beyond_the_bounds_are_refused_unread() {
+    fn too_long_frames_are_refused_unread() {
         for (header, body, refused) in
             [(MAX_HEADER + 1, 0, true), (2, MAX_BODY + 1, true), (u32::MAX, u64::MAX, true), (2, 0, false)]
         {
@@ -627,7 +627,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_frames_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn reader_survives_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let mut source = bytes.as_slice();
             let mut reader = FrameReader::default();
             while let Ok(Some(_)) = reader.wait::<Reply>(&mut source) {}
@@ -637,7 +637,7 @@ mod tests {
         }
 
         #[test]
-        fn any_header_is_a_message_or_an_error(text in r#"\{"(results|hello|refused|ready|extract|start)":[\[\]{}a-z0-9:,"]{0,60}"#) {
+        fn reader_survives_any_header(text in r#"\{"(results|hello|refused|ready|extract|start)":[\[\]{}a-z0-9:,"]{0,60}"#) {
             let mut bytes = (text.len() as u32).to_le_bytes().to_vec();
             bytes.extend(0u64.to_le_bytes());
             bytes.extend(text.as_bytes());
@@ -646,7 +646,7 @@ mod tests {
         }
 
         #[test]
-        fn a_damaged_stream_is_rows_or_an_error(
+        fn read_rows_survives_damage(
             damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
             cut in any::<Option<prop::sample::Index>>(),
         ) {

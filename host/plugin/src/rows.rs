@@ -1,4 +1,4 @@
-//! Rows that a plugin hands over: checked in full, and brought to types that tables can hold.
+//! The rows of a plugin: checks them, and converts their types to those that tables can hold.
 
 use crate::failure::{Failure, FailureKind, failure_of, failure_text};
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -8,14 +8,14 @@ use kymhost_plugin_api::ffi::ArrowTable;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// How deep a column's type may nest.
+/// The deepest nesting of a column's type.
 const MAX_TYPE_DEPTH: usize = 32;
 
 fn bad_table(message: String) -> Failure {
     Failure::new(FailureKind::BadTable, failure_text(&message))
 }
 
-/// Takes a plugin's rows: checked in full, columns plain and named.
+/// Takes a plugin's rows. The columns have plain types and different names.
 pub(crate) fn import(table: ArrowTable) -> Result<RecordBatch, Failure> {
     let batch = table.into_batch().map_err(failure_of)?;
     let schema = batch.schema();
@@ -33,21 +33,22 @@ pub(crate) fn import(table: ArrowTable) -> Result<RecordBatch, Failure> {
     for (field, column) in schema.fields().iter().zip(batch.columns()) {
         let plain = plain_type(field.data_type(), 0)
             .ok_or_else(|| bad_table(format!("column '{}' nests more than {MAX_TYPE_DEPTH} types", field.name())))?;
-        // Rows of other images may lack a cell.
+        // Rows of other images may have nulls.
         fields.push(Arc::new(Field::new(field.name(), plain.clone(), true)));
         columns.push(if plain == *field.data_type() {
             Arc::clone(column)
         } else {
-            cast(column, &plain)
-                .map_err(|error| bad_table(format!("column '{}' cannot be made plain: {error}", field.name())))?
+            cast(column, &plain).map_err(|error| {
+                bad_table(format!("column '{}' cannot be converted to a plain type: {error}", field.name()))
+            })?
         });
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
-        .map_err(|error| bad_table(format!("the rows are no table: {error}")))
+        .map_err(|error| bad_table(format!("the rows are not a table: {error}")))
 }
 
-/// The type without dictionaries, run ends and views, which tables are not kept in.
+/// The type without dictionaries, run ends and views, which tables do not have.
 fn plain_type(data_type: &DataType, depth: usize) -> Option<DataType> {
     if depth > MAX_TYPE_DEPTH {
         return None;

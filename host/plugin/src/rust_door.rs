@@ -1,6 +1,6 @@
 //! The `abi_stable` door: a library's root module, and its indexers behind [`Foreign`].
 //!
-//! Owns: the root symbol, the comparison of layouts, the calls. Never: judges what comes back (see `foreign`).
+//! Responsible for the root symbol, for comparing layouts, and for the calls. It does not judge the answers: see `foreign`.
 #![allow(unsafe_code)]
 
 use crate::card_rules::{check_loaded_card, rebuild_help};
@@ -23,7 +23,7 @@ use kymhost_store::text::one_line_start;
 use libloading::Library;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What a card calls this door.
+/// The name of this door in a card.
 pub(crate) const NAME: &str = DOOR;
 
 /// A foreign text as one line of at most 200 characters.
@@ -31,7 +31,7 @@ fn line(text: &str) -> String {
     one_line_start(text, 200)
 }
 
-/// The indexers of a library with this door, after its layout was compared.
+/// The indexers of a library with this door, after its layout is checked.
 pub(crate) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>, Refusal> {
     let header = header(library, card)?;
     check_layout(header, card)?;
@@ -39,7 +39,7 @@ pub(crate) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>
     let module: ModuleRef = unsafe { header.unchecked_layout() }.map_err(|error| {
         Refusal::new(
             "init",
-            format!("it does not start: {}", line(&error.to_string())),
+            format!("it cannot be initialized: {}", line(&error.to_string())),
             format!("rebuild the plugin with kymhost-plugin-api {API}"),
         )
     })?;
@@ -49,7 +49,7 @@ pub(crate) fn open(library: &'static Library, card: &Card) -> Result<Vec<Listed>
     let objects = (module.indexers())().into_result().map_err(|error| {
         Refusal::new(
             "init",
-            format!("it does not give its indexers: {}", line(&error.message)),
+            format!("it does not return its indexers: {}", line(&error.message)),
             "rebuild or reinstall the plugin",
         )
     })?;
@@ -73,7 +73,7 @@ fn listed(object: IndexerObject) -> Listed {
     (info, Box::new(AbiIndexer { object }))
 }
 
-/// One indexer that came through this door.
+/// One indexer behind this door.
 struct AbiIndexer {
     object: IndexerObject,
 }
@@ -112,19 +112,23 @@ fn header(library: &'static Library, card: &Card) -> Result<&'static LibHeader, 
     header.upgrade().map_err(|error| {
         Refusal::new(
             "abi_header",
-            format!("its abi_stable is not ours (plugin API {}, here {API}): {}", card.api, line(&error.to_string())),
+            format!(
+                "its abi_stable differs from ours (plugin API {}, here {API}): {}",
+                card.api,
+                line(&error.to_string())
+            ),
             rebuild_help(card),
         )
     })
 }
 
-/// The plugin may be older or newer than the host: one of the two must fit into the other.
+/// The plugin may be older or newer than the host: one layout must fit into the other.
 fn check_layout(header: &'static LibHeader, card: &Card) -> Result<(), Refusal> {
     let refusal = |why: String| {
         Refusal::new(
             "layout",
             format!(
-                "its binary layout (plugin API {}) does not fit this kymhost's (plugin API {API})\n{why}",
+                "its binary layout (plugin API {}) does not match that of this kymhost (plugin API {API})\n{why}",
                 card.api
             ),
             rebuild_help(card),
@@ -136,17 +140,17 @@ fn check_layout(header: &'static LibHeader, card: &Card) -> Result<(), Refusal> 
     let ours = ModuleRef::LAYOUT;
     match fits(ours, theirs) {
         Ok(()) => Ok(()),
-        // abi_stable takes "too many fields" on our side for an error; with the sides swapped an older plugin fits. Fields
-        // that it lacks are read as `None`, methods as their default bodies.
+        // abi_stable reports too many fields on our side as an error; an older plugin fits with the sides swapped. Fields
+        // that it lacks are read as `None`, and methods have their default bodies.
         Err(error) => fits(theirs, ours).map_err(|_| refusal(error)),
     }
 }
 
 fn fits(interface: &'static TypeLayout, implementation: &'static TypeLayout) -> Result<(), String> {
-    // Of each check's own: abi_stable's common ones take every library of a process for users of each other's vtables. After a
-    // plugin of 1.0 one of 1.1 would be held against it rather than against us, the older side first, and be refused.
+    // New ones for each check: with abi_stable's global ones, all libraries of a process count as users of each other's
+    // vtables. A plugin of 1.1 would be compared with an earlier one of 1.0 rather than with us, and be refused.
     let globals = CheckingGlobals::new();
-    // A foreign layout may trip abi_stable's own assertions.
+    // A foreign layout may make abi_stable itself panic.
     match catch_unwind(AssertUnwindSafe(|| {
         check_layout_compatibility_with_globals(interface, implementation, &globals)
     })) {
@@ -159,7 +163,7 @@ fn fits(interface: &'static TypeLayout, implementation: &'static TypeLayout) -> 
     }
 }
 
-/// The first of the errors in one line; abi_stable prints hundreds.
+/// The first error in one line, because abi_stable prints hundreds.
 fn condensed(errors: &AbiInstabilityErrors) -> String {
     let Some(error) = errors.errors.iter().find(|error| !error.errs.is_empty()) else {
         return "abi_stable does not say why".to_owned();
@@ -172,7 +176,7 @@ fn condensed(errors: &AbiInstabilityErrors) -> String {
             TLFieldOrFunction::Function(_) => None,
         })
         .collect();
-    // The last few say where; the first are the way from the root module.
+    // The last few names say where; the first ones lead there from the root module.
     let place = names.get(names.len().saturating_sub(4)..).unwrap_or_default().join(".");
     let place = if place.is_empty() { place } else { format!(" in {place}") };
     let text = error.to_string();
@@ -196,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_found_in_the_layout_checkers_text() {
+    fn labelled_finds_the_first_error() {
         let text = "1 error(s)inside:\n\nError:too many fields\nExpected:\n    7\nFound:\n    6\n\nError:b\nExpected:\n1\nFound:\n2";
         assert_eq!(labelled(text), Some(("too many fields".into(), "7".into(), "6".into())));
         assert_eq!(labelled("nothing of the kind"), None);

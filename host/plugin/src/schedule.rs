@@ -1,33 +1,34 @@
-//! Which images are sent next, which again after a worker died, and in what order answers are passed on.
+//! Which images are sent next, which are sent again after a worker died, and the order of answers.
 //!
-//! Owns: the bookkeeping of one call to a pool, as a value without I/O. Never: processes, time.
-//! Why it ends: a batch whose worker died comes back cut into single images; a single image comes back once more, for
-//! a worker that has done nothing else; then it fails. Every retry is one of these two steps.
+//! The bookkeeping of one call to a pool, as a value without I/O, processes or time.
+//!
+//! Why a call ends: if a worker dies, its batch comes back as single images. If it dies in a single image, that comes back
+//! once, for a fresh worker, and then fails. There is no other retry.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-/// Images in flight or answered ahead of the first that is not.
+/// How many images may be sent or answered ahead of the first one without an answer.
 const MAX_AHEAD_IMAGES: usize = 1 << 14;
-/// Bytes of answers held back because an earlier one is missing.
+/// How many bytes of answers may wait for an earlier answer.
 const MAX_AHEAD_BYTES: usize = 64 << 20;
 
-/// A run of images for one worker.
+/// A range of images for one worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Batch {
-    /// Their indices.
+    /// Their indexes.
     pub range: Range<usize>,
-    /// Only a worker that has answered nothing yet may have it.
+    /// Only a worker that has answered nothing yet may get it.
     pub fresh: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Again {
-    /// As it was: its worker died before it came to it.
+    /// As it was, because its worker died before it began.
     Whole,
-    /// One image at a time: its worker died in it.
+    /// One image at a time, because its worker died in it.
     Singly,
-    /// One image, in a worker that has done nothing else.
+    /// One image, in a fresh worker.
     Fresh,
 }
 
@@ -36,31 +37,31 @@ enum Again {
 pub(crate) struct Schedule<A> {
     total: usize,
     next: usize,
-    /// By first index: where the range ends, and how it is to be run.
+    /// Ranges to run again, by their first index: the end, and how.
     again: BTreeMap<usize, (usize, Again)>,
-    /// Answers from index `delivered` on.
+    /// Answers from index `delivered` on, with their sizes.
     waiting: VecDeque<Option<(A, usize)>>,
     delivered: usize,
     held: usize,
 }
 
 impl<A> Schedule<A> {
-    /// A call with so many images.
+    /// A call with this many images.
     pub(crate) fn new(total: usize) -> Self {
         Self { total, next: 0, again: BTreeMap::new(), waiting: VecDeque::new(), delivered: 0, held: 0 }
     }
 
-    /// Whether every answer was passed on.
+    /// Whether all answers are passed on.
     pub(crate) fn is_done(&self) -> bool {
         self.delivered >= self.total
     }
 
-    /// Images that nobody has been given yet.
+    /// How many images are not sent.
     pub(crate) fn remaining(&self) -> usize {
         self.total - self.next + self.again.iter().map(|(from, (to, _))| to - from).sum::<usize>()
     }
 
-    /// The next batch of at most `limit` images for a worker; `fresh` tells whether it has answered nothing yet.
+    /// The next batch of at most `limit` images for a worker. `fresh`: it has answered nothing yet.
     pub(crate) fn take(&mut self, limit: usize, fresh: bool) -> Option<Batch> {
         let limit = limit.max(1);
         let found = self.again.iter().find(|(_, (_, how))| fresh || *how != Again::Fresh);
@@ -85,18 +86,18 @@ impl<A> Schedule<A> {
         Some(Batch { range, fresh: false })
     }
 
-    /// Whether a new worker would find something to do.
+    /// Whether there is work for another worker.
     pub(crate) fn has_work(&self) -> bool {
         !self.again.is_empty()
             || (self.next < self.total && self.next - self.delivered < MAX_AHEAD_IMAGES && self.held < MAX_AHEAD_BYTES)
     }
 
-    /// Whether something waits for a worker that has answered nothing yet.
+    /// Whether an image waits for a fresh worker.
     pub(crate) fn wants_fresh(&self) -> bool {
         self.again.values().any(|(_, how)| *how == Again::Fresh)
     }
 
-    /// A batch whose worker died before it came to it.
+    /// Takes back a batch whose worker died before it began.
     pub(crate) fn put_back(&mut self, batch: Batch) {
         if !batch.range.is_empty() {
             let how = if batch.fresh { Again::Fresh } else { Again::Whole };
@@ -104,8 +105,8 @@ impl<A> Schedule<A> {
         }
     }
 
-    /// A batch whose worker died in it, less what was answered. `blame`: a single image is guilty whatever its worker did before.
-    /// Returns the image that fails for good, if this is one.
+    /// Takes back the rest of a batch whose worker died in it. `blame`: a single image is to blame, whatever its worker did
+    /// before. Returns the image that fails, if one does.
     pub(crate) fn died(&mut self, batch: Batch, blame: bool) -> Option<usize> {
         match batch.range.len() {
             0 => None,
@@ -121,7 +122,7 @@ impl<A> Schedule<A> {
         }
     }
 
-    /// Takes an answer and its size. An index that was answered keeps its first answer.
+    /// Takes an answer and its size. An index keeps its first answer.
     pub(crate) fn answer(&mut self, index: usize, answer: A, bytes: usize) {
         let Some(place) = index.checked_sub(self.delivered).filter(|_| index < self.next) else { return };
         if self.waiting.len() <= place {
@@ -133,7 +134,7 @@ impl<A> Schedule<A> {
         }
     }
 
-    /// The next answer in rising order, if it has come.
+    /// The next answer in order, if it has come.
     pub(crate) fn next_answer(&mut self) -> Option<(usize, A)> {
         let (answer, bytes) = self.waiting.front_mut()?.take()?;
         self.waiting.pop_front();
@@ -143,7 +144,7 @@ impl<A> Schedule<A> {
         Some((index, answer))
     }
 
-    /// Ends the call: all answers that have come, in rising order, also behind one that has not.
+    /// Ends the call. Returns all answers that have come, in order, also after one that is missing.
     pub(crate) fn stop(&mut self) -> Vec<(usize, A)> {
         let first = std::mem::replace(&mut self.delivered, self.total);
         let waiting = std::mem::take(&mut self.waiting).into_iter().enumerate();
@@ -156,11 +157,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Works through `total` images with workers that die in each of `guilty`; returns what came out and how many
-    /// workers died.
+    /// Runs `total` images with workers that die in each of `guilty`. Returns the answers and how many workers died.
     fn work(total: usize, guilty: &[usize], limit: usize, workers: usize, ahead: bool) -> (Vec<(usize, bool)>, usize) {
         let mut schedule = Schedule::new(total);
-        // Each worker: whether it has answered anything, and its queue.
+        // For each worker: whether it has answered anything, and its queue.
         let mut crew: Vec<(bool, VecDeque<Batch>)> = vec![(false, VecDeque::new()); workers];
         let (mut out, mut deaths) = (Vec::new(), 0);
         while !schedule.is_done() {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_back_is_bounded() {
+    fn take_bounds_what_is_ahead() {
         let mut schedule = Schedule::new(10 * MAX_AHEAD_IMAGES);
         let first = schedule.take(1, true).unwrap();
         let mut given = 1;
@@ -208,13 +208,13 @@ mod tests {
         }
         assert_eq!(given, MAX_AHEAD_IMAGES);
         schedule.answer(first.range.start, (), MAX_AHEAD_BYTES);
-        assert!(schedule.take(1, false).is_none(), "the bytes held are too many");
+        assert!(schedule.take(1, false).is_none(), "too many bytes are held");
         while schedule.next_answer().is_some() {}
         assert!(schedule.take(1, false).is_some());
     }
 
     #[test]
-    fn a_stop_gives_what_has_come_also_behind_what_has_not() {
+    fn stop_gives_answers_after_a_missing_one() {
         let mut schedule = Schedule::new(9);
         assert_eq!(schedule.take(6, true).map(|batch| batch.range), Some(0..6));
         for index in [0, 2, 5] {
@@ -228,7 +228,7 @@ mod tests {
     proptest! {
         #![proptest_config(kymhost_test_cases::cases(50))]
         #[test]
-        fn each_image_is_answered_once_in_order_and_only_the_guilty_fail(
+        fn each_image_gets_one_answer_and_only_guilty_fail(
             total in 0usize..120,
             guilty in prop::collection::btree_set(0usize..120, 0..12),
             limit in 1usize..40,

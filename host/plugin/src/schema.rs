@@ -1,14 +1,14 @@
-//! The part of JSON Schema that kymhost checks params by.
+//! The part of JSON Schema that kymhost checks params with.
 //!
-//! Responsible for: which keywords are checked, what they demand, and the words for a value that breaks one. Does no I/O, and
-//! does not decide what follows.
+//! Responsible for which keywords are checked, what they demand, and the message for a value that breaks one. Pure rules
+//! without I/O.
 //!
 //! Checked are `type`, `enum`, `const`; `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum`, `multipleOf`; `minLength`,
 //! `maxLength`; `items`, `minItems`, `maxItems`; `required`, `properties`, `additionalProperties`; and the schemas `true` and
 //! `false`. They mean what draft 2020-12 says. Annotations (`title`, `description`, `default`, ...) demand nothing.
 //!
-//! Any other keyword is never an error. [`Schema::unchecked`] lists it, so that `plugin check` can name it, and the plugin has to
-//! check what it demands; it has to look at its params anyway, because people also write files by hand. If another keyword could
+//! Any other keyword is never an error. [`Schema::unchecked`] lists it, and `plugin check` warns: the plugin has to check what
+//! it demands. A plugin has to check its params anyway, because people also write files by hand. If another keyword could
 //! widen what a checked one demands (`patternProperties` widens `additionalProperties`), the checked one is not checked either:
 //! kymhost never rejects what the whole of JSON Schema accepts.
 
@@ -36,13 +36,13 @@ pub enum SchemaError {
     Invalid(Vec<String>),
 }
 
-/// What a schema demands of one value. Of what is empty, nothing is demanded.
+/// What a schema demands of one value. An empty member demands nothing.
 #[derive(Debug, Default)]
 struct Rule {
     /// The schema `false`: no value is right.
     is_never: bool,
     types: Vec<Type>,
-    /// Of `enum`, and of `const`.
+    /// The values of `enum` and of `const`.
     choices: Vec<Vec<Json>>,
     bounds: Vec<(Bound, Json)>,
     multiple_of: Option<Json>,
@@ -169,9 +169,10 @@ impl Schema {
         if found.is_empty() { Ok(()) } else { Err(SchemaError::Invalid(found)) }
     }
 
-    /// What is wrong with params by this schema, in the order of the params.
+    /// The violations of this schema, in the order of the params.
     fn violations(&self, params: &Json) -> Vec<String> {
-        let mut check = Check { parameters: &self.parameters, keys: Vec::new(), found: Vec::new() };
+        let any = Rule::default();
+        let mut check = Check { any: &any, parameters: &self.parameters, keys: Vec::new(), found: Vec::new() };
         check.value(&self.rule, params);
         check.found
     }
@@ -294,8 +295,10 @@ fn count(value: &Json, place: &str) -> Result<u64, SchemaError> {
 
 /// One pass over params.
 struct Check<'a> {
+    /// A rule that demands nothing. Values inside may still be NaN, which is wrong.
+    any: &'a Rule,
     parameters: &'a [Vec<String>],
-    /// Where it is: keys, and `[2]` for items.
+    /// The current place: keys, and `[2]` for items.
     keys: Vec<Step<'a>>,
     found: Vec<String>,
 }
@@ -329,7 +332,7 @@ impl<'a> Check<'a> {
             Json::Array(items) => {
                 self.size(value, &rule.item_count, items.len(), "item");
                 for (at, item) in items.iter().enumerate() {
-                    self.inside(Step::Item(at), rule.items.as_deref().unwrap_or(&ANY), item);
+                    self.inside(Step::Item(at), rule.items.as_deref().unwrap_or(self.any), item);
                 }
             }
             Json::Object(members) => self.object(rule, members),
@@ -383,7 +386,7 @@ impl<'a> Check<'a> {
             match known.or(rule.additional.as_deref()) {
                 Some(additional) if known.is_none() && additional.is_never => self.unknown(rule, name),
                 Some(rule) => self.inside(Step::Key(name), rule, value),
-                None => self.inside(Step::Key(name), &ANY, value),
+                None => self.inside(Step::Key(name), self.any, value),
             }
         }
     }
@@ -426,21 +429,6 @@ impl<'a> Check<'a> {
         })
     }
 }
-
-/// Demands nothing. What is inside may still hold a NaN.
-static ANY: Rule = Rule {
-    is_never: false,
-    types: Vec::new(),
-    choices: Vec::new(),
-    bounds: Vec::new(),
-    multiple_of: None,
-    length: Size { least: None, most: None },
-    items: None,
-    item_count: Size { least: None, most: None },
-    required: Vec::new(),
-    properties: Vec::new(),
-    additional: None,
-};
 
 /// A key as `params set` takes it: in quotes if it would be read as something else.
 fn key_shown(key: &str) -> String {

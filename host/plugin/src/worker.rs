@@ -1,7 +1,7 @@
-//! The worker process: loads one library and answers batches over the pipes that it was started with.
+//! The worker process: loads one library and answers requests over its standard input and output.
 //!
-//! Owns: what happens inside a worker, from taking the pipes away from the plugin to dying with the host.
-//! Never: writes to the dataset, decides what is run next.
+//! Responsible for all that happens in a worker: it takes the pipes away from the plugin and ends with the host. It does not
+//! write to the dataset and does not decide what runs next.
 
 use crate::error::{PluginError, Refusal};
 use crate::failure::{Failure, FailureKind};
@@ -23,15 +23,15 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tracing_subscriber::filter::LevelFilter;
 
-/// Answers are sent off when they have taken this long or this many bytes, though the batch goes on.
+/// Answers are sent after this time or this many bytes, also in the middle of a batch.
 const FLUSH_AFTER: Duration = Duration::from_millis(20);
 const FLUSH_BYTES: usize = 1 << 20;
 
-/// The worker process: loads one library and answers batches of image ids over standard input and output.
-/// What the hidden subcommand `worker` calls, before anything else has touched standard output.
+/// Runs the hidden subcommand `worker`: loads one library and answers requests over standard input and output. Call it before
+/// anything else uses standard output.
 pub fn worker_main() -> ExitCode {
     if io::stdin().is_terminal() {
-        complain("`kymhost worker` is started by kymhost itself: it speaks frames, not text");
+        complain("only kymhost itself starts `kymhost worker`: its input is not text");
         return ExitCode::from(2);
     }
     match serve() {
@@ -43,7 +43,7 @@ pub fn worker_main() -> ExitCode {
     }
 }
 
-/// The host reads this process's standard error line by line. That nobody does any more is no reason to fail.
+/// Writes a line for the host, which reads standard error. If nobody reads it any more, that is fine.
 fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -110,7 +110,7 @@ fn serve() -> Result<(), ProtocolError> {
     Ok(())
 }
 
-/// Takes the pipes to the host away from the plugin: its `println!` goes to standard error, and it reads nothing.
+/// Takes the pipes to the host away from the plugin: its `println!` goes to standard error, and it cannot read input.
 pub fn take_pipes() -> io::Result<(File, File)> {
     let input = rustix::io::fcntl_dupfd_cloexec(io::stdin(), 3)?;
     let output = rustix::io::fcntl_dupfd_cloexec(io::stdout(), 3)?;
@@ -119,9 +119,8 @@ pub fn take_pipes() -> io::Result<(File, File)> {
     Ok((File::from(input), File::from(output)))
 }
 
-/// A thread that ends this process, and what a plugin started in its group, when the host is gone: whatever the plugin
-/// is doing. A signal on the parent's death would be quicker by nothing, and kill this process before it could take
-/// its children along.
+/// Starts a thread that ends this process and its group when the host is gone, whatever the plugin is doing. A signal on the
+/// parent's death would not be quicker, and would not end the processes that the plugin started.
 pub fn watch_host(input: &File) -> io::Result<()> {
     let wire: OwnedFd = input.try_clone()?.into();
     let parent = rustix::process::getppid();
@@ -143,7 +142,7 @@ pub fn watch_host(input: &File) -> io::Result<()> {
 
 fn end_group() {
     let this = rustix::process::getpid();
-    // Only a group of our own: started by hand, we may be in our user's shell's.
+    // Only our own group: if a user starts it by hand, it may be in the shell's group.
     if rustix::process::getpgrp() == this {
         let _ = rustix::process::kill_current_process_group(Signal::KILL);
     }
@@ -154,10 +153,10 @@ type Loaded = (Box<dyn Indexer>, LibraryFile);
 
 fn prepare(request: Request, body: &[u8]) -> Result<(Start, Box<dyn Indexer>, LibraryFile, Dataset), Refusal> {
     let Request::Start(start) = request else {
-        return Err(refused("protocol", "the first request is not a start"));
+        return Err(refused("protocol", "the first request is not Start"));
     };
     if start.protocol != PROTOCOL {
-        let why = format!("the host speaks worker protocol {}, this worker {PROTOCOL}", start.protocol);
+        let why = format!("the host has worker protocol {}, this worker has {PROTOCOL}", start.protocol);
         return Err(refused("protocol", why));
     }
     let (library, dataset) =
@@ -166,7 +165,7 @@ fn prepare(request: Request, body: &[u8]) -> Result<(Start, Box<dyn Indexer>, Li
     if let Some(bytes) = start.max_memory {
         limit_memory(bytes);
     }
-    // The library first: its constructors are what may take this process down.
+    // The library first, because its constructors may end this process.
     let (indexer, library) = load(&library, &start)?;
     let dataset = Dataset::open(&dataset).map_err(|error| refused("dataset", error.to_string()))?;
     let missing = if start.fill_missing { MissingChunks::Filled } else { MissingChunks::Unreadable };
@@ -183,7 +182,7 @@ fn load(library: &Path, start: &Start) -> Result<Loaded, Refusal> {
     })
 }
 
-/// A refusal for which the host knows the advice.
+/// A refusal for which the host has the advice.
 fn refused(code: &'static str, why: impl Into<String>) -> Refusal {
     Refusal::new(code, why, "")
 }
@@ -194,28 +193,28 @@ fn paths(start: &Start, body: &[u8]) -> Option<(PathBuf, PathBuf)> {
     (dataset.len() == start.dataset_bytes).then(|| (path(library), path(dataset)))
 }
 
-/// The host gives each line that begins with a level's name that level.
+/// The host logs each line with the level that it begins with.
 fn log_to_stderr(level: &str) {
     let level = level.parse().unwrap_or(LevelFilter::INFO);
     let format = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).without_time().with_target(false);
-    // A second subscriber in one process is refused; the first serves as well.
+    // A second subscriber in one process is refused; then the first one stays.
     let _ = format.with_max_level(level).try_init();
 }
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(feature = "portable")))]
 fn limit_memory(bytes: u64) {
-    // What a plugin may allocate beyond `--max-memory` before an allocation fails: room for what is not resident, and for
-    // the host to see it coming and say so.
+    // How much a plugin may allocate beyond `--max-memory` before allocations fail. Not all of it is resident, and the host
+    // should notice first and report it.
     const HEADROOM: u64 = 256 << 20;
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let wanted = bytes.saturating_add((bytes / 2).max(HEADROOM));
     let Rlimit { current, maximum } = getrlimit(Resource::Data);
     let wanted = current.map_or(wanted, |now| now.min(wanted));
-    // Only a hard stop behind the host's own watch: without it the watch still works.
+    // Only a second limit: the host watches the memory, too.
     let _ = setrlimit(Resource::Data, Rlimit { current: Some(wanted), maximum });
 }
 
-/// Elsewhere the limit covers too little or too much to be of use.
+/// On other systems the limit covers too little or too much.
 #[cfg(not(all(any(target_os = "linux", target_os = "android"), not(feature = "portable"))))]
 fn limit_memory(_bytes: u64) {}
 
@@ -228,7 +227,7 @@ fn extract(
     body: &mut Vec<u8>,
 ) -> Item {
     let before = body.len();
-    // Cancelling means that the host ends this process.
+    // To cancel, the host ends this process.
     let extracted = match job::extract(indexer, dataset, image, known, threads, &|| false) {
         Ok(extracted) => extracted,
         Err(failure) => return Item::failed(failure),
@@ -255,13 +254,13 @@ fn extract(
     }
 }
 
-/// The answers to one request, on their way.
+/// The answers to one request that are not sent yet.
 struct Answers<'a> {
     output: &'a mut File,
     request: u64,
     sent: usize,
     items: Vec<Item>,
-    /// About how long the header would be now.
+    /// About how long their header is.
     header: usize,
     body: Vec<u8>,
     since: Instant,
@@ -308,7 +307,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_sent_off_before_a_header_gets_too_long() {
+    fn answers_are_sent_before_the_header_is_too_long() {
         let path = tempfile::NamedTempFile::new().unwrap();
         let mut output = path.reopen().unwrap();
         let mut answers = Answers::new(&mut output, 3);

@@ -1,6 +1,4 @@
-//! What runs an indexer over images, as the engine sees it.
-//!
-//! Holds the trait and its types only; `pool` and `in_process` implement it.
+//! The trait for running an indexer over images, and its types. `pool` and `in_process` implement it.
 
 use crate::error::PluginError;
 use crate::failure::Failure;
@@ -17,19 +15,19 @@ use std::time::Duration;
 /// How a plugin is run.
 #[derive(Debug, Clone)]
 pub struct PoolOptions {
-    /// Workers (or threads) at most.
+    /// The most workers (or threads).
     pub jobs: usize,
-    /// For one image; none by default.
+    /// The limit for one image; none by default.
     pub timeout: Option<Duration>,
-    /// Bytes of resident memory a worker.
+    /// The limit of resident memory per worker, in bytes.
     pub max_memory: Option<u64>,
-    /// What missing chunks of an array are to plugins.
+    /// What plugins get for missing chunks of an array.
     pub missing_chunks: MissingChunks,
-    /// No worker processes: for debuggers.
+    /// Run the plugin without worker processes, for debuggers.
     pub in_process: bool,
     /// The program that serves as worker when started with the argument `worker` (see [`crate::worker_main`]); this program by default.
     pub program: Option<PathBuf>,
-    /// Once true, the pool stops: what runs is cancelled, and its calls give what is done by then and return `Ok`.
+    /// Once true, the pool stops: running work is cancelled, and its calls give the answers so far and return `Ok`.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -49,21 +47,21 @@ impl Default for PoolOptions {
 }
 
 impl PoolOptions {
-    /// So many workers, without limits.
+    /// This many workers, without limits.
     pub fn new(jobs: usize) -> Self {
         Self { jobs, ..Self::default() }
     }
 }
 
-/// What runs an indexer over images. The pools of this room implement it; tests of `index` bring their own.
+/// Runs an indexer over images. The pools of this crate implement it; tests of `index` have their own.
 ///
-/// Each call answers every index exactly once through its sink, in rising order of the index (results that come
-/// early wait, bounded), unless it returns an error, or the sink or [`PoolOptions::stop`] says to stop.
+/// Each call answers every index exactly once through its sink, in rising order, unless it returns an error or the sink or
+/// [`PoolOptions::stop`] stops it. Early results wait, up to a limit.
 pub trait Workforce: Send {
-    /// The SHA-256 (lower-case hex) of the library that is, or will be, loaded. Starts no worker. Once it was told, a
-    /// worker that finds another file in the library's place is refused ([`PluginError::Refused`], code `changed`).
+    /// The SHA-256 (lower-case hex) of the library that is, or will be, loaded. Starts no worker. After this call, a worker
+    /// that finds another file in place of the library is refused ([`PluginError::Refused`], code `changed`).
     fn library_sha256(&mut self) -> Result<String, PluginError>;
-    /// The current params hash of each image, and what it was made from. The params themselves may be left out.
+    /// The current params hash of each image and its inputs. The params themselves may be left out.
     fn params_hashes(
         &mut self,
         image_ids: &[String],
@@ -77,14 +75,14 @@ pub trait Workforce: Send {
     ) -> Result<(), PluginError> {
         self.params_hashes(image_ids, sink)
     }
-    /// What the indexer makes of old markers' JSON texts.
+    /// What the indexer reads in the JSON texts of old markers.
     fn read_old_markers(
         &mut self,
         payloads: &[Vec<u8>],
         sink: &mut dyn FnMut(usize, Result<Option<RunMarker>, Failure>),
     ) -> Result<(), PluginError>;
-    /// The rows of each image, with the params hash that held when they were extracted. The sink returns `false` to stop: nothing more is begun,
-    /// what runs is cancelled, and the call returns `Ok`.
+    /// The rows of each image, with the params hash during their extraction. If the sink returns `false`, no more image is
+    /// begun, running work is cancelled, and the call returns `Ok`.
     fn extract_rows(
         &mut self,
         image_ids: &[String],
@@ -92,23 +90,23 @@ pub trait Workforce: Send {
     ) -> Result<(), PluginError>;
 }
 
-/// One image's rows as the indexer gave them, checked to be a table (no ragged, duplicate or unnamed columns).
+/// One image's rows from the indexer. They are a table: no ragged, duplicate or unnamed columns.
 ///
-/// All that it was made from held still from the first read to the end of the extraction: where it did not, the image
-/// was tried once more, and then failed with [`FailureKind::InputChanged`](crate::FailureKind::InputChanged).
+/// No input changed from the first read to the end of the extraction. If one does, the image is tried a second time and then
+/// fails with [`FailureKind::InputChanged`](crate::FailureKind::InputChanged).
 #[derive(Debug, Clone)]
 pub struct Extracted {
-    /// The rows, without the host's provenance columns unless the indexer had them.
+    /// The rows, without the host's provenance columns unless the indexer gave them.
     pub rows: RecordBatch,
     /// The image's params. Their hash was the same before the extraction and after it.
     pub params: ParamsReading,
-    /// What `extract_rows` read of the image, sorted by key; never what the indexer itself leaves there.
+    /// What `extract_rows` read of the image, sorted by key; never what the indexer itself writes there.
     pub inputs: Vec<Input>,
-    /// The artifacts that it handed over, all of them declared, each once, in the order of the declaration.
+    /// The artifacts that it wrote: all declared, each once, in the order of the declaration.
     pub artifacts: Vec<Made>,
 }
 
-/// An image's params as they were at one moment.
+/// An image's params at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParamsReading {
     /// The params hash.
@@ -122,11 +120,11 @@ pub struct ParamsReading {
 }
 
 impl ParamsReading {
-    /// A hash of which it is not known what it was made from.
+    /// A hash without known inputs.
     pub fn of(hash: impl Into<String>) -> Self {
         Self { hash: hash.into(), value: None, inputs: Vec::new() }
     }
 }
 
-/// How long params may be to be kept, in bytes of canonical JSON text.
+/// Longer params are not kept, in bytes of canonical JSON text.
 pub const MAX_PARAMS_BYTES: usize = 64 << 10;

@@ -620,7 +620,7 @@ fn c_plugin_makes_artifacts() {
     let expected = [
         ("json 0", ""),
         ("json twice -1", "'c_maker/json' twice"),
-        ("no json -1", "'c_maker/other' that it hands over is no JSON"),
+        ("no json -1", "'c_maker/other' that it hands over is not JSON"),
         ("undeclared -1", "JSON artifact 'c_maker/table', which its WRITES does not name"),
         ("null name -1", "name is NULL"),
         ("null json -1", "JSON is NULL"),

@@ -124,7 +124,7 @@ fn inspect_shows_card_and_whether_it_loads() {
         ("with a name of no table", of_no_name, "bad_name", &["'../..'", "a-z, 0-9 and _", "rename"], true),
         ("truncated", cut_in_half, "truncated", &["cut off"], false),
         ("emptied", |path| fs::write(path, "").unwrap(), "truncated", &["empty"], false),
-        ("replaced by text", |path| fs::write(path, "words").unwrap(), "no_library", &["no dynamic library"], false),
+        ("replaced by text", |path| fs::write(path, "words").unwrap(), "no_library", &["not a dynamic library"], false),
         ("without its card's magic", |path| edit_card(path, "KYMCARD\n", "KYMXXXX\n"), "bad_card", &["magic"], false),
         ("world-writable", |path| mode(path, 0o666), "world_writable", &["chmod o-w"], true),
     ];
@@ -337,7 +337,7 @@ fn add_copies_locks_lists_runs_removes() {
     assert_eq!((&removed["removed"], &removed["is_deleted"]), (&json!(["velocity_events"]), &json!(true)));
     assert!(!library.exists() && user.entries().is_empty());
     refused(user.status().output(), 5, "unknown_plugin", &["velocity_events"]);
-    refused(user.json(&["plugin", "remove", "velocity_events"]).output(), 5, "not_installed", &["there is none"]);
+    refused(user.json(&["plugin", "remove", "velocity_events"]).output(), 5, "not_installed", &["installed: none"]);
 }
 
 /// A library that cannot be used is not added.
@@ -709,7 +709,7 @@ fn dataset_can_require_a_digest() {
     // A broken one is reported. Plugins that a dataset names are not searched for in it.
     let unpin = || user.json(&["plugin", "remove", "velocity_events", "--dataset-lock", "--dataset", DATASET]);
     unpin().output().expect_code(0);
-    refused(unpin().output(), 5, "not_installed", &["there is none"]);
+    refused(unpin().output(), 5, "not_installed", &["installed: none"]);
     user.json(&["status", "--dataset", DATASET, "--plugin", source.to_str().unwrap()]).output().expect_code(0);
     user.data.put(IN_DATASET, "{\"format\": 1");
     refused(user.json(&["status", "--dataset", DATASET, "--plugin", path]).output(), 5, "bad_lock", &[IN_DATASET]);

@@ -1,22 +1,22 @@
-//! Which checks there are, what each demands, and what it needs.
+//! The list of checks: what each demands and needs.
 //!
-//! The names are a promise to scripts. How a check is done stands in `checks` and `damage`.
+//! The names are a promise to scripts. `checks` and `damage` have the checks themselves.
 
-/// What a check needs before it can say anything.
+/// What a check needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// The library's file; none of its code runs.
+    /// The library's file. None of its code runs.
     File,
     /// The library, loaded.
     Library,
-    /// Records that the indexer takes.
+    /// Records that the indexer accepts.
     Records,
-    /// Records of which the indexer makes rows.
+    /// Records that give rows.
     Rows,
 }
 
 impl Needs {
-    /// In words, as `--list` has it.
+    /// Its name in `--list`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
@@ -28,18 +28,18 @@ impl Needs {
 }
 
 macro_rules! checks {
-    ($($(#[doc = $doc:literal])+ $variant:ident $name:literal $needs:ident $description:literal;)+) => {
-        /// One thing that is checked. The names are a promise to scripts; checks are only ever added.
+    ($($variant:ident $name:literal $needs:ident $description:literal;)+) => {
+        /// One thing that is checked. The names are a promise to scripts: a check is never removed or renamed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Check {
-            $($(#[doc = $doc])+ $variant,)+
+            $(#[doc = $description] $variant,)+
         }
 
         impl Check {
-            /// All of them, in the order in which they are reported.
+            /// All checks, in the order of the report.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// Its name, as `--only` and `--json` have it.
+            /// Its name in `--only` and `--json`.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+
@@ -64,84 +64,45 @@ macro_rules! checks {
 }
 
 checks! {
-    /// See [`Check::description`], here and below.
-    Card "card" File "the card can be read from the file, without running anything";
-    /// `api`
-    Api "api" File "its plugin API and its door are ones that this kymhost has";
-    /// `load`
-    Load "load" File "the library opens, has a binary layout that fits, and gives its indexers";
-    /// `card_agrees`
-    CardAgrees "card_agrees" File "what the loaded library lists is what its card says";
-    /// `name`
-    Name "name" File "its name is 1 to 200 of a-z, 0-9 and _ and does not begin with kym_";
-    /// `version`
-    Version "version" File "its analysis version can be told from another: no blanks around it, at least one digit";
-    /// `marker`
-    Marker "marker" Records "its run marker has an artifact of its own, which is not one that it reads";
-    /// `extracts`
-    Extracts "extracts" Records "it takes ordinary records without a panic";
-    /// `ends`
-    Ends "ends" Library "a process that has used it ends in order";
-    /// `hash_form`
+    Card "card" File "the card can be read from the file without running code";
+    Api "api" File "this kymhost has its plugin API and its door";
+    Load "load" File "the library opens, its binary layout fits, and it returns its indexers";
+    CardAgrees "card_agrees" File "the loaded library has the indexers that its card lists";
+    Name "name" File "the name has 1 to 200 characters of a-z, 0-9 and _ and does not begin with kym_";
+    Version "version" File "the analysis version has a digit, and no blank at its start or end";
+    Marker "marker" Records "the run marker has its own artifact, which is neither read nor written otherwise";
+    Extracts "extracts" Records "it accepts ordinary records and does not panic";
+    Ends "ends" Library "a process that has used it ends normally";
     HashForm "hash_form" Records "params_hash is a text of 1 to 1024 bytes without blanks and control characters";
-    /// `hash_repeats`
-    HashRepeats "hash_repeats" Records "params_hash is the same when asked twice, in another order, on another thread";
-    /// `hash_elsewhere`
+    HashRepeats "hash_repeats" Records "params_hash is the same the second time, in another order, and on another thread";
     HashElsewhere "hash_elsewhere" Records "params_hash is the same later, in another process, folder and environment";
-    /// `hash_follows_params`
-    HashFollowsParams "hash_follows_params" Records "params_hash changes when the params that it read change";
-    /// `ignores_markers`
+    HashFollowsParams "hash_follows_params" Records "params_hash changes if the params change that it reads";
     IgnoresMarkers "ignores_markers" Records "params_hash and rows do not depend on run markers";
-    /// `params_agree`
-    ParamsAgree "params_agree" Records "params can be had, and params_hash is their hash";
-    /// `params_schema`
-    ParamsSchema "params_schema" Records "PARAMS_SCHEMA, if any, is a JSON Schema of objects that takes the params of an image without any";
-    /// `reads`
-    Reads "reads" Records "it reads no artifact of its own WRITES, and none of its library's other indexers unless READS names it";
-    /// `rows_repeat`
-    RowsRepeat "rows_repeat" Rows "rows are the same when extracted twice, in another order, on another thread";
-    /// `rows_elsewhere`
+    ParamsAgree "params_agree" Records "params works, and params_hash is its hash";
+    ParamsSchema "params_schema" Records "PARAMS_SCHEMA, if any, is a JSON Schema for objects, and accepts the default params";
+    Reads "reads" Records "it reads no artifact of its own WRITES, and of its library's other indexers only those in READS";
+    RowsRepeat "rows_repeat" Rows "rows are the same the second time, in another order, and on another thread";
     RowsElsewhere "rows_elsewhere" Rows "rows are the same later, in another process, folder and environment";
-    /// `at_once`
-    AtOnce "at_once" Rows "rows are the same when several threads extract at once";
-    /// `two_datasets`
-    TwoDatasets "two_datasets" Rows "rows of one dataset are the same after those of another with the same image ids";
-    /// `proper_table`
-    ProperTable "proper_table" Records "rows are a table: columns of one length, each with a name of its own";
-    /// `storable`
-    Storable "storable" Rows "rows have types that Parquet can keep";
-    /// `schema_same`
-    SchemaSame "schema_same" Rows "columns and their types are the same for every image, also for one without rows";
-    /// `artifacts`
-    Artifacts "artifacts" Records "the artifacts that it hands over are ones that it declares, and the same twice";
-    /// `own_rows`
-    OwnRows "own_rows" Rows "rows are this image's: an image_id column names no other";
-    /// `provenance`
-    Provenance "provenance" Rows "analysis_version and params_hash columns, if any, say what the host will say";
-    /// `missing_artifacts`
-    MissingArtifacts "missing_artifacts" Records "what it reads may be missing: an error or rows, no panic";
-    /// `empty_artifacts`
-    EmptyArtifacts "empty_artifacts" Records "what it reads may be empty: an error or rows, no panic";
-    /// `corrupt_artifacts`
-    CorruptArtifacts "corrupt_artifacts" Records "what it reads may be broken: an error, no panic";
-    /// `odd_artifacts`
-    OddArtifacts "odd_artifacts" Records "what it reads may be of other kinds and types: an error or rows, no panic";
-    /// `odd_pixels`
-    OddPixels "odd_pixels" Records "pixels may be absent, of length 0, NaN, of any dtype: an error or rows, no panic";
-    /// `error_texts`
-    ErrorTexts "error_texts" Records "its errors say what is wrong";
-    /// `old_markers`
-    OldMarkers "old_markers" Library "reading old run markers takes any JSON";
-    /// `memory_steady`
+    AtOnce "at_once" Rows "rows are the same if several threads extract at the same time";
+    TwoDatasets "two_datasets" Rows "rows are the same after those of another dataset with the same image ids";
+    ProperTable "proper_table" Records "rows are a table: columns of equal length with different names";
+    Storable "storable" Rows "Parquet can store the types of the rows";
+    SchemaSame "schema_same" Rows "columns and their types are the same for all images, also for those without rows";
+    Artifacts "artifacts" Records "it writes only artifacts that it declares, and the same ones twice";
+    OwnRows "own_rows" Rows "an image_id column, if any, has only the image's id";
+    Provenance "provenance" Rows "analysis_version and params_hash columns, if any, have the values that kymhost adds";
+    MissingArtifacts "missing_artifacts" Records "if artifacts are missing, it gives an error or rows and does not panic";
+    EmptyArtifacts "empty_artifacts" Records "if artifacts are empty, it gives an error or rows and does not panic";
+    CorruptArtifacts "corrupt_artifacts" Records "if artifacts are broken, it gives an error and does not panic";
+    OddArtifacts "odd_artifacts" Records "if artifacts have other types, it gives an error or rows and does not panic";
+    OddPixels "odd_pixels" Records "if pixels are missing, of length 0, NaN or of any dtype, it gives an error or rows and does not panic";
+    ErrorTexts "error_texts" Records "its errors have a message";
+    OldMarkers "old_markers" Library "read_old_marker does not panic, whatever the JSON";
     MemorySteady "memory_steady" Records "memory does not grow over 10,000 extractions";
-    /// `writes_nothing`
-    WritesNothing "writes_nothing" Records "it writes nothing: not into the dataset, its working, home or temporary folder, or files elsewhere";
-    /// `prints_nothing`
+    WritesNothing "writes_nothing" Records "it writes no files: neither into the dataset, its working, home or temporary folder, nor elsewhere";
     PrintsNothing "prints_nothing" Records "it prints nothing on standard output";
-    /// `cancel`
-    Cancel "cancel" Records "an extraction that is cancelled, from the start or in the middle, returns soon";
-    /// `threads`
-    Threads "threads" Records "it uses no more threads than it was given";
+    Cancel "cancel" Records "an extraction that is cancelled at the start or in the middle returns soon";
+    Threads "threads" Records "it starts no more threads than run.threads()";
 }
 
 impl Check {
@@ -150,7 +111,7 @@ impl Check {
         Self::ALL.iter().copied().find(|check| check.name() == name)
     }
 
-    /// Whether it is of the library as a whole; the others are of each of its indexers.
+    /// Whether it checks the library as a whole. The others check each indexer.
     pub fn is_of_library(self) -> bool {
         matches!(self, Self::Card | Self::Api | Self::Load | Self::CardAgrees)
     }
@@ -162,7 +123,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn names_are_words_of_their_own() {
+    fn names_are_different_words() {
         let mut seen = HashSet::new();
         for &check in Check::ALL {
             let name = check.name();
@@ -175,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_docs_have_every_check_with_its_own_words() {
+    fn docs_list_every_check() {
         let docs = include_str!("../../../../docs/authors/plugin-check.md");
         let rows: Vec<&str> = docs.lines().filter(|line| line.starts_with("| `")).collect();
         for check in Check::ALL {

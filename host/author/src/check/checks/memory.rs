@@ -35,7 +35,7 @@ pub(crate) fn memory_steady(subject: &Subject<'_>) -> Judged {
         }
     }
     let cut_short = match calls < wanted {
-        true => format!(" of {wanted} (all that took {} s, half of --timeout)", limit.as_secs_f64()),
+        true => format!(" of {wanted} (stopped after {} s, half of --timeout)", limit.as_secs_f64()),
         false => String::new(),
     };
     if calls < LEAST_CALLS.min(wanted) {
