@@ -75,7 +75,8 @@ impl Indexer for Checked {
         threads: usize,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Produced, Failure> {
-        let run = ExtractionRun::new(&self.info, record, threads, cancelled);
+        let made = Collector::new(&self.info.writes);
+        let run = ExtractionRun { indexer: &self.info.name, image_id: record.image_id(), threads, cancelled, made };
         let rows = self.foreign.extract_rows(&self.serve(record), &run).map_err(|error| {
             let failure = failure_of(error);
             // The indexer got that error and failed because of it.
@@ -157,18 +158,6 @@ struct ExtractionRun<'a> {
     threads: usize,
     cancelled: &'a (dyn Fn() -> bool + Sync),
     made: Collector<'a>,
-}
-
-impl<'a> ExtractionRun<'a> {
-    fn new(
-        indexer: &'a IndexerInfo,
-        record: &'a Record,
-        threads: usize,
-        cancelled: &'a (dyn Fn() -> bool + Sync),
-    ) -> Self {
-        let made = Collector::new(&indexer.writes);
-        Self { indexer: &indexer.name, image_id: record.image_id(), threads, cancelled, made }
-    }
 }
 
 impl HostRun for ExtractionRun<'_> {

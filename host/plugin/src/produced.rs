@@ -32,18 +32,13 @@ impl<'a> Collector<'a> {
     /// The artifacts in the order of the declaration, so that the order does not depend on threads.
     pub(crate) fn into_made(self) -> Vec<Made> {
         let mut taken = std::mem::take(&mut *self.taken.lock().unwrap_or_else(PoisonError::into_inner));
-        let place = |made: &Made| self.place(&made.name, made.payload.kind());
-        taken.sort_by_key(place);
+        taken.sort_by_key(|made| place(self.declared, &made.name, made.payload.kind()));
         taken
     }
 
     /// The first artifact that was refused because the indexer does not declare it.
     pub(crate) fn undeclared(&self) -> Option<String> {
         self.undeclared.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn place(&self, name: &str, kind: ArtifactKind) -> Option<usize> {
-        place(self.declared, name, kind)
     }
 
     /// A JSON artifact: any text that Python reads. It is stored as Python writes it.
@@ -78,7 +73,7 @@ impl<'a> Collector<'a> {
     }
 
     fn check_declared(&self, name: &str, kind: ArtifactKind) -> Result<(), Error> {
-        match self.place(name, kind) {
+        match place(self.declared, name, kind) {
             Some(_) => Ok(()),
             None => {
                 let mut first = self.undeclared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -89,9 +84,9 @@ impl<'a> Collector<'a> {
     }
 
     fn take(&self, name: &str, payload: Payload) -> Result<(), Error> {
-        let place = self.place(name, payload.kind());
+        let its_place = place(self.declared, name, payload.kind());
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if taken.iter().any(|made| self.place(&made.name, made.payload.kind()) == place) {
+        if taken.iter().any(|made| place(self.declared, &made.name, made.payload.kind()) == its_place) {
             return Err(Error::msg(twice(name, payload.kind())));
         }
         let held: usize = taken.iter().map(|made| made.payload.bytes()).sum();

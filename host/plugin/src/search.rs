@@ -18,8 +18,8 @@ use crate::trust::{Trust, Writers, check_writers};
 use kymhost_plugin_api::card::Card;
 use kymhost_store::text::{self, one_line, path_text};
 use std::collections::HashSet;
-use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The platform's own suffix of dynamic libraries.
@@ -167,7 +167,7 @@ fn find_path(path: &Path, name: Option<&str>, trust: &Trust) -> Result<Plugin, P
     let file = read_card_file(&library)?;
     let pin = vet_path(&library, &file, trust)?;
     let found = plugins(&library, &file.card, &pin);
-    let names = names_of(&found);
+    let names = listed(found.iter().map(|plugin| plugin.indexer.name.as_str()));
     let chosen: Vec<Plugin> = found
         .into_iter()
         .filter(|plugin| name.is_none_or(|name| plain_name(&plugin.indexer.name) == plain_name(name)))
@@ -282,7 +282,8 @@ fn candidates(search: &SearchPath) -> Vec<Candidate> {
         for file in libraries_in(folder).unwrap_or_default() {
             let Ok(library) = file.canonicalize() else { continue };
             let Ok(metadata) = library.metadata() else { continue };
-            if !seen.insert(identity(&library, &metadata)) {
+            // The same for all paths of a file, also for hard links.
+            if !seen.insert((metadata.dev(), metadata.ino())) {
                 continue;
             }
             let card_file = read_card_file(&library);
@@ -321,10 +322,6 @@ fn plugins(library: &Path, card: &Card, pin: &Option<Pin>) -> Vec<Plugin> {
     card.indexers.iter().map(plugin).collect()
 }
 
-fn names_of(plugins: &[Plugin]) -> String {
-    listed(plugins.iter().map(|plugin| plugin.indexer.name.as_str()))
-}
-
 /// How a library was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Given {
@@ -340,19 +337,6 @@ fn writers(library: &Path, given: Given) -> Result<Writers, PluginError> {
     let folder = library.parent().unwrap_or(library);
     // In a sticky folder such as /tmp others can add files, but not replace this user's. If the user gave the path, that is enough.
     Ok(file.and(check_writers(folder, given == Given::Path)?))
-}
-
-/// Equal for all paths of one file, also for hard links.
-#[cfg(unix)]
-fn identity(_library: &Path, metadata: &Metadata) -> (u64, u64) {
-    use std::os::unix::fs::MetadataExt;
-    (metadata.dev(), metadata.ino())
-}
-
-/// Equal for all paths of one file.
-#[cfg(not(unix))]
-fn identity(library: &Path, _metadata: &Metadata) -> PathBuf {
-    library.to_owned()
 }
 
 /// The first few of these names; `nothing` if there are none.

@@ -16,7 +16,9 @@ use kymhost_dataset::Dataset;
 use kymhost_store::LocalStore;
 use kymhost_store::text::{one_line, path_text};
 use std::fmt::Display;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The user's lock file.
 #[derive(Debug, Clone, Default)]
@@ -182,9 +184,7 @@ impl Writers {
 
 /// Refuses a file or folder if anybody may write to it or if another user owns it. `sticky_is_safe`: in a sticky folder
 /// others can add files, but not replace this user's.
-#[cfg(unix)]
 pub(crate) fn check_writers(path: &Path, sticky_is_safe: bool) -> Result<Writers, PluginError> {
-    use std::os::unix::fs::MetadataExt;
     let refused = |code, why: String, help: String| Refusal::new(code, why, help).of(path);
     let metadata = path.metadata().map_err(|error| Refusal::unreadable(&error).of(path))?;
     let me = rustix::process::geteuid().as_raw();
@@ -207,15 +207,8 @@ pub(crate) fn check_writers(path: &Path, sticky_is_safe: bool) -> Result<Writers
     Ok(Writers { group_may_write: group_may_write.then(|| (path.to_owned(), metadata.gid())) })
 }
 
-#[cfg(not(unix))]
-pub(crate) fn check_writers(_path: &Path, _sticky_is_safe: bool) -> Result<Writers, PluginError> {
-    Ok(Writers::default())
-}
-
 /// Whether a group is this user's own. The system is asked once.
-#[cfg(unix)]
 fn is_own_group(gid: u32) -> bool {
-    use std::sync::OnceLock;
     static OWN: OnceLock<Option<u32>> = OnceLock::new();
     let own = OWN.get_or_init(|| {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -225,7 +218,6 @@ fn is_own_group(gid: u32) -> bool {
 }
 
 /// The primary group of a user, if nobody else is a member of it.
-#[cfg(unix)]
 fn own_group(uid: u32, passwd: &str, group: &str) -> Option<u32> {
     // name:password:uid:gid:…
     let users = || {
@@ -256,7 +248,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg(unix)]
     fn own_group_has_no_other_member() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nanna:x:1000:1000::/home/anna:/bin/sh\n\
                       bob:x:1001:100::/home/bob:/bin/sh\ncleo:x:1002:100::/home/cleo:/bin/sh\n\

@@ -118,7 +118,7 @@ fn plugin_paths_name_libraries() {
     fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
     check(radon_text, &none, Ok(&radon));
     check(&format!("{radon_text}:radon"), &none, Ok(&radon));
-    check(&format!("{radon_text}:other"), &none, Err(("no_indexer", &["no indexer 'other', but radon"])));
+    check(&format!("{radon_text}:other"), &none, Err(("no_indexer", &["no indexer 'other', only radon"])));
     check(misbehave_text, &none, Err(("several_indexers", &["misbehave, behave", ":NAME"])));
     check(&format!("{misbehave_text}:behave"), &none, Ok(&misbehave));
     check(text.to_str().unwrap(), &none, Err(("no_library", &["text.so"])));

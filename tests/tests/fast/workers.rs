@@ -793,7 +793,7 @@ fn varying_params_are_an_error() {
         assert!(answers[0].is_ok());
         let failure = answers[1].as_ref().unwrap_err();
         assert_eq!(failure.kind, FailureKind::Error);
-        assert!(failure.message.contains("two answers over the same inputs"), "{}", failure.message);
+        assert!(failure.message.contains("two answers for the same inputs"), "{}", failure.message);
         assert_eq!(keys(&failure.inputs), [("analysis/misbehave.json", true)]);
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::check::judge::judge;
 use crate::check::options::CHILD;
-use crate::check::other_process::{extract_into, sought, used};
+use crate::check::other_process::{extract_into, missing_keys, used};
 use crate::check::subject::Subject;
 use crate::check::task::{Answer, Order, Task};
 use crate::check::writes::deny_writes;
@@ -64,8 +64,8 @@ fn answer(task: Task, order: &Order) -> io::Result<Answer> {
     Ok(match task {
         Task::Load => Answer::Loaded,
         Task::Seek => {
-            let (keys, taken) = sought(&subject).map_err(io::Error::other)?;
-            Answer::Sought { keys, taken }
+            let (keys, taken) = missing_keys(&subject).map_err(io::Error::other)?;
+            Answer::Missing { keys, taken }
         }
         Task::Extract | Task::ExtractOther => {
             let sandbox = &order.sandbox;

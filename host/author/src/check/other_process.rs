@@ -63,7 +63,7 @@ impl Subject<'_> {
 }
 
 /// The keys that an indexer reads and that do not exist, and how many images it accepts.
-pub(crate) fn sought(subject: &Subject<'_>) -> Result<(Vec<String>, usize), String> {
+pub(crate) fn missing_keys(subject: &Subject<'_>) -> Result<(Vec<String>, usize), String> {
     let mut keys = BTreeSet::new();
     let mut taken = 0;
     for record in subject.records().map_err(|outcome| outcome.message)? {

@@ -4,7 +4,7 @@
 //! `docs/authors/plugin-check.md`.
 //!
 //! Nobody knows in advance which artifacts an indexer reads. So the suite runs it and makes what it did not find
-//! ([`Samples::make_sought`]), until it looks for nothing new.
+//! ([`Samples::make_missing`]), until it looks for nothing new.
 
 use crate::check::sandbox::copy_tree;
 use crate::error::CheckError;
@@ -18,6 +18,7 @@ use kymhost_dataset::{Dataset, DatasetError, Record};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_store::Key;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
@@ -90,15 +91,15 @@ impl Samples {
     /// of them is new.
     ///
     /// If a table is looked for as Parquet and as CSV, the last image gets the CSV, the others the Parquet.
-    pub(crate) fn make_sought(&mut self, sought: &BTreeSet<String>) -> Result<bool, CheckError> {
-        let new: Vec<String> = sought.difference(&self.made).cloned().collect();
+    pub(crate) fn make_missing(&mut self, missing: &BTreeSet<String>) -> Result<bool, CheckError> {
+        let new: Vec<String> = missing.difference(&self.made).cloned().collect();
         for (number, id) in self.images.iter().enumerate() {
             let is_last = number + 1 == self.images.len();
             let record = self.dataset.record(id)?;
             for key in &new {
                 // The contents depend on seed, image and key alone, not on the order of the keys.
                 let mut rng = Rng::with_seed(self.seed ^ fold(id) ^ fold(key).rotate_left(17));
-                self.make_one(&record, id, key, is_last, sought, &mut rng)?;
+                self.make_one(&record, id, key, is_last, missing, &mut rng)?;
             }
         }
         self.made.extend(new.iter().cloned());
@@ -120,7 +121,7 @@ impl Samples {
         id: &str,
         key: &str,
         is_last: bool,
-        sought: &BTreeSet<String>,
+        missing: &BTreeSet<String>,
         rng: &mut Rng,
     ) -> Result<(), DatasetError> {
         let Some(name) = key.strip_prefix("analysis/") else {
@@ -134,11 +135,11 @@ impl Samples {
             return record.put_json(name, &document(rng));
         }
         if let Some(name) = name.strip_suffix(".parquet") {
-            let has_csv = sought.contains(&format!("analysis/{name}.csv.gz"));
+            let has_csv = missing.contains(&format!("analysis/{name}.csv.gz"));
             return if is_last && has_csv { Ok(()) } else { record.put_parquet(name, &table(rng)) };
         }
         if let Some(name) = name.strip_suffix(".csv.gz") {
-            let has_parquet = sought.contains(&format!("analysis/{name}.parquet"));
+            let has_parquet = missing.contains(&format!("analysis/{name}.parquet"));
             if is_last || !has_parquet {
                 let csv = gzip(csv(&table(rng)).as_bytes());
                 self.dataset.store().put(&Key::new(format!("images/{id}/{key}"))?, &csv)?;
@@ -199,46 +200,35 @@ fn series(rng: &mut Rng) -> kymhost_plugin_api::Result<Array> {
     Array::from_elements(&values, vec![24], vec!["time".to_owned()])
 }
 
+/// A document, for plugins that read it as JSON.
+fn document_of(value: Value) -> Json {
+    Json::parse(value.to_string().as_bytes()).unwrap_or(Json::Null)
+}
+
 /// The metadata as kymflow stores it, with two ROIs side by side.
 fn metadata(lines: usize, places: usize, rng: &mut Rng) -> Json {
-    let roi = |number: i64, left: usize, right: usize| {
-        Json::object([
-            ("roi_id", Json::from(number)),
-            ("roi_type", "rect".into()),
-            ("version", "1.0".into()),
-            ("name", format!("ROI {number}").into()),
-            ("note", "made up".into()),
-            ("channel", 1_i64.into()),
-            ("z", 0_i64.into()),
-            (
-                "data",
-                Json::object([
-                    ("x0", Json::from(left as i64)),
-                    ("x1", (right as i64).into()),
-                    ("y0", 0_i64.into()),
-                    ("y1", (lines as i64).into()),
-                ]),
-            ),
-            ("meta", Json::object::<&str>([])),
-        ])
+    let roi = |number: u8, left: usize, right: usize| {
+        json!({
+            "roi_id": number, "roi_type": "rect", "version": "1.0", "name": format!("ROI {number}"), "note": "made up",
+            "channel": 1, "z": 0, "data": {"x0": left, "x1": right, "y0": 0, "y1": lines}, "meta": {},
+        })
     };
     let middle = places / 2;
     let (seconds_per_line, um_per_pixel) = (0.001 + 0.001 * rng.f64(), 0.1 + 0.2 * rng.f64());
-    let header = Json::object([
-        ("shape", Json::Array(vec![(lines as i64).into(), (places as i64).into()])),
-        ("ndim", 2_i64.into()),
-        ("voxels", vec![seconds_per_line, um_per_pixel].into()),
-        ("voxels_units", vec!["s", "um"].into()),
-        ("labels", vec!["time (s)", "space (um)"].into()),
-        ("physical_size", vec![lines as f64 * seconds_per_line, places as f64 * um_per_pixel].into()),
-        ("acquired_local_epoch_ns", 1_700_000_000_000_000_000_i64.into()),
-    ]);
-    Json::object([
-        ("version", Json::from("2.0")),
-        ("header", header),
-        ("experiment_metadata", Json::object([("note", Json::from("made up by kymhost plugin check"))])),
-        ("rois", Json::Array(vec![roi(1, 1, middle), roi(2, middle, places - 1)])),
-    ])
+    document_of(json!({
+        "version": "2.0",
+        "header": {
+            "shape": [lines, places],
+            "ndim": 2,
+            "voxels": [seconds_per_line, um_per_pixel],
+            "voxels_units": ["s", "um"],
+            "labels": ["time (s)", "space (um)"],
+            "physical_size": [lines as f64 * seconds_per_line, places as f64 * um_per_pixel],
+            "acquired_local_epoch_ns": 1_700_000_000_000_000_000_i64,
+        },
+        "experiment_metadata": {"note": "made up by kymhost plugin check"},
+        "rois": [roi(1, 1, middle), roi(2, middle, places - 1)],
+    }))
 }
 
 /// Params by a JSON Schema: each property's default, first example, first of its enum, or a value of its type. `None` if it
@@ -266,26 +256,24 @@ fn by_schema(property: &Json) -> Option<Json> {
 
 /// A JSON artifact, if only its name is known.
 fn document(rng: &mut Rng) -> Json {
-    let numbers = |count: usize, rng: &mut Rng| -> Json {
-        Json::Array((0..count).map(|_| Json::from((rng.f64() * 1000.0).round() / 8.0)).collect())
-    };
-    Json::object([
-        ("threshold", Json::from(0.1 + rng.f64())),
-        ("window", (3 + rng.i64(0..20)).into()),
-        ("window_s", (0.05 + rng.f64()).into()),
-        ("min_duration_s", (0.01 + 0.1 * rng.f64()).into()),
-        ("count", rng.i64(1..9).into()),
-        ("n", rng.i64(1..9).into()),
-        ("value", (rng.f64() * 10.0).into()),
-        ("method", "made_up".into()),
-        ("name", "made up".into()),
-        ("is_enabled", true.into()),
-        ("roi_id", 1_i64.into()),
-        ("values", numbers(6, rng)),
-        ("time", numbers(6, rng)),
-        ("velocity", numbers(6, rng)),
-        ("options", Json::object([("gain", Json::from(1.0 + rng.f64())), ("order", rng.i64(1..5).into())])),
-    ])
+    let numbers = |rng: &mut Rng| (0..6).map(|_| (rng.f64() * 1000.0).round() / 8.0).collect::<Vec<f64>>();
+    document_of(json!({
+        "threshold": 0.1 + rng.f64(),
+        "window": 3 + rng.i64(0..20),
+        "window_s": 0.05 + rng.f64(),
+        "min_duration_s": 0.01 + 0.1 * rng.f64(),
+        "count": rng.i64(1..9),
+        "n": rng.i64(1..9),
+        "value": rng.f64() * 10.0,
+        "method": "made_up",
+        "name": "made up",
+        "is_enabled": true,
+        "roi_id": 1,
+        "values": numbers(rng),
+        "time": numbers(rng),
+        "velocity": numbers(rng),
+        "options": {"gain": 1.0 + rng.f64(), "order": rng.i64(1..5)},
+    }))
 }
 
 /// A table artifact, if only its name is known.
@@ -352,7 +340,7 @@ mod tests {
         found
     }
 
-    fn sought(keys: &[&str]) -> BTreeSet<String> {
+    fn missing(keys: &[&str]) -> BTreeSet<String> {
         keys.iter().map(|key| (*key).to_owned()).collect()
     }
 
@@ -364,7 +352,7 @@ mod tests {
             let path = folder.path().join(name);
             let mut samples = Samples::made_up(&path, seed).unwrap();
             for step in steps {
-                assert!(samples.make_sought(&sought(step)).unwrap());
+                assert!(samples.make_missing(&missing(step)).unwrap());
             }
             let all = contents(&path.join("images"));
             all.into_iter()
@@ -392,9 +380,9 @@ mod tests {
     fn csv_and_parquet_tables_read_alike() {
         let folder = tempfile::tempdir().unwrap();
         let mut samples = Samples::made_up(&folder.path().join("d"), 3).unwrap();
-        let keys = sought(&["analysis/t.csv.gz", "analysis/t.parquet"]);
-        assert!(samples.make_sought(&keys).unwrap());
-        assert!(!samples.make_sought(&keys).unwrap(), "nothing is new the second time");
+        let keys = missing(&["analysis/t.csv.gz", "analysis/t.parquet"]);
+        assert!(samples.make_missing(&keys).unwrap());
+        assert!(!samples.make_missing(&keys).unwrap(), "nothing is new the second time");
         let mut schemas = BTreeSet::new();
         let mut forms = [0, 0];
         for id in &samples.images {

@@ -210,7 +210,7 @@ impl Suite<'_> {
         };
         if samples.are_made_up() {
             let params = indexer.params_artifacts.iter().map(|name| format!("analysis/{name}.json"));
-            samples.make_sought(&params.collect())?;
+            samples.make_missing(&params.collect())?;
             let has_schema = !indexer.params_schema.is_empty();
             // The indexer may refuse params that it does not know: then there are only those of the schema.
             if has_schema || !self.learn(&indexer.name, &datasets, &mut samples)? {
@@ -228,15 +228,15 @@ impl Suite<'_> {
     /// it accepts any of them then, or dies.
     fn learn(&self, indexer: &str, datasets: &Datasets, samples: &mut Samples) -> Result<bool, CheckError> {
         let mut accepts = true;
-        let mut sought = BTreeSet::new();
+        let mut missing = BTreeSet::new();
         let datasets = Datasets { dataset: datasets.dataset.clone(), other: self.empty_folder()? };
         for _ in 0..MAX_ROUNDS {
             let end = self.process(Task::Seek, indexer, &self.sandbox(&datasets)?, false)?;
             // If it dies, the checks report that.
-            let End::Answer(Answer::Sought { keys, taken }, _) = end else { return Ok(true) };
+            let End::Answer(Answer::Missing { keys, taken }, _) = end else { return Ok(true) };
             accepts = taken > 0;
-            sought.extend(keys);
-            if !samples.make_sought(&sought)? {
+            missing.extend(keys);
+            if !samples.make_missing(&missing)? {
                 break;
             }
         }

@@ -67,7 +67,7 @@ pub(crate) enum Answer {
         help: String,
     },
     /// The indexer has run over all images.
-    Sought {
+    Missing {
         /// Keys below an image's group that it read and that do not exist.
         keys: Vec<String>,
         /// How many images it gave a hash and rows for.

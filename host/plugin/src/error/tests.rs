@@ -39,7 +39,6 @@ fn errors_have_help_and_no_stray_blanks() {
 
 /// The help of this error was lost once, when messages and help were one text.
 #[test]
-#[cfg(unix)]
 fn group_writable_lock_file_has_help() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();

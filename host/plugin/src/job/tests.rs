@@ -250,5 +250,5 @@ fn hash_that_differs_from_the_plan_fails() {
     let mut known = params(&indexer, &dataset, "a", false).unwrap();
     known.hash = "another".into();
     let failure = extract(&indexer, &dataset, "a", Some(known), 1, &|| false).unwrap_err();
-    assert!(failure.message.contains("two answers over the same inputs"), "{}", failure.message);
+    assert!(failure.message.contains("two answers for the same inputs"), "{}", failure.message);
 }
