@@ -43,8 +43,7 @@ pub(crate) fn params_schema(subject: &Subject<'_>) -> Judged {
     if schema.unchecked().is_empty() {
         return judged;
     }
-    let unchecked =
-        format!("kymhost does not check {}: the plugin has to check it in params", schema.unchecked().join(", "));
+    let unchecked = format!("kymhost does not check {}, so params has to", schema.unchecked().join(", "));
     match judged {
         Ok(_) => Err(Outcome::warned(unchecked)),
         Err(Outcome { status: Status::Warned, message }) => Err(Outcome::warned(format!("{message}; {unchecked}"))),
