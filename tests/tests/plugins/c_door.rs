@@ -70,7 +70,7 @@ fn any_answer_of_c_plugin_is_harmless() {
     let indexers = load(&library);
     let probe = indexer(&indexers, "abi_probe");
     for (what, kind, words) in [
-        ("absent", FailureKind::Error, "give zero rows instead"),
+        ("absent", FailureKind::Error, "return a table without rows instead"),
         ("status_1000", FailureKind::Error, "status 1000"),
         ("status_minus_1000", FailureKind::Error, "status -1000"),
         ("status_later", FailureKind::Error, "of a later version"),

@@ -736,8 +736,8 @@ fn dataset_and_working_folder_are_not_searched() {
 #[test]
 fn broken_lock_file_is_an_error() {
     for (content, says) in [
-        ("{", "no JSON"),
-        ("", "no JSON"),
+        ("{", "not JSON"),
+        ("", "not JSON"),
         ("{\"format\": 2, \"plugins\": []}", "upgrade kymhost"),
         ("{\"format\": 1, \"plugins\": [{\"sha256\": \"x\"}]}", "damaged"),
     ] {
