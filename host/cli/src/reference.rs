@@ -5,6 +5,7 @@
 pub mod codes;
 mod commands;
 mod documents;
+mod limits;
 mod types;
 mod variables;
 
@@ -34,6 +35,7 @@ fn pages() -> BTreeMap<String, String> {
         ("error-codes.md", codes::page()),
         ("exit-codes.md", exit_codes()),
         ("json.md", documents::page()),
+        ("limits.md", limits::page()),
         ("reasons.md", reasons()),
         ("variables.md", variables::page()),
     ] {

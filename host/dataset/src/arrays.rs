@@ -16,11 +16,20 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_store::{Key, Store, StoredFile};
+use rayon::ThreadPoolBuilder;
 use std::borrow::Cow;
 use std::io::{self, BufReader, Read};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use zarrs::array::{ArrayBytes, ArrayToBytesCodecTraits, CodecOptions};
+
+thread_local! {
+    /// zarrs asks rayon how many threads it has. That would start as many as there are cores, for nothing, and fail
+    /// where the system gives none. So rayon has the calling thread alone.
+    static ALONE: () = if let Ok(pool) = ThreadPoolBuilder::new().num_threads(1).use_current_thread().build() {
+        std::mem::forget(pool);
+    };
+}
 
 /// An array of so many bytes is read without looking for all its chunks first.
 const UNSURVEYED_BYTES: u64 = 64 << 20;
@@ -37,6 +46,7 @@ impl Layout {
 
     /// The array's codecs, without zlib, gzip and zstd: kymhost unpacks those itself, within a limit.
     fn codecs(&self) -> Result<Codecs, String> {
+        ALONE.with(|()| ());
         let compressor = match self.packing {
             Packing::Blosc => {
                 serde_json::json!({"id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 2, "blocksize": 0})

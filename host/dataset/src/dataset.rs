@@ -37,6 +37,8 @@ impl Dataset {
     pub fn open(path: &Path) -> Result<Self, DatasetError> {
         match LocalStore::open(path) {
             Ok(store) => Self::open_store(Arc::new(store)),
+            // That says nothing about the folder.
+            Err(error) if error.is_shortage() => Err(error.into()),
             Err(StoreError::Io { source, .. }) => {
                 let (why, help) = match source.kind() {
                     io::ErrorKind::NotFound => (

@@ -59,6 +59,13 @@ pub enum DatasetError {
     Store(#[from] StoreError),
 }
 
+impl DatasetError {
+    /// Whether the system had too little of something: it says nothing about the data.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_shortage())
+    }
+}
+
 impl Diagnose for DatasetError {
     fn diagnose(&self) -> Diagnosis {
         let unusable = |code, what: String| Diagnosis::new(Class::Unusable, code, what);

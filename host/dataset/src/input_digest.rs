@@ -12,7 +12,7 @@ use crate::missing_chunks::{self, MissingChunks};
 use crate::names::{ARRAY, ATTRIBUTES, DATA};
 use kymhost_plugin_api::Artifact;
 use kymhost_store::time::checked_epoch_ns;
-use kymhost_store::{Key, ReadOutcome, Stat, Store, StoreError};
+use kymhost_store::{Key, ReadOutcome, Stat, Store, StoreError, is_shortage, note_shortage};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
 use std::time::SystemTime;
@@ -187,6 +187,9 @@ fn hash(store: &dyn Store, key: &Key) -> Result<Option<(Stat, u64, [u8; 32])>, D
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(source) => {
+                if is_shortage(&source) {
+                    note_shortage();
+                }
                 return Err(StoreError::Io { action: "read", key: store.describe(key), source }.into());
             }
         }

@@ -107,6 +107,9 @@ impl Inspection {
                     DatasetError::Store(StoreError::TooLarge { key, limit }) => {
                         (below(key), format!("has more than {limit} bytes, the limit for such a file"))
                     }
+                    DatasetError::Store(StoreError::Io { key, source, .. }) if error.is_shortage() => {
+                        (below(key), format!("cannot be checked, because the system refused: {source}"))
+                    }
                     DatasetError::Store(StoreError::Io { action, key, source }) => {
                         (below(key), format!("cannot {action} it: {source}"))
                     }

@@ -8,8 +8,10 @@ use crate::well_known::{IMAGE_ID, METADATA, PROVENANCE};
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::{Field, Schema};
 use kymhost_plugin_api::Json;
+use kymhost_store::threads::on_threads;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The viewer table.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub struct View {
 }
 
 /// What is reported of one image.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct ViewerRow {
     original_path: Option<String>,
     acquired_ns: Option<i64>,
@@ -48,18 +50,18 @@ impl Dataset {
     pub fn view(&self) -> Result<View, DatasetError> {
         let ids = self.image_ids()?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = ids.len().div_ceil(threads).max(1);
-        let lines: Vec<ViewerRow> = std::thread::scope(|scope| {
-            let parts: Vec<_> = ids
-                .chunks(share)
-                .map(|ids| scope.spawn(move || ids.iter().map(|id| self.line(id)).collect::<Vec<_>>()))
-                .collect();
-            parts
-                .into_iter()
-                .zip(ids.chunks(share))
-                .flat_map(|(part, ids)| part.join().unwrap_or_else(|_| ids.iter().map(|_| ViewerRow::lost()).collect()))
-                .collect()
+        let next = AtomicUsize::new(0);
+        let parts = on_threads(threads.min(ids.len()).saturating_sub(1), || {
+            let mut lines = Vec::new();
+            loop {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                let Some(id) = ids.get(place) else { return lines };
+                lines.push((place, self.line(id)));
+            }
         });
+        let mut lines = parts.concat();
+        lines.sort_unstable_by_key(|(place, _)| *place);
+        let lines: Vec<ViewerRow> = lines.into_iter().map(|(_, line)| line).collect();
         let (mut counted, mut broken_tables) = (Vec::new(), Vec::new());
         for table in self.table_names()? {
             match self.rows_of_images(&table) {
@@ -134,10 +136,6 @@ pub fn epoch_ns(json: &Json) -> Option<i64> {
 }
 
 impl ViewerRow {
-    fn lost() -> Self {
-        Self { errors: vec!["it could not be read".to_owned()], ..Self::default() }
-    }
-
     fn add_metadata(&mut self, metadata: &Json) {
         let errors = &mut self.errors;
         let mut wrong = |what: &str, expected: &str| {

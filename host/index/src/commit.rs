@@ -157,6 +157,8 @@ impl<'a> Committer<'a> {
     }
 
     fn remember(&mut self, image_id: &str, failure: &Failure, is_new: bool) {
+        // What the system refused says nothing about the image.
+        let is_new = is_new && failure.kind != FailureKind::System;
         let Some(library_sha256) = self.state.library_sha256.clone().filter(|_| is_new) else { return };
         let past = PastFailure {
             kind: failure.kind.as_str().to_owned(),
@@ -380,7 +382,7 @@ impl<'a> Committer<'a> {
                     self.state.pending.remove(&image_id);
                     self.failed.insert(image_id, Failure::new(FailureKind::InputChanged, error.to_string()));
                 }
-                Err(error) => self.fail(&image_id, Failure::new(FailureKind::Unreadable, error.to_string())),
+                Err(error) => self.fail(&image_id, crate::markers::unreadable(&error)),
             }
         }
         markers

@@ -11,7 +11,7 @@ use kymhost_dataset::limits::MAX_SMALL_VALUE_BYTES;
 use kymhost_dataset::{Dataset, DatasetError, Input, InputCheck, Own, Record, check_input};
 use kymhost_plugin::{Failure, FailureKind, ParamsReading, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
-use std::panic::resume_unwind;
+use kymhost_store::threads::on_threads;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -148,15 +148,7 @@ pub(crate) fn read_and_check(dataset: &Dataset, image_ids: &[&str], own: Own<'_>
             done.push((block, looked));
         }
     };
-    let mut blocks = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut blocks = work();
-        for other in others {
-            // Propagate panics from the other threads.
-            blocks.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        }
-        blocks
-    });
+    let mut blocks: Vec<_> = on_threads(threads.saturating_sub(1), work).into_iter().flatten().collect();
     blocks.sort_unstable_by_key(|(block, _)| *block);
     blocks.into_iter().flat_map(|(_, looked)| looked).collect()
 }
@@ -265,8 +257,9 @@ fn check(record: &Record, own: Own<'_>, inputs: &[Input]) -> Result<Changes, Dat
     Ok(changes)
 }
 
-fn unreadable(error: &DatasetError) -> Failure {
-    Failure::new(FailureKind::Unreadable, error.to_string())
+pub(crate) fn unreadable(error: &DatasetError) -> Failure {
+    let kind = if error.is_shortage() { FailureKind::System } else { FailureKind::Unreadable };
+    Failure::new(kind, error.to_string())
 }
 
 /// Asks the indexer about markers of an older form, all in one call. Where there are none, it is not asked.

@@ -18,8 +18,8 @@ pub(crate) use image::PlannedImage;
 use kymhost_dataset::Dataset;
 use kymhost_plugin::{Failure, IndexerInfo, ParamsReading, Workforce};
 use kymhost_store::Seen;
+use kymhost_store::threads::beside;
 use std::collections::BTreeSet;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 pub(crate) use table::SealState;
 use table::{ChosenImages, broken, compare_rows, read_table};
@@ -95,21 +95,18 @@ pub(crate) fn plan(
         Compat::Kymflow => (None, Failures::new(), None),
     };
     let mut hashes: Hashes = chosen.ids.iter().map(|_| None).collect();
-    let (asked, mut looked, table) = std::thread::scope(|scope| {
-        let reading = scope.spawn(|| read_table(dataset, name, &all, options.table_may_be_broken));
-        let asking = scope.spawn(|| match options.compat {
-            Compat::Kymhost => workforce.library_sha256().map(Some).map_err(IndexError::from),
-            Compat::Kymflow => ask(workforce, &chosen.ids, &mut hashes, |_, _| {}).map(|()| None),
-        });
-        let looked = match options.compat {
-            Compat::Kymhost => markers::read_and_check(dataset, &chosen.ids, indexer.own()),
-            Compat::Kymflow => markers::read(dataset, &chosen.ids, &indexer.marker_name),
-        };
-        // Propagate panics from the other threads.
-        let asked = asking.join().unwrap_or_else(|panic| resume_unwind(panic));
-        let table = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
-        (asked, looked, table)
-    });
+    let ask_workers = || match options.compat {
+        Compat::Kymhost => workforce.library_sha256().map(Some).map_err(IndexError::from),
+        Compat::Kymflow => ask(workforce, &chosen.ids, &mut hashes, |_, _| {}).map(|()| None),
+    };
+    let look_at_markers = || match options.compat {
+        Compat::Kymhost => markers::read_and_check(dataset, &chosen.ids, indexer.own()),
+        Compat::Kymflow => markers::read(dataset, &chosen.ids, &indexer.marker_name),
+    };
+    let (table, (asked, mut looked)) = beside(
+        || read_table(dataset, name, &all, options.table_may_be_broken),
+        || beside(ask_workers, look_at_markers),
+    );
     let (library_sha256, (mut table, mut broken_table)) = (asked?, table?);
 
     let mut state = SealState::Unneeded;

@@ -13,7 +13,7 @@ use crate::prepare::{Prepared, prepare};
 use crate::publish::Publisher;
 use crate::tiff::Budget;
 use kymhost_dataset::{Dataset, DatasetError};
-use kymhost_store::{Key, LockFailure, LockGuard, lock_if_possible};
+use kymhost_store::{Key, LockFailure, LockGuard, StoreError, lock_if_possible};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -144,9 +144,9 @@ impl Work<'_> {
         let given_up = AtomicBool::new(false);
         let (sender, receiver) = mpsc::sync_channel::<Prepared>(RUN_AHEAD);
         std::thread::scope(|scope| {
-            for _ in 0..jobs {
+            for started in 0..jobs {
                 let (sender, budget, next, ids, given_up) = (sender.clone(), &budget, &next, &ids, &given_up);
-                scope.spawn(move || {
+                let work = move || {
                     while !options.stop.load(Ordering::Relaxed) && !given_up.load(Ordering::Relaxed) {
                         let Some(&at) = self.to_do.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
                         let (Some(recording), Some(action)) = (self.found.recordings.get(at), self.actions.get(at))
@@ -159,7 +159,16 @@ impl Work<'_> {
                             return;
                         }
                     }
-                });
+                };
+                match std::thread::Builder::new().spawn_scoped(scope, work) {
+                    Ok(_) => {}
+                    // Those that run do the work.
+                    Err(_) if started > 0 => break,
+                    Err(source) => {
+                        let key = "a thread".to_owned();
+                        return Err(DatasetError::from(StoreError::Io { action: "start", key, source }).into());
+                    }
+                }
             }
             drop(sender);
             let result = receive(&receiver);

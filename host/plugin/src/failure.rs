@@ -30,10 +30,12 @@ pub enum FailureKind {
     InputChanged,
     /// `unreadable`: an artifact is there but broken.
     Unreadable,
+    /// `system`: the system had too few threads, open files or too little memory. It says nothing about the image.
+    System,
 }
 
 impl FailureKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Error,
         Self::Panic,
         Self::Abort,
@@ -44,6 +46,7 @@ impl FailureKind {
         Self::BadTable,
         Self::InputChanged,
         Self::Unreadable,
+        Self::System,
     ];
 
     /// Its name in `run --json`.
@@ -59,6 +62,7 @@ impl FailureKind {
             Self::BadTable => "bad_table",
             Self::InputChanged => "input_changed",
             Self::Unreadable => "unreadable",
+            Self::System => "system",
         }
     }
 

@@ -13,6 +13,7 @@ use crate::schedule::Schedule;
 use crate::workforce::PoolOptions;
 use kymhost_dataset::Dataset;
 use kymhost_plugin_api::Artifact;
+use kymhost_store::SHORTAGE_HELP;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -194,11 +195,19 @@ impl Drive for Threads {
         let count = self.options.jobs.max(1).min(job.len().div_ceil(portion));
         std::thread::scope(|scope| {
             let _stop = StopOnDrop(&shared);
-            for _ in 0..count {
-                scope.spawn(work);
+            for started in 0..count {
+                match std::thread::Builder::new().spawn_scoped(scope, work) {
+                    Ok(_) => {}
+                    // Those that run do the work.
+                    Err(_) if started > 0 => break,
+                    Err(error) => {
+                        let why = format!("the system refused a thread: {error}");
+                        return Err(PluginError::Worker { why, help: Some(SHORTAGE_HELP.to_owned()) });
+                    }
+                }
             }
             shared.deliver(&self.options.stop, deliver);
-        });
-        Ok(())
+            Ok(())
+        })
     }
 }

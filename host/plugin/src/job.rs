@@ -10,6 +10,7 @@ use crate::produced;
 use crate::workforce::{Extracted, MAX_PARAMS_BYTES, ParamsReading, Workforce};
 use kymhost_dataset::{Dataset, DatasetError, Input, InputCheck, InputsError, Record, check_input, settles_in};
 use kymhost_plugin_api::{Artifact, Json, RunMarker, canonical_json, params_hash};
+use kymhost_store::shortages_seen;
 use kymhost_store::text::listed;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -254,7 +255,8 @@ pub(crate) fn check_version(plugin: &Plugin, name: &str, analysis_version: &str)
 }
 
 fn unreadable(error: &DatasetError) -> Failure {
-    Failure::new(FailureKind::Unreadable, error.to_string())
+    let kind = if error.is_shortage() { FailureKind::System } else { FailureKind::Unreadable };
+    Failure::new(kind, error.to_string())
 }
 
 fn record(dataset: &Dataset, image: &str) -> Result<Record, Failure> {
@@ -282,14 +284,26 @@ pub(crate) fn params(
     image: &str,
     with_params: bool,
 ) -> Result<ParamsReading, Failure> {
-    let record = record(dataset, image)?;
-    steadily(&|| false, || {
-        read(indexer, &record, |watched| {
-            let hash = indexer.params_hash(watched)?;
-            let value = if with_params { indexer.params(watched).and_then(|params| kept(&params)) } else { None };
-            Ok((hash, value))
+    blaming_shortages(|| {
+        let record = record(dataset, image)?;
+        steadily(&|| false, || {
+            read(indexer, &record, |watched| {
+                let hash = indexer.params_hash(watched)?;
+                let value = if with_params { indexer.params(watched).and_then(|params| kept(&params)) } else { None };
+                Ok((hash, value))
+            })
         })
     })
+}
+
+/// A failure for which the system was short of something is the system's, whatever the plugin made of it.
+fn blaming_shortages<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let before = shortages_seen();
+    work().map_err(
+        |failure| {
+            if shortages_seen() == before { failure } else { Failure { kind: FailureKind::System, ..failure } }
+        },
+    )
 }
 
 /// One image's rows, and its params, whose hash held all the time.
@@ -314,15 +328,17 @@ pub(crate) fn extract(
     threads: usize,
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Extracted, Failure> {
-    let record = record(dataset, image)?;
-    let mut known = known;
-    steadily(cancelled, || {
-        // If something moves during the first attempt, the second one asks for everything again.
-        let held = known.take().and_then(|mut known| {
-            let moved = look_again(indexer, &record, &mut known.inputs);
-            moved.is_empty().then_some(known)
-        });
-        extract_once(indexer, &record, held, threads, cancelled)
+    blaming_shortages(|| {
+        let record = record(dataset, image)?;
+        let mut known = known;
+        steadily(cancelled, || {
+            // If something moves during the first attempt, the second one asks for everything again.
+            let held = known.take().and_then(|mut known| {
+                let moved = look_again(indexer, &record, &mut known.inputs);
+                moved.is_empty().then_some(known)
+            });
+            extract_once(indexer, &record, held, threads, cancelled)
+        })
     })
 }
 

@@ -46,6 +46,10 @@ pub use lockfile::{LockFile, Locked, LockedIndexer, Origin, Place};
 pub use names::{TABLE_PREFIX, fault_of_declared_name, fault_of_name, plain_name};
 pub use open_pool::open_pool;
 pub use platform::{FileFormat, Platform};
+pub use process::MAX_LOG_BYTES;
+pub use protocol::{
+    MAX_BODY as MAX_FRAME_BODY_BYTES, MAX_HEADER as MAX_FRAME_HEADER_BYTES, MAX_ITEMS as MAX_FRAME_ANSWERS,
+};
 pub use protocol::{read_rows, write_rows};
 pub use schema::{Schema, SchemaError, is_same_value};
 pub use search::{SearchPath, find_plugin, libraries_in, list_plugins, locate, missing, refusal_of_file, vet_unpinned};

@@ -17,6 +17,7 @@ use arrow::buffer::Buffer;
 use kymhost_dataset::MissingChunks;
 use kymhost_plugin_api::Artifact;
 use kymhost_store::text::path_text;
+use kymhost_store::{SHORTAGE_HELP, is_shortage};
 use rustix::event::{PollFd, Timespec, poll};
 use std::collections::VecDeque;
 use std::os::unix::ffi::OsStrExt;
@@ -25,7 +26,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// No request has more images.
-const MAX_BATCH: usize = 256;
+const MAX_BATCH: usize = protocol::MAX_ITEMS;
 /// If a batch takes less, the next one is twice as large; if it takes over four times as much, half as large.
 const SHORT: Duration = Duration::from_millis(5);
 /// A worker gets a second batch ahead if its batches take less.
@@ -138,7 +139,11 @@ impl Processes {
                 self.most = self.workers.len();
                 return Ok(());
             }
-            Err(error) => return Err(cannot(format!("cannot start it: {error}"))),
+            Err(error) => {
+                let help = is_shortage(&error).then(|| SHORTAGE_HELP.to_owned());
+                let why = format!("{}: cannot start it: {error}", self.program.display());
+                return Err(PluginError::Worker { why, help });
+            }
         };
         let library = self.plugin.library.as_os_str().as_bytes();
         let dataset = self.dataset.as_os_str().as_bytes();
@@ -264,6 +269,12 @@ impl Processes {
     /// Reads all answers of one worker. Returns how it died, if it did.
     fn attend(&mut self, index: usize, job: &Job<'_>, ledger: &mut Ledger) -> Result<Option<Death>, PluginError> {
         let Some(worker) = self.workers.get_mut(index) else { return Ok(None) };
+        let most = match job {
+            // A worker hands over no more than it may hold.
+            Job::Extract(..) => self.options.max_memory.unwrap_or(protocol::MAX_BODY),
+            Job::Params(..) | Job::OldMarker(_) => 0,
+        };
+        worker.process.expect_body(most);
         worker.process.turn();
         worker.process.write();
         loop {

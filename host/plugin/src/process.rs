@@ -19,6 +19,8 @@ use tracing::Level;
 pub(crate) const INSIDE: &str = "KYMHOST_WORKER";
 /// A longer line of a plugin is cut.
 const MAX_LINE: usize = 4 << 10;
+/// How much of a plugin's output is logged between two answers of its worker, in bytes. More lines are counted.
+pub const MAX_LOG_BYTES: usize = 1 << 20;
 /// How much of a worker's last output is kept, in bytes.
 const TAIL: usize = 4 << 10;
 /// Reads in a row of one worker's pipe before the others get their turn.
@@ -116,6 +118,11 @@ impl Process {
         }
     }
 
+    /// A frame with a longer body is no answer.
+    pub(crate) fn expect_body(&mut self, limit: u64) {
+        self.reader.expect_body(limit);
+    }
+
     /// Begins a turn of [`Process::hear`].
     pub(crate) fn turn(&mut self) {
         self.reads = 0;
@@ -176,6 +183,7 @@ impl Process {
     /// Forgets its last words: what it says from now on belongs to its next task.
     pub(crate) fn forget_words(&mut self) {
         self.words.tail.clear();
+        self.words.renew();
     }
 
     /// The end of its output.
@@ -240,6 +248,7 @@ impl Drop for Process {
         let _ = self.end();
         self.listen();
         self.words.end();
+        self.words.renew();
     }
 }
 
@@ -247,13 +256,16 @@ impl Drop for Process {
 #[derive(Debug)]
 struct Words {
     pid: u32,
+    /// Bytes that may still be passed on for what is in hand, and lines that were dropped because there were more.
+    left: usize,
+    dropped: u64,
     line: Vec<u8>,
     tail: VecDeque<u8>,
 }
 
 impl Words {
     fn new(pid: u32) -> Self {
-        Self { pid, line: Vec::new(), tail: VecDeque::new() }
+        Self { pid, left: MAX_LOG_BYTES, dropped: 0, line: Vec::new(), tail: VecDeque::new() }
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -279,6 +291,13 @@ impl Words {
         if self.line.is_empty() {
             return;
         }
+        let Some(left) = self.left.checked_sub(self.line.len()) else {
+            self.left = 0;
+            self.dropped += 1;
+            self.line.clear();
+            return;
+        };
+        self.left = left;
         let text = String::from_utf8_lossy(&self.line);
         let text = text.trim_end();
         let pid = self.pid;
@@ -291,6 +310,20 @@ impl Words {
             Level::TRACE => tracing::trace!(target: "plugin", pid, "{text}"),
         }
         self.line.clear();
+    }
+
+    /// Allows as much output again, and reports how many lines were dropped.
+    fn renew(&mut self) {
+        if self.dropped > 0 {
+            tracing::warn!(
+                target: "plugin",
+                pid = self.pid,
+                "{} more lines of the plugin were dropped: at most {} KiB are logged at a time",
+                self.dropped,
+                MAX_LOG_BYTES >> 10
+            );
+        }
+        (self.left, self.dropped) = (MAX_LOG_BYTES, 0);
     }
 
     fn tail(&self) -> String {

@@ -16,8 +16,9 @@ use arrow::ipc::writer::StreamWriter;
 use kymhost_dataset::{Input, Payload};
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::{Json, RunMarker};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 use std::io::{self, Read};
 use std::panic::catch_unwind;
 use std::sync::Arc;
@@ -26,11 +27,12 @@ use std::sync::Arc;
 pub(crate) const PROTOCOL: u32 = 3;
 /// Four bytes of header length, eight of body length, both little-endian.
 const PREFIX: usize = 12;
-/// The longest header. The inputs of one image take at most half of it: 100,000 for its params and as many for its rows, of
-/// about 200 bytes each, and their keys. Answers are sent long before it is full.
-const MAX_HEADER: u32 = 128 << 20;
+/// The longest header. The inputs of one image take most of it (see `MAX_INPUTS` of `kymhost_dataset::limits`).
+pub const MAX_HEADER: u32 = 32 << 20;
+/// The most answers in one frame.
+pub const MAX_ITEMS: usize = 256;
 /// The longest body: the rows of one image or of one batch.
-pub(crate) const MAX_BODY: u64 = 4 << 30;
+pub const MAX_BODY: u64 = 4 << 30;
 /// How many bytes are read from a pipe at a time, at least and at most.
 const READ_SIZES: (usize, usize) = (64 << 10, 4 << 20);
 
@@ -121,8 +123,31 @@ pub(crate) enum Reply {
         from: usize,
         /// How long they took.
         micros: u64,
+        #[serde(deserialize_with = "few_items")]
         items: Vec<Item>,
     },
+}
+
+/// Stops at more items than a frame may have: each takes far more memory than its shortest text.
+fn few_items<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Item>, D::Error> {
+    struct Few;
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<Item>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX_ITEMS} answers")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Item>, A::Error> {
+            let mut found = Vec::new();
+            while let Some(item) = items.next_element()? {
+                if found.len() == MAX_ITEMS {
+                    return Err(A::Error::custom(format_args!("more than {MAX_ITEMS} answers in one frame")));
+                }
+                found.push(item);
+            }
+            Ok(found)
+        }
+    }
+    deserializer.deserialize_seq(Few)
 }
 
 /// The answer for one image or payload.
@@ -328,14 +353,27 @@ pub(crate) fn frame(header: &impl Serialize, body: &[u8]) -> Result<Vec<u8>, Pro
 }
 
 /// Reads frames from a stream that may be cut anywhere. Memory grows with the bytes that came, not with announced lengths.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FrameReader {
+    /// The body that is expected, at most.
+    max_body: u64,
     buffer: Vec<u8>,
     from: usize,
     to: usize,
 }
 
+impl Default for FrameReader {
+    fn default() -> Self {
+        Self { max_body: MAX_BODY, buffer: Vec::new(), from: 0, to: 0 }
+    }
+}
+
 impl FrameReader {
+    /// From here on a frame with a longer body is refused before any of it is kept.
+    pub(crate) fn expect_body(&mut self, limit: u64) {
+        self.max_body = limit.min(MAX_BODY);
+    }
+
     /// Reads from the source once. `0` is its end.
     pub(crate) fn fill(&mut self, source: &mut impl Read) -> io::Result<usize> {
         if self.from > 0 {
@@ -422,8 +460,8 @@ impl FrameReader {
         if header > MAX_HEADER {
             return Err(ProtocolError::TooLong { part: "header", length: header.into(), limit: MAX_HEADER.into() });
         }
-        if body > MAX_BODY {
-            return Err(ProtocolError::TooLong { part: "body", length: body, limit: MAX_BODY });
+        if body > self.max_body {
+            return Err(ProtocolError::TooLong { part: "body", length: body, limit: self.max_body });
         }
         Ok(Some((header as usize, body as usize)))
     }
@@ -515,7 +553,7 @@ mod tests {
     #[test]
     fn largest_item_fits_a_header() {
         let input = |number: usize| Input {
-            key: format!("{number:06}{}", "k".repeat(80)),
+            key: format!("{number:06}{}", "k".repeat(59)),
             found: InputState::Array {
                 size: u64::MAX,
                 chunks: u64::MAX,
@@ -523,7 +561,7 @@ mod tests {
                 sha256: "b".repeat(64),
             },
         };
-        let inputs: Vec<Input> = (0..100_000).map(input).collect();
+        let inputs: Vec<Input> = (0..kymhost_dataset::limits::MAX_INPUTS).map(input).collect();
         let params =
             ParamsReading { hash: "h".repeat(1024), value: Some("\\".repeat(64 << 10)), inputs: inputs.clone() };
         let item = Item::Rows { params, inputs, bytes: usize::MAX, artifacts: Vec::new() };
@@ -599,6 +637,25 @@ mod tests {
             bytes.extend(b"{}");
             let result = FrameReader::default().wait::<serde_json::Value>(&mut bytes.as_slice());
             assert_eq!(matches!(result, Err(ProtocolError::TooLong { .. })), refused, "{header} {body}");
+        }
+    }
+
+    #[test]
+    fn frame_with_too_many_answers_is_refused() {
+        for (count, fits) in [(MAX_ITEMS, true), (MAX_ITEMS + 1, false)] {
+            let items = (0..count).map(|_| Item::Marker(None)).collect();
+            let bytes = frame(&Reply::Results { request: 0, from: 0, micros: 0, items }, &[]).unwrap();
+            assert_eq!(FrameReader::default().wait::<Reply>(&mut bytes.as_slice()).is_ok(), fits, "{count}");
+        }
+    }
+
+    #[test]
+    fn body_longer_than_expected_is_refused_unread() {
+        for (expected, fits) in [(3, true), (2, false), (0, false)] {
+            let mut reader = FrameReader::default();
+            reader.expect_body(expected);
+            let bytes = frame(&serde_json::json!({}), b"abc").unwrap();
+            assert_eq!(reader.wait::<serde_json::Value>(&mut bytes.as_slice()).is_ok(), fits, "{expected}");
         }
     }
 

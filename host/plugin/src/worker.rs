@@ -12,6 +12,7 @@ use crate::library::load_identified;
 use crate::protocol::{self, FrameReader, Item, Marker, PROTOCOL, ProtocolError, Reply, Request, Start, WireArtifact};
 use crate::workforce::ParamsReading;
 use kymhost_dataset::{Dataset, MissingChunks};
+use kymhost_store::is_shortage;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use std::fs::File;
@@ -125,7 +126,7 @@ pub fn watch_host(input: &File) -> io::Result<()> {
     let wire: OwnedFd = input.try_clone()?.into();
     let parent = rustix::process::getppid();
     let look_again = Timespec { tv_sec: 1, tv_nsec: 0 };
-    std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+    let watchdog = std::thread::Builder::new().name("watchdog".into()).spawn(move || {
         loop {
             let mut watched = [PollFd::new(&wire, PollFlags::empty())];
             let gone = match poll(&mut watched, Some(&look_again)) {
@@ -136,7 +137,23 @@ pub fn watch_host(input: &File) -> io::Result<()> {
                 end_group();
             }
         }
-    })?;
+    });
+    match watchdog {
+        Ok(_) => Ok(()),
+        Err(error) if is_shortage(&error) => end_with_parent(),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is left without a thread: the system ends this process with its parent, though not what a plugin started.
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(feature = "portable")))]
+fn end_with_parent() -> io::Result<()> {
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+/// Elsewhere the worker ends when it next reads from its closed pipe.
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), not(feature = "portable"))))]
+fn end_with_parent() -> io::Result<()> {
     Ok(())
 }
 

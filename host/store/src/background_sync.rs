@@ -6,7 +6,7 @@ use crate::disk;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{Scope, ScopedJoinHandle};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// This much is written before the disk is asked to begin, and between two times that it is asked.
 const STRIDE: usize = 32 << 20;
@@ -36,7 +36,7 @@ impl<'scope, 'env, W: Write> BackgroundSync<'scope, 'env, W> {
 
     fn ask(&mut self) {
         let (file, label) = (self.file, self.label);
-        let (ask, _) = self.syncing.get_or_insert_with(|| {
+        if self.syncing.is_none() {
             let (ask, asked) = sync_channel(1);
             let work = move || {
                 // After an error nothing more is tried; what is asked for then is not waited for.
@@ -45,10 +45,13 @@ impl<'scope, 'env, W: Write> BackgroundSync<'scope, 'env, W> {
                 }
                 Ok(())
             };
-            (ask, self.scope.spawn(work))
-        });
+            // Without a thread all is synced at the end.
+            self.syncing = Builder::new().spawn_scoped(self.scope, work).ok().map(|thread| (ask, thread));
+        }
         // If the last sync still runs, the next stride asks again.
-        let _ = ask.try_send(());
+        if let Some((ask, _)) = &self.syncing {
+            let _ = ask.try_send(());
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong with a key of a store.
 
 use crate::diagnosis::{Class, Diagnose, Diagnosis};
+use crate::shortage::{SHORTAGE_HELP, is_shortage};
 use std::fmt;
 use std::io;
 
@@ -45,6 +46,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the system had too little of something: it says nothing about what is stored.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_shortage(source))
+    }
+
     /// What a store answers if it does not have an operation.
     pub(crate) fn unsupported(action: &'static str, key: String, why: &'static str) -> Self {
         Self::Io { action, key, source: io::Error::new(io::ErrorKind::Unsupported, why) }
@@ -64,6 +70,9 @@ impl Diagnose for StoreError {
                 .help("replace the symbolic link with the file or folder that it points to, or remove it"),
             Self::TooLarge { key, limit } => unusable("too_large", format!("cannot read {key}"))
                 .why(format!("it has more than {limit} bytes, the limit for such a file")),
+            Self::Io { action, key, source } if is_shortage(source) => {
+                unusable("shortage", format!("the system refused to {action} {key}")).why(source).help(SHORTAGE_HELP)
+            }
             Self::Io { action, key, source } => Diagnosis {
                 help: io_help(source).map(str::to_owned),
                 ..unusable("io", format!("cannot {action} {key}")).why(source)

@@ -64,7 +64,10 @@ impl<'a> Work<'a> {
         };
         std::thread::scope(|scope| {
             for _ in 1..self.threads.min(tasks) {
-                scope.spawn(work);
+                // Without a thread more, those there are do the work.
+                if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                    break;
+                }
             }
             work();
         });

@@ -24,5 +24,6 @@ mod params;
 mod program;
 mod real_datasets;
 mod search;
+mod shortage;
 mod whole_way;
 mod workers;

@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct FailureBody<'a> {
     /// The id of the recording.
     image_id: &'a str,
-    /// `error`, `panic`, `abort`, `signal`, `exit`, `timeout`, `memory`, `bad_table`, `input_changed` or `unreadable`.
+    /// `error`, `panic`, `abort`, `signal`, `exit`, `timeout`, `memory`, `bad_table`, `input_changed`, `unreadable` or `system`.
     kind: &'static str,
     /// What went wrong.
     message: &'a str,

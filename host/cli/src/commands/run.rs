@@ -17,7 +17,8 @@ use kymhost_dataset::{Dataset, DatasetError};
 use kymhost_index::rewrite::Widening;
 use kymhost_index::staleness::Reason;
 use kymhost_index::{Compat, Mode, OnSchemaChange, Orphans, RunOptions, RunOutcome, Selection, Stats, order};
-use kymhost_plugin::{IndexerInfo, Plugin, PoolOptions};
+use kymhost_plugin::{FailureKind, IndexerInfo, Plugin, PoolOptions};
+use kymhost_store::SHORTAGE_HELP;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -379,7 +380,13 @@ pub fn one(
 
 /// The exit code of one indexer's run.
 pub fn exit_of(outcome: &RunOutcome) -> Exit {
-    if outcome.failures.is_empty() && outcome.stats.failed == 0 { Exit::Done } else { Exit::SomeFailed }
+    if outcome.failures.iter().any(|failed| failed.failure.kind == FailureKind::System) {
+        Exit::Unusable
+    } else if outcome.failures.is_empty() && outcome.stats.failed == 0 {
+        Exit::Done
+    } else {
+        Exit::SomeFailed
+    }
 }
 
 fn say_outcome(context: &Context, outcome: &RunOutcome, took: Duration) {
@@ -389,6 +396,9 @@ fn say_outcome(context: &Context, outcome: &RunOutcome, took: Duration) {
     if !outcome.failures.is_empty() {
         let head = format!("{}: recordings that failed (they keep their last good rows):", outcome.indexer);
         failure_lines(head, &outcome.failures).into_iter().for_each(output::say);
+        if outcome.failures.iter().any(|failed| failed.failure.kind == FailureKind::System) {
+            output::say(format!("help: {SHORTAGE_HELP}"));
+        }
     }
     if !context.quiet {
         output::say(summary(outcome, took, context.verbose));
@@ -453,7 +463,7 @@ mod tests {
     use kymhost_index::ImageFailure;
     use kymhost_index::Stats;
     use kymhost_index::staleness::Reason;
-    use kymhost_plugin::{Failure, FailureKind};
+    use kymhost_plugin::Failure;
     use std::collections::BTreeSet;
 
     fn outcome(failed: usize) -> RunOutcome {

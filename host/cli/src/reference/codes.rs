@@ -12,7 +12,7 @@ type Code = (&'static str, &'static [Exit], &'static str);
 use Exit::{Internal, Interrupted, Locked, Refused, Terminated, Unusable, Usage};
 
 /// The codes of errors, in the order of the page.
-pub const CODES: [Code; 55] = [
+pub const CODES: [Code; 56] = [
     ("usage", &[Usage], "wrong options or arguments"),
     ("unknown_table", &[Usage], "no table has this name"),
     ("unknown_image", &[Usage], "no recording has this id"),
@@ -42,6 +42,7 @@ pub const CODES: [Code; 55] = [
     ("leads_out", &[Unusable], "a symbolic link leads out of the dataset"),
     ("through_link", &[Unusable], "something would be written or deleted through a symbolic link"),
     ("too_large", &[Unusable], "a file is larger than kymhost reads"),
+    ("shortage", &[Unusable], "the system has too few threads, open files or too little memory"),
     ("io", &[Unusable], "the system refused: no permission, no space, a read-only disk and so on"),
     ("unknown_plugin", &[Unusable], "no library has such an indexer"),
     ("worker", &[Unusable], "worker processes cannot be started"),

@@ -8,7 +8,7 @@ use crate::options::Mode;
 use crate::plan::{self, Plan, PlanOptions, PlannedImage};
 use crate::select;
 use kymhost_dataset::DatasetError;
-use kymhost_plugin::{Failure, FailureKind, Workforce};
+use kymhost_plugin::{Failure, Workforce};
 use std::sync::Arc;
 
 /// What is to be done, by a plan and the options.
@@ -107,7 +107,7 @@ impl Context<'_> {
         match artifacts::foreign(self.dataset, image_id, &self.indexer.writes, known) {
             Ok(None) => None,
             Ok(Some(key)) => Some(artifacts::refusal(self.dataset, image_id, &key, image.can_be_adopted())),
-            Err(error) => Some(Failure::new(FailureKind::Unreadable, error.to_string())),
+            Err(error) => Some(crate::markers::unreadable(&error)),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::file::stat_of;
 use crate::rooted_path::{Refusal, Root};
+use crate::shortage::{is_shortage, note_shortage};
 use crate::stored_file::{Entry, Stat};
 use crate::{Key, StoreError, disk, temporary};
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
@@ -40,7 +41,11 @@ impl Folders {
     }
 
     pub(crate) fn io(&self, action: &'static str, key: &Key, source: impl Into<io::Error>) -> StoreError {
-        StoreError::Io { action, key: self.describe(key), source: source.into() }
+        let source = source.into();
+        if is_shortage(&source) {
+            note_shortage();
+        }
+        StoreError::Io { action, key: self.describe(key), source }
     }
 
     pub(crate) fn refused(&self, action: &'static str, key: &Key, refusal: Refusal) -> StoreError {
