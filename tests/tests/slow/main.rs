@@ -3,5 +3,6 @@
 
 mod durability;
 mod faults;
+mod fuzz;
 mod kills;
 mod model;
