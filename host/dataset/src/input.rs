@@ -53,13 +53,18 @@ pub enum InputState {
     },
 }
 
-/// The times of a file, in nanoseconds since the Unix epoch.
+/// The times of a file, in nanoseconds since the Unix epoch, and which file it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Times {
     /// Of the last change of its content.
     pub mtime_ns: i64,
     /// Of the last change of any sort.
     pub ctime_ns: i64,
+    /// The number of the file on its file system: another file may have the same size and times. The number of the
+    /// file system is not kept, because each mount may give it another one. `None` if an older kymhost recorded it: such
+    /// times equal no others.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub inode: Option<u64>,
 }
 
 /// What looking again at an input found.

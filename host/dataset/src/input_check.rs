@@ -88,8 +88,9 @@ fn holds_by_stat(record: &Record, input: &Input) -> Result<bool, DatasetError> {
             now.is_some_and(|now| now.size == *size && times_of(&now).as_ref() == Some(times))
         }
         InputState::Array { stats_sha256: Some(stats), .. } => match form_of(record, &input.key)? {
-            KeyForm::Array(group) => array_stats(store, &group, record.missing_chunks())?
-                .is_some_and(|now| now.stats_sha256().as_ref() == Some(stats)),
+            KeyForm::Array(group) => {
+                array_stats(store, &group, record.missing_chunks())?.is_some_and(|now| now.stats_now() == *stats)
+            }
             _ => false,
         },
         InputState::Absent => {
@@ -104,16 +105,25 @@ fn holds_by_stat(record: &Record, input: &Input) -> Result<bool, DatasetError> {
     })
 }
 
+/// Waits until the times of inputs that were recorded without them can be trusted, if that takes at most `limit` and
+/// this system can sync the store; returns whether to look at them again.
+pub fn settle<'i>(record: &Record, inputs: impl IntoIterator<Item = &'i Input>, limit: Duration) -> bool {
+    let waits = inputs.into_iter().filter_map(|input| settles_in(record, input));
+    let Some(wait) = waits.filter(|wait| *wait <= limit).max() else { return false };
+    std::thread::sleep(wait);
+    record.store().sync()
+}
+
 /// How long to wait until the times of an input that was recorded without them can be trusted, if nobody writes to
-/// it; `None` if waiting does not help.
-pub fn settles_in(record: &Record, input: &Input) -> Option<Duration> {
+/// it and the store is synced after the wait; `None` if that does not help.
+pub(crate) fn settles_in(record: &Record, input: &Input) -> Option<Duration> {
     if !input.found.lacks_times() {
         return None;
     }
     let store = record.store();
     let settled = match form_of(record, &input.key).ok()? {
-        KeyForm::File(key) => match Age::of(&store.glance(&key).ok()??, SystemTime::now()) {
-            Age::Settled(_) => return Some(Duration::ZERO),
+        KeyForm::File(key) => match Age::of(&store.glance(&key).ok()??, SystemTime::now(), store.synced()) {
+            Age::Settled(_) | Age::Unsynced => return Some(Duration::ZERO),
             Age::Young(until) => until,
             Age::Unknown => return None,
         },

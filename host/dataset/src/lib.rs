@@ -47,7 +47,7 @@ pub use gzip::decompress as gunzip;
 pub use hex::hex;
 pub use info::{Info, TableInfo};
 pub use input::{Input, InputCheck, InputState, Times};
-pub use input_check::{check_input, look, settles_in};
+pub use input_check::{check_input, look, settle};
 pub use manifest::ManifestDifference;
 pub use missing_chunks::MissingChunks;
 pub use produced::{Payload, PreparedArtifact};

@@ -72,7 +72,7 @@ impl Watch {
     pub(crate) fn note_files(&self, store: &dyn Store, group: &Key, readings: Vec<Reading>) {
         for Reading { key, before, outcome } in readings {
             let Some(name) = below(group, &key).filter(|_| !self.own.contains(&key)) else { continue };
-            let mut found = file_found(&outcome, before);
+            let mut found = file_found(&outcome, before, store.synced());
             // A file that is too large to be returned can still be hashed, as a later check does.
             if outcome == ReadOutcome::Unread
                 && let Ok(now) = file_now(store, &key)
@@ -113,7 +113,7 @@ impl Watch {
         let found = match read {
             Ok(None) => InputState::Absent,
             Ok(Some(axes)) => {
-                let mut fold = Fold::default();
+                let mut fold = Fold::new(store.synced());
                 for Reading { key, before, outcome } in &readings {
                     if let (Some(file), ReadOutcome::Bytes { stat, length, sha256 }) = (below(&data, key), outcome) {
                         fold.add(file, stat, *before);

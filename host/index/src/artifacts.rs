@@ -173,6 +173,8 @@ pub(crate) fn write(
         return Ok(Written { outputs: HashMap::new(), differing });
     }
     std::thread::sleep(SETTLE);
+    // All of it is on disk already, so that this takes no time.
+    dataset.store().sync();
     let mut outputs = HashMap::with_capacity(written.len());
     for (image_id, keys) in written {
         let record = dataset.record(&image_id)?;

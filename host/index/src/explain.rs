@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn words_for_inputs() {
         let text = |found| input_text(&Input { key: "k".into(), found });
-        let times = Some(kymhost_dataset::Times { mtime_ns: 1_795_483_323_999_999_999, ctime_ns: 0 });
+        let times = Some(kymhost_dataset::Times { mtime_ns: 1_795_483_323_999_999_999, ctime_ns: 0, inode: Some(5) });
         let sha256 = "ab12".repeat(16);
         let cases = [
             (InputState::Absent, "absent"),

@@ -23,16 +23,17 @@ use std::marker::PhantomData;
 pub const FIELD: &str = "kymhost";
 /// Its field that lists the artifacts that were made; absent if there are none.
 const OUTPUTS: &str = "outputs";
-/// The format that is written. A receipt of a format that we do not know counts as none: the marker is judged by the
-/// old rules.
-pub const FORMAT: u64 = 1;
+/// The format that is written. In format 1, files have no inode: such inputs are compared by their content once, and then
+/// recorded with it. A receipt of a later format counts as none: the marker is judged by kymflow's rules.
+pub const FORMAT: u64 = 2;
+const OLDEST_FORMAT: u64 = 1;
 /// No marker of ours has more objects: inputs of params and rows, and artifacts.
 const MAX_OBJECTS: usize = 4 * MAX_INPUTS;
 
 /// What a run recorded of one image. Fields that we do not know are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// [`FORMAT`].
+    /// Of [`FORMAT`] or older.
     #[serde(deserialize_with = "known_format")]
     pub format: u64,
     /// The SHA-256 of the library that made the rows.
@@ -208,7 +209,7 @@ fn value_of(json: &Json) -> Value {
 
 fn known_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     match u64::deserialize(deserializer)? {
-        FORMAT => Ok(FORMAT),
+        known @ OLDEST_FORMAT..=FORMAT => Ok(known),
         other => Err(D::Error::custom(format!("format {other}"))),
     }
 }
@@ -259,6 +260,7 @@ struct InputFields<'a> {
     size: Option<u64>,
     mtime_ns: Option<i64>,
     ctime_ns: Option<i64>,
+    inode: Option<u64>,
     chunks: Option<u64>,
     stats_sha256: Option<String>,
     sha256: Option<String>,
@@ -270,7 +272,7 @@ impl InputFields<'_> {
             "absent" => InputState::Absent,
             "file" => {
                 let times = match (self.mtime_ns, self.ctime_ns) {
-                    (Some(mtime_ns), Some(ctime_ns)) => Some(Times { mtime_ns, ctime_ns }),
+                    (Some(mtime_ns), Some(ctime_ns)) => Some(Times { mtime_ns, ctime_ns, inode: self.inode }),
                     (None, None) => None,
                     _ => return None,
                 };

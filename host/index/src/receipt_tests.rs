@@ -9,7 +9,7 @@ fn input(key: &str, found: InputState) -> Input {
 }
 
 fn file(key: &str, size: u64, times: Option<(i64, i64)>) -> Input {
-    let times = times.map(|(mtime_ns, ctime_ns)| Times { mtime_ns, ctime_ns });
+    let times = times.map(|(mtime_ns, ctime_ns)| Times { mtime_ns, ctime_ns, inode: Some(9) });
     input(key, InputState::File { size, times, sha256: "ab".repeat(32) })
 }
 
@@ -60,7 +60,7 @@ fn both(text: &[u8]) -> Option<ReadMarker> {
 fn written_format() {
     let text = text_of(&receipt());
     let expected = format!(
-        r#"{{"marker_version":"1","indexer_name":"stalls","params_hash":"{h}","analysis_version":"lab.stalls@1","n_rows":3,"ran_utc_epoch_ns":1790000000000000000,"status":"ok","kymhost":{{"format":1,"library_sha256":"{one}","rows_sha256":"{two}","params":"{{\"a\":\"b\\\\c\",\"\u00e9\":1.0}}","inputs":{{"params":[{{"key":"analysis/velocity_events/params.json","state":"file","size":12,"mtime_ns":-5,"ctime_ns":7,"sha256":"{ab}"}}],"rows":[{{"key":"analysis/gone.parquet","state":"absent"}},{{"key":"analysis","state":"listing","sha256":"l"}},{{"key":".zattrs","state":"attributes","sha256":"a"}},{{"key":"data","state":"array","size":9,"chunks":2,"sha256":"x"}},{{"key":"b","state":"array","size":9,"chunks":2,"stats_sha256":"s","sha256":"x"}},{{"key":"young","state":"file","size":18446744073709551615,"sha256":"{ab}"}}]}}}}}}"#,
+        r#"{{"marker_version":"1","indexer_name":"stalls","params_hash":"{h}","analysis_version":"lab.stalls@1","n_rows":3,"ran_utc_epoch_ns":1790000000000000000,"status":"ok","kymhost":{{"format":2,"library_sha256":"{one}","rows_sha256":"{two}","params":"{{\"a\":\"b\\\\c\",\"\u00e9\":1.0}}","inputs":{{"params":[{{"key":"analysis/velocity_events/params.json","state":"file","size":12,"mtime_ns":-5,"ctime_ns":7,"inode":9,"sha256":"{ab}"}}],"rows":[{{"key":"analysis/gone.parquet","state":"absent"}},{{"key":"analysis","state":"listing","sha256":"l"}},{{"key":".zattrs","state":"attributes","sha256":"a"}},{{"key":"data","state":"array","size":9,"chunks":2,"sha256":"x"}},{{"key":"b","state":"array","size":9,"chunks":2,"stats_sha256":"s","sha256":"x"}},{{"key":"young","state":"file","size":18446744073709551615,"sha256":"{ab}"}}]}}}}}}"#,
         h = "h".repeat(64),
         one = "1".repeat(64),
         two = "2".repeat(64),
@@ -73,6 +73,20 @@ fn written_format() {
     let plain = marker().to_json().to_file_text();
     assert!(text.starts_with(plain.trim_end_matches("\n}")), "{text}");
     assert_eq!(both(plain.as_bytes()), Some(ReadMarker { marker: marker(), receipt: None }));
+}
+
+/// What kymhost wrote before it recorded inodes is read: the same, without them.
+#[test]
+fn format_1_is_read() {
+    let text = text_of(&receipt()).replace("\"format\": 2", "\"format\": 1");
+    let text = text.lines().filter(|line| !line.contains("\"inode\"")).collect::<Vec<_>>().join("\n");
+    let mut expected = Receipt { format: 1, ..receipt() };
+    for input in expected.inputs.params.iter_mut().flatten() {
+        if let InputState::File { times: Some(times), .. } = &mut input.found {
+            times.inode = None;
+        }
+    }
+    assert_eq!(both(text.as_bytes()).unwrap().receipt, Some(expected));
 }
 
 #[test]
@@ -118,15 +132,19 @@ fn unusual_marker_texts_read_as_python_reads() {
         ("{\n  \"marker", "\u{feff}{\n  \"marker", false, false),
         ("{\n  \"marker", "{} {\n  \"marker", false, false),
         // Ours: another form, or malformed, is none; more is ignored.
-        ("\"format\": 1", "\"format\": 2", true, false),
-        ("\"format\": 1", "\"format\": 1, \"more\": \"\\ud800\"", false, false),
-        ("\"format\": 1", "\"format\": 1, \"more\": \"\\uDfff\"", false, false),
-        ("\"format\": 1", "\"format\": 1, \"more\": \"\\uD83D\\uDE00\"", true, true),
-        ("\"format\": 1", "\"format\": 1.0", true, false),
-        ("\"format\": 1", "\"format\": true", true, false),
-        ("\"format\": 1", "\"format\": 1, \"more\": [[{}]]", true, true),
-        ("\"format\": 1", "\"format\": 2, \"format\": 1", true, true),
-        ("\"format\": 1,", "", true, false),
+        ("\"format\": 2", "\"format\": 3", true, false),
+        ("\"format\": 2", "\"format\": 0", true, false),
+        ("\"format\": 2", "\"format\": 1", true, true),
+        ("\"inode\": 9", "\"inode\": -9", true, false),
+        ("\"inode\": 9,", "", true, true),
+        ("\"format\": 2", "\"format\": 2, \"more\": \"\\ud800\"", false, false),
+        ("\"format\": 2", "\"format\": 2, \"more\": \"\\uDfff\"", false, false),
+        ("\"format\": 2", "\"format\": 2, \"more\": \"\\uD83D\\uDE00\"", true, true),
+        ("\"format\": 2", "\"format\": 2.0", true, false),
+        ("\"format\": 2", "\"format\": true", true, false),
+        ("\"format\": 2", "\"format\": 2, \"more\": [[{}]]", true, true),
+        ("\"format\": 2", "\"format\": 3, \"format\": 2", true, true),
+        ("\"format\": 2,", "", true, false),
         ("\"rows_sha256\"", "\"rows\"", true, false),
         ("\"state\": \"absent\"", "\"state\": \"lost\"", true, false),
         ("\"state\": \"absent\"", "\"state\": {\"absent\": null}", true, false),
@@ -172,8 +190,8 @@ fn unusual_marker_texts_read_as_python_reads() {
         assert_eq!(both(text.as_bytes()).is_some(), is_valid, "{depth}");
     }
     for (digits, is_valid) in [(MAX_INT_DIGITS, true), (MAX_INT_DIGITS + 1, false)] {
-        let long = format!("\"format\": 1, \"more\": {}", "9".repeat(digits));
-        let text = text_of(&receipt()).replacen("\"format\": 1", &long, 1);
+        let long = format!("\"format\": 2, \"more\": {}", "9".repeat(digits));
+        let text = text_of(&receipt()).replacen("\"format\": 2", &long, 1);
         assert_eq!(both(text.as_bytes()).is_some_and(|read| read.receipt.is_some()), is_valid, "{digits}");
     }
     assert_eq!(both(b"{\"marker_version\": \"1\xff\"}"), None);
@@ -217,7 +235,7 @@ fn found() -> impl Strategy<Value = InputState> {
     prop_oneof![
         Just(InputState::Absent),
         (any::<u64>(), any::<Option<(i64, i64)>>(), digest()).prop_map(|(size, times, sha256)| {
-            let times = times.map(|(mtime_ns, ctime_ns)| Times { mtime_ns, ctime_ns });
+            let times = times.map(|(mtime_ns, ctime_ns)| Times { mtime_ns, ctime_ns, inode: Some(9) });
             InputState::File { size, times, sha256 }
         }),
         (any::<u64>(), any::<u64>(), prop::option::of(digest()), digest())

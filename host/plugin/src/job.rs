@@ -8,7 +8,7 @@ use crate::failure::{Failure, FailureKind, failure_text};
 use crate::indexer::{Indexer, Plugin, Produced};
 use crate::produced;
 use crate::workforce::{Extracted, MAX_PARAMS_BYTES, ParamsReading, Workforce};
-use kymhost_dataset::{Dataset, DatasetError, Input, InputCheck, InputsError, Record, check_input, settles_in};
+use kymhost_dataset::{Dataset, DatasetError, Input, InputCheck, InputsError, Record, check_input, settle};
 use kymhost_plugin_api::{Artifact, Json, RunMarker, canonical_json, params_hash};
 use kymhost_store::shortages_seen;
 use kymhost_store::text::listed;
@@ -444,7 +444,7 @@ fn extract_once(
     let mut moved = look_again(indexer, record, &mut earlier);
     moved.extend(look_again(indexer, record, &mut inputs));
     moved.extend(look_again(indexer, record, &mut later));
-    if moved.is_empty() && wait_for_young(record, [&earlier, &inputs]) {
+    if moved.is_empty() && settle(record, earlier.iter().chain(&inputs), MOST_WAIT) {
         moved.extend(look_again(indexer, record, &mut earlier));
         moved.extend(look_again(indexer, record, &mut inputs));
     }
@@ -485,18 +485,6 @@ fn look_again(indexer: &dyn Indexer, record: &Record, inputs: &mut [Input]) -> V
         }
     }
     moved
-}
-
-/// If files were written a moment ago, waits until their times can be trusted, if that is soon. Returns whether it waited.
-fn wait_for_young(record: &Record, inputs: [&Vec<Input>; 2]) -> bool {
-    let young = inputs.into_iter().flatten().filter_map(|input| settles_in(record, input));
-    match young.filter(|wait| *wait <= MOST_WAIT).max() {
-        Some(wait) => {
-            std::thread::sleep(wait);
-            true
-        }
-        None => false,
-    }
 }
 
 #[cfg(test)]

@@ -534,7 +534,7 @@ mod tests {
 
     /// An item with every kind of input.
     fn hash(length: usize) -> Item {
-        let times = Some(kymhost_dataset::Times { mtime_ns: -1, ctime_ns: i64::MAX });
+        let times = Some(kymhost_dataset::Times { mtime_ns: -1, ctime_ns: i64::MAX, inode: Some(u64::MAX) });
         let sha256 = || "ab".repeat(32);
         let found = [
             InputState::Absent,

@@ -186,6 +186,25 @@ pub(crate) fn sync_all(on: &OwnedFd, label: &str) -> io::Result<()> {
     }
 }
 
+/// Waits until what other programs wrote to a file system is on disk. It changes nothing of ours, so it is no fault
+/// point; without it, times are trusted later.
+pub(crate) fn sync_mapped(on: &OwnedFd) -> io::Result<()> {
+    #[cfg(all(target_os = "linux", not(feature = "portable")))]
+    return Ok(rustix::fs::syncfs(on)?);
+    // POSIX lets `sync` return before the disk has all; Linux waits.
+    #[cfg(all(target_os = "linux", feature = "portable"))]
+    {
+        let _ = on;
+        rustix::fs::sync();
+        Ok(())
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = on;
+        Err(Errno::NOSYS.into())
+    }
+}
+
 /// How a key is opened to look at it only.
 #[cfg(all(target_os = "linux", not(feature = "portable")))]
 pub(crate) const LOOK: OFlags = OFlags::PATH;

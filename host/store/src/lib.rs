@@ -32,5 +32,5 @@ pub use lock_wait::{LockFailure, lock_if_possible, lock_waiting};
 pub use seen::{GuardedWrite, Seen};
 pub use shortage::{SHORTAGE_HELP, is_shortage, note_shortage, shortages_seen};
 pub use store::{MAX_DOCUMENT_BYTES, Store};
-pub use stored_file::{Entry, Sink, Stat, StoredFile};
+pub use stored_file::{Entry, Sink, Stat, StoredFile, Synced};
 pub use watched::{ReadOutcome, Reading, Watched};

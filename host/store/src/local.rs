@@ -19,7 +19,7 @@ use crate::lock::{self, LockGuard};
 use crate::rooted_path::Root;
 use crate::seen::GuardedWrite;
 use crate::store::Store;
-use crate::stored_file::{Entry, Sink, Stat, StoredFile};
+use crate::stored_file::{Entry, Sink, Stat, StoredFile, Synced};
 use crate::{Key, StoreError, temporary};
 use file::{LocalFile, read_bounded, stat_of};
 use folders::{FOLDER, Folders, folder_of, remove_tree};
@@ -28,7 +28,7 @@ use rustix::io::Errno;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 /// Up to this many keys of one batch are synced one by one; for more, the whole file system is synced once.
@@ -41,13 +41,14 @@ const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY
 #[derive(Debug)]
 pub struct LocalStore {
     folders: Folders,
+    synced: Mutex<Option<Synced>>,
 }
 
 impl LocalStore {
     /// Opens a folder that exists.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let open = |source| StoreError::Io { action: "open", key: root.display().to_string(), source };
-        Ok(Self { folders: Folders::new(Root::open(root).map_err(open)?) })
+        Ok(Self { folders: Folders::new(Root::open(root).map_err(open)?), synced: Mutex::default() })
     }
 
     /// Makes a folder (its parents too) if there is none, and opens it.
@@ -95,6 +96,20 @@ impl Store for LocalStore {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             _ => self.stat(key),
         }
+    }
+
+    fn sync(&self) -> bool {
+        let began = SystemTime::now();
+        let is_done = disk::sync_mapped(self.folders.root.fd()).is_ok();
+        if is_done {
+            let moment = Synced { began, ended: SystemTime::now() };
+            *self.synced.lock().unwrap_or_else(PoisonError::into_inner) = Some(moment);
+        }
+        is_done
+    }
+
+    fn synced(&self) -> Option<Synced> {
+        *self.synced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError> {

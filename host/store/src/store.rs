@@ -3,7 +3,7 @@
 use crate::local::tree::StagedTree;
 use crate::lock::{Holder, LockGuard, MAX_HOLDER_BYTES};
 use crate::seen::{GuardedWrite, Seen};
-use crate::stored_file::{Entry, Sink, Stat, StoredFile};
+use crate::stored_file::{Entry, Sink, Stat, StoredFile, Synced};
 use crate::{Key, StoreError};
 use sha2::{Digest, Sha256};
 use std::io;
@@ -69,6 +69,15 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// link on the way may be followed that [`Store::stat`] would refuse.
     fn glance(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
         self.stat(key)
+    }
+    /// Waits until what all programs wrote to the store so far is on disk, also through mapped files, and remembers the
+    /// moment; `false` if this system cannot, or the disk fails.
+    fn sync(&self) -> bool {
+        false
+    }
+    /// The moment of the last [`Store::sync`] of this process.
+    fn synced(&self) -> Option<Synced> {
+        None
     }
     /// What is directly below a folder, sorted by name; `None` if there is no such folder.
     /// Our own temporary files are left out.

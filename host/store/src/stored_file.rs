@@ -16,6 +16,19 @@ pub struct Stat {
     pub identity: (u64, u64),
 }
 
+/// A moment at which every page that any program had written was on disk, as [`crate::Store::sync`] makes it.
+///
+/// A program that writes to a mapped file moves the file's times once, and not again until the page is on disk. So the
+/// times of a file say something about its content only if the file was read after such a moment, and if they are
+/// older.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Synced {
+    /// The time before the wait.
+    pub began: SystemTime,
+    /// The time after it.
+    pub ended: SystemTime,
+}
+
 /// A line of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {

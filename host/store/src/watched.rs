@@ -4,7 +4,7 @@
 //! Never writes, and refuses what it could not remember (listings, open files).
 
 use crate::store::Store;
-use crate::stored_file::{Entry, Sink, Stat, StoredFile};
+use crate::stored_file::{Entry, Sink, Stat, StoredFile, Synced};
 use crate::{Key, StoreError};
 use sha2::{Digest, Sha256};
 use std::io;
@@ -88,6 +88,9 @@ impl Store for Watched {
     }
     fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
         self.refuse("look at", key)
+    }
+    fn synced(&self) -> Option<Synced> {
+        self.inner.synced()
     }
     fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError> {
         self.refuse("list", folder)

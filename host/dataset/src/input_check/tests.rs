@@ -7,7 +7,7 @@ use crate::input_digest::FINE_NS;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::{ArtifactKind, Json, RunMarker};
-use kymhost_store::{LocalStore, MAX_DOCUMENT_BYTES, Stat, Store};
+use kymhost_store::{LocalStore, MAX_DOCUMENT_BYTES, Stat, Store, Synced};
 use std::fs::{self, File, FileTimes};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ fn pixels() -> Array {
 }
 
 fn place() -> Place {
-    let folder = tempfile::tempdir().unwrap();
+    // In memory if there is such a place: a sync of it takes no time.
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let dataset = Dataset::create(&folder.path().join("d.zarr")).unwrap();
     let record = dataset.add_image(Some("i"), &pixels(), Some(&[2, 2])).unwrap();
     record.put_json("params", &Json::parse(b"{\"n\": 1}").unwrap()).unwrap();
@@ -87,18 +88,18 @@ impl Place {
         members.insert(name.to_owned(), Json::parse(value.as_bytes()).unwrap());
         self.put(key, Json::Object(members).to_file_text().as_bytes());
     }
+    /// Until what was written can be trusted.
+    fn settle(&self) {
+        std::thread::sleep(Duration::from_nanos(FINE_NS.unsigned_abs()) + Duration::from_millis(5));
+        assert!(self.record.store().sync());
+    }
     /// What was read by `read`, long enough after the last write.
     fn read(&self, read: &dyn Fn(&Record)) -> Vec<Input> {
-        settle();
+        self.settle();
         let watched = self.record.watched(OWN);
         read(&watched);
         watched.inputs().unwrap()
     }
-}
-
-/// Until what was written can be trusted.
-fn settle() {
-    std::thread::sleep(Duration::from_nanos(FINE_NS.unsigned_abs()) + Duration::from_millis(5));
 }
 
 /// What looking again came to, by name; what is reported of the input as it is now must hold in turn.
@@ -136,7 +137,7 @@ fn check(name: &str, prepare: Edit, read: Read, edit: Edit, expected: &[(&str, &
         assert!(!input.found.lacks_times(), "{name}: {input:?}");
     }
     edit(&place);
-    settle();
+    place.settle();
     let found: Vec<_> = inputs.iter().map(|input| (input.key.as_str(), word(&place, input))).collect();
     assert_eq!(found, expected, "{name}");
 }
@@ -216,7 +217,7 @@ fn absent_input_that_appears_is_a_change() {
         assert_eq!(inputs, [Input { key: key.to_owned(), found: InputState::Absent }], "{name}");
         assert_eq!(word(&place, &inputs[0]), "same", "{name}");
         place.put(made, b"{}");
-        settle();
+        place.settle();
         assert_eq!(word(&place, &inputs[0]), "appeared", "{name}");
     }
 }
@@ -434,7 +435,7 @@ fn unreadable_input_is_recorded() {
     place.remove("analysis/params.json");
     assert_eq!(word(&place, &inputs[0]), "removed");
     place.put("analysis/params.json", b"");
-    settle();
+    place.settle();
     assert_eq!(word(&place, &inputs[0]), "changed");
 }
 
@@ -484,7 +485,7 @@ fn inputs_report_moved_and_too_many() {
 #[test]
 fn young_file_times_settle_later() {
     let place = place();
-    settle();
+    place.settle();
     for round in 0..5 {
         place.put("analysis/params.json", format!("{{\"n\": {round}}}").as_bytes());
         place.put("data/0.0", &place.bytes("data/0.0"));
@@ -500,7 +501,7 @@ fn young_file_times_settle_later() {
         place.put("analysis/params.json", format!("{{\"n\": {}}}", round + 1).as_bytes());
         assert!(matches!(check_input(&place.record, OWN, &inputs[0]), Ok(InputCheck::Changed(_))));
         place.put("analysis/params.json", format!("{{\"n\": {round}}}").as_bytes());
-        std::thread::sleep(inputs.iter().filter_map(|input| settles_in(&place.record, input)).max().unwrap());
+        assert!(settle(&place.record, &inputs, Duration::from_secs(10)));
         for input in &inputs {
             match check_input(&place.record, OWN, input).unwrap() {
                 InputCheck::SameContent(now) => {
@@ -559,7 +560,7 @@ fn times_are_trusted_after_their_resolution() {
         (whole(0), whole(0) - 1, true),
     ] {
         let stat = Stat { size: 1, modified: Some(ago(mtime)), changed: Some(ago(ctime)), identity: (1, 2) };
-        let age = Age::of(&stat, now);
+        let age = Age::of(&stat, now, Some(Synced { began: now, ended: now }));
         assert_eq!(age.times().is_some(), trusted, "{mtime} {ctime}");
         if let Some(times) = age.times() {
             assert_eq!(Some(times.mtime_ns), checked_epoch_ns(ago(mtime)));
@@ -567,7 +568,7 @@ fn times_are_trusted_after_their_resolution() {
         }
     }
     let unknown = Stat { size: 1, modified: None, changed: Some(ago(0)), identity: (1, 2) };
-    assert!(Age::of(&unknown, now).times().is_none());
+    assert!(Age::of(&unknown, now, None).times().is_none());
 }
 
 #[test]
@@ -623,4 +624,67 @@ fn glance_agrees_with_stat() {
             (glance, stat) => assert!(glance.is_err() && stat.is_err(), "{key}: {glance:?} {stat:?}"),
         }
     }
+}
+
+/// The times of a file are trusted if nothing that was written through a mapped file can come after them unseen.
+#[test]
+fn times_are_trusted_after_write_back_or_sync() {
+    let start = UNIX_EPOCH + Duration::from_secs(1_000_000);
+    let at = |ms: u64| start + Duration::from_millis(ms);
+    let synced = |began: u64, ended: u64| Some(Synced { began: at(began), ended: at(ended) });
+    // A file of the time 1 ms, read at a time, with a moment of a sync: what its times are.
+    let cases = [
+        ("at once", 5, None, "young"),
+        ("soon", 50, None, "unsynced"),
+        ("after a minute", 60_000, None, "unsynced"),
+        ("after the time of the write-back", 130_000, None, "settled"),
+        ("after a sync", 50, synced(30, 40), "settled"),
+        ("during a sync", 35, synced(30, 40), "unsynced"),
+        ("after a sync that began before the times could be told apart", 50, synced(15, 16), "unsynced"),
+        ("after a sync that came first", 50, synced(0, 1), "unsynced"),
+    ];
+    for (what, read, synced, expected) in cases {
+        let stat = Stat { size: 1, modified: Some(at(1)), changed: Some(at(1)), identity: (1, 2) };
+        let found = match Age::of(&stat, at(read), synced) {
+            Age::Settled(times) => {
+                assert_eq!(times.inode, Some(2));
+                "settled"
+            }
+            Age::Young(_) => "young",
+            Age::Unsynced => "unsynced",
+            Age::Unknown => "unknown",
+        };
+        assert_eq!(found, expected, "{what}");
+    }
+}
+
+/// Another file in the place of one is seen, though its size and times are the same.
+#[test]
+fn another_file_of_same_size_and_times_is_hashed() {
+    let place = place();
+    let inputs = place.read(&|record| drop((record.json("params"), record.pixels(), record.array("maps/speed"))));
+    for input in inputs {
+        assert_eq!(check_input(&place.record, OWN, &input).unwrap(), InputCheck::Same, "{input:?}");
+        // As if it had been read from another file of the same times.
+        let mut other = input.clone();
+        match &mut other.found {
+            InputState::File { times: Some(times), .. } => times.inode = times.inode.map(|inode| inode + 1),
+            InputState::Array { stats_sha256: Some(stats), .. } => *stats = "0".repeat(64),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(check_input(&place.record, OWN, &other).unwrap(), InputCheck::SameContent(input.clone()));
+        // As an older kymhost recorded it.
+        if let InputState::File { times: Some(times), .. } = &mut other.found {
+            times.inode = None;
+            assert_eq!(check_input(&place.record, OWN, &other).unwrap(), InputCheck::SameContent(input));
+        }
+    }
+    let stats = |device: u64, inode: u64| {
+        let time = Some(UNIX_EPOCH + Duration::from_secs(1));
+        let mut fold = Fold::new(None);
+        fold.add("0.0", &Stat { size: 1, modified: time, changed: time, identity: (device, inode) }, SystemTime::now());
+        fold.stats_now()
+    };
+    assert_ne!(stats(1, 1), stats(1, 2), "another file");
+    assert_eq!(stats(1, 1), stats(2, 1), "another mount");
 }

@@ -40,7 +40,11 @@ fn failures() -> Failures {
         Input { key: "analysis/x.json".into(), found: InputState::Absent },
         Input {
             key: "analysis/y.json".into(),
-            found: InputState::File { size: 3, times: Some(Times { mtime_ns: 1, ctime_ns: 2 }), sha256: "cd".into() },
+            found: InputState::File {
+                size: 3,
+                times: Some(Times { mtime_ns: 1, ctime_ns: 2, inode: Some(3) }),
+                sha256: "cd".into(),
+            },
         },
         Input { key: "z".into(), found: InputState::File { size: u64::MAX, times: None, sha256: "cd".into() } },
         Input {
@@ -154,7 +158,7 @@ proptest! {
         write_intent(dataset, name, &images).unwrap();
         prop_assert_eq!(read_intent(dataset, name).unwrap(), Some(Intent::Images(images.clone())));
 
-        let times = Some(Times { mtime_ns: numbers.1, ctime_ns: numbers.2 });
+        let times = Some(Times { mtime_ns: numbers.1, ctime_ns: numbers.2, inode: Some(numbers.0) });
         let found = InputState::File { size: numbers.0, times, sha256: kind.clone() };
         let failure = PastFailure {
             kind, message, library_sha256: key.clone(), utc_epoch_ns: numbers.1, inputs: vec![Input { key, found }],
