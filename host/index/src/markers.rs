@@ -8,12 +8,13 @@ use crate::ledger::Receipts;
 use crate::receipt::{self, Freshening, ReadMarker, Receipt};
 use crate::staleness::InputChanges;
 use kymhost_dataset::limits::MAX_SMALL_VALUE_BYTES;
-use kymhost_dataset::{Dataset, DatasetError, Input, InputCheck, Own, Record, check_input};
+use kymhost_dataset::{Dataset, DatasetError, Input, InputCheck, Own, Record, check_input, settle};
 use kymhost_plugin::{Failure, FailureKind, ParamsReading, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
 use kymhost_store::threads::on_threads;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// Threads that look at images, at most: what they wait for is the disk and the system's locks, which more threads do
 /// not speed up.
@@ -236,7 +237,18 @@ fn check(record: &Record, own: Own<'_>, inputs: &[Input]) -> Result<Changes, Dat
     let mut changes = Changes::default();
     let mut now: Option<Vec<Input>> = None;
     for (place, input) in inputs.iter().enumerate() {
-        match check_input(record, own, input)? {
+        let mut found = check_input(record, own, input)?;
+        // Files that were written in the last minutes, such as a fresh copy: once they are on disk, their times count, and
+        // the next look need not read them. The first such file waits for the disk, for all of them.
+        let unchanged = match &found {
+            InputCheck::Same => Some(input),
+            InputCheck::SameContent(known) => Some(known),
+            _ => None,
+        };
+        if settle(record, unchanged, Duration::ZERO) {
+            found = check_input(record, own, input)?;
+        }
+        match found {
             InputCheck::Same => {}
             InputCheck::SameContent(known) => {
                 // Times that are still too young to be trusted add nothing.

@@ -28,6 +28,7 @@ fn unreadable(error: impl fmt::Display) -> Failure {
 
 impl FakeIndexer for ArtifactIndexer {
     fn params(&mut self, image_id: &str) -> Result<ParamsReading, Failure> {
+        self.0.store().sync();
         let record = self.0.record(image_id).unwrap().watched("stalls_run");
         let params = record.json("params").map_err(unreadable)?;
         Ok(ParamsReading {
@@ -37,6 +38,7 @@ impl FakeIndexer for ArtifactIndexer {
         })
     }
     fn rows(&mut self, image_id: &str) -> Result<(RecordBatch, Vec<Input>), Failure> {
+        self.0.store().sync();
         let record = self.0.record(image_id).unwrap().watched("stalls_run");
         let rows = record.json("rows").map_err(unreadable)?;
         let Some(values) = rows.as_ref().and_then(Json::as_array) else {

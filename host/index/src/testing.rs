@@ -5,7 +5,7 @@ use arrow::array::RecordBatch;
 use kymhost_dataset::{Dataset, Input};
 use kymhost_plugin::{Extracted, Failure, ParamsReading, PluginError, Workforce};
 use kymhost_plugin_api::{Json, RunMarker};
-use kymhost_store::{Entry, Key, LocalStore, LockGuard, Sink, Stat, Store, StoreError, StoredFile};
+use kymhost_store::{Entry, Key, LocalStore, LockGuard, Sink, Stat, Store, StoreError, StoredFile, Synced};
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -217,6 +217,12 @@ impl Store for FailingStore {
     }
     fn stat(&self, key: &Key) -> Result<Option<Stat>, StoreError> {
         self.store.stat(key)
+    }
+    fn sync(&self) -> bool {
+        self.store.sync()
+    }
+    fn synced(&self) -> Option<Synced> {
+        self.store.synced()
     }
     fn list(&self, folder: &Key) -> Result<Option<Vec<Entry>>, StoreError> {
         self.store.list(folder)

@@ -29,9 +29,9 @@ fn fixture() -> (tempfile::TempDir, PathBuf) {
 /// The store as this system keeps its rule, and as others do.
 fn both(root: &Path) -> Vec<LocalStore> {
     let open_root = || Root::open(root).unwrap();
-    let open = || LocalStore { folders: Folders::new(open_root()) };
+    let open = || LocalStore { folders: Folders::new(open_root()), synced: Mutex::default() };
     #[cfg(all(target_os = "linux", not(feature = "portable")))]
-    return vec![open(), LocalStore { folders: Folders::new(open_root().without_kernel()) }];
+    return vec![open(), LocalStore { folders: Folders::new(open_root().without_kernel()), synced: Mutex::default() }];
     #[cfg(not(all(target_os = "linux", not(feature = "portable"))))]
     return vec![open()];
 }
