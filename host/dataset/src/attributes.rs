@@ -4,13 +4,12 @@
 
 use crate::error::DatasetError;
 use crate::error::unreadable;
-use crate::guarded::PreparedWrite;
 use crate::limits::{MAX_SMALL_TEXT_BYTES, MAX_SMALL_VALUE_BYTES};
 use crate::names::{ATTRIBUTES, GROUP};
 use kymhost_plugin_api::Json;
 use kymhost_plugin_api::json::Object;
 use kymhost_store::time::now_utc;
-use kymhost_store::{GuardedWrite, Key, Store};
+use kymhost_store::{GuardedWrite, Key, Seen, Store};
 
 /// The content of every `.zgroup`.
 pub(crate) const GROUP_TEXT: &str = "{\n    \"zarr_format\": 2\n}";
@@ -122,3 +121,37 @@ impl AttributesEdit {
 pub(crate) fn touched(store: &dyn Store, group: &Key) -> Result<PreparedWrite, DatasetError> {
     AttributesEdit::touch(group).prepare(store)
 }
+/// A write that is ready.
+#[derive(Debug, Clone)]
+pub(crate) struct PreparedWrite {
+    pub(crate) write: GuardedWrite,
+    /// What it sets, if it is a group's attributes: how it is made again.
+    pub(crate) edit: Option<AttributesEdit>,
+}
+
+impl PreparedWrite {
+    pub(crate) fn key(&self) -> &Key {
+        &self.write.key
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.write.bytes
+    }
+
+    pub(crate) fn of_edit(write: GuardedWrite, edit: AttributesEdit) -> Self {
+        Self { write, edit: Some(edit) }
+    }
+
+    /// The same, written only if these are still what they were.
+    pub(crate) fn if_still(mut self, seen: Vec<Seen>) -> Self {
+        self.write.if_still.extend(seen);
+        self
+    }
+}
+
+impl From<(Key, Vec<u8>)> for PreparedWrite {
+    fn from(item: (Key, Vec<u8>)) -> Self {
+        Self { write: item.into(), edit: None }
+    }
+}
+

@@ -3,7 +3,7 @@
 //! Never decides what is stale or what is to be done.
 
 use crate::error::{DatasetError, unreadable, unwritable};
-use crate::guarded::PreparedWrite;
+use crate::attributes::PreparedWrite;
 use crate::missing_chunks::{self, MissingChunks};
 use crate::record::Record;
 use crate::{arrays, attributes, guarded, names};

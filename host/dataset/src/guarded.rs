@@ -3,47 +3,13 @@
 //!
 //! Owns: how often that is tried, and what becomes of it if another program never stops. Never knows formats.
 
-use crate::attributes::AttributesEdit;
+use crate::attributes::{AttributesEdit, PreparedWrite};
 use crate::error::DatasetError;
-use kymhost_store::{GuardedWrite, Key, Seen, Store};
+use kymhost_store::{Key, Store};
 use std::collections::HashMap;
 
 /// How often another program's write is merged with before that is an error.
 pub const MAX_TRIES: usize = 5;
-
-/// A write that is ready.
-#[derive(Debug, Clone)]
-pub(crate) struct PreparedWrite {
-    write: GuardedWrite,
-    /// What it sets, if it is a group's attributes: how it is made again.
-    edit: Option<AttributesEdit>,
-}
-
-impl PreparedWrite {
-    pub(crate) fn key(&self) -> &Key {
-        &self.write.key
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.write.bytes
-    }
-
-    pub(crate) fn of_edit(write: GuardedWrite, edit: AttributesEdit) -> Self {
-        Self { write, edit: Some(edit) }
-    }
-
-    /// The same, written only if these are still what they were.
-    pub(crate) fn if_still(mut self, seen: Vec<Seen>) -> Self {
-        self.write.if_still.extend(seen);
-        self
-    }
-}
-
-impl From<(Key, Vec<u8>)> for PreparedWrite {
-    fn from(item: (Key, Vec<u8>)) -> Self {
-        Self { write: item.into(), edit: None }
-    }
-}
 
 /// Writes keys with one wait for the disk. Returns those that were left because another program has written them
 /// meanwhile; attributes are never among them.

@@ -206,6 +206,14 @@ fn check_receipt(record: &Record, own: Own<'_>, receipt: Receipt, library: &mut 
                 // An output cannot appear: it existed.
                 drift.outputs = [changes.changed, changes.removed].concat();
             }
+            // An array of which a chunk is missing, for example: it is made again, not read.
+            Err(DatasetError::Unreadable { .. }) => {
+                let is_as_made = |output: &&Input| {
+                    matches!(check_input(record, own, output), Ok(InputCheck::Same | InputCheck::SameContent(_)))
+                };
+                let others = receipt.outputs.iter().filter(|output| !is_as_made(output));
+                drift.outputs = others.map(|output| output.key.clone()).collect();
+            }
             Err(error) => drift.failure = Some(unreadable(&error)),
         }
     }
