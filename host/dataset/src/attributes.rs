@@ -154,4 +154,3 @@ impl From<(Key, Vec<u8>)> for PreparedWrite {
         Self { write: item.into(), edit: None }
     }
 }
-

@@ -2,8 +2,8 @@
 //!
 //! Never decides what is stale or what is to be done.
 
-use crate::error::{DatasetError, unreadable, unwritable};
 use crate::attributes::PreparedWrite;
+use crate::error::{DatasetError, unreadable, unwritable};
 use crate::missing_chunks::{self, MissingChunks};
 use crate::record::Record;
 use crate::{arrays, attributes, guarded, names};

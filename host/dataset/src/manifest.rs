@@ -1,11 +1,12 @@
 //! The manifest: a derived list of the images. It can always be rebuilt, and nobody reads it to find an image.
 
+use crate::attributes::PreparedWrite;
 use crate::dataset::Dataset;
 use crate::dataset::FORMAT;
 use crate::dataset::SCHEMA_VERSION;
 use crate::error::DatasetError;
 use crate::error::{unreadable, unwritable};
-use crate::guarded::{self, MAX_TRIES, PreparedWrite};
+use crate::guarded::{self, MAX_TRIES};
 use crate::limits::{MAX_FOLDERS, MAX_MANIFEST_TEXT_BYTES, MAX_MANIFEST_VALUE_BYTES};
 use crate::names::{ANALYSIS, DATA, IMAGES, MANIFEST};
 use crate::{arrays, attributes, gzip, names};

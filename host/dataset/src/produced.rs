@@ -4,10 +4,11 @@
 
 use crate::arrays;
 use crate::artifact_keys::artifact_keys;
+use crate::attributes::PreparedWrite;
 use crate::dataset::{Dataset, image_of};
 use crate::error::DatasetError;
 use crate::error::unwritable;
-use crate::guarded::{self, PreparedWrite};
+use crate::guarded;
 use crate::input_digest::sha256_of;
 use crate::names::{ANALYSIS_ARRAYS, ARRAY};
 use crate::record::Record;

@@ -6,9 +6,10 @@
 
 use crate::artifact_keys::{self, Own};
 use crate::attributes::AttributesEdit;
+use crate::attributes::PreparedWrite;
 use crate::error::DatasetError;
 use crate::error::{unreadable, unwritable};
-use crate::guarded::{self, PreparedWrite};
+use crate::guarded;
 use crate::input::Input;
 use crate::limits::{MAX_FOLDERS, MAX_SMALL_TEXT_BYTES, MAX_SMALL_VALUE_BYTES, MAX_TABLE_BYTES};
 use crate::missing_chunks::MissingChunks;

@@ -5,9 +5,10 @@
 //! A run takes the lock of its table first and this one second, never the other way round.
 
 use crate::attributes;
+use crate::attributes::PreparedWrite;
 use crate::dataset::Dataset;
 use crate::error::DatasetError;
-use crate::guarded::{self, PreparedWrite};
+use crate::guarded;
 use kymhost_store::{Key, LockFailure, LockGuard, lock_if_possible};
 use std::time::Duration;
 

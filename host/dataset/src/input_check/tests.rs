@@ -474,7 +474,7 @@ fn inputs_report_moved_and_too_many() {
     assert_eq!(watched.inputs(), Err(InputsError::Moved(expected)));
 
     let watched = place.record.watched(OWN);
-    let long = "n".repeat(1 << 20);
+    let long = "n".repeat(crate::limits::MAX_INPUT_KEY_BYTES / 8);
     for number in 0..8 {
         assert_eq!(watched.inputs().map(|inputs| inputs.len()), Ok(number));
         assert!(watched.parquet(&format!("{number}{long}")).unwrap().is_none());
