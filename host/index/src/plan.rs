@@ -57,6 +57,9 @@ pub(crate) struct Plan {
     pub library_sha256: Option<String>,
 }
 
+/// A marker's new text, and what was seen of the files that it depends on.
+pub(crate) type MarkerText = (Vec<u8>, Vec<Seen>);
+
 /// The text of an image's marker with what is known about its inputs now, as [`PlannedImage::freshen`] says; `None`
 /// if the marker no longer has a receipt. It is read again, so that what another program wrote in the meantime stays.
 pub(crate) fn freshened_marker(
@@ -64,7 +67,7 @@ pub(crate) fn freshened_marker(
     marker_name: &str,
     image_id: &str,
     with: &Freshening,
-) -> Result<Option<(Vec<u8>, Vec<Seen>)>, IndexError> {
+) -> Result<Option<MarkerText>, IndexError> {
     let (text, seen) = dataset.record(image_id)?.marker_bytes_to_change(marker_name)?;
     Ok(text.and_then(|text| receipt::freshened(&text, with)).map(|text| (text, seen)))
 }

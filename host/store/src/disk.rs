@@ -387,8 +387,11 @@ pub(crate) mod faults {
     use std::cell::{Cell, RefCell};
     use std::io;
 
+    /// What another program does after so many changes.
+    type Other = (usize, Box<dyn FnOnce()>);
+
     thread_local! {
-        static OTHER: RefCell<Option<(usize, Box<dyn FnOnce()>)>> = const { RefCell::new(None) };
+        static OTHER: RefCell<Option<Other>> = const { RefCell::new(None) };
         static LEFT: Cell<Option<usize>> = const { Cell::new(None) };
         static SEEN: RefCell<Vec<Change>> = const { RefCell::new(Vec::new()) };
     }

@@ -1243,8 +1243,11 @@ fn ingest_signal_publishes_finished_images() {
     let mut brake = Brake::new(&log);
     let mut child = run().env("KYMHOST_FAULT_LOG", &log).start(lab.dir.path());
     // Until the first image is being written, under a temporary name. The brake holds the others back.
-    let is_begun = |entry: fs::DirEntry| entry.path().is_dir();
-    while !fs::read_dir(lab.data().join("images")).into_iter().flatten().flatten().any(is_begun) {
+    let has_folder = |place: &str| {
+        let entries = fs::read_dir(lab.data().join(place)).into_iter().flatten().flatten();
+        entries.into_iter().any(|entry| entry.path().is_dir())
+    };
+    while !has_folder("images") && !has_folder("index/kymhost/tmp") {
         brake.advance();
     }
     let pid = rustix::process::Pid::from_child(&child);

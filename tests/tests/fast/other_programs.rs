@@ -305,7 +305,7 @@ fn params_edited_during_params_set_are_kept() {
 fn killed_params_set_leaves_nothing_behind() {
     let lab = Lab::new();
     let left =
-        |data: &Path| -> Vec<String> { snapshot(data).keys().cloned().filter(|path| path.contains("tmp-")).collect() };
+        |data: &Path| -> Vec<String> { snapshot(data).keys().filter(|path| path.contains("tmp-")).cloned().collect() };
     let mut left_over = 0;
     for number in 1.. {
         let data = lab.fresh();

@@ -4,10 +4,10 @@
 //!
 //! Only what the indexer was seen to read is damaged, one thing at a time, in the first ordinary record.
 
-use crate::check::report::Outcome;
+use crate::check::report::{Judged, Outcome};
 use crate::check::samples::{gzip, pixels};
 use crate::check::sandbox::copy_tree;
-use crate::check::subject::{Answers, Judged, Scratch, Subject, is_panic, json_artifacts};
+use crate::check::subject::{Answers, Scratch, Subject, is_panic, json_artifacts};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use kymhost_dataset::{Dataset, InputState, Record};

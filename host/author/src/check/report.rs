@@ -38,6 +38,9 @@ impl Status {
     }
 }
 
+/// The result of a check: the message of one that passed, or another outcome. So `?` ends a check early.
+pub(crate) type Judged = Result<String, Outcome>;
+
 /// The result of a check, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {

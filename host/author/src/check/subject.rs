@@ -4,7 +4,7 @@
 //! themselves stand in `checks` and `damage`.
 
 use crate::check::compare::difference;
-use crate::check::report::Outcome;
+use crate::check::report::{Judged, Outcome};
 use crate::check::sandbox::copy_tree;
 use crate::check::task::Order;
 use arrow::array::RecordBatch;
@@ -23,9 +23,6 @@ pub(crate) struct Subject<'a> {
     /// The other indexers of the library.
     pub others: &'a [IndexerInfo],
 }
-
-/// The result of a check: the message of one that passed, or another outcome. So `?` ends a check early.
-pub(crate) type Judged = Result<String, Outcome>;
 
 impl From<DatasetError> for Outcome {
     fn from(error: DatasetError) -> Self {

@@ -8,9 +8,8 @@
 //! privileges). A plugin that writes less in the second one, or fails there, writes elsewhere. Writes to pipes and sockets
 //! are the same in both.
 
-use crate::check::report::Outcome;
+use crate::check::report::{Judged, Outcome};
 use crate::check::sandbox::Sandbox;
-use crate::check::subject::Judged;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;

@@ -98,6 +98,9 @@ fn io_error() -> io::Error {
     io::Error::from(io::ErrorKind::PermissionDenied)
 }
 
+/// `EMFILE`, on every Unix.
+const TOO_MANY_FILES: i32 = 24;
+
 fn of_store() -> Vec<CliError> {
     let failed = |kind| StoreError::Io { action: "write", key: "k".into(), source: io::Error::from(kind) };
     let mut all: Vec<CliError> = [
@@ -113,6 +116,7 @@ fn of_store() -> Vec<CliError> {
         StoreError::LeadsOut { key: "k".into() }.into(),
         StoreError::ThroughLink { key: "l/k".into(), link: "l".into() }.into(),
         CliError::from(StoreError::TooLarge { key: "k".into(), limit: 7 }),
+        StoreError::Io { action: "read", key: "k".into(), source: io::Error::from_raw_os_error(TOO_MANY_FILES) }.into(),
     ]);
     all
 }

@@ -136,7 +136,8 @@ fn attributes_of_others_stay_whatever_is_written() {
         arrow::array::RecordBatch::try_from_iter([("n", column)]).unwrap()
     };
     let root = ".zattrs";
-    let writes: [(&str, &'static str, &dyn Fn(&Dataset)); 12] = [
+    type Write<'a> = &'a dyn Fn(&Dataset);
+    let writes: [(&str, &'static str, Write<'_>); 12] = [
         ("put_json", ATTRIBUTES, &|d| d.record("a").unwrap().put_json("j", &Json::from(1)).unwrap()),
         ("put_parquet", ATTRIBUTES, &|d| d.record("a").unwrap().put_parquet("t", &rows()).unwrap()),
         ("put_array", ATTRIBUTES, &|d| d.record("a").unwrap().put_array("x", &pixels(3)).unwrap()),

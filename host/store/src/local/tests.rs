@@ -358,6 +358,7 @@ fn writes_of_others_are_kept_up_to_the_rename() {
 /// disk that is to be measured).
 #[test]
 #[ignore = "a measurement"]
+#[allow(clippy::print_stdout, reason = "it prints what it measures")]
 fn window_between_look_and_rename_is_measured() {
     use std::cell::Cell;
     use std::time::Instant;

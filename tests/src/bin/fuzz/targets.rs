@@ -40,13 +40,16 @@ pub(crate) trait Target {
 
 pub(crate) fn all() -> Result<Vec<Box<dyn Target>>, Box<dyn Error>> {
     Ok(vec![
-        Box::new(Files::new("dataset", &|folder| template::dataset(&folder.join("d.zarr")).map(drop), read_dataset)?),
-        Box::new(Files::new("recordings", &|folder| template::recordings(&folder.join("scans")), read_recordings)?),
-        Box::new(Files::new("card", &small_library, read_card)?),
-        Box::new(Files::new("lock", &lock_file, read_lock)?),
-        Box::new(Files::new("text", &texts, read_text)?),
+        Box::new(Files::new("dataset", |folder| template::dataset(&folder.join("d.zarr")).map(drop), read_dataset)?),
+        Box::new(Files::new("recordings", |folder| template::recordings(&folder.join("scans")), read_recordings)?),
+        Box::new(Files::new("card", small_library, read_card)?),
+        Box::new(Files::new("lock", lock_file, read_lock)?),
+        Box::new(Files::new("text", texts, read_text)?),
     ])
 }
+
+/// Reads what is in a folder, as the n-th input.
+type Read = fn(&Path, u64) -> Result<(), String>;
 
 /// Files in a folder, read by one function.
 struct Files {
@@ -54,15 +57,15 @@ struct Files {
     dir: TestDir,
     files: Vec<(PathBuf, Vec<u8>)>,
     others: Vec<Vec<u8>>,
-    read: fn(&Path, u64) -> Result<(), String>,
+    read: Read,
     turn: u64,
 }
 
 impl Files {
     fn new(
         name: &'static str,
-        make: &dyn Fn(&Path) -> Result<(), Box<dyn Error>>,
-        read: fn(&Path, u64) -> Result<(), String>,
+        make: fn(&Path) -> Result<(), Box<dyn Error>>,
+        read: Read,
     ) -> Result<Self, Box<dyn Error>> {
         let dir = TestDir::in_memory();
         make(dir.path())?;

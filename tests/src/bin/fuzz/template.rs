@@ -69,7 +69,7 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
             let path = entry?.path();
             if path.is_dir() {
                 open.push(path);
-            } else if !path.extension().is_some_and(|ending| ending == "lock") {
+            } else if path.extension().is_none_or(|ending| ending != "lock") {
                 found.push(path);
             }
         }

@@ -1,8 +1,8 @@
 //! Checks of artifacts: those that the indexer writes and reads, and old run markers.
 
 use crate::check::damage::ODD_JSON;
-use crate::check::report::Outcome;
-use crate::check::subject::{GIVE_DATASET, Judged, Subject, is_panic, is_undeclared};
+use crate::check::report::{Judged, Outcome};
+use crate::check::subject::{GIVE_DATASET, Subject, is_panic, is_undeclared};
 use fastrand::Rng;
 use kymhost_dataset::{Record, artifact_keys};
 use kymhost_plugin::Made;

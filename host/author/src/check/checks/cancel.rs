@@ -1,7 +1,7 @@
 //! The check that a cancelled extraction returns soon.
 
-use crate::check::report::Outcome;
-use crate::check::subject::{Judged, Subject};
+use crate::check::report::{Judged, Outcome};
+use crate::check::subject::Subject;
 use kymhost_dataset::Record;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, mpsc};

@@ -2,8 +2,8 @@
 
 use crate::check::checks::library::marker;
 use crate::check::compare::{all_changed, difference, one_changed};
-use crate::check::report::Outcome;
-use crate::check::subject::{Judged, Subject, is_bad_hash, json_artifacts, repeats};
+use crate::check::report::{Judged, Outcome};
+use crate::check::subject::{Subject, is_bad_hash, json_artifacts, repeats};
 use crate::check::task::Task;
 use kymhost_plugin_api::RunMarker;
 

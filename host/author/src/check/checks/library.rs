@@ -1,8 +1,8 @@
 //! Checks of an indexer's behaviour as a whole: that it accepts records, has its own marker, and leaves nothing behind.
 
 use crate::check::other_process::used;
-use crate::check::report::Outcome;
-use crate::check::subject::{GIVE_DATASET, Judged, Subject, is_panic};
+use crate::check::report::{Judged, Outcome};
+use crate::check::subject::{GIVE_DATASET, Subject, is_panic};
 use crate::check::task::{Answer, Task};
 use crate::check::writes::verdict;
 use kymhost_dataset::artifact_keys;

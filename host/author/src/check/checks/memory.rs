@@ -1,8 +1,8 @@
 //! The check that memory does not grow.
 
 use crate::check::compare::{CALLS, Memory, growth};
-use crate::check::report::Outcome;
-use crate::check::subject::{Judged, Subject};
+use crate::check::report::{Judged, Outcome};
+use crate::check::subject::Subject;
 use std::time::Instant;
 
 /// Fewer extractions prove nothing.

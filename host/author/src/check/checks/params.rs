@@ -1,8 +1,8 @@
 //! Checks of params, and of the schema that the plugin declares for them.
 
 use crate::check::checks::hashes::is_odd;
-use crate::check::report::{Outcome, Status};
-use crate::check::subject::{Judged, Scratch, Subject};
+use crate::check::report::{Judged, Outcome, Status};
+use crate::check::subject::{Scratch, Subject};
 use kymhost_dataset::artifact_keys;
 use kymhost_plugin::{MAX_PARAMS_BYTES, Schema, is_same_value};
 use kymhost_plugin_api::{Artifact, ArtifactKind, Json, canonical_json, params_hash};

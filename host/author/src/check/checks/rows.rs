@@ -3,8 +3,8 @@
 use crate::check::compare::{difference, schema_conflict};
 use crate::check::damage;
 use crate::check::other_process::Elsewhere;
-use crate::check::report::Outcome;
-use crate::check::subject::{GIVE_DATASET, Judged, Subject, is_bad_table, records, repeats};
+use crate::check::report::{Judged, Outcome};
+use crate::check::subject::{GIVE_DATASET, Subject, is_bad_table, records, repeats};
 use crate::check::task::Task;
 use arrow::array::{Array as _, RecordBatch, StringArray};
 use arrow::compute::cast;

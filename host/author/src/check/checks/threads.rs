@@ -1,7 +1,7 @@
 //! The check that an extraction uses no more threads than it may.
 
-use crate::check::report::Outcome;
-use crate::check::subject::{Judged, Subject};
+use crate::check::report::{Judged, Outcome};
+use crate::check::subject::Subject;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
