@@ -55,7 +55,7 @@ pub struct RunOutcome {
     pub checkpoint_time: Duration,
     /// Whether all images were extracted again because a column's type changed.
     pub recomputed: bool,
-    /// Whether the run stopped because [`RunOptions::max_failures`] images had failed.
+    /// Whether the run stopped because `max_failures` images had failed.
     pub stopped_by_failures: bool,
 }
 
