@@ -12,7 +12,7 @@ use arrow::array::{
 };
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
-use kymhost::dataset::Dataset;
+use kymhost::dataset::{Dataset, MissingChunks, Problem};
 use kymhost_plugin_api::array::{Array, DType};
 use kymhost_plugin_api::{Json, canonical_json};
 use kymhost_tests::{Run, TestDir, hex, repository, tiff};
@@ -314,8 +314,17 @@ fn kymhost_reads_and_rewrites_python_files() {
         let expected: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         let cases = |name: &str| expected[name].as_object().unwrap_or_else(|| panic!("no {name}")).clone();
 
-        let dataset = Dataset::open(&root).unwrap();
-        assert_eq!(dataset.validate(), []);
+        // Python left out chunks of some arrays. Whether they are lost cannot be seen, so that is all that is wrong.
+        let strict = Dataset::open(&root).unwrap();
+        let is_hole = |problem: &Problem| {
+            problem.key.contains("/analysis_arrays/")
+                && problem.key.ends_with("/data")
+                && problem.message.contains("chunks are missing")
+        };
+        let problems = strict.validate();
+        assert!(!problems.is_empty() && problems.iter().all(is_hole), "{problems:?}");
+        // To Python they are fill values.
+        let dataset = strict.with_missing_chunks(MissingChunks::Filled);
         let id = dataset.image_ids().unwrap().pop().unwrap();
         let record = dataset.find_record(&id).unwrap();
         check_array("pixels", &record.pixels().unwrap().unwrap(), &expected["pixels"]);
